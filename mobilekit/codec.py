@@ -1,0 +1,38 @@
+"""Strict JSON for every record: an unknown, missing or ill-typed field is an error naming it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mobilekit.errors import ProtocolError
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of every record: immutable, strictly decoded, its fields named with their unit."""
+
+
+def encode(record: object) -> bytes:
+    """One line of UTF-8 JSON, without a line end."""
+    return msgspec.json.encode(record)
+
+
+def encode_pretty(record: object) -> bytes:
+    """Indented JSON for people, with a line end."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def decode(data: bytes | str, record_type: Any, *, source: str) -> Any:
+    """Decode one JSON document; ``source`` says in the error where it came from.
+
+    Raises ``ProtocolError`` for text that is not JSON and for a field that is unknown, missing
+    or of another type; its message holds the field's path, such as ``$.energy.blocks``.
+    """
+    try:
+        return msgspec.json.decode(data, type=record_type)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ProtocolError(
+            f"{source} is not a valid {getattr(record_type, '__name__', 'message')}: {error}",
+            fix="Check that mobilekit and what wrote this are of the same version.",
+        ) from None

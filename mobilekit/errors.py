@@ -1,0 +1,109 @@
+"""Every failure that mobilekit expects: what happened, the facts, what to try, and an exit code.
+
+An expected failure is raised as one of these classes and reaches the user as one paragraph,
+never as a traceback. The tree follows the stages of a deploy, so that a caller can catch a
+stage (``ExportError``) without knowing each way it can fail.
+"""
+
+from __future__ import annotations
+
+
+class MobilekitError(Exception):
+    """An expected failure.
+
+    ``what`` says what happened, ``facts`` are the things that a person needs to act on it
+    (serial, command, path), and ``fix`` is what to try.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, fix: str, **facts: object) -> None:
+        super().__init__(what)
+        self.what = what
+        self.fix = fix
+        self.facts = {name: str(value) for name, value in facts.items()}
+
+    @property
+    def kind(self) -> str:
+        """The failure's stable name, as in ``--json`` output."""
+        return type(self).__name__
+
+    def __str__(self) -> str:
+        facts = ", ".join(
+            f"{name.replace('_', ' ')}: {value}" for name, value in self.facts.items()
+        )
+        return f"{self.what}{f' ({facts})' if facts else ''}. {self.fix}"
+
+
+class UsageError(MobilekitError):
+    """The command line asks for something that does not exist or does not fit."""
+
+    exit_code = 2
+
+
+class UnknownModelError(UsageError):
+    """No model of that name."""
+
+
+class ModelFileError(UsageError):
+    """A model file that does not follow the convention, or whose own code fails."""
+
+
+class WeightsError(UsageError):
+    """A weights file that cannot be read safely or does not fit the network."""
+
+
+class ProfileError(UsageError):
+    """A device profile that does not parse or contradicts itself."""
+
+
+class ExportError(MobilekitError):
+    """A network that cannot be turned into an artifact."""
+
+
+class ArtifactError(MobilekitError):
+    """An artifact whose bytes are not what its manifest says."""
+
+
+class DeviceError(MobilekitError):
+    """No such device, or not exactly one, or one that is not ready."""
+
+    exit_code = 3
+
+
+class DisconnectedError(MobilekitError):
+    """The device or the adb server went away, or stopped answering, in the middle of something."""
+
+    exit_code = 4
+
+
+class AdbServerError(MobilekitError):
+    """No adb server can be reached or started."""
+
+    exit_code = 3
+
+
+class PhoneError(MobilekitError):
+    """The phone answered, and said no: full storage, a missing command, a refused path."""
+
+
+class AppError(PhoneError):
+    """The companion app is missing, of another version, or did not start."""
+
+
+class ProtocolError(MobilekitError):
+    """A message of the host-app contract that breaks it; the message names the field."""
+
+
+class RunFailedError(MobilekitError):
+    """The companion took the request and failed; what it measured before that is in the store."""
+
+
+class StoreError(MobilekitError):
+    """The results database cannot be opened, or is of another schema version."""
+
+
+class UnreliableError(MobilekitError):
+    """Under ``--strict``: the measurement has findings that make its figures unreliable."""
+
+    exit_code = 5

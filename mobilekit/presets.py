@@ -1,0 +1,50 @@
+"""The three ways to measure: how long and how often."""
+
+from __future__ import annotations
+
+from mobilekit.codec import Record
+from mobilekit.protocol import WarmupRule
+from mobilekit.units import NS_PER_S
+
+
+class Preset(Record, frozen=True):
+    cold_loads: int
+    min_iterations: int
+    min_duration_ns: int
+    max_duration_ns: int
+    energy_blocks: int
+    energy_target_error: float
+    """Half-width that the gauge's resolution may cause, relative to the marginal power."""
+
+
+WARMUP = WarmupRule(
+    window_iterations=5, tolerance=0.04, max_iterations=100, max_duration_ns=30 * NS_PER_S
+)
+"""Within 4 %, as androidx.benchmark asks of its two moving averages."""
+PRESETS = {
+    "fast": Preset(
+        cold_loads=3,
+        min_iterations=30,
+        min_duration_ns=NS_PER_S // 2,
+        max_duration_ns=60 * NS_PER_S,
+        energy_blocks=5,
+        energy_target_error=0.1,
+    ),
+    "default": Preset(
+        cold_loads=5,
+        min_iterations=100,
+        min_duration_ns=3 * NS_PER_S,
+        max_duration_ns=180 * NS_PER_S,
+        energy_blocks=5,
+        energy_target_error=0.05,
+    ),
+    # At least 60 s and 1,024 samples, as MLPerf Mobile.
+    "rigorous": Preset(
+        cold_loads=10,
+        min_iterations=1024,
+        min_duration_ns=60 * NS_PER_S,
+        max_duration_ns=1800 * NS_PER_S,
+        energy_blocks=10,
+        energy_target_error=0.02,
+    ),
+}

@@ -1,0 +1,556 @@
+"""The contract of host and companion: this docstring is its specification.
+
+Three companions obey it: the Android app on a phone, the virtual phone's companion and this
+computer's runner. Each takes a ``RunRequest`` and yields a ``RunResult``. ``tests/vectors``
+holds valid and invalid messages, read by the tests of every implementation.
+
+**Transport: files, not sockets.** Energy is measured with the cable out, so a run outlives its
+connection. Everything lies below two roots:
+
+``INPUT_ROOT`` (written by the host, readable by the app)::
+
+    artifacts/<sha256>.<format>     the artifact; its name is its content, so that an unchanged
+                                    one is never pushed again
+    artifacts/<sha256>.bin          a tensor: its elements in C order, little-endian, no header
+    runs/<run_id>/request.json      one RunRequest
+
+``OUTPUT_ROOT`` (written by the app, readable by the host)::
+
+    runs/<run_id>/progress.jsonl    one ProgressEvent a line, appended and synced
+    runs/<run_id>/result.json       one RunResult, written aside, synced and renamed:
+                                    its existence means that the run is over
+
+A host reads ``progress.jsonl`` tolerantly in one way only: its last line may be cut off. A
+companion whose process died leaves no result; the host then makes a ``RunFailure`` of the
+progress that is there, with the code ``interrupted``, or ``disconnected`` if it lost the phone.
+
+**Start.** ``am start -n <ACTIVITY> --es run_id <run_id>``. A run id matches ``[a-z0-9-]{1,64}``,
+so nothing needs quoting. The activity is guarded by ``android.permission.DUMP``.
+
+**Encoding.** UTF-8 JSON. Decoding is strict: an unknown, missing or ill-typed field is an error
+that names it; an integer field takes no ``1.0``; ``null`` is taken only where a field is
+documented to be absent sometimes. Every field is present in every message. A companion takes
+exactly its own ``protocol_version``.
+
+**A run** goes through these phases, each announced by a ``PhaseStarted``:
+
+1. ``verify``: the request is decoded, every file it names is there and hashes to its name.
+2. ``load``: ``cold_loads`` times: the program is opened and its method loaded, timed as one
+   interval, then closed (the last one is kept). Memory freed by a close is given back to the
+   system first, where the platform can.
+3. ``warmup``: iterations until ``WarmupRule`` holds.
+4. ``iterate``: back-to-back iterations until ``min_iterations`` and ``min_duration_ns`` are both
+   reached, or ``max_duration_ns``. Nothing is allocated, logged or written between them.
+5. ``check``: the outputs of the last iteration against the reference outputs:
+   the largest absolute difference over all elements, relative to the largest absolute reference
+   value, is at most ``relative_tolerance``.
+6. ``memory``: with the program closed a reading (``closed``), load, a reading (``loaded``),
+   ``MEMORY_ITERATIONS`` iterations, a reading (``inferred``).
+7. ``energy``, if asked for: windows ``idle load idle load ... idle``, ``blocks`` loads and one
+   idle more; neighbouring blocks share the idle window between them. During a load window
+   iterations run back to back; a window ends with the first iteration that ends after its
+   duration. The battery is read every ``sample_period_ns`` and at both ends of a window, and a
+   window's event is written when it is over. A phone that is plugged in at either end of a
+   window refuses the rest: ``EnergyRefused``.
+
+The battery and the thermal state are also read once before ``load`` and once after the last
+phase.
+
+**Clock.** ``at_ns``, ``started_ns`` and ``ended_ns`` are nanoseconds of a monotonic clock, zero at
+the start of the run; on a phone one that counts while it sleeps (``elapsedRealtimeNanos``).
+
+**Version history.** 1: first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Literal, Union
+
+from mobilekit.codec import Record, decode, encode
+from mobilekit.errors import ProtocolError
+
+PROTOCOL_VERSION = 1
+PACKAGE = "dev.mobilekit.bench"
+ACTIVITY = f"{PACKAGE}/.RunActivity"
+INPUT_ROOT = "/data/local/tmp/mobilekit"
+OUTPUT_ROOT = f"/sdcard/Android/data/{PACKAGE}/files"
+MEMORY_ITERATIONS = 3
+
+RUN_ID_PATTERN = r"[a-z0-9-]{1,64}"
+SHA256_PATTERN = r"[0-9a-f]{64}"
+
+Format = Literal["pte", "onnx", "tflite"]
+DType = Literal["float32", "int64", "int32", "uint8", "int8", "bool"]
+Phase = Literal["verify", "load", "warmup", "iterate", "check", "memory", "energy"]
+MemoryStage = Literal["closed", "loaded", "inferred"]
+FailureCode = Literal[
+    "bad_request",
+    "protocol_version",
+    "file_missing",
+    "file_corrupt",
+    "engine_missing",
+    "load_failed",
+    "inference_failed",
+    "out_of_memory",
+    "storage_full",
+    "interrupted",
+    "disconnected",
+    "internal",
+]
+
+
+# --- request -----------------------------------------------------------------------------------
+
+
+class ArtifactFile(Record, frozen=True):
+    """The program to run: ``artifacts/<sha256>.<format>``."""
+
+    sha256: str
+    format: Format
+    size_bytes: int
+    method: str
+
+    @property
+    def path(self) -> str:
+        """Relative to ``INPUT_ROOT``."""
+        return f"artifacts/{self.sha256}.{self.format}"
+
+
+class TensorFile(Record, frozen=True):
+    """A tensor's bytes: ``artifacts/<sha256>.bin``."""
+
+    sha256: str
+    dtype: DType
+    shape: tuple[int, ...]
+
+    @property
+    def path(self) -> str:
+        """Relative to ``INPUT_ROOT``."""
+        return f"artifacts/{self.sha256}.bin"
+
+
+class WarmupRule(Record, frozen=True):
+    """When a series of latencies is warm.
+
+    It is once the median of its newest ``window_iterations`` is at least ``1 - tolerance`` times
+    the median of the ``window_iterations`` before them, that is, once it has stopped getting
+    faster. Warm-up ends unsettled at ``max_iterations`` or, checked after each iteration,
+    ``max_duration_ns`` of summed latencies. The median of an even count is the mean of the
+    middle two.
+    """
+
+    window_iterations: int
+    tolerance: float
+    max_iterations: int
+    max_duration_ns: int
+
+
+class EnergyPlan(Record, frozen=True):
+    """The windows of the energy phase."""
+
+    blocks: int
+    idle_ns: int
+    load_ns: int
+    sample_period_ns: int
+
+
+class RunRequest(Record, frozen=True):
+    """What a companion is to do."""
+
+    protocol_version: int
+    run_id: str
+    artifact: ArtifactFile
+    inputs: tuple[TensorFile, ...]
+    reference_outputs: tuple[TensorFile, ...]
+    relative_tolerance: float
+    threads: int | None
+    """``None``: as many as the companion has processors."""
+    cold_loads: int
+    warmup: WarmupRule
+    min_iterations: int
+    min_duration_ns: int
+    max_duration_ns: int
+    energy: EnergyPlan | None
+
+
+# --- samples -----------------------------------------------------------------------------------
+
+
+class BatterySample(Record, frozen=True):
+    """One reading of the fuel gauge, as the phone gives it; ``None`` where it gives nothing.
+
+    The units in the names are Android's documented ones. Some phones report ``current_now_ua``
+    in milliamperes or with the opposite sign; a companion passes on what it reads, and the host
+    decides.
+    """
+
+    at_ns: int
+    charge_counter_uah: int | None
+    current_now_ua: int | None
+    energy_counter_nwh: int | None
+    voltage_mv: int | None
+    temperature_decicelsius: int | None
+    level_percent: int | None
+    plugged: bool
+
+
+class ThermalSample(Record, frozen=True):
+    """Thermal state: ``status`` is Android's 0 (none) to 6 (shutdown)."""
+
+    at_ns: int
+    status: int | None
+    headroom: float | None
+    """1.0 is the threshold of severe throttling; ``None`` below API 30 or where unsupported."""
+    cpu_khz: tuple[int, ...]
+    """Current frequency of each readable processor; empty where none is."""
+
+
+class MemorySample(Record, frozen=True):
+    """The companion's memory; ``None`` where the platform does not tell."""
+
+    at_ns: int
+    stage: MemoryStage
+    pss_bytes: int | None
+    rss_bytes: int | None
+    peak_rss_bytes: int | None
+    """The highest ``rss_bytes`` since the stage before."""
+
+
+class OutputCheck(Record, frozen=True):
+    """The last iteration's outputs against the reference."""
+
+    matches: bool
+    max_absolute_error: float
+    max_relative_error: float
+    """The largest absolute difference divided by the largest absolute reference value."""
+
+
+class Window(Record, frozen=True):
+    """One idle or load window of the energy phase with the battery's samples in it."""
+
+    kind: Literal["idle", "load"]
+    started_ns: int
+    ended_ns: int
+    iterations: int
+    battery: tuple[BatterySample, ...]
+
+
+class CompanionInfo(Record, frozen=True):
+    """Who ran the request."""
+
+    name: str
+    version: str
+    engine: str
+    engine_version: str
+    abi: str
+    threads: int
+    debuggable: bool
+    battery: Literal["gauge", "simulated"] | None
+    """Where battery samples come from; ``simulated`` also means a simulated clock in ``energy``."""
+
+
+# --- progress ----------------------------------------------------------------------------------
+
+
+class CompanionStarted(Record, frozen=True, tag_field="type", tag="companion"):
+    """The first event."""
+
+    companion: CompanionInfo
+
+
+class PhaseStarted(Record, frozen=True, tag_field="type", tag="phase"):
+    phase: Phase
+    at_ns: int
+
+
+class LoadMeasured(Record, frozen=True, tag_field="type", tag="load"):
+    load_ns: int
+
+
+class WarmupMeasured(Record, frozen=True, tag_field="type", tag="warmup"):
+    """All warm-up iterations in time order; ``settled`` is false when a limit ended them."""
+
+    latency_ns: tuple[int, ...]
+    settled: bool
+
+
+class IterationsMeasured(Record, frozen=True, tag_field="type", tag="iterations"):
+    """All measured iterations in time order."""
+
+    latency_ns: tuple[int, ...]
+
+
+class OutputsChecked(Record, frozen=True, tag_field="type", tag="check"):
+    check: OutputCheck
+
+
+class MemoryMeasured(Record, frozen=True, tag_field="type", tag="memory"):
+    sample: MemorySample
+
+
+class StateSampled(Record, frozen=True, tag_field="type", tag="state"):
+    """Battery (``None`` on a computer) and thermal state, before ``load`` and at the end."""
+
+    battery: BatterySample | None
+    thermal: ThermalSample
+
+
+class WindowMeasured(Record, frozen=True, tag_field="type", tag="window"):
+    window: Window
+
+
+class EnergyRefused(Record, frozen=True, tag_field="type", tag="energy_refused"):
+    """No (further) windows, and why: for people."""
+
+    reason: str
+
+
+class RunEnded(Record, frozen=True, tag_field="type", tag="end"):
+    """The last event of a run that succeeded."""
+
+    at_ns: int
+
+
+ProgressEvent = Union[
+    CompanionStarted,
+    PhaseStarted,
+    LoadMeasured,
+    WarmupMeasured,
+    IterationsMeasured,
+    OutputsChecked,
+    MemoryMeasured,
+    StateSampled,
+    WindowMeasured,
+    EnergyRefused,
+    RunEnded,
+]
+
+
+# --- result ------------------------------------------------------------------------------------
+
+
+class PhaseStart(Record, frozen=True):
+    phase: Phase
+    at_ns: int
+
+
+class Samples(Record, frozen=True):
+    """Everything that a run measured, in time order: the fold of its progress events."""
+
+    companion: CompanionInfo | None
+    """``None`` when the run failed before it said who it is."""
+    phases: tuple[PhaseStart, ...]
+    load_ns: tuple[int, ...]
+    warmup_ns: tuple[int, ...]
+    warmup_settled: bool
+    iteration_ns: tuple[int, ...]
+    output_check: OutputCheck | None
+    memory: tuple[MemorySample, ...]
+    battery: tuple[BatterySample, ...]
+    thermal: tuple[ThermalSample, ...]
+    windows: tuple[Window, ...]
+    energy_refusal: str | None
+    ended_ns: int | None
+    """``None`` when the run did not reach its end."""
+
+
+class RunSuccess(Record, frozen=True, tag_field="type", tag="success"):
+    protocol_version: int
+    run_id: str
+    samples: Samples
+
+
+class RunFailure(Record, frozen=True, tag_field="type", tag="failure"):
+    """Why a run ended early; ``samples`` holds what was measured before."""
+
+    protocol_version: int
+    run_id: str
+    phase: Phase
+    code: FailureCode
+    message: str
+    samples: Samples
+
+
+RunResult = Union[RunSuccess, RunFailure]
+
+
+# --- functions ---------------------------------------------------------------------------------
+
+
+def run_directory(run_id: str) -> str:
+    """Relative to either root. Raises ``ProtocolError`` for an id that is not one."""
+    if not re.fullmatch(RUN_ID_PATTERN, run_id):
+        raise ProtocolError(f"{run_id!r} is not a run id", fix=f"It must match {RUN_ID_PATTERN}.")
+    return f"runs/{run_id}"
+
+
+def decode_request(data: bytes) -> RunRequest:
+    """Decode and check one request.
+
+    Raises ``ProtocolError`` naming the field for text that is not a request of this protocol
+    version, or whose values are out of range.
+    """
+    request: RunRequest = decode(data, RunRequest, source="request.json")
+    if request.protocol_version != PROTOCOL_VERSION:
+        raise _out_of_range(
+            "protocol_version", f"{request.protocol_version} is not {PROTOCOL_VERSION}"
+        )
+    for name, value in _values_to_check(request):
+        problem = _range_problem(name, value)
+        if problem:
+            raise _out_of_range(name, problem)
+    return request
+
+
+def decode_result(data: bytes) -> RunResult:
+    """Decode one result; raises ``ProtocolError`` like ``decode_request``."""
+    result: RunResult = decode(data, RunResult, source="result.json")
+    if result.protocol_version != PROTOCOL_VERSION:
+        raise _out_of_range(
+            "protocol_version", f"{result.protocol_version} is not {PROTOCOL_VERSION}"
+        )
+    return result
+
+
+def encode_event(event: ProgressEvent) -> bytes:
+    """One line of ``progress.jsonl``, with its line end."""
+    return encode(event) + b"\n"
+
+
+def decode_events(data: bytes) -> list[ProgressEvent]:
+    """Decode ``progress.jsonl``; a last line without its line end is left out.
+
+    Raises ``ProtocolError`` for any other line that is not an event.
+    """
+    complete = data[: data.rfind(b"\n") + 1]
+    return [
+        decode(line, ProgressEvent, source=f"progress.jsonl line {number}")
+        for number, line in enumerate(complete.splitlines(), start=1)
+    ]
+
+
+def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
+    """Fold progress events into ``Samples``; any prefix of a run's events is taken."""
+    companion = output_check = energy_refusal = ended_ns = None
+    warmup_ns: tuple[int, ...] = ()
+    warmup_settled = False
+    iteration_ns: tuple[int, ...] = ()
+    phases: list[PhaseStart] = []
+    load_ns: list[int] = []
+    memory: list[MemorySample] = []
+    battery: list[BatterySample] = []
+    thermal: list[ThermalSample] = []
+    windows: list[Window] = []
+    for event in events:
+        if isinstance(event, CompanionStarted):
+            companion = event.companion
+        elif isinstance(event, PhaseStarted):
+            phases.append(PhaseStart(phase=event.phase, at_ns=event.at_ns))
+        elif isinstance(event, LoadMeasured):
+            load_ns.append(event.load_ns)
+        elif isinstance(event, WarmupMeasured):
+            warmup_ns, warmup_settled = event.latency_ns, event.settled
+        elif isinstance(event, IterationsMeasured):
+            iteration_ns = event.latency_ns
+        elif isinstance(event, OutputsChecked):
+            output_check = event.check
+        elif isinstance(event, MemoryMeasured):
+            memory.append(event.sample)
+        elif isinstance(event, StateSampled):
+            thermal.append(event.thermal)
+            if event.battery is not None:
+                battery.append(event.battery)
+        elif isinstance(event, WindowMeasured):
+            windows.append(event.window)
+        elif isinstance(event, EnergyRefused):
+            energy_refusal = event.reason
+        else:
+            ended_ns = event.at_ns
+    return Samples(
+        companion=companion,
+        phases=tuple(phases),
+        load_ns=tuple(load_ns),
+        warmup_ns=warmup_ns,
+        warmup_settled=warmup_settled,
+        iteration_ns=iteration_ns,
+        output_check=output_check,
+        memory=tuple(memory),
+        battery=tuple(battery),
+        thermal=tuple(thermal),
+        windows=tuple(windows),
+        energy_refusal=energy_refusal,
+        ended_ns=ended_ns,
+    )
+
+
+def interrupted(
+    run_id: str,
+    events: Iterable[ProgressEvent],
+    message: str,
+    code: FailureCode = "interrupted",
+) -> RunFailure:
+    """The result of a run whose companion left none: what its progress tells."""
+    samples = collect_samples(events)
+    return RunFailure(
+        protocol_version=PROTOCOL_VERSION,
+        run_id=run_id,
+        phase=samples.phases[-1].phase if samples.phases else "verify",
+        code=code,
+        message=message,
+        samples=samples,
+    )
+
+
+def _values_to_check(request: RunRequest) -> list[tuple[str, object]]:
+    values: list[tuple[str, object]] = [
+        ("run_id", request.run_id),
+        ("artifact.sha256", request.artifact.sha256),
+        ("artifact.size_bytes", request.artifact.size_bytes),
+        ("artifact.method", request.artifact.method),
+        ("relative_tolerance", request.relative_tolerance),
+        ("cold_loads", request.cold_loads),
+        ("warmup.window_iterations", request.warmup.window_iterations),
+        ("warmup.tolerance", request.warmup.tolerance),
+        ("warmup.max_iterations", request.warmup.max_iterations),
+        ("warmup.max_duration_ns", request.warmup.max_duration_ns),
+        ("min_iterations", request.min_iterations),
+        ("min_duration_ns", request.min_duration_ns),
+        ("max_duration_ns", request.max_duration_ns),
+    ]
+    if request.threads is not None:
+        values.append(("threads", request.threads))
+    for field in ("inputs", "reference_outputs"):
+        for index, tensor in enumerate(getattr(request, field)):
+            values.append((f"{field}[{index}].sha256", tensor.sha256))
+            values += [
+                (f"{field}[{index}].shape[{axis}]", n) for axis, n in enumerate(tensor.shape)
+            ]
+    if request.energy is not None:
+        values += [
+            ("energy.blocks", request.energy.blocks),
+            ("energy.idle_ns", request.energy.idle_ns),
+            ("energy.load_ns", request.energy.load_ns),
+            ("energy.sample_period_ns", request.energy.sample_period_ns),
+        ]
+    return values
+
+
+def _range_problem(name: str, value: object) -> str | None:
+    """Names match their pattern; ratios are in [0, 1]; every count and duration is >= 1."""
+    if isinstance(value, str):
+        pattern = {"run_id": RUN_ID_PATTERN, "artifact.method": r"[A-Za-z0-9_]{1,64}"}.get(
+            name, SHA256_PATTERN
+        )
+        return None if re.fullmatch(pattern, value) else f"{value!r} does not match {pattern}"
+    if isinstance(value, float):
+        return None if 0 <= value <= 1 else f"{value} is not between 0 and 1"
+    return None if isinstance(value, int) and 1 <= value < 2**63 else f"{value} is not in [1, 2^63)"
+
+
+def _out_of_range(field: str, problem: str) -> ProtocolError:
+    return ProtocolError(
+        f"$.{field}: {problem}",
+        fix="Check that mobilekit and what wrote this are of the same version.",
+    )

@@ -1,0 +1,479 @@
+"""Writes ``tests/vectors``: the contract's shared messages, encoded by ``mobilekit.protocol``.
+
+Run it after a change of the protocol, and look at the difference before committing it::
+
+    python scripts/make_vectors.py
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mobilekit import protocol as p
+from mobilekit.codec import encode, encode_pretty
+
+VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
+MISSING = object()
+
+COMPANION = p.CompanionInfo(
+    name="mobilekit android",
+    version="0.1.0",
+    engine="executorch",
+    engine_version="1.5.1",
+    abi="arm64-v8a",
+    threads=4,
+    debuggable=False,
+    battery="gauge",
+)
+BATTERY = p.BatterySample(
+    at_ns=0,
+    charge_counter_uah=2_345_000,
+    current_now_ua=-412_500,
+    energy_counter_nwh=8_912_000_000,
+    voltage_mv=3801,
+    temperature_decicelsius=284,
+    level_percent=74,
+    plugged=False,
+)
+BARE_BATTERY = p.BatterySample(
+    at_ns=3_000_000_000,
+    charge_counter_uah=None,
+    current_now_ua=None,
+    energy_counter_nwh=None,
+    voltage_mv=None,
+    temperature_decicelsius=None,
+    level_percent=None,
+    plugged=True,
+)
+THERMAL = p.ThermalSample(at_ns=1_500_000, status=0, headroom=0.625, cpu_khz=(1_516_800, 2_419_200))
+BARE_THERMAL = p.ThermalSample(at_ns=1_500_000, status=None, headroom=None, cpu_khz=())
+MEMORY = p.MemorySample(
+    at_ns=9_000_000_000,
+    stage="inferred",
+    pss_bytes=71_303_168,
+    rss_bytes=104_857_600,
+    peak_rss_bytes=109_051_904,
+)
+BARE_MEMORY = p.MemorySample(
+    at_ns=0, stage="closed", pss_bytes=None, rss_bytes=None, peak_rss_bytes=None
+)
+CHECK = p.OutputCheck(matches=True, max_absolute_error=1.5e-06, max_relative_error=2.5e-07)
+IDLE = p.Window(
+    kind="idle",
+    started_ns=10_000_000_000,
+    ended_ns=10_200_000_000,
+    iterations=0,
+    battery=(BATTERY, msgspec.structs.replace(BATTERY, at_ns=10_200_000_000)),
+)
+LOAD = p.Window(
+    kind="load",
+    started_ns=10_200_000_000,
+    ended_ns=10_413_000_000,
+    iterations=16,
+    battery=(BATTERY,),
+)
+REQUEST = p.RunRequest(
+    protocol_version=p.PROTOCOL_VERSION,
+    run_id="20260814-091500-nin-4f2a",
+    artifact=p.ArtifactFile(
+        sha256="0123456789abcdef" * 4, format="pte", size_bytes=30_408_704, method="forward"
+    ),
+    inputs=(p.TensorFile(sha256="a" * 64, dtype="float32", shape=(1, 3, 224, 224)),),
+    reference_outputs=(p.TensorFile(sha256="b" * 64, dtype="float32", shape=(1, 1000)),),
+    relative_tolerance=0.001,
+    threads=4,
+    cold_loads=3,
+    warmup=p.WarmupRule(
+        window_iterations=10, tolerance=0.02, max_iterations=200, max_duration_ns=20_000_000_000
+    ),
+    min_iterations=200,
+    min_duration_ns=2_000_000_000,
+    max_duration_ns=60_000_000_000,
+    energy=p.EnergyPlan(
+        blocks=5,
+        idle_ns=60_000_000_000,
+        load_ns=60_000_000_000,
+        sample_period_ns=100_000_000,
+    ),
+)
+BARE_REQUEST = msgspec.structs.replace(
+    REQUEST,
+    run_id="-",
+    artifact=p.ArtifactFile(sha256="f" * 64, format="tflite", size_bytes=1, method="main_2"),
+    inputs=(),
+    reference_outputs=(
+        p.TensorFile(sha256="c" * 64, dtype="int64", shape=()),
+        p.TensorFile(sha256="d" * 64, dtype="bool", shape=(2,)),
+    ),
+    relative_tolerance=0.0,
+    threads=None,
+    min_duration_ns=1,
+    max_duration_ns=2**63 - 1,
+    energy=None,
+)
+EVENTS: dict[str, list[p.ProgressEvent]] = {
+    "bare": [],
+    "all": [
+        p.PhaseStarted(phase="verify", at_ns=0),
+        p.CompanionStarted(companion=COMPANION),
+        p.StateSampled(battery=BATTERY, thermal=THERMAL),
+        p.PhaseStarted(phase="load", at_ns=2_000_000),
+        p.LoadMeasured(load_ns=64_100_000),
+        p.LoadMeasured(load_ns=63_900_000),
+        p.PhaseStarted(phase="warmup", at_ns=130_000_000),
+        p.WarmupMeasured(latency_ns=(15_000_000, 13_100_000), settled=True),
+        p.PhaseStarted(phase="iterate", at_ns=160_000_000),
+        p.IterationsMeasured(latency_ns=(13_000_000, 13_000_001, 12_999_999)),
+        p.PhaseStarted(phase="check", at_ns=200_000_000),
+        p.OutputsChecked(check=CHECK),
+        p.PhaseStarted(phase="memory", at_ns=210_000_000),
+        p.MemoryMeasured(sample=BARE_MEMORY),
+        p.MemoryMeasured(sample=MEMORY),
+        p.PhaseStarted(phase="energy", at_ns=9_100_000_000),
+        p.WindowMeasured(window=IDLE),
+        p.WindowMeasured(window=LOAD),
+        p.EnergyRefused(reason="the phone is plugged in"),
+        p.StateSampled(battery=BARE_BATTERY, thermal=BARE_THERMAL),
+        p.RunEnded(at_ns=10_500_000_000),
+    ],
+}
+
+
+def success(case: str) -> p.RunSuccess:
+    return p.RunSuccess(
+        protocol_version=p.PROTOCOL_VERSION,
+        run_id=REQUEST.run_id,
+        samples=p.collect_samples(EVENTS[case]),
+    )
+
+
+def failure(code: p.FailureCode, phase: p.Phase, message: str, events: int) -> p.RunFailure:
+    return p.RunFailure(
+        protocol_version=p.PROTOCOL_VERSION,
+        run_id=REQUEST.run_id,
+        phase=phase,
+        code=code,
+        message=message,
+        samples=p.collect_samples(EVENTS["all"][:events]),
+    )
+
+
+VALID: dict[str, object] = {
+    "run_request-full": REQUEST,
+    "run_request-bare": BARE_REQUEST,
+    "run_success-full": success("all"),
+    "run_failure-early": failure("bad_request", "verify", "$.threads: 0 is not in [1, 2^63)", 0),
+    "run_failure-midway": failure("inference_failed", "iterate", 'it said "no"\n\tdépassé 🔋', 9),
+    "companion_started-gauge": p.CompanionStarted(companion=COMPANION),
+    "companion_started-no-battery": p.CompanionStarted(
+        companion=msgspec.structs.replace(COMPANION, battery=None, debuggable=True)
+    ),
+    "companion_started-simulated": p.CompanionStarted(
+        companion=msgspec.structs.replace(COMPANION, battery="simulated")
+    ),
+    **{
+        f"phase_started-{phase}": p.PhaseStarted(phase=phase, at_ns=at_ns)
+        for at_ns, phase in enumerate(p.Phase.__args__)
+    },
+    "load_measured-one": p.LoadMeasured(load_ns=64_100_000),
+    "warmup_measured-settled": p.WarmupMeasured(latency_ns=(15_000_000, 13_100_000), settled=True),
+    "warmup_measured-empty": p.WarmupMeasured(latency_ns=(), settled=False),
+    "iterations_measured-three": p.IterationsMeasured(latency_ns=(13, 2**63 - 1, 0)),
+    "outputs_checked-match": p.OutputsChecked(check=CHECK),
+    "outputs_checked-not-finite": p.OutputsChecked(
+        check=p.OutputCheck(
+            matches=False,
+            max_absolute_error=1.7976931348623157e308,
+            max_relative_error=1.7976931348623157e308,
+        )
+    ),
+    "memory_measured-full": p.MemoryMeasured(sample=MEMORY),
+    "memory_measured-bare": p.MemoryMeasured(sample=BARE_MEMORY),
+    "state_sampled-full": p.StateSampled(battery=BATTERY, thermal=THERMAL),
+    "state_sampled-bare": p.StateSampled(battery=None, thermal=BARE_THERMAL),
+    "state_sampled-bare-battery": p.StateSampled(battery=BARE_BATTERY, thermal=THERMAL),
+    "window_measured-idle": p.WindowMeasured(window=IDLE),
+    "window_measured-load": p.WindowMeasured(window=LOAD),
+    "energy_refused-plugged": p.EnergyRefused(reason="the phone is plugged in"),
+    "run_ended-late": p.RunEnded(at_ns=10_500_000_000),
+}
+
+# Of a valid message: its name, the case's, the path to change, the value, what the error names.
+CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
+    ("run_request-full", "unknown", ["colour"], "blue", "colour"),
+    ("run_request-full", "unknown-nested", ["energy", "watts"], 2, "watts"),
+    ("run_request-full", "missing", ["cold_loads"], MISSING, "cold_loads"),
+    ("run_request-full", "missing-nullable", ["threads"], MISSING, "threads"),
+    ("run_request-full", "missing-nested", ["inputs", 0, "dtype"], MISSING, "dtype"),
+    ("run_request-full", "null", ["cold_loads"], None, "$.cold_loads"),
+    ("run_request-full", "null-array", ["inputs"], None, "$.inputs"),
+    ("run_request-full", "float-for-int", ["threads"], 4.0, "$.threads"),
+    ("run_request-full", "float-for-nested-int", ["energy", "blocks"], 5.0, "$.energy.blocks"),
+    ("run_request-full", "text-for-int", ["cold_loads"], "3", "$.cold_loads"),
+    ("run_request-full", "bool-for-int", ["cold_loads"], True, "$.cold_loads"),
+    ("run_request-full", "text-for-float", ["relative_tolerance"], "0.1", "$.relative_tolerance"),
+    ("run_request-full", "int-for-text", ["run_id"], 7, "$.run_id"),
+    ("run_request-full", "array-for-object", ["warmup"], [], "$.warmup"),
+    ("run_request-full", "object-for-array", ["inputs"], {}, "$.inputs"),
+    ("run_request-full", "float-in-shape", ["inputs", 0, "shape", 2], 1.5, "$.inputs[0].shape[2]"),
+    ("run_request-full", "other-format", ["artifact", "format"], "tfl", "$.artifact.format"),
+    ("run_request-full", "format-case", ["artifact", "format"], "PTE", "$.artifact.format"),
+    ("run_request-full", "other-dtype", ["inputs", 0, "dtype"], "float", "$.inputs[0].dtype"),
+    ("run_request-full", "older-version", ["protocol_version"], 0, "$.protocol_version"),
+    ("run_request-full", "newer-version", ["protocol_version"], 2, "$.protocol_version"),
+    ("run_request-full", "path-as-run-id", ["run_id"], "../x", "$.run_id"),
+    ("run_request-full", "long-run-id", ["run_id"], "a" * 65, "$.run_id"),
+    ("run_request-full", "run-id-with-line-end", ["run_id"], "a\n", "$.run_id"),
+    ("run_request-full", "path-as-sha256", ["artifact", "sha256"], "../x", "$.artifact.sha256"),
+    ("run_request-full", "upper-sha256", ["inputs", 0, "sha256"], "A" * 64, "$.inputs[0].sha256"),
+    ("run_request-full", "method", ["artifact", "method"], "a b", "$.artifact.method"),
+    ("run_request-full", "zero-loads", ["cold_loads"], 0, "$.cold_loads"),
+    ("run_request-full", "zero-threads", ["threads"], 0, "$.threads"),
+    ("run_request-full", "negative-duration", ["min_duration_ns"], -1, "$.min_duration_ns"),
+    ("run_request-full", "too-large", ["max_duration_ns"], 2**63, "$.max_duration_ns"),
+    ("run_request-full", "zero-axis", ["inputs", 0, "shape", 0], 0, "$.inputs[0].shape[0]"),
+    ("run_request-full", "zero-period", ["energy", "sample_period_ns"], 0, "sample_period_ns"),
+    ("run_request-full", "large-tolerance", ["relative_tolerance"], 1.5, "$.relative_tolerance"),
+    ("run_request-full", "negative-tolerance", ["warmup", "tolerance"], -0.5, "$.warmup.tolerance"),
+    ("run_success-full", "other-type", ["type"], "triumph", "$.type"),
+    ("run_success-full", "no-type", ["type"], MISSING, "type"),
+    ("run_success-full", "newer-version", ["protocol_version"], 2, "$.protocol_version"),
+    ("run_success-full", "null-samples", ["samples"], None, "$.samples"),
+    ("run_success-full", "code-of-failure", ["code"], "internal", "code"),
+    ("run_success-full", "float-latency", ["samples", "iteration_ns", 1], 13.0, "iteration_ns[1]"),
+    ("run_success-full", "unknown-deep", ["samples", "windows", 0, "battery", 0, "x"], 1, "x"),
+    ("run_failure-early", "other-code", ["code"], "bad_luck", "$.code"),
+    ("run_failure-early", "other-phase", ["phase"], "sleep", "$.phase"),
+    ("run_failure-early", "no-message", ["message"], MISSING, "message"),
+    ("companion_started-gauge", "other-battery", ["companion", "battery"], "lemon", "battery"),
+    ("companion_started-gauge", "null-engine", ["companion", "engine"], None, "$.companion.engine"),
+    ("companion_started-gauge", "int-for-bool", ["companion", "debuggable"], 0, "debuggable"),
+    ("phase_started-load", "other-phase", ["phase"], "Load", "$.phase"),
+    ("phase_started-load", "float-time", ["at_ns"], 1.0, "$.at_ns"),
+    ("load_measured-one", "null", ["load_ns"], None, "$.load_ns"),
+    ("warmup_measured-settled", "null-item", ["latency_ns", 0], None, "$.latency_ns[0]"),
+    ("warmup_measured-settled", "text-for-bool", ["settled"], "true", "$.settled"),
+    ("iterations_measured-three", "missing", ["latency_ns"], MISSING, "latency_ns"),
+    ("outputs_checked-match", "null-error", ["check", "max_absolute_error"], None, "$.check.max_"),
+    ("memory_measured-full", "other-stage", ["sample", "stage"], "open", "$.sample.stage"),
+    ("memory_measured-full", "missing-nullable", ["sample", "pss_bytes"], MISSING, "pss_bytes"),
+    ("state_sampled-full", "null-thermal", ["thermal"], None, "$.thermal"),
+    ("state_sampled-full", "float-charge", ["battery", "charge_counter_uah"], 1.0, "$.battery.ch"),
+    ("state_sampled-full", "null-plugged", ["battery", "plugged"], None, "$.battery.plugged"),
+    ("window_measured-idle", "other-kind", ["window", "kind"], "rest", "$.window.kind"),
+    ("window_measured-idle", "null-battery", ["window", "battery"], None, "$.window.battery"),
+    ("energy_refused-plugged", "null", ["reason"], None, "$.reason"),
+    ("run_ended-late", "other-type", ["type"], "over", "$.type"),
+    ("run_ended-late", "unknown", ["at_ms"], 1, "at_ms"),
+]
+
+TEXTS = {
+    "run_request-empty": "",
+    "run_request-cut-off": '{"protocol_version": 1, "run_id": "a',
+    "run_request-not-an-object": "[]",
+    "run_request-byte-order-mark": "\ufeff{}",
+    "run_request-comment": "{} // none",
+    "run_success-nothing": "null",
+    "run_ended-two-values": '{"type": "end", "at_ns": 1} {}',
+    "run_ended-trailing-comma": '{"type": "end", "at_ns": 1,}',
+    "run_ended-leading-zero": '{"type": "end", "at_ns": 01}',
+    "run_ended-single-quotes": "{'type': 'end', 'at_ns': 1}",
+    "outputs_checked-nan": '{"type": "check", "check": {"matches": false, '
+    '"max_absolute_error": NaN, "max_relative_error": 1.0}}',
+    "outputs_checked-infinity": '{"type": "check", "check": {"matches": false, '
+    '"max_absolute_error": 1e999, "max_relative_error": 1.0}}',
+    "energy_refused-control-character": '{"type": "energy_refused", "reason": "a\u0001b"}',
+    "energy_refused-lone-surrogate": '{"type": "energy_refused", "reason": "\\ud800"}',
+}
+
+
+def rule(window: int, tolerance: float, iterations: int, duration_ns: int) -> dict[str, Any]:
+    return json.loads(
+        encode(
+            p.WarmupRule(
+                window_iterations=window,
+                tolerance=tolerance,
+                max_iterations=iterations,
+                max_duration_ns=duration_ns,
+            )
+        )
+    )
+
+
+def warmup(
+    name: str, warmup_rule: dict[str, Any], latency_ns: list[int], iterations: int, settled: bool
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "rule": warmup_rule,
+        "latency_ns": latency_ns,
+        "iterations": iterations,
+        "settled": settled,
+    }
+
+
+# What is expected is written by hand: it is the rule's text, not an implementation's answer.
+WARMUP = [
+    warmup("steady from the start", rule(3, 0.1, 100, 10**9), [100] * 8, 6, True),
+    warmup(
+        "exactly at the tolerance is settled",
+        rule(1, 0.25, 100, 10**9),
+        [200, 149, 100, 75],
+        4,
+        True,
+    ),
+    warmup(
+        "just below the tolerance is not settled",
+        rule(1, 0.25, 4, 10**9),
+        [10_000, 7_499, 5_624, 4_217],
+        4,
+        False,
+    ),
+    warmup("getting slower is settled", rule(2, 0.0, 100, 10**9), [10, 10, 20, 30], 4, True),
+    warmup(
+        "an even window's median is the mean of the middle two",
+        rule(4, 0.0, 100, 10**9),
+        # 10 20 30 40: 25; then 25 25 1 99: 25.
+        [40, 10, 30, 20, 99, 25, 1, 25],
+        8,
+        True,
+    ),
+    warmup(
+        "half a nanosecond counts in an even window",
+        rule(2, 0.0, 100, 10**9),
+        # 10 after 10.5, twice; then 10 after 10.
+        [10, 11, 10, 10, 10, 10],
+        6,
+        True,
+    ),
+    warmup(
+        "the median of an odd window ignores an outlier",
+        rule(3, 0.0, 100, 10**9),
+        [10, 9_000, 10, 10, 1, 10],
+        6,
+        True,
+    ),
+    warmup(
+        "the windows slide",
+        rule(2, 0.1, 100, 10**9),
+        [900, 700, 500, 300, 200, 200, 200, 200, 200],
+        8,
+        True,
+    ),
+    warmup("ends at the count", rule(2, 0.0, 5, 10**9), [900, 800, 700, 600, 500, 400], 5, False),
+    warmup(
+        "settled at the very last iteration counts",
+        rule(2, 0.0, 4, 10**9),
+        [100, 100, 100, 100],
+        4,
+        True,
+    ),
+    warmup("ends when the durations reach the limit", rule(5, 0.0, 99, 300), [150, 150], 2, False),
+    warmup("one nanosecond less goes on", rule(5, 0.0, 99, 300), [150, 149, 1], 3, False),
+    warmup(
+        "settled in the iteration that reaches the duration",
+        rule(1, 0.0, 99, 200),
+        [100, 100],
+        2,
+        True,
+    ),
+    warmup(
+        "a window longer than the count never fills", rule(50, 1.0, 3, 10**9), [1] * 3, 3, False
+    ),
+    warmup("a tolerance of 1 settles with two windows", rule(1, 1.0, 9, 10**9), [900, 1], 2, True),
+    warmup("one iteration may be all", rule(1, 0.0, 1, 10**9), [5], 1, False),
+]
+LARGEST = 1.7976931348623157e308
+
+
+def check(
+    name: str,
+    outputs: list[list[float | str]],
+    reference: list[list[float | str]],
+    matches: bool,
+    absolute: float,
+    relative: float,
+    tolerance: float = 0.125,
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "relative_tolerance": tolerance,
+        "outputs": outputs,
+        "reference_outputs": reference,
+        "matches": matches,
+        "max_absolute_error": absolute,
+        "max_relative_error": relative,
+    }
+
+
+OUTPUT_CHECK = [
+    check("equal", [[1.0, -2.0]], [[1.0, -2.0]], True, 0.0, 0.0),
+    check("exactly at the tolerance", [[3.5, 0.0]], [[4.0, 0.0]], True, 0.5, 0.125),
+    check("above the tolerance", [[3.25]], [[4.0]], False, 0.75, 0.1875),
+    check("no tolerance", [[1.0]], [[1.0]], True, 0.0, 0.0, tolerance=0.0),
+    check("scaled by the largest magnitude", [[-8.0, 2.0]], [[-8.0, 1.0]], True, 1.0, 0.125),
+    check("over all tensors", [[8.0], [2.0]], [[8.0], [1.0]], True, 1.0, 0.125),
+    check("reference all zero", [[0.0625]], [[0.0]], True, 0.0625, 0.0625),
+    check("reference all zero, beyond", [[0.25]], [[0.0]], False, 0.25, 0.25),
+    check("both all zero", [[0.0, 0.0]], [[0.0, -0.0]], True, 0.0, 0.0),
+    check("NaN in the output", [[1.0, "nan"]], [[1.0, 2.0]], False, LARGEST, LARGEST),
+    check(
+        "NaN in the output with full tolerance", [["nan"]], [[2.0]], False, LARGEST, LARGEST, 1.0
+    ),
+    check("NaN on both sides", [["nan"]], [["nan"]], False, LARGEST, LARGEST),
+    check("NaN in the reference", [[1.0]], [["nan"]], False, LARGEST, LARGEST),
+    check("infinity in the output", [["inf"]], [[2.0]], False, LARGEST, LARGEST),
+    check("infinity on both sides", [["-inf"]], [["-inf"]], False, LARGEST, LARGEST),
+    check("another number of tensors", [[1.0]], [[1.0], [2.0]], False, LARGEST, LARGEST),
+    check("another shape", [[1.0, 2.0]], [[1.0]], False, LARGEST, LARGEST),
+    check("no outputs", [], [], True, 0.0, 0.0),
+]
+
+
+def changed(message: Any, path: list[str | int], value: Any) -> Any:
+    message = copy.deepcopy(message)
+    target = message
+    for key in path[:-1]:
+        target = target[key]
+    if value is MISSING:
+        del target[path[-1]]
+    else:
+        target[path[-1]] = value
+    return message
+
+
+def invalid() -> Iterable[tuple[str, dict[str, Any]]]:
+    for valid_name, case, path, value, field in CHANGES:
+        message = changed(json.loads(encode(VALID[valid_name])), path, value)
+        yield f"{valid_name.partition('-')[0]}-{case}", {"field": field, "message": message}
+    for name, text in TEXTS.items():
+        yield name, {"field": "", "text": text}
+
+
+def write(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def main() -> None:
+    for folder in ("valid", "invalid"):
+        shutil.rmtree(VECTORS / folder, ignore_errors=True)
+    (VECTORS / "valid").mkdir(parents=True)
+    for name, record in VALID.items():
+        (VECTORS / "valid" / f"{name}.json").write_bytes(encode_pretty(record))
+    for name, vector in invalid():
+        write(VECTORS / "invalid" / f"{name}.json", vector)
+    write(VECTORS / "warmup.json", WARMUP)
+    write(VECTORS / "output_check.json", OUTPUT_CHECK)
+
+
+if __name__ == "__main__":
+    main()

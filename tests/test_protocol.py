@@ -1,0 +1,98 @@
+"""The contract's vectors, decoded and encoded by Python."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from mobilekit import protocol
+from mobilekit.codec import encode
+from mobilekit.errors import ProtocolError
+
+VECTORS = Path(__file__).parent / "vectors"
+VALID = sorted((VECTORS / "valid").glob("*.json"))
+INVALID = sorted((VECTORS / "invalid").glob("*.json"))
+MESSAGES = {
+    re.sub(r"(?<!^)(?=[A-Z])", "_", record.__name__).lower()
+    for record in (
+        protocol.RunRequest,
+        *get_args(protocol.RunResult),
+        *get_args(protocol.ProgressEvent),
+    )
+}
+
+
+def message_of(path: Path) -> str:
+    return path.stem.partition("-")[0]
+
+
+def decode(message: str, data: bytes) -> object:
+    if message == "run_request":
+        return protocol.decode_request(data)
+    if message in ("run_success", "run_failure"):
+        return protocol.decode_result(data)
+    (event,) = protocol.decode_events(data.replace(b"\n", b" ") + b"\n")
+    return event
+
+
+def objects(value: Any, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every object in a document, with its path."""
+    if isinstance(value, dict):
+        yield path, value
+        for name, field in value.items():
+            yield from objects(field, f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from objects(item, f"{path}[{index}]")
+
+
+@pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
+def test_valid_message_comes_back_equal(path: Path) -> None:
+    """Decoding and encoding a valid message yields an equal document of the type in its name."""
+    data = path.read_bytes()
+
+    message = decode(message_of(path), data)
+
+    assert json.loads(data) == json.loads(encode(message))
+    assert message_of(path).replace("_", "") == type(message).__name__.lower()
+
+
+@pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
+def test_invalid_message_is_refused_by_name(path: Path) -> None:
+    """Decoding an invalid message is an error that names the field."""
+    vector = json.loads(path.read_bytes())
+    text = vector["text"] if "text" in vector else json.dumps(vector["message"])
+
+    with pytest.raises(ProtocolError) as caught:
+        decode(message_of(path), text.encode())
+
+    assert vector["field"] in str(caught.value)
+
+
+@pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
+def test_every_field_is_needed_and_no_other_is_taken(path: Path) -> None:
+    """A message less any one field, or with one more in any object, is refused by its name."""
+    original = json.loads(path.read_bytes())
+    for number, (_, value) in enumerate(objects(original)):
+        for name in value:
+            changed = copy.deepcopy(original)
+            del list(objects(changed))[number][1][name]
+            with pytest.raises(ProtocolError, match=name):
+                decode(message_of(path), json.dumps(changed).encode())
+        changed = copy.deepcopy(original)
+        list(objects(changed))[number][1]["surplus"] = 1
+        with pytest.raises(ProtocolError, match="surplus"):
+            decode(message_of(path), json.dumps(changed).encode())
+
+
+@pytest.mark.parametrize("folder", ["valid", "invalid"])
+def test_every_message_type_has_a_vector(folder: str) -> None:
+    """No message type of the contract is without a valid and an invalid vector, nor a vector
+    without a type."""
+    assert {message_of(path) for path in (VECTORS / folder).glob("*.json")} == MESSAGES
