@@ -1,0 +1,70 @@
+"""Static counts of a network, which need no phone.
+
+Torch is imported only when a network has to be built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilekit.codec import decode, encode_pretty
+from mobilekit.errors import ProtocolError
+from mobilekit.model.files import reporting_full_disk, write_whole
+from mobilekit.records import ModelCost, ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+COST_VERSION = 1
+"""Of how costs are counted. History: 1: first."""
+
+
+def count_cost(module: nn.Module, inputs: Sequence[Tensor]) -> ModelCost:
+    """Count parameters, and multiply-accumulates for one inference of ``inputs``.
+
+    Multiply-accumulates are those of convolutions and matrix products, half of what
+    ``torch.utils.flop_counter`` counts. Parameters used twice are counted once.
+    """
+    import torch
+    from torch.func import functional_call
+    from torch.utils.flop_counter import FlopCounterMode
+
+    # Meta tensors have a shape only, so nothing is computed; and no layer takes a fused path for
+    # processors (as nn.LSTM and nn.TransformerEncoderLayer do), whose products are not counted.
+    state = dict([*module.named_parameters(), *module.named_buffers()])
+    shapes_only = {name: tensor.to("meta") for name, tensor in state.items()}
+    with torch.no_grad():
+        try:
+            with torch.device("meta"), FlopCounterMode(display=False) as counter:
+                functional_call(module, shapes_only, tuple(tensor.to("meta") for tensor in inputs))
+        except Exception:
+            # It looks at values, or keeps tensors that are neither parameters nor buffers.
+            with FlopCounterMode(display=False) as counter:
+                module(*(tensor.clone() for tensor in inputs))
+    return ModelCost(
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        macs=counter.get_total_flops() // 2,
+    )
+
+
+def read_cost(spec: ModelSpec, *, cache_directory: Path) -> ModelCost:
+    """The cost of a network, from the cache if its content has been counted before.
+
+    Raises what ``load_module`` raises, and ``ExportError`` if the network does not run or the
+    cache cannot be written to.
+    """
+    path = cache_directory / f"{spec.content_sha256}.cost{COST_VERSION}.json"
+    try:
+        cost: ModelCost = decode(path.read_bytes(), ModelCost, source=path.name)
+    except (OSError, ProtocolError):
+        from mobilekit.model.load import load_module, running_code_of
+        from mobilekit.model.reference import make_inputs
+
+        module = load_module(spec)
+        with running_code_of(spec):
+            cost = count_cost(module, make_inputs(spec))
+        with reporting_full_disk(cache_directory):
+            write_whole(path, encode_pretty(cost))
+    return cost

@@ -1,0 +1,205 @@
+"""Turns a network into an artifact: a program, its inputs and the outputs to expect of it.
+
+An artifact is cached by everything that it depends on, so that asking for it again costs neither
+an export nor the import of torch. The cache directory holds ``<sha256>.pte`` and ``<sha256>.bin``,
+named by their content, and the manifest ``<key>.json``, an ``Artifact``, written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
+
+import mobilekit
+from mobilekit.codec import decode, encode_pretty
+from mobilekit.errors import ExportError, ProtocolError
+from mobilekit.model.files import (
+    file_sha256,
+    put_in_place,
+    reporting_full_disk,
+    write_whole,
+    written_aside,
+)
+from mobilekit.protocol import ArtifactFile, DType, TensorFile
+from mobilekit.records import Artifact, ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EXPORT_VERSION = 1
+"""Of what this module makes of a network; another number exports anew. History: 1: first."""
+
+FORMAT: Final = "pte"
+BACKEND = "xnnpack"
+PRECISION = "fp32"
+
+RELATIVE_TOLERANCE = 1e-3
+"""Of the largest absolute output. Kernels add the same float32 products in another order, which
+moved the outputs of the four networks of ``models`` by up to 2e-5: fifty times that leaves room
+for deeper networks and other processors. Leaving a single ReLU or normalization out of one of
+them moved the outputs by 1.3e-3 at least, so that this still notices it."""
+
+
+def export_artifact(
+    spec: ModelSpec, *, cache_directory: Path, on_progress: Callable[[str], None]
+) -> Artifact:
+    """The network's artifact, from the cache or exported now.
+
+    ``on_progress`` is told each stage as it begins. A cached artifact whose files are not what
+    its manifest says is exported anew.
+
+    Raises ``ModelFileError``, ``WeightsError`` or ``ExportError``.
+    """
+    manifest = cache_directory / f"{_cache_key(spec)}.json"
+    try:
+        cached = _read_cached(manifest, cache_directory)
+        # The same content may be asked for under another name.
+        return msgspec.structs.replace(cached, model=spec)
+    except FileNotFoundError:
+        pass
+    except _DamagedError as damage:
+        on_progress(f"The cached artifact is damaged ({damage}): exporting it anew")
+    artifact = _export(spec, cache_directory, on_progress)
+    with reporting_full_disk(cache_directory):
+        write_whole(manifest, encode_pretty(artifact))
+    return artifact
+
+
+# --- the cache ---------------------------------------------------------------------------------
+
+
+class _DamagedError(Exception):
+    """A cached artifact is not what its manifest says."""
+
+
+def _cache_key(spec: ModelSpec) -> str:
+    """Everything that an artifact depends on, hashed."""
+    parts = [
+        EXPORT_VERSION,
+        FORMAT,
+        BACKEND,
+        PRECISION,
+        spec.content_sha256,
+        *(_version_of(package) for package in ("torch", "executorch", "torchao")),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _version_of(package: str) -> str | None:
+    """Without importing the package; ``None`` if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _read_cached(manifest: Path, directory: Path) -> Artifact:
+    """Raises ``FileNotFoundError`` if there is no manifest, else ``_DamagedError``."""
+    try:
+        artifact: Artifact = decode(manifest.read_bytes(), Artifact, source=manifest.name)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _DamagedError(f"its manifest cannot be read: {error.strerror}") from None
+    except ProtocolError:
+        raise _DamagedError("its manifest does not parse") from None
+    for file in artifact.files:
+        path = directory / Path(file.path).name
+        if not path.is_file():
+            raise _DamagedError(f"{path.name} is missing")
+        if file_sha256(path) != file.sha256:
+            raise _DamagedError(f"{path.name} has other content than its name says")
+    return artifact
+
+
+# --- exporting ---------------------------------------------------------------------------------
+
+
+def _export(spec: ModelSpec, cache_directory: Path, on_progress: Callable[[str], None]) -> Artifact:
+    started_ns = time.perf_counter_ns()
+    with reporting_full_disk(cache_directory):  # before the work, not after it
+        cache_directory.mkdir(parents=True, exist_ok=True)
+    on_progress("Importing PyTorch")
+    from mobilekit.model import describe, load, pte, reference
+
+    on_progress(f"Building {spec.name}")
+    module = load.load_module(spec)
+    inputs = reference.make_inputs(spec)
+    on_progress("Computing the reference outputs in PyTorch")
+    references = reference.run_eager(spec, module, inputs)
+    cost = describe.count_cost(module, inputs)
+    on_progress("Tracing the network")
+    exported = pte.trace(spec, module, inputs)
+    on_progress("Lowering it to XNNPACK")
+    program = pte.lower(spec, exported)
+    on_progress("Writing the program")
+    with reporting_full_disk(cache_directory), written_aside(cache_directory) as aside:
+        pte.write(program, aside)
+        on_progress("Checking its outputs in ExecuTorch's runtime")
+        outputs = pte.run_once(spec, aside, program.kernels, inputs)
+        _check(spec, outputs, references)
+        file = ArtifactFile(
+            sha256=file_sha256(aside),
+            format=FORMAT,
+            size_bytes=aside.stat().st_size,
+            method=pte.METHOD,
+        )
+        put_in_place(aside, cache_directory / Path(file.path).name)
+        input_files = tuple(_write_tensor(tensor, cache_directory) for tensor in inputs)
+        reference_files = tuple(_write_tensor(tensor, cache_directory) for tensor in references)
+    return Artifact(
+        model=spec,
+        cost=cost,
+        file=file,
+        backend=BACKEND,
+        precision=PRECISION,
+        delegation=program.delegation(cost.macs),
+        inputs=input_files,
+        reference_outputs=reference_files,
+        relative_tolerance=RELATIVE_TOLERANCE,
+        tool_versions={
+            "torch": version("torch"),
+            "executorch": version("executorch"),
+            "mobilekit": mobilekit.__version__,
+        },
+        export_ns=time.perf_counter_ns() - started_ns,
+    )
+
+
+def _check(spec: ModelSpec, outputs: Sequence[Tensor], references: Sequence[Tensor]) -> None:
+    from mobilekit.outputs import check_outputs
+
+    check = check_outputs(
+        [tensor.numpy() for tensor in outputs],
+        [tensor.numpy() for tensor in references],
+        RELATIVE_TOLERANCE,
+    )
+    if not check.matches:
+        raise ExportError(
+            f"The exported {spec.name} computes something else than PyTorch does",
+            fix="The lowering of some operator is wrong: halve the network until it agrees, "
+            "and report that operator to ExecuTorch.",
+            relative_error=f"{check.max_relative_error:.3g}",
+            relative_tolerance=RELATIVE_TOLERANCE,
+            model=spec.path,
+        )
+
+
+def _write_tensor(tensor: Tensor, directory: Path) -> TensorFile:
+    from mobilekit.model.reference import dtype_name, tensor_bytes
+
+    data = tensor_bytes(tensor)
+    file = TensorFile(
+        sha256=hashlib.sha256(data).hexdigest(),
+        dtype=cast(DType, dtype_name(tensor)),
+        shape=tuple(tensor.shape),
+    )
+    write_whole(directory / Path(file.path).name, data)
+    return file

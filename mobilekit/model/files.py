@@ -1,0 +1,62 @@
+"""Writing files whole or not at all, and hashing them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mobilekit.errors import ExportError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def written_aside(directory: Path) -> Iterator[Path]:
+    """An empty file in ``directory`` to write to and then ``put_in_place``; else it is removed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=directory, prefix=".", suffix=".part")
+    os.close(handle)
+    path = Path(name)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def put_in_place(aside: Path, target: Path) -> None:
+    """Sync ``aside`` and give it its name, over a file that may already have it."""
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(target)
+
+
+@contextmanager
+def reporting_full_disk(directory: Path) -> Iterator[None]:
+    """Turn a failure to write below ``directory`` into an ``ExportError``."""
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(
+            f"{directory} cannot be written to: {error.strerror or error}",
+            fix="Free some space there, or choose another place with MOBILEKIT_HOME.",
+        ) from error
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write ``target`` such that a reader sees it whole or not at all."""
+    with written_aside(target.parent) as aside:
+        aside.write_bytes(data)
+        put_in_place(aside, target)

@@ -1,0 +1,179 @@
+"""ExecuTorch's format: lowers a network to XNNPACK, and runs a ``.pte`` file once to check it.
+
+Imports torch and executorch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import operator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+from torch.utils.flop_counter import flop_registry
+
+from mobilekit.errors import ExportError
+from mobilekit.model.load import describe_error, failing_line
+from mobilekit.model.quiet import captured_stderr, quiet_python
+from mobilekit.model.rewrite import ExactRewrites
+from mobilekit.records import Delegation, ModelSpec
+
+METHOD = "forward"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A lowered program, ready to be written."""
+
+    executorch: Any
+    kernels: frozenset[str]
+    """Every kernel outside the delegates, by the runtime's name: ``aten::elu.out``."""
+    delegated_operators: int
+    portable_operator_counts: dict[str, int]
+    portable_macs: int
+
+    def delegation(self, total_macs: int) -> Delegation:
+        return Delegation(
+            delegated_operators=self.delegated_operators,
+            portable_operators=sum(self.portable_operator_counts.values()),
+            # Lowering may make matrix products of operators that are none in PyTorch.
+            delegated_macs=max(total_macs - self.portable_macs, 0),
+            total_macs=total_macs,
+            portable_operator_counts=self.portable_operator_counts,
+        )
+
+
+def trace(spec: ModelSpec, module: nn.Module, inputs: Sequence[Tensor]) -> Any:
+    """The network as one graph (a ``torch.export.ExportedProgram``) for inputs of these shapes.
+
+    Raises ``ExportError`` naming the statement that is no part of a fixed graph.
+    """
+    try:
+        # torch prints half-made graphs to standard error before it gives up.
+        with quiet_python(), contextlib.redirect_stderr(io.StringIO()), ExactRewrites():
+            return torch.export.export(module, tuple(inputs))
+    except Exception as error:
+        raise ExportError(
+            f"torch.export cannot turn {spec.name} into a fixed graph: {describe_error(error)}",
+            fix="Write forward() without branches, loops or sizes that depend on the values of "
+            "tensors; torch.where can often take the place of an if.",
+            at=failing_line(error, Path(spec.path).parent) or spec.path,
+        ) from error
+
+
+def lower(spec: ModelSpec, exported: Any) -> Program:
+    """Lower to XNNPACK what it takes; the rest stays on ExecuTorch's portable kernels.
+
+    Raises ``ExportError``.
+    """
+    try:
+        with quiet_python():
+            from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
+                XnnpackPartitioner,
+            )
+            from executorch.exir import to_edge_transform_and_lower
+
+            edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+            executorch = edge.to_executorch()
+    except Exception as error:
+        raise ExportError(
+            f"ExecuTorch cannot lower {spec.name}: {describe_error(error)}",
+            fix="Replace the operator that it names, or report it to ExecuTorch.",
+            model=spec.path,
+        ) from error
+    if edge.exported_program().graph_signature.user_inputs_to_mutate:
+        # ExecuTorch returns the changed input as one more output.
+        raise ExportError(
+            f"{spec.name} writes to its own input",
+            fix="Use operations that are not in place (x * 2, not x.mul_(2)) on the input.",
+            model=spec.path,
+        )
+    graph_module = executorch.exported_program().graph_module
+    portable = list(_portable_nodes(graph_module))
+    return Program(
+        executorch=executorch,
+        kernels=frozenset(node.target.name() for node in portable),
+        delegated_operators=_count_delegated(graph_module),
+        portable_operator_counts=dict(
+            sorted(Counter(node.target._schema.name for node in portable).items())
+        ),
+        portable_macs=sum(map(_node_macs, portable)),
+    )
+
+
+def write(program: Program, path: Path) -> None:
+    """Write the program's file."""
+    with path.open("wb") as file:
+        program.executorch.write_to_file(file)
+
+
+def run_once(
+    spec: ModelSpec, path: Path, kernels: frozenset[str], inputs: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Load the file in ExecuTorch's runtime and run it.
+
+    ``kernels`` are those that the file needs. Raises ``ExportError`` that names the ones that the
+    runtime does not have, or holds what the runtime says.
+    """
+    # Not executorch.runtime, whose import takes seconds longer.
+    from executorch.extension.pybindings import _C
+
+    missing = sorted(kernels - set(_C._get_operator_names()))
+    if missing:
+        raise ExportError(
+            f"ExecuTorch's runtime has no kernel for {', '.join(missing)}, which {spec.name} needs",
+            fix="Replace the operator in the network by others that do the same.",
+            model=spec.path,
+        )
+    with captured_stderr() as read_stderr:
+        try:
+            loaded = _C._load_for_executorch(str(path))
+            return tuple(loaded.run_method(METHOD, [tensor.clone() for tensor in inputs]))
+        except RuntimeError as error:
+            said = [line for line in read_stderr().splitlines() if "cpuinfo_utils" not in line]
+            raise ExportError(
+                f"ExecuTorch's runtime cannot run {spec.name}: {error}",
+                fix="Replace the operator that it names, or report it to ExecuTorch.",
+                model=spec.path,
+                runtime=" | ".join(said[:3]),
+            ) from None
+
+
+def _portable_nodes(graph_module: torch.fx.GraphModule) -> Iterator[torch.fx.Node]:
+    """Calls of kernels; allocations, views, ``getitem`` and delegate calls are bookkeeping."""
+    for node in graph_module.graph.nodes:
+        if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
+            yield node
+
+
+def _count_delegated(graph_module: torch.fx.GraphModule) -> int:
+    """Operators inside the delegates, as they were before the backend fused them."""
+    delegates = [
+        getattr(graph_module, node.target)
+        for node in graph_module.graph.nodes
+        if node.op == "get_attr" and node.name.startswith("lowered_module_")
+    ]
+    return sum(
+        node.op == "call_function" and node.target is not operator.getitem
+        for delegate in delegates
+        for node in delegate.original_module.graph.nodes
+    )
+
+
+def _node_macs(node: torch.fx.Node) -> int:
+    """Multiply-accumulates of a convolution or matrix product, counted like ``count_cost``."""
+    count = flop_registry.get(node.target.overloadpacket)
+    if count is None:
+        return 0
+    values = tree_map(
+        lambda argument: argument.meta["val"] if isinstance(argument, torch.fx.Node) else argument,
+        tuple(node.args),
+    )
+    return int(count(*values, out_val=node.meta["val"])) // 2

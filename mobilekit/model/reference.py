@@ -1,0 +1,77 @@
+"""What a program is checked with: fixed inputs and eager PyTorch's outputs.
+
+Imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from mobilekit.errors import ExportError
+from mobilekit.model.load import running_code_of
+from mobilekit.protocol import DType
+from mobilekit.records import ModelSpec
+
+
+def make_inputs(spec: ModelSpec) -> tuple[Tensor, ...]:
+    """The same inputs for every run of a network, in the order of ``spec.input_shapes``.
+
+    Standard normal for float32; 0 or 1 for the others, which every integer input allows.
+    """
+    random = np.random.default_rng(0)
+    return tuple(
+        torch.from_numpy(
+            random.standard_normal(shape, dtype=np.float32)
+            if dtype == "float32"
+            else random.integers(0, 2, shape).astype(dtype)
+        )
+        for shape, dtype in zip(spec.input_shapes, spec.input_dtypes, strict=True)
+    )
+
+
+def run_eager(spec: ModelSpec, module: nn.Module, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Run the network in PyTorch: its outputs, flattened.
+
+    Raises ``ExportError`` if it fails, or gives what a phone's outputs cannot be compared with.
+    """
+    with running_code_of(spec), torch.no_grad():
+        # Copies, because a network may write to its input.
+        return _checked_outputs(spec, tree_leaves(module(*(tensor.clone() for tensor in inputs))))
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The elements in C order, little-endian."""
+    array: np.ndarray[Any, Any] = tensor.detach().contiguous().numpy()
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """As in ``protocol.DType``: ``float32``."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _checked_outputs(spec: ModelSpec, leaves: Sequence[object]) -> tuple[Tensor, ...]:
+    problem = None
+    tensors = tuple(leaf for leaf in leaves if isinstance(leaf, Tensor))
+    if not leaves or len(tensors) < len(leaves):
+        problem = "are not all tensors"
+    elif any(tensor.numel() == 0 for tensor in tensors):
+        problem = "have one without elements"
+    elif unknown := {dtype_name(tensor) for tensor in tensors} - set(get_args(DType)):
+        problem = f"are of {', '.join(sorted(unknown))}, not of {', '.join(get_args(DType))}"
+    elif not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        problem = "are not all finite numbers, so that a phone's cannot be compared with them"
+    if problem is not None:
+        raise ExportError(
+            f"The outputs of {spec.name} {problem}",
+            fix="forward() must return tensors, also in tuples, lists or dicts, of these types "
+            "and of finite numbers.",
+            at=spec.path,
+        )
+    return tensors

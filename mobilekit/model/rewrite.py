@@ -1,0 +1,100 @@
+"""Equal formulations of functions that a backend would leave on slow kernels or cannot run.
+
+While a network is traced, ``ExactRewrites()`` stands in for a few functions of
+``torch.nn.functional``, however they are called, so that model files stay natural:
+
+- ``local_response_norm`` becomes ``avg_pool3d``, which has no kernel in ExecuTorch's runtime: the
+  program would not even load. As a sum of channel slices it is delegated whole, and several
+  times faster than eager PyTorch.
+- ``avg_pool2d`` with padding is not delegated; padding and pooling separately are.
+- ``adaptive_avg_pool2d`` to the size that the map already has does nothing, and is not delegated.
+
+Imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+class ExactRewrites(TorchFunctionMode):  # type: ignore[misc]  # torch is untyped here
+    """A context in which calls of the functions above take their equal formulation."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return _REWRITTEN.get(function, function)(*args, **(kwargs or {}))
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """``input / (k + alpha / size * sum of squares over size channels) ** beta``.
+
+    ``input`` is (N, C, ...). The channels summed for channel c are c - size // 2 to
+    c + (size - 1) // 2, those outside counting as zero, as in PyTorch and (for odd sizes) Caffe
+    (A. Krizhevsky et al., NIPS 2012, section 3.3).
+    """
+    channels = input.shape[1]
+    around = (0, 0) * (input.dim() - 2) + (size // 2, (size - 1) // 2)
+    squares = F.pad(input * input, around)
+    total = squares[:, :channels]
+    for offset in range(1, size):
+        total = total + squares[:, offset : offset + channels]
+    return input / _power(total * (alpha / size) + k, beta)
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """Square roots and products are delegated, ``pow`` is not."""
+    if exponent == 0.75:
+        root = torch.sqrt(base)
+        return root * torch.sqrt(root)
+    if exponent == 0.5:
+        return torch.sqrt(base)
+    if exponent == 1:
+        return base
+    return base**exponent
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: int | Sequence[int],
+    stride: int | Sequence[int] | None = None,
+    padding: int | Sequence[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """``torch.nn.functional.avg_pool2d`` with its zero padding done beforehand."""
+    across = [padding] if isinstance(padding, int) else list(padding)
+    if any(across) and count_include_pad and not ceil_mode:
+        input = F.pad(input, (across[-1], across[-1], across[0], across[0]))
+        padding = 0
+    return F.avg_pool2d(
+        input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+    )
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """``torch.nn.functional.adaptive_avg_pool2d``, which is the identity for an equal size."""
+    sizes = [output_size] * 2 if isinstance(output_size, int) else list(output_size)
+    if all(wanted in (None, given) for wanted, given in zip(sizes, input.shape[-2:], strict=True)):
+        return input
+    return F.adaptive_avg_pool2d(input, output_size)
+
+
+_REWRITTEN: dict[Callable[..., Any], Callable[..., Any]] = {
+    F.local_response_norm: local_response_norm,
+    F.avg_pool2d: avg_pool2d,
+    F.adaptive_avg_pool2d: adaptive_avg_pool2d,
+}

@@ -1,0 +1,81 @@
+"""GoogLeNet (Inception v1) as Caffe published it: with local response normalization, without
+batch normalization, and without the two heads that serve training only."""
+
+import torch
+from torch import nn
+
+TITLE = "GoogLeNet (Caffe's bvlc_googlenet)"
+SOURCE = "C. Szegedy et al., arXiv:1409.4842; Caffe, models/bvlc_googlenet/deploy.prototxt"
+LICENSE = "BSD-2-Clause"
+INPUT_SHAPES = ((1, 3, 224, 224),)
+
+
+def convolution(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0
+) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding), nn.ReLU())
+
+
+class Inception(nn.Module):
+    """Four branches side by side; widths are named as in the paper's Table 1."""
+
+    def __init__(
+        self, inputs: int, n1: int, reduce3: int, n3: int, reduce5: int, n5: int, pool_proj: int
+    ) -> None:
+        super().__init__()
+        self.branch1 = convolution(inputs, n1, 1)
+        self.branch3 = nn.Sequential(
+            convolution(inputs, reduce3, 1), convolution(reduce3, n3, 3, padding=1)
+        )
+        self.branch5 = nn.Sequential(
+            convolution(inputs, reduce5, 1), convolution(reduce5, n5, 5, padding=2)
+        )
+        self.branch_pool = nn.Sequential(
+            nn.MaxPool2d(3, stride=1, padding=1), convolution(inputs, pool_proj, 1)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, inputs, H, W) to (N, n1 + n3 + n5 + pool_proj, H, W)."""
+        return torch.cat(
+            (self.branch1(x), self.branch3(x), self.branch5(x), self.branch_pool(x)), dim=1
+        )
+
+
+def build() -> nn.Module:
+    # Caffe rounds the size of a pooled map up, hence ceil_mode.
+    network = nn.Sequential(
+        convolution(3, 64, 7, stride=2, padding=3),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
+        convolution(64, 64, 1),
+        convolution(64, 192, 3, padding=1),
+        nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        Inception(192, 64, 96, 128, 16, 32, 32),  # 3a
+        Inception(256, 128, 128, 192, 32, 96, 64),  # 3b
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        Inception(480, 192, 96, 208, 16, 48, 64),  # 4a
+        Inception(512, 160, 112, 224, 24, 64, 64),  # 4b
+        Inception(512, 128, 128, 256, 24, 64, 64),  # 4c
+        Inception(512, 112, 144, 288, 32, 64, 64),  # 4d
+        Inception(528, 256, 160, 320, 32, 128, 128),  # 4e
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        Inception(832, 256, 160, 320, 32, 128, 128),  # 5a
+        Inception(832, 384, 192, 384, 48, 128, 128),  # 5b
+        nn.AvgPool2d(7),
+        nn.Dropout(0.4),
+        nn.Flatten(),
+        nn.Linear(1024, 1000),
+        nn.Softmax(dim=1),
+    )
+    # Untrained, the output must still depend on the input, or comparing outputs would mean little.
+    # Filters that sum to zero drop the common mean that ReLU adds, and this scale keeps the rest:
+    # a rectified standard normal has the variance 0.5 - 1 / (2 pi) = 0.341 = 1 / 1.71**2.
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            weight = layer.weight.detach()
+            fan_in = weight[0].numel()
+            nn.init.normal_(weight, std=1.71 / fan_in**0.5)
+            weight -= weight.mean(tuple(range(1, weight.dim())), keepdim=True)
+            nn.init.zeros_(layer.bias)
+    return network

@@ -1,0 +1,52 @@
+"""Model files for the tests, and one export of a small network that many tests look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from model_files import SMALL, Export, WriteModel
+
+from mobilekit.model.export import export_artifact
+from mobilekit.model.zoo import read_spec
+from mobilekit.records import Artifact, ModelSpec
+
+
+@pytest.fixture
+def write_model(tmp_path: Path) -> WriteModel:
+    """Writes a model file (a small network's, unless told otherwise) and gives its path."""
+
+    def write(source: str = SMALL, name: str = "small.py") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Export:
+    """Exports into a cache of the test's own; gives the artifact and the progress messages."""
+
+    def run(spec: ModelSpec) -> tuple[Artifact, list[str]]:
+        messages: list[str] = []
+        artifact = export_artifact(
+            spec, cache_directory=tmp_path / "cache", on_progress=messages.append
+        )
+        return artifact, messages
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def small_artifact(tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifact, Path]:
+    """The small network's artifact and the cache directory that it lies in; to be copied from."""
+    directory = tmp_path_factory.mktemp("small")
+    (directory / "small.py").write_text(SMALL)
+    artifact = export_artifact(
+        read_spec(directory / "small.py"),
+        cache_directory=directory / "cache",
+        on_progress=lambda message: None,
+    )
+    return artifact, directory / "cache"
