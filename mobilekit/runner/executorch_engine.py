@@ -1,0 +1,61 @@
+"""ExecuTorch on this computer, through the extension module that its wheel carries.
+
+``executorch.runtime`` is the public way in, but importing it costs about five seconds (it pulls
+in ``torch._dynamo``); the extension itself costs nothing beyond ``torch``. It is private, so this
+module is the only one in the runner that knows it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from executorch.extension.pybindings import _C
+
+from mobilekit.outputs import Array
+from mobilekit.runner.engine import EngineError, Program
+
+
+class ExecutorchProgram:
+    """A loaded method with its inputs."""
+
+    def __init__(self, path: Path, method: str, inputs: Sequence[Array]) -> None:
+        tensors = tuple(torch.from_numpy(array) for array in inputs)
+        try:
+            self._program = _C._load_program(str(path))
+            self._method = self._program.load_method(method)
+        except RuntimeError as error:
+            raise EngineError(str(error)) from None
+        call = self._method.call
+
+        def execute() -> None:
+            try:
+                call(tensors, False)
+            except RuntimeError as error:
+                raise EngineError(str(error)) from None
+
+        self.execute: Callable[[], object] = execute
+
+    def outputs(self) -> list[Array]:
+        return [np.array(tensor.numpy()) for tensor in self._method.get_outputs(True)]
+
+    def close(self) -> None:
+        del self.execute, self._method, self._program
+
+
+class ExecutorchEngine:
+    """Runs ``.pte`` programs; ``threads`` processors of XNNPACK's pool."""
+
+    name = "executorch"
+
+    def __init__(self, threads: int | None) -> None:
+        self.version = version("executorch")
+        self.threads = threads or os.cpu_count() or 1
+        _C._unsafe_reset_threadpool(self.threads)
+
+    def load(self, path: Path, method: str, inputs: Sequence[Array]) -> Program:
+        return ExecutorchProgram(path, method, inputs)

@@ -1,0 +1,44 @@
+"""A run's files, written so that a process or a battery that dies costs at most a line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mobilekit.codec import encode
+from mobilekit.protocol import (
+    ProgressEvent,
+    RunResult,
+    Samples,
+    collect_samples,
+    encode_event,
+    run_directory,
+)
+
+
+class Journal:
+    """Appends progress and writes the result below ``output_root``."""
+
+    def __init__(self, output_root: Path, run_id: str) -> None:
+        self._directory = output_root / run_directory(run_id)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._events: list[ProgressEvent] = []
+        self._file = (self._directory / "progress.jsonl").open("wb", buffering=0)
+
+    def append(self, event: ProgressEvent) -> None:
+        self._events.append(event)
+        self._file.write(encode_event(event))
+        os.fsync(self._file.fileno())
+
+    def samples(self) -> Samples:
+        return collect_samples(self._events)
+
+    def write_result(self, result: RunResult) -> None:
+        """Make ``result.json`` appear whole, and close the journal."""
+        self._file.close()
+        aside = self._directory / "result.json.new"
+        with aside.open("wb") as file:
+            file.write(encode(result))
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(self._directory / "result.json")

@@ -1,0 +1,385 @@
+"""A run from request to result, in the phases of the contract (``mobilekit.protocol``)."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from mobilekit import __version__
+from mobilekit.errors import ProtocolError
+from mobilekit.outputs import Array, check_outputs
+from mobilekit.protocol import (
+    MEMORY_ITERATIONS,
+    PROTOCOL_VERSION,
+    BatterySample,
+    CompanionInfo,
+    CompanionStarted,
+    EnergyPlan,
+    EnergyRefused,
+    FailureCode,
+    IterationsMeasured,
+    LoadMeasured,
+    MemoryMeasured,
+    MemoryStage,
+    OutputsChecked,
+    Phase,
+    PhaseStarted,
+    RunEnded,
+    RunFailure,
+    RunRequest,
+    RunResult,
+    RunSuccess,
+    StateSampled,
+    TensorFile,
+    WarmupMeasured,
+    Window,
+    WindowMeasured,
+    decode_request,
+    run_directory,
+)
+from mobilekit.runner.abi import this_abi
+from mobilekit.runner.engine import Engine, EngineError, Program
+from mobilekit.runner.journal import Journal
+from mobilekit.runner.readers import read_memory, read_thermal, release_freed_memory
+from mobilekit.runner.warmup import WarmupDetector
+
+
+class EnergyStage(Protocol):
+    """Time, work and battery of the energy phase, real or simulated."""
+
+    def now_ns(self) -> int: ...
+
+    def idle_until(self, until_ns: int) -> None: ...
+
+    def iterate_until(self, until_ns: int) -> int:
+        """Run back-to-back iterations until one ends at or after ``until_ns``; their number."""
+
+    def read_battery(self) -> BatterySample: ...
+
+
+class Surroundings(NamedTuple):
+    """What a run needs of the machine that it runs on."""
+
+    name: str
+    clock_ns: Callable[[], int]
+    make_engine: Callable[[str, int | None], Engine]
+    """From the artifact's format and the number of threads; raises ``EngineError``."""
+    battery: Literal["gauge", "simulated"] | None
+    """As in ``CompanionInfo``."""
+    read_battery: Callable[[int], BatterySample] | None
+    """At a time of the run's clock."""
+    make_energy_stage: Callable[[Program, Sequence[int], int], EnergyStage] | None
+    """From the program, the measured latencies and the time on the run's clock; ``None`` where
+    there is no battery."""
+    settle: Callable[[], None]
+    """Called when all is measured, before the result tells everybody that the run is over."""
+
+
+class _PhaseError(Exception):
+    """Ends a run as a ``RunFailure``."""
+
+    def __init__(self, code: FailureCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run(input_root: Path, output_root: Path, run_id: str, surroundings: Surroundings) -> RunResult:
+    """Carry out ``runs/<run_id>/request.json`` and write its progress and its result.
+
+    Raises ``ProtocolError`` only for a ``run_id`` that is none; every other failure is the
+    ``RunFailure`` that is written and returned.
+    """
+    journal = Journal(output_root, run_id)
+    started_ns = surroundings.clock_ns()
+    attempt = _Run(input_root, journal, surroundings, lambda: surroundings.clock_ns() - started_ns)
+    try:
+        attempt.go(run_id)
+        result: RunResult = RunSuccess(
+            protocol_version=PROTOCOL_VERSION, run_id=run_id, samples=journal.samples()
+        )
+    except _PhaseError as error:
+        result = attempt.failure(run_id, error.code, str(error))
+    except EngineError as error:
+        code: FailureCode = "load_failed" if attempt.phase == "load" else "inference_failed"
+        result = attempt.failure(run_id, code, str(error))
+    except MemoryError:
+        result = attempt.failure(run_id, "out_of_memory", "the process ran out of memory")
+    except OSError as error:
+        code = "storage_full" if error.errno == errno.ENOSPC else "internal"
+        result = attempt.failure(run_id, code, str(error))
+    surroundings.settle()
+    journal.write_result(result)
+    return result
+
+
+class _Run:
+    """One run under way: the phases share its clock, journal and program."""
+
+    def __init__(
+        self,
+        input_root: Path,
+        journal: Journal,
+        surroundings: Surroundings,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self.phase: Phase = "verify"
+        self._input_root = input_root
+        self._journal = journal
+        self._surroundings = surroundings
+        self._now_ns = now_ns
+
+    def go(self, run_id: str) -> None:
+        self._enter("verify")
+        request = self._read_request(run_id)
+        path = self._verified_path(request.artifact.path, request.artifact.sha256)
+        inputs = [self._read_tensor(tensor) for tensor in request.inputs]
+        references = [self._read_tensor(tensor) for tensor in request.reference_outputs]
+        engine = self._start_engine(request)
+        self._sample_state()
+
+        self._enter("load")
+        program = self._measure_loads(engine, path, request, inputs)
+        self._enter("warmup")
+        self._warm_up(program, request)
+        self._enter("iterate")
+        latency_ns = self._iterate(program, request)
+        self._enter("check")
+        check = check_outputs(program.outputs(), references, request.relative_tolerance)
+        self._journal.append(OutputsChecked(check=check))
+        self._enter("memory")
+        program = self._measure_memory(program, engine, path, request, inputs)
+        if request.energy is not None:
+            self._enter("energy")
+            self._measure_energy(request.energy, program, latency_ns)
+        self._sample_state()
+        self._journal.append(RunEnded(at_ns=self._now_ns()))
+
+    def failure(self, run_id: str, code: FailureCode, message: str) -> RunFailure:
+        return RunFailure(
+            protocol_version=PROTOCOL_VERSION,
+            run_id=run_id,
+            phase=self.phase,
+            code=code,
+            message=message,
+            samples=self._journal.samples(),
+        )
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self._journal.append(PhaseStarted(phase=phase, at_ns=self._now_ns()))
+
+    # --- verify
+
+    def _read_request(self, run_id: str) -> RunRequest:
+        path = self._input_root / run_directory(run_id) / "request.json"
+        try:
+            request = decode_request(path.read_bytes())
+        except FileNotFoundError:
+            raise _PhaseError("file_missing", f"no {path.name} of run {run_id}") from None
+        except ProtocolError as error:
+            version_differs = "$.protocol_version" in error.what
+            code: FailureCode = "protocol_version" if version_differs else "bad_request"
+            raise _PhaseError(code, error.what) from None
+        if request.run_id != run_id:
+            raise _PhaseError("bad_request", f"$.run_id: {request.run_id!r} is not {run_id!r}")
+        return request
+
+    def _verified_path(self, relative_path: str, sha256: str) -> Path:
+        path = self._input_root / relative_path
+        try:
+            with path.open("rb") as file:
+                found = _sha256_of(file)
+        except FileNotFoundError:
+            raise _PhaseError("file_missing", f"{relative_path} is not there") from None
+        if found != sha256:
+            raise _PhaseError("file_corrupt", f"{relative_path} has the SHA-256 {found}")
+        return path
+
+    def _read_tensor(self, tensor: TensorFile) -> Array:
+        data = self._verified_path(tensor.path, tensor.sha256).read_bytes()
+        try:
+            flat = np.frombuffer(bytearray(data), dtype=np.dtype(tensor.dtype).newbyteorder("<"))
+            return flat.reshape(tensor.shape)
+        except ValueError as error:
+            raise _PhaseError("bad_request", f"{tensor.path}: {error}") from None
+
+    def _start_engine(self, request: RunRequest) -> Engine:
+        try:
+            engine = self._surroundings.make_engine(request.artifact.format, request.threads)
+        except EngineError as error:
+            raise _PhaseError("engine_missing", str(error)) from None
+        self._journal.append(
+            CompanionStarted(
+                companion=CompanionInfo(
+                    name=self._surroundings.name,
+                    version=__version__,
+                    engine=engine.name,
+                    engine_version=engine.version,
+                    abi=this_abi(),
+                    threads=engine.threads,
+                    debuggable=False,
+                    battery=self._surroundings.battery,
+                )
+            )
+        )
+        return engine
+
+    def _sample_state(self) -> None:
+        at_ns = self._now_ns()
+        read_battery = self._surroundings.read_battery
+        self._journal.append(
+            StateSampled(
+                battery=read_battery(at_ns) if read_battery else None,
+                thermal=read_thermal(at_ns),
+            )
+        )
+
+    # --- time
+
+    def _measure_loads(
+        self, engine: Engine, path: Path, request: RunRequest, inputs: Sequence[Array]
+    ) -> Program:
+        clock_ns = self._surroundings.clock_ns
+        program: Program | None = None
+        for _ in range(request.cold_loads):
+            if program is not None:
+                program.close()
+            release_freed_memory()
+            started_ns = clock_ns()
+            program = engine.load(path, request.artifact.method, inputs)
+            load_ns = clock_ns() - started_ns
+            self._journal.append(LoadMeasured(load_ns=load_ns))
+        assert program is not None, "decode_request lets no request with fewer than 1 load through"
+        return program
+
+    def _warm_up(self, program: Program, request: RunRequest) -> None:
+        detector = WarmupDetector(request.warmup)
+        clock_ns = self._surroundings.clock_ns
+        execute = program.execute
+        while detector.needs_another():
+            started_ns = clock_ns()
+            execute()
+            detector.add(clock_ns() - started_ns)
+        self._journal.append(
+            WarmupMeasured(latency_ns=detector.latency_ns, settled=detector.settled)
+        )
+
+    def _iterate(self, program: Program, request: RunRequest) -> list[int]:
+        latency_ns = iterate(
+            program.execute,
+            self._surroundings.clock_ns,
+            min_iterations=request.min_iterations,
+            min_duration_ns=request.min_duration_ns,
+            max_duration_ns=request.max_duration_ns,
+        )
+        self._journal.append(IterationsMeasured(latency_ns=tuple(latency_ns)))
+        return latency_ns
+
+    # --- memory and energy
+
+    def _measure_memory(
+        self,
+        program: Program,
+        engine: Engine,
+        path: Path,
+        request: RunRequest,
+        inputs: Sequence[Array],
+    ) -> Program:
+        program.close()
+        gc.collect()
+        release_freed_memory()
+        read_memory(self._now_ns(), "closed")  # The first reading only resets the peak.
+        self._append_memory("closed")
+        program = engine.load(path, request.artifact.method, inputs)
+        self._append_memory("loaded")
+        for _ in range(MEMORY_ITERATIONS):
+            program.execute()
+        self._append_memory("inferred")
+        return program
+
+    def _append_memory(self, stage: MemoryStage) -> None:
+        self._journal.append(MemoryMeasured(sample=read_memory(self._now_ns(), stage)))
+
+    def _measure_energy(
+        self, plan: EnergyPlan, program: Program, latency_ns: Sequence[int]
+    ) -> None:
+        make_stage = self._surroundings.make_energy_stage
+        if make_stage is None:
+            self._journal.append(EnergyRefused(reason="this computer has no battery to read"))
+            return
+        stage = make_stage(program, latency_ns, self._now_ns())
+        for number in range(2 * plan.blocks + 1):
+            window = measure_window(plan, stage, is_load=number % 2 == 1)
+            if any(sample.plugged for sample in (window.battery[0], window.battery[-1])):
+                reason = "the phone is plugged in, so its battery does not pay for the work"
+                self._journal.append(EnergyRefused(reason=reason))
+                return
+            self._journal.append(WindowMeasured(window=window))
+
+
+def iterate(
+    execute: Callable[[], object],
+    clock_ns: Callable[[], int],
+    *,
+    min_iterations: int,
+    min_duration_ns: int,
+    max_duration_ns: int,
+) -> list[int]:
+    """The timed loop: latencies in nanoseconds, in time order.
+
+    Ends when ``min_iterations`` and ``min_duration_ns`` are both reached, or ``max_duration_ns``.
+    The garbage collector rests, and bookkeeping lies outside each timed interval.
+    """
+    latency_ns: list[int] = []
+    add = latency_ns.append
+    gc.collect()
+    gc.disable()
+    try:
+        loop_started_ns = clock_ns()
+        while True:
+            started_ns = clock_ns()
+            execute()
+            ended_ns = clock_ns()
+            add(ended_ns - started_ns)
+            elapsed_ns = ended_ns - loop_started_ns
+            if elapsed_ns >= min_duration_ns and (
+                len(latency_ns) >= min_iterations or elapsed_ns >= max_duration_ns
+            ):
+                return latency_ns
+    finally:
+        gc.enable()
+
+
+def measure_window(plan: EnergyPlan, stage: EnergyStage, *, is_load: bool) -> Window:
+    samples = [stage.read_battery()]
+    started_ns = now_ns = stage.now_ns()
+    end_ns = started_ns + (plan.load_ns if is_load else plan.idle_ns)
+    iterations = 0
+    while now_ns < end_ns:
+        next_ns = min(end_ns, now_ns + plan.sample_period_ns)
+        if is_load:
+            iterations += stage.iterate_until(next_ns)
+        else:
+            stage.idle_until(next_ns)
+        now_ns = stage.now_ns()
+        samples.append(stage.read_battery())
+    return Window(
+        kind="load" if is_load else "idle",
+        started_ns=started_ns,
+        ended_ns=now_ns,
+        iterations=iterations,
+        battery=tuple(samples),
+    )
+
+
+def _sha256_of(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()

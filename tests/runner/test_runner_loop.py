@@ -1,0 +1,411 @@
+"""The run loop on a fake engine and a fake clock: phases, limits, failures, what is kept."""
+
+import hashlib
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from mobilekit.codec import decode, encode
+from mobilekit.protocol import (
+    PROTOCOL_VERSION,
+    ArtifactFile,
+    BatterySample,
+    EnergyPlan,
+    RunFailure,
+    RunRequest,
+    RunSuccess,
+    TensorFile,
+    WarmupRule,
+    collect_samples,
+    decode_events,
+    decode_result,
+)
+from mobilekit.runner.engine import EngineError
+from mobilekit.runner.loop import Surroundings, iterate, run
+
+RUN_ID = "test-run-1"
+MS = 1_000_000
+
+
+class FakeClock:
+    def __init__(self):
+        self.ns = 0
+
+    def __call__(self):
+        return self.ns
+
+
+class FakeProgram:
+    """Takes the given latencies in turn, the last for ever, and returns the input doubled."""
+
+    def __init__(self, clock, latencies_ns, inputs, fail_at=None):
+        self._clock, self._inputs = clock, inputs
+        self._latencies = iter(latencies_ns)
+        self._last = 0
+        self.executed = 0
+        self.closed = False
+        self._fail_at = fail_at
+
+    def execute(self):
+        assert not self.closed
+        self.executed += 1
+        if self.executed == self._fail_at:
+            raise EngineError("kernel failed with 0x12")
+        self._last = next(self._latencies, self._last)
+        self._clock.ns += self._last
+
+    def outputs(self):
+        return [2 * self._inputs[0]]
+
+    def close(self):
+        self.closed = True
+
+
+class FakeEngine:
+    name, version, threads = "fake", "1", 1
+
+    def __init__(self, clock, latencies_ns=(10 * MS,), fail_at=None, fail_load=False):
+        self._clock, self._latencies, self._fail_at = clock, latencies_ns, fail_at
+        self._fail_load = fail_load
+        self.programs = []
+
+    def load(self, path, method, inputs):
+        self._clock.ns += 50 * MS
+        if self._fail_load:
+            raise EngineError("not a program")
+        self.programs.append(FakeProgram(self._clock, self._latencies, inputs, self._fail_at))
+        return self.programs[-1]
+
+
+class FakeStage:
+    """An energy stage on the fake clock whose battery is plugged in at some time."""
+
+    def __init__(self, clock, plugged_at_ns=None):
+        self._clock, self._plugged_at_ns = clock, plugged_at_ns
+
+    def now_ns(self):
+        return self._clock.ns
+
+    def idle_until(self, until_ns):
+        self._clock.ns = until_ns
+
+    def iterate_until(self, until_ns):
+        self._clock.ns = until_ns + 3 * MS
+        return 4
+
+    def read_battery(self):
+        plugged = self._plugged_at_ns is not None and self._clock.ns >= self._plugged_at_ns
+        return battery_sample(self._clock.ns, plugged)
+
+
+def battery_sample(at_ns, plugged=False):
+    return BatterySample(
+        at_ns=at_ns,
+        charge_counter_uah=1_000_000,
+        current_now_ua=-1000,
+        energy_counter_nwh=None,
+        voltage_mv=3800,
+        temperature_decicelsius=250,
+        level_percent=50,
+        plugged=plugged,
+    )
+
+
+def surroundings(clock, engine, stage: Callable | None = None, settle=lambda: None):
+    def make_engine(artifact_format, threads):
+        if artifact_format != "pte":
+            raise EngineError(f"no engine for .{artifact_format}")
+        return engine
+
+    return Surroundings(
+        name="test",
+        clock_ns=clock,
+        make_engine=make_engine,
+        battery="simulated" if stage else None,
+        read_battery=battery_sample if stage else None,
+        make_energy_stage=stage,
+        settle=settle,
+    )
+
+
+@pytest.fixture
+def roots(tmp_path):
+    """Input and output roots with a request whose reference is what the fake program computes."""
+    artifacts = tmp_path / "in/artifacts"
+    artifacts.mkdir(parents=True)
+
+    def put(data, suffix):
+        sha256 = hashlib.sha256(data).hexdigest()
+        (artifacts / f"{sha256}.{suffix}").write_bytes(data)
+        return sha256
+
+    values = np.arange(6, dtype="<f4").reshape(1, 6)
+    program = b"a program"
+    request = RunRequest(
+        protocol_version=PROTOCOL_VERSION,
+        run_id=RUN_ID,
+        artifact=ArtifactFile(
+            sha256=put(program, "pte"), format="pte", size_bytes=len(program), method="forward"
+        ),
+        inputs=(TensorFile(sha256=put(values.tobytes(), "bin"), dtype="float32", shape=(1, 6)),),
+        reference_outputs=(
+            TensorFile(sha256=put((2 * values).tobytes(), "bin"), dtype="float32", shape=(1, 6)),
+        ),
+        relative_tolerance=1e-3,
+        threads=1,
+        cold_loads=3,
+        warmup=WarmupRule(
+            window_iterations=2, tolerance=0.05, max_iterations=20, max_duration_ns=10**12
+        ),
+        min_iterations=10,
+        min_duration_ns=200 * MS,
+        max_duration_ns=10**12,
+        energy=None,
+    )
+    write_request(tmp_path, request)
+    return tmp_path, request
+
+
+def write_request(root, request):
+    directory = root / "in/runs" / RUN_ID
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "request.json").write_bytes(encode(request))
+
+
+def carry_out(root, around):
+    return run(root / "in", root / "out", RUN_ID, around)
+
+
+def written(root) -> Path:
+    return root / "out/runs" / RUN_ID
+
+
+def test_a_run_goes_through_its_phases_in_order(roots):
+    """A sound run yields each phase's samples, in the contract's order."""
+    root, _ = roots
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock, [30 * MS, 10 * MS])))
+
+    samples = result.samples
+    assert isinstance(result, RunSuccess)
+    assert [phase.phase for phase in samples.phases] == [
+        "verify",
+        "load",
+        "warmup",
+        "iterate",
+        "check",
+        "memory",
+    ]
+    assert samples.load_ns == (50 * MS,) * 3
+    assert samples.warmup_ns == (30 * MS, 10 * MS, 10 * MS, 10 * MS, 10 * MS)
+    assert samples.warmup_settled
+    assert samples.iteration_ns == (10 * MS,) * 20
+    assert samples.output_check.matches
+    assert [sample.stage for sample in samples.memory] == ["closed", "loaded", "inferred"]
+    assert samples.ended_ns == clock.ns
+
+
+def test_the_files_hold_what_is_returned(roots):
+    """result.json is the result, and progress.jsonl folds to the same samples."""
+    root, _ = roots
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+
+    assert decode_result((written(root) / "result.json").read_bytes()) == result
+    events = decode_events((written(root) / "progress.jsonl").read_bytes())
+    assert collect_samples(events) == result.samples
+    assert sorted(path.name for path in written(root).iterdir()) == [
+        "progress.jsonl",
+        "result.json",
+    ]
+
+
+def test_settling_comes_before_the_result(roots):
+    """Whoever sees the result can rely on what ``settle`` left behind."""
+    root, _ = roots
+    clock = FakeClock()
+    seen = []
+
+    def settle():
+        seen.append((written(root) / "result.json").exists())
+
+    carry_out(root, surroundings(clock, FakeEngine(clock), settle=settle))
+
+    assert seen == [False]
+
+
+@pytest.mark.parametrize(
+    ("min_iterations", "min_duration_ns", "max_duration_ns", "expected"),
+    [
+        pytest.param(10, 50 * MS, 10**12, 10, id="count reached last"),
+        pytest.param(2, 100 * MS, 10**12, 10, id="duration reached last"),
+        pytest.param(100, 20 * MS, 70 * MS, 7, id="ended by the limit"),
+    ],
+)
+def test_iterations_end_when_count_and_duration_are_reached(
+    min_iterations, min_duration_ns, max_duration_ns, expected
+):
+    """Both a count and a duration are asked for, and a limit ends it all the same."""
+    clock = FakeClock()
+    program = FakeProgram(clock, [10 * MS], [np.zeros(1)])
+
+    latency_ns = iterate(
+        program.execute,
+        clock,
+        min_iterations=min_iterations,
+        min_duration_ns=min_duration_ns,
+        max_duration_ns=max_duration_ns,
+    )
+
+    assert latency_ns == [10 * MS] * expected
+
+
+def test_energy_windows_alternate_and_overlap_nothing(roots):
+    """Two blocks are idle load idle load idle, each starting where the one before ended."""
+    root, request = roots
+    plan = EnergyPlan(blocks=2, idle_ns=100 * MS, load_ns=100 * MS, sample_period_ns=40 * MS)
+    write_request(root, msgspec.structs.replace(request, energy=plan))
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock), lambda *_: FakeStage(clock)))
+
+    windows = result.samples.windows
+    assert [window.kind for window in windows] == ["idle", "load", "idle", "load", "idle"]
+    assert [window.iterations for window in windows] == [0, 12, 0, 12, 0]
+    for before, after in itertools.pairwise(windows):
+        assert before.ended_ns == after.started_ns
+    for window in windows:
+        assert window.battery[0].at_ns == window.started_ns
+        assert window.battery[-1].at_ns == window.ended_ns
+
+
+def test_plugging_in_refuses_the_rest(roots):
+    """A window with the cable in at its end is left out, and no further one is begun."""
+    root, request = roots
+    plan = EnergyPlan(blocks=5, idle_ns=100 * MS, load_ns=100 * MS, sample_period_ns=40 * MS)
+    write_request(root, msgspec.structs.replace(request, energy=plan))
+    clock = FakeClock()
+
+    result = carry_out(
+        root,
+        surroundings(
+            clock,
+            FakeEngine(clock),
+            lambda _program, _latencies, at_ns: FakeStage(clock, at_ns + 250 * MS),
+        ),
+    )
+
+    assert isinstance(result, RunSuccess)
+    assert [window.kind for window in result.samples.windows] == ["idle", "load"]
+    assert "plugged in" in result.samples.energy_refusal
+
+
+def test_a_computer_without_battery_refuses_energy(roots):
+    """Asked for energy, this computer says why it gives none, and the run succeeds."""
+    root, request = roots
+    plan = EnergyPlan(blocks=1, idle_ns=MS, load_ns=MS, sample_period_ns=MS)
+    write_request(root, msgspec.structs.replace(request, energy=plan))
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+
+    assert isinstance(result, RunSuccess)
+    assert "no battery" in result.samples.energy_refusal
+
+
+def spoil_request(root, request, **fields):
+    document = msgspec.json.decode(encode(request)) | fields
+    (root / "in/runs" / RUN_ID / "request.json").write_bytes(encode(document))
+
+
+def test_requests_that_cannot_be_carried_out_say_why(roots):
+    """Version, field, id, format and file problems each have their code and name the culprit."""
+    root, request = roots
+    clock = FakeClock()
+    artifact = root / "in" / request.artifact.path
+
+    def outcome(engine=None):
+        result = carry_out(root, surroundings(clock, engine or FakeEngine(clock)))
+        assert isinstance(result, RunFailure)
+        return result.code, result.message, result.phase
+
+    spoil_request(root, request, protocol_version=99)
+    assert outcome()[::2] == ("protocol_version", "verify")
+    spoil_request(root, request, cold_loads="3")
+    assert outcome()[0] == "bad_request"
+    assert "cold_loads" in outcome()[1]
+    spoil_request(root, request, run_id="another-run")
+    assert outcome()[0] == "bad_request"
+    write_request(
+        root,
+        msgspec.structs.replace(
+            request, artifact=msgspec.structs.replace(request.artifact, format="tflite")
+        ),
+    )
+    artifact.with_suffix(".tflite").write_bytes(artifact.read_bytes())
+    assert outcome()[0] == "engine_missing"
+    write_request(root, request)
+    assert outcome(FakeEngine(clock, fail_load=True))[::2] == ("load_failed", "load")
+    artifact.write_bytes(b"another program")
+    assert outcome()[0] == "file_corrupt"
+    artifact.unlink()
+    assert outcome()[0] == "file_missing"
+    (root / "in/runs" / RUN_ID / "request.json").unlink()
+    assert outcome()[0] == "file_missing"
+
+
+def test_a_failure_keeps_what_was_measured(roots):
+    """When the fiftieth inference fails, loads and warm-ups are in the failure's samples."""
+    root, _ = roots
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock, fail_at=12)))
+
+    assert isinstance(result, RunFailure)
+    assert (result.phase, result.code) == ("iterate", "inference_failed")
+    assert "0x12" in result.message
+    assert len(result.samples.load_ns) == 3
+    assert result.samples.warmup_ns == (10 * MS,) * 4
+    assert result.samples.iteration_ns == ()
+    assert decode_result((written(root) / "result.json").read_bytes()) == result
+
+
+def test_wrong_outputs_are_told_apart(roots):
+    """A program that computes something else succeeds with a check that does not match."""
+    root, request = roots
+    wrong = msgspec.structs.replace(request, reference_outputs=request.inputs)
+    write_request(root, wrong)
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+
+    assert isinstance(result, RunSuccess)
+    assert not result.samples.output_check.matches
+    assert result.samples.output_check.max_relative_error == pytest.approx(1.0)
+
+
+def test_progress_is_read_without_its_cut_off_line(roots):
+    """A progress file cut anywhere folds to what its complete lines say."""
+    root, _ = roots
+    clock = FakeClock()
+    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    data = (written(root) / "progress.jsonl").read_bytes()
+    line_ends = [index + 1 for index, byte in enumerate(data) if byte == ord("\n")]
+
+    for length in range(len(data) + 1):
+        events = decode_events(data[:length])
+        assert len(events) == sum(end <= length for end in line_ends)
+    assert collect_samples(decode_events(data)) == result.samples
+
+
+def test_a_request_decodes_to_itself(roots):
+    """Encoding and strict decoding give the same request back."""
+    _, request = roots
+
+    assert decode(encode(request), RunRequest, source="test") == request
