@@ -1,0 +1,171 @@
+"""What an adb server can open on the phone: shells, file transfer, installation."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+
+from mobilekit.virtual import android_commands, file_commands, text_commands
+from mobilekit.virtual.adbd import Service, Stream
+from mobilekit.virtual.device import Device
+from mobilekit.virtual.shell import Lines, Pipe, Shell, ShellExit, Sink, Source, Streams
+from mobilekit.virtual.sync import SyncService
+from mobilekit.virtual.syntax import ShellSyntaxError, UnfinishedError, parse
+from mobilekit.virtual.terminal import Terminal
+
+PROGRAMS = {**file_commands.PROGRAMS, **text_commands.PROGRAMS, **android_commands.PROGRAMS}
+PACKET = struct.Struct("<BI")
+STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
+INTERRUPTED = 130
+
+
+def open_service(device: Device, name: str) -> Service | None:
+    """The service of that name; ``None`` for what this phone does not have."""
+    kind, _, rest = name.partition(":")
+    if kind == "sync":
+        return lambda stream: SyncService(device.files, stream).serve()
+    if kind == "exec":
+        return lambda stream: _serve_raw(device, stream, rest)
+    if kind == "abb_exec":
+        # Words separated by zeros: a command without a shell's syntax.
+        command = "cmd " + " ".join(quote(word) for word in rest.split("\0"))
+        return lambda stream: _serve_raw(device, stream, command)
+    kind, *options = kind.split(",")
+    if kind != "shell":
+        return None
+    terminal = "pty" in options or (not rest and "raw" not in options)
+    if "v2" in options:
+        return lambda stream: _serve_packets(device, stream, rest, terminal=terminal)
+    return lambda stream: _serve_plain(device, stream, rest, terminal=terminal)
+
+
+def quote(word: str) -> str:
+    """The word as the shell reads it back."""
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+class _StreamSource:
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def read(self) -> bytes:
+        return bytes(await self._stream.read())
+
+
+class _PacketSink:
+    """Standard output or error in a stream that carries both."""
+
+    def __init__(self, stream: Stream, kind: int) -> None:
+        self._stream = stream
+        self._kind = kind
+
+    async def write(self, data: bytes) -> None:
+        if data:
+            await self._stream.write(PACKET.pack(self._kind, len(data)) + data)
+
+
+async def _serve_raw(device: Device, stream: Stream, command: str) -> None:
+    """``exec:``: bytes in and out, no status."""
+    await run_shell(device, command, Streams(_StreamSource(stream), stream, stream))
+
+
+async def _serve_plain(device: Device, stream: Stream, command: str, *, terminal: bool) -> None:
+    """The shell of before Android 7: no status and one output."""
+    source = _StreamSource(stream)
+    if terminal:
+        await _run_terminal(device, command, source, stream)
+    else:
+        await run_shell(device, command, Streams(source, stream, stream))
+
+
+async def _serve_packets(device: Device, stream: Stream, command: str, *, terminal: bool) -> None:
+    stdin = Pipe()
+    pump = asyncio.ensure_future(_pump_packets(stream, stdin))
+    stdout, stderr = _PacketSink(stream, STDOUT), _PacketSink(stream, STDERR)
+    try:
+        if terminal:
+            status = await _run_terminal(device, command, stdin, stdout)
+        else:
+            status = await run_shell(device, command, Streams(stdin, stdout, stderr))
+        await stream.write(PACKET.pack(EXIT, 1) + bytes([status]))
+    finally:
+        pump.cancel()
+
+
+async def _pump_packets(stream: Stream, stdin: Pipe) -> None:
+    """Unpack what the computer types, until it closes its end."""
+    buffer = bytearray()
+    while chunk := await stream.read():
+        buffer += chunk
+        while len(buffer) >= PACKET.size:
+            kind, length = PACKET.unpack_from(buffer)
+            if len(buffer) < PACKET.size + length:
+                break
+            data = bytes(buffer[PACKET.size : PACKET.size + length])
+            del buffer[: PACKET.size + length]
+            if kind == STDIN:
+                await stdin.write(data)
+            elif kind == CLOSE_STDIN:
+                await stdin.end()
+    await stdin.end()
+
+
+async def run_shell(device: Device, command: str, streams: Streams) -> int:
+    """Run the command, or without one what standard input says, line by line."""
+    shell = Shell(device, PROGRAMS)
+    try:
+        if command:
+            return await shell.run(command, streams)
+        lines = Lines(streams.stdin)
+        inner = Streams(lines, streams.stdout, streams.stderr)
+        while text := await _read_statement(lines):
+            await shell.run(text, inner)
+    except ShellExit as leaving:
+        return leaving.status
+    return shell.session.status
+
+
+async def _read_statement(lines: Lines, ask: Callable[[str], Awaitable[None]] | None = None) -> str:
+    """A line, and those after it that it needs to be complete; empty at the end."""
+    text = ""
+    while line := await lines.read_line():
+        text += line.decode("utf-8", "surrogateescape")
+        try:
+            parse(text.rstrip("\n") if not text.endswith("\\\n") else text)
+        except UnfinishedError:
+            if ask is not None:
+                await ask("> ")
+            continue
+        except ShellSyntaxError:
+            return text
+        return text
+    return text
+
+
+async def _run_terminal(device: Device, command: str, source: Source, sink: Sink) -> int:
+    """A shell for a person: an echo, a prompt, Ctrl-C and Ctrl-D."""
+    terminal = Terminal(source, sink)
+    keyboard = asyncio.ensure_future(terminal.pump())
+    shell = Shell(device, PROGRAMS)
+    streams = Streams(terminal.lines, terminal, terminal)
+    try:
+        if command:
+            status = await terminal.foreground(shell.run(command, streams))
+            return INTERRUPTED if status is None else status
+        name = device.properties.get("ro.product.device")
+
+        async def ask(prompt: str) -> None:
+            await terminal.write(prompt.encode())
+
+        while True:
+            await ask(f"{name}:{shell.session.cwd} $ ")
+            text = await _read_statement(terminal.lines, ask)
+            if not text:
+                return shell.session.status
+            if await terminal.foreground(shell.run(text, streams)) is None:
+                shell.session.status = INTERRUPTED
+    except ShellExit as leaving:
+        return leaving.status
+    finally:
+        keyboard.cancel()

@@ -1,0 +1,149 @@
+"""Reads what an installer must know from an APK: its binary ``AndroidManifest.xml``.
+
+Such a file is a tree of chunks, each with a type, the size of its header and its own size: a pool
+of strings, a table that maps strings to the ids of Android's attributes, and the elements.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zipfile
+from collections.abc import Iterator
+from typing import BinaryIO, NoReturn
+
+from mobilekit.codec import Record
+
+MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+XML, STRING_POOL, RESOURCE_MAP, START_ELEMENT = 0x0003, 0x0001, 0x0180, 0x0102
+UTF8_FLAG = 0x100
+TYPE_STRING = 3
+VERSION_CODE, VERSION_NAME, DEBUGGABLE = 0x0101021B, 0x0101021C, 0x0101000F
+PACKAGE_NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")
+
+
+class ApkError(Exception):
+    """The package is refused; ``code`` is Android's name of the reason."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+class ApkInfo(Record, frozen=True):
+    package: str
+    version_code: int
+    version_name: str | None
+    """``None`` when the manifest leaves it out or has it in a resource."""
+    debuggable: bool
+    abis: tuple[str, ...]
+    """Of the native libraries inside; empty when there are none."""
+
+
+def read_apk(file: BinaryIO) -> ApkInfo:
+    """Raises ``ApkError``."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entry = archive.getinfo("AndroidManifest.xml")
+            if entry.file_size > MAX_MANIFEST_BYTES:
+                _refuse("manifest too large")
+            manifest = archive.read(entry)
+            names = archive.namelist()
+    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, EOFError) as error:
+        raise ApkError(
+            "INSTALL_PARSE_FAILED_NOT_APK", f"Failed to parse base.apk: {error}"
+        ) from None
+    abis = {name.split("/")[1] for name in names if re.fullmatch(r"lib/[^/]+/[^/]+\.so", name)}
+    return parse_manifest(manifest, tuple(sorted(abis)))
+
+
+def parse_manifest(data: bytes, abis: tuple[str, ...] = ()) -> ApkInfo:
+    """Raises ``ApkError``."""
+    try:
+        elements = list(_elements(data))
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        _refuse(str(error))
+    if not elements or elements[0][0] != "manifest":
+        _refuse("No <manifest> tag")
+    manifest = elements[0][1]
+    package = manifest.get("package")
+    if not isinstance(package, str) or not PACKAGE_NAME.fullmatch(package):
+        raise ApkError(
+            "INSTALL_PARSE_FAILED_BAD_PACKAGE_NAME", f"Invalid manifest package: {package}"
+        )
+    code, name = manifest.get(VERSION_CODE, 0), manifest.get(VERSION_NAME)
+    application = next((values for tag, values in elements if tag == "application"), {})
+    if not isinstance(code, int):
+        _refuse("versionCode is not a number")
+    return ApkInfo(
+        package=package,
+        version_code=code,
+        version_name=name if isinstance(name, str) else None,
+        debuggable=bool(application.get(DEBUGGABLE, 0)),
+        abis=abis,
+    )
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ApkError("INSTALL_PARSE_FAILED_MANIFEST_MALFORMED", message)
+
+
+def _chunks(data: bytes, start: int) -> Iterator[tuple[int, int, bytes]]:
+    """Type, size of the header, and all bytes of each chunk."""
+    while start < len(data):
+        kind, header_size, size = struct.unpack_from("<HHI", data, start)
+        if not 8 <= header_size <= size <= len(data) - start:
+            _refuse("a chunk does not fit into the file")
+        yield kind, header_size, data[start : start + size]
+        start += size
+
+
+def _elements(data: bytes) -> Iterator[tuple[str, dict[str | int, str | int]]]:
+    """Each start of an element: its name, and its attributes by Android's id or else by name."""
+    file_kind, first, size = struct.unpack_from("<HHI", data)
+    if file_kind != XML or first < 8 or size > len(data):
+        _refuse("not a binary XML file")
+    strings: list[str] = []
+    ids: tuple[int, ...] = ()
+    for kind, header_size, chunk in _chunks(data[:size], first):
+        if kind == STRING_POOL:
+            strings = _strings(chunk, header_size)
+        elif kind == RESOURCE_MAP:
+            ids = struct.unpack_from(f"<{(len(chunk) - header_size) // 4}I", chunk, header_size)
+        elif kind == START_ELEMENT:
+            name, start, stride, count = struct.unpack_from("<4xIHHH", chunk, header_size)
+            attributes: dict[str | int, str | int] = {}
+            for index in range(count):
+                at = header_size + start + index * stride
+                key, _raw, value_type, value = struct.unpack_from("<4xII3xBI", chunk, at)
+                attributes[ids[key] if key < len(ids) and ids[key] else strings[key]] = (
+                    strings[value] if value_type == TYPE_STRING else value
+                )
+            yield strings[name], attributes
+
+
+def _strings(chunk: bytes, header_size: int) -> list[str]:
+    count, _styles, flags, start = struct.unpack_from("<4I", chunk, 8)
+    if count > len(chunk) // 4:
+        _refuse("more strings than bytes")
+    offsets = struct.unpack_from(f"<{count}I", chunk, header_size)
+    read = _utf8_string if flags & UTF8_FLAG else _utf16_string
+    return [read(chunk, start + offset) for offset in offsets]
+
+
+def _utf8_string(chunk: bytes, at: int) -> str:
+    """Two lengths, in characters and in bytes, of one byte or, from 128, of two."""
+    at += 2 if chunk[at] & 0x80 else 1
+    size, at = chunk[at], at + 1
+    if size & 0x80:
+        size, at = (size & 0x7F) << 8 | chunk[at], at + 1
+    return chunk[at : at + size].decode("utf-8")
+
+
+def _utf16_string(chunk: bytes, at: int) -> str:
+    (length,) = struct.unpack_from("<H", chunk, at)
+    at += 2
+    if length & 0x8000:
+        (low,) = struct.unpack_from("<H", chunk, at)
+        length, at = (length & 0x7FFF) << 16 | low, at + 2
+    return chunk[at : at + 2 * length].decode("utf-16-le")

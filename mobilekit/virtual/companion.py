@@ -1,0 +1,213 @@
+"""The virtual phone's companion: this computer's runner, and a simulated battery behind it.
+
+``python -m mobilekit.virtual.companion PHONE_DIRECTORY RUN_ID`` carries one run out. Everything up
+to the energy phase is real work on this computer. In the energy phase the clock is simulated: an
+iteration takes one of the latencies measured before, the battery pays the profile's power for it,
+and no time passes. What the battery truly paid is kept in ``truth/<run_id>.json``, out of reach of
+the phone's shell.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from mobilekit.codec import Record, decode, encode
+from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT, BatterySample
+from mobilekit.records import DeviceProfile
+from mobilekit.runner.__main__ import make_engine
+from mobilekit.runner.engine import Program
+from mobilekit.runner.loop import EnergyStage, Surroundings, run
+from mobilekit.units import NS_PER_S
+from mobilekit.virtual.battery import BatteryState, SimulatedBattery
+from mobilekit.virtual.files import PhoneFiles
+
+
+class EnergyTruth(Record, frozen=True):
+    """What the simulated battery paid in the load windows of a run."""
+
+    load_energy_j: float
+    load_ns: int
+    idle_w: float
+    """The profile's, without the background."""
+    iterations: int
+
+    @property
+    def gross_j(self) -> float:
+        return self.load_energy_j / self.iterations
+
+    @property
+    def marginal_j(self) -> float:
+        return self.gross_j - self.idle_w * self.load_ns / NS_PER_S / self.iterations
+
+
+class SimulatedEnergyStage:
+    """An energy phase in which time is only counted."""
+
+    def __init__(
+        self,
+        profile: DeviceProfile,
+        battery: SimulatedBattery,
+        latency_ns: Sequence[int],
+        start_ns: int,
+    ) -> None:
+        self._power = profile.power
+        self._battery = battery
+        self._latency_ns = itertools.cycle(latency_ns)
+        self._mean_latency_ns = fmean(latency_ns)
+        self._now_ns = start_ns
+        self._load_energy_j = 0.0
+        self._load_ns = 0
+        self._iterations = 0
+
+    @property
+    def truth(self) -> EnergyTruth:
+        return EnergyTruth(
+            load_energy_j=self._load_energy_j,
+            load_ns=self._load_ns,
+            idle_w=self._power.idle_mw / 1000,
+            iterations=self._iterations,
+        )
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def idle_until(self, until_ns: int) -> None:
+        self._battery.advance(until_ns - self._now_ns, self._power.idle_mw / 1000)
+        self._now_ns = until_ns
+
+    def iterate_until(self, until_ns: int) -> int:
+        remaining_ns = until_ns - self._now_ns
+        # Tiny networks would take millions of steps: most of the time passes at their mean.
+        iterations = max(0, int(remaining_ns / self._mean_latency_ns) - 2)
+        spent_ns = int(iterations * self._mean_latency_ns)
+        while spent_ns < remaining_ns:
+            spent_ns += next(self._latency_ns)
+            iterations += 1
+        before_j = self._battery.energy_j
+        self._battery.advance(spent_ns, self._power.active_mw / 1000)
+        self._load_energy_j += self._battery.energy_j - before_j
+        self._load_ns += spent_ns
+        self._iterations += iterations
+        self._now_ns += spent_ns
+        return iterations
+
+    def read_battery(self) -> BatterySample:
+        return self._battery.read(self._now_ns)
+
+
+class PhoneBattery:
+    """The phone's battery between runs, in a file of the phone's directory."""
+
+    def __init__(self, profile: DeviceProfile, path: Path) -> None:
+        self._profile = profile
+        self._path = path
+        if not path.exists():
+            self.reset()
+
+    def read(self) -> BatterySample:
+        return SimulatedBattery(self._profile, BatteryState.read(self._path)).read(0)
+
+    def set_plugged(self, plugged: bool) -> None:
+        state = BatteryState.read(self._path)
+        BatteryState(charge_uah=state.charge_uah, plugged=plugged, seed=state.seed).write(
+            self._path
+        )
+
+    def set_level(self, percent: int) -> None:
+        state = BatteryState.read(self._path)
+        charge_uah = self._profile.battery.capacity_uah * percent / 100
+        BatteryState(charge_uah=charge_uah, plugged=state.plugged, seed=state.seed).write(
+            self._path
+        )
+
+    def reset(self) -> None:
+        """Four fifths full, unplugged: the adb link is a network's, not a cable's."""
+        charge_uah = 0.8 * self._profile.battery.capacity_uah
+        BatteryState(charge_uah=charge_uah, plugged=False, seed=1).write(self._path)
+
+
+class CompanionProcess:
+    """The companion as the phone's app: at most one run at a time."""
+
+    def __init__(self, phone_directory: Path) -> None:
+        self._directory = phone_directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, run_id: str) -> int:
+        self.stop()
+        with (self._directory / "companion.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __spec__.name, self._directory, run_id],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        return self._process.pid
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def running_pid(self) -> int | None:
+        running = self._process is not None and self._process.poll() is None
+        return self._process.pid if running and self._process else None
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the running process; 0 where it cannot be told."""
+        try:
+            fields = Path(f"/proc/{self.running_pid()}/statm").read_text(encoding="ascii").split()
+        except OSError:
+            return 0
+        return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def read_profile(phone_directory: Path) -> DeviceProfile:
+    path = phone_directory / "profile.json"
+    profile: DeviceProfile = decode(path.read_bytes(), DeviceProfile, source=str(path))
+    return profile
+
+
+def main(phone_directory: str, run_id: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The phone decides when its companion ends.
+    directory = Path(phone_directory)
+    files = PhoneFiles(directory / "files", {})
+    profile = read_profile(directory)
+    battery_path = directory / "battery.json"
+    battery = SimulatedBattery(profile, BatteryState.read(battery_path))
+    stages: list[SimulatedEnergyStage] = []
+
+    def make_energy_stage(_: Program, latency_ns: Sequence[int], at_ns: int) -> EnergyStage:
+        stages.append(SimulatedEnergyStage(profile, battery, latency_ns, at_ns))
+        return stages[-1]
+
+    def settle() -> None:
+        battery.state.write(battery_path)
+        for stage in stages:
+            truth = directory / "truth" / f"{run_id}.json"
+            truth.parent.mkdir(exist_ok=True)
+            truth.write_bytes(encode(stage.truth))
+
+    surroundings = Surroundings(
+        name="mobilekit virtual companion",
+        clock_ns=time.monotonic_ns,
+        make_engine=make_engine,
+        battery="simulated",
+        read_battery=battery.read,
+        make_energy_stage=make_energy_stage,
+        settle=settle,
+    )
+    run(files.host_path(INPUT_ROOT), files.host_path(OUTPUT_ROOT), run_id, surroundings)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

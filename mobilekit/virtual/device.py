@@ -1,0 +1,191 @@
+"""What the virtual phone is, apart from its cable: properties, files, packages, battery, log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from mobilekit.codec import Record
+from mobilekit.protocol import PACKAGE, BatterySample
+from mobilekit.records import DeviceProfile
+from mobilekit.units import NS_PER_S
+from mobilekit.virtual.files import PhoneFiles
+from mobilekit.virtual.logcat import PhoneLog
+from mobilekit.virtual.packages import Packages
+
+
+class Battery(Protocol):
+    """What the phone asks of its battery."""
+
+    def read(self) -> BatterySample: ...
+    def set_plugged(self, plugged: bool) -> None: ...
+    def set_level(self, percent: int) -> None: ...
+    def reset(self) -> None:
+        """Undo what was set, as ``dumpsys battery reset`` does."""
+
+
+class Companion(Protocol):
+    """What the phone asks of the app that runs benchmarks."""
+
+    def start(self, run_id: str) -> int:
+        """Start a run; returns the process's id."""
+        ...
+
+    def stop(self) -> None: ...
+    def running_pid(self) -> int | None: ...
+    def memory_bytes(self) -> int:
+        """Of the running process."""
+        ...
+
+
+class Process(Record, frozen=True):
+    pid: int
+    user: str
+    memory_bytes: int
+    name: str
+
+
+class Properties:
+    """``getprop`` and ``setprop``. Values that start with ``ro.`` never change."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self._values = values
+
+    def get(self, name: str) -> str | None:
+        return self._values.get(name)
+
+    def set(self, name: str, value: str) -> bool:
+        """False for what cannot be set."""
+        if name.startswith("ro.") or not name or len(value) > 91:
+            return False
+        self._values[name] = value
+        return True
+
+    def all(self) -> list[tuple[str, str]]:
+        return sorted(self._values.items())
+
+
+class Device:
+    """Everything that the phone's shell can see and change."""
+
+    def __init__(
+        self,
+        profile: DeviceProfile,
+        directory: Path,
+        abi: str,
+        battery: Battery,
+        companion: Companion,
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self.profile = profile
+        self.battery = battery
+        self.companion = companion
+        self.battery_set = False
+        """Whether ``dumpsys battery set`` or ``unplug`` hides the real battery."""
+        self.log = PhoneLog()
+        self.properties = Properties(_property_values(profile, abi))
+        self.settings: dict[str, dict[str, str]] = {
+            "global": {
+                "adb_enabled": "1",
+                "airplane_mode_on": "0",
+                "stay_on_while_plugged_in": "0",
+            },
+            "system": {"screen_brightness": "102", "screen_off_timeout": "60000"},
+            "secure": {"android_id": "6d6f62696c656b69"},
+        }
+        self._clock_ns = clock_ns
+        self._booted_ns = clock_ns()
+        root = directory / "files"
+        root.mkdir(parents=True, exist_ok=True)
+        self.files = PhoneFiles(
+            root,
+            {
+                "/proc/meminfo": self._meminfo,
+                "/proc/cpuinfo": self._cpuinfo,
+                "/proc/uptime": lambda: f"{self.uptime_s():.2f} {self.uptime_s():.2f}\n",
+                "/proc/version": lambda: f"Linux version {self.kernel} (mobilekit virtual phone)\n",
+                "/system/build.prop": lambda: "".join(
+                    f"{name}={value}\n"
+                    for name, value in self.properties.all()
+                    if name.startswith("ro.")
+                ),
+            },
+        )
+        self.packages = Packages(directory / "packages.json", root, self.files, abi)
+        self.log.add("boot", f"{profile.title}: a virtual phone of mobilekit")
+
+    kernel = "4.14.0-mobilekit-virtual"
+
+    def uptime_s(self) -> float:
+        return (self._clock_ns() - self._booted_ns) / NS_PER_S
+
+    def processes(self) -> list[Process]:
+        processes = [
+            Process(pid=1, user="root", memory_bytes=4 << 20, name="init"),
+            Process(pid=301, user="shell", memory_bytes=6 << 20, name="adbd"),
+            Process(pid=1000, user="system", memory_bytes=180 << 20, name="system_server"),
+        ]
+        pid = self.companion.running_pid()
+        if pid is not None:
+            memory_bytes = self.companion.memory_bytes()
+            processes.append(
+                Process(pid=pid, user="u0_a100", memory_bytes=memory_bytes, name=PACKAGE)
+            )
+        return processes
+
+    def memory_kib(self) -> tuple[int, int]:
+        """Total and available memory."""
+        total_bytes = self.profile.hardware.ram_bytes
+        used_bytes = sum(process.memory_bytes for process in self.processes())
+        return total_bytes // 1024, max(0, int(total_bytes * 0.7) - used_bytes) // 1024
+
+    def _meminfo(self) -> str:
+        total, available = self.memory_kib()
+        figures = {
+            "MemTotal": total,
+            "MemFree": available // 2,
+            "MemAvailable": available,
+            "Buffers": 0,
+            "Cached": available - available // 2,
+            "SwapTotal": 0,
+            "SwapFree": 0,
+        }
+        return "".join(f"{name + ':':15} {kib:8} kB\n" for name, kib in figures.items())
+
+    def _cpuinfo(self) -> str:
+        hardware = self.profile.hardware
+        processors = "".join(
+            f"processor\t: {index}\nmodel name\t: {hardware.cpu}\n\n"
+            for index in range(hardware.cores or 1)
+        )
+        return f"{processors}Hardware\t: {hardware.soc}\n"
+
+
+def _property_values(profile: DeviceProfile, abi: str) -> dict[str, str]:
+    manufacturer, _, model = profile.title.partition(" ")
+    device = profile.match.devices[0] if profile.match.devices else profile.name
+    release, sdk = profile.android_release, str(profile.android_sdk)
+    brand = manufacturer.lower()
+    return {
+        "ro.product.manufacturer": manufacturer,
+        "ro.product.model": model or profile.title,
+        "ro.product.device": device,
+        "ro.product.name": device,
+        "ro.product.brand": brand,
+        "ro.product.cpu.abi": abi,
+        "ro.product.cpu.abilist": abi,
+        "ro.build.version.release": release,
+        "ro.build.version.sdk": sdk,
+        "ro.build.type": "user",
+        "ro.build.tags": "release-keys",
+        "ro.build.fingerprint": f"{brand}/{device}/{device}:{release}/VIRTUAL/1:user/release-keys",
+        "ro.soc.model": profile.hardware.soc,
+        "ro.hardware": device,
+        "ro.debuggable": "0",
+        "ro.secure": "1",
+        "ro.serialno": f"virtual-{profile.name}",
+        "ro.mobilekit.virtual": "1",
+        "persist.sys.timezone": "UTC",
+        "sys.boot_completed": "1",
+    }
