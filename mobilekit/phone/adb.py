@@ -1,0 +1,267 @@
+"""The only module that knows adbutils: every call has a deadline, every error becomes ours.
+
+What adbutils does not do well enough is done here: it pushes in 4 KiB frames and throws the
+phone's reason for a refusal away, so ``push`` speaks the sync protocol itself; its plain shell
+returns what had arrived when a phone was unplugged as if that were all, so shells are v2 only.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import adbutils
+from adbutils.errors import AdbError, AdbTimeout
+
+from mobilekit.errors import (
+    AdbServerError,
+    DeviceError,
+    DisconnectedError,
+    MobilekitError,
+    PhoneError,
+)
+from mobilekit.records import AttachedDevice
+
+DEFAULT_TIMEOUT_S = 20.0
+DEFAULT_SERVER_PORT = 5037
+_SYNC_DATA_BYTES = 64 * 1024
+"""The most that the sync protocol takes in one DATA frame."""
+_SHELL_ERROR_CODES = {126: "it cannot be executed", 127: "the phone has no such command"}
+
+
+class ShellResult(NamedTuple):
+    stdout: bytes
+    stderr: bytes
+    exit_code: int
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode("utf-8", errors="replace")
+
+
+class AdbServer:
+    """An adb server on this computer; ``environment`` isolates a private one from the user's."""
+
+    def __init__(self, port: int | None = None, environment: dict[str, str] | None = None) -> None:
+        self.port = port or int(os.environ.get("ANDROID_ADB_SERVER_PORT", DEFAULT_SERVER_PORT))
+        self._environment = {**os.environ, **(environment or {})}
+        self._client = adbutils.AdbClient(
+            host="127.0.0.1", port=self.port, socket_timeout=DEFAULT_TIMEOUT_S
+        )
+
+    def ensure_running(self) -> None:
+        """Start the server if nothing listens; raises ``AdbServerError``."""
+        if self.is_running():
+            return
+        try:
+            command = [adbutils.adb_path(), "-P", str(self.port), "start-server"]
+            done = subprocess.run(
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=DEFAULT_TIMEOUT_S,
+            )
+            reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        except (OSError, AdbError, subprocess.TimeoutExpired) as error:
+            reason = [str(error)]
+        if not self.is_running():
+            raise AdbServerError(
+                f"No adb server can be started: {reason[0]}",
+                port=self.port,
+                fix="Check ANDROID_ADB_SERVER_PORT and ADBUTILS_ADB_PATH, and that the port is "
+                "free; `adb -P PORT start-server` shows adb's own words.",
+            )
+
+    def is_running(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"000chost:version")
+                return connection.recv(4) == b"OKAY"
+        except OSError:
+            return False
+
+    def list_devices(self) -> list[AttachedDevice]:
+        with self._translated(None):
+            return [
+                AttachedDevice(serial=info.serial, state=info.state) for info in self._client.list()
+            ]
+
+    def connect(self, address: str) -> None:
+        """``adb connect``; raises ``DeviceError`` when nothing answers there."""
+        with self._translated(address):
+            answer = self._client.connect(address, timeout=DEFAULT_TIMEOUT_S)
+        if "connected to" not in answer or answer.startswith(("failed", "unable", "cannot")):
+            raise DeviceError(
+                f"adb cannot connect: {answer.strip()}",
+                address=address,
+                fix="Check that the phone listens there (`adb tcpip 5555` on a phone).",
+            )
+
+    def disconnect(self, address: str) -> None:
+        with self._translated(address):
+            self._client.disconnect(address)
+
+    def stop(self) -> None:
+        """``adb kill-server``."""
+        with self._translated(None):
+            self._client.server_kill()
+
+    def phone(self, serial: str) -> Phone:
+        return Phone(self._client.device(serial), serial, self._translated)
+
+    @contextmanager
+    def _translated(self, serial: str | None) -> Iterator[None]:
+        """Turn whatever adbutils and the sockets below it raise into this project's errors."""
+        try:
+            yield
+        except AdbTimeout as error:
+            raise DisconnectedError(
+                "The phone did not answer in time",
+                serial=serial or "-",
+                fix="Check the cable and that the phone is awake, then run the command again; "
+                "what was measured is kept.",
+            ) from error
+        except (AdbError, EOFError, OSError, AssertionError, struct.error) as error:
+            raise self._translate(error, serial) from error
+
+    def _translate(self, error: Exception, serial: str | None) -> MobilekitError:
+        text = str(error)
+        if "unauthorized" in text or "offline" in text:
+            state = "unauthorized" if "unauthorized" in text else "offline"
+            return not_ready(AttachedDevice(serial=serial or "-", state=state))
+        if serial and "not found" in text:
+            return DisconnectedError(
+                "The phone is gone",
+                serial=serial,
+                fix="Plug it in again, check `mobilekit devices`, then run the command again.",
+            )
+        if not self.is_running():
+            return DisconnectedError(
+                "The adb server stopped",
+                port=self.port,
+                fix="Run the command again: it starts the server.",
+            )
+        return DisconnectedError(
+            f"The connection to the phone broke{f': {text}' if text else ''}",
+            serial=serial or "-",
+            fix="Check the cable, then run the command again; what was measured is kept.",
+        )
+
+
+class Phone:
+    """One phone behind an adb server."""
+
+    def __init__(
+        self,
+        device: adbutils.AdbDevice,
+        serial: str,
+        translated: Callable[[str | None], AbstractContextManager[None]],
+    ) -> None:
+        self.serial = serial
+        self._device = device
+        self._translated = translated
+
+    def shell(
+        self, command: str, *, check: bool = True, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> ShellResult:
+        """Run a command on the phone.
+
+        Raises ``PhoneError`` with the phone's words when ``check`` and it exits with another code
+        than 0, ``DisconnectedError`` when the link breaks or ``timeout_s`` passes in silence.
+        """
+        with self._translated(self.serial):
+            raw = self._device.shell2(command, timeout=timeout_s, encoding=None, v2=True)
+        result = ShellResult(raw.stdout, raw.stderr, raw.returncode)
+        if check and result.exit_code != 0:
+            words = (result.stderr or result.stdout).decode("utf-8", errors="replace").strip()
+            reason = words or _SHELL_ERROR_CODES.get(result.exit_code, "it gave no reason")
+            raise PhoneError(
+                f"The phone refused: {reason}",
+                serial=self.serial,
+                command=command,
+                exit_code=result.exit_code,
+                fix=_fix_of_refusal(reason),
+            )
+        return result
+
+    def push(self, source: Path, target: str, *, on_bytes: Callable[[int], None]) -> None:
+        """Copy a file to the phone, readable by all; it has its name only once it is whole.
+
+        ``on_bytes`` gets the size of each part. Raises ``PhoneError`` with the phone's reason
+        (a full disk), ``DisconnectedError`` when the link breaks.
+        """
+        aside = f"{target}.part"
+        with source.open("rb") as file, self._translated(self.serial):
+            refusal = self._send_file(file, aside, on_bytes)
+        if refusal is not None:
+            self.shell(f"rm -f {aside}", check=False)
+            raise PhoneError(
+                f"The phone did not take the file: {refusal}",
+                serial=self.serial,
+                path=target,
+                fix=_fix_of_refusal(refusal),
+            )
+        self.shell(f"mv {aside} {target}")
+
+    def _send_file(
+        self, file: BinaryIO, target: str, on_bytes: Callable[[int], None]
+    ) -> str | None:
+        """The sync protocol's SEND; the phone's words where it refuses."""
+        with self._device.open_transport(timeout=DEFAULT_TIMEOUT_S) as connection:
+            connection.send_command("sync:")
+            connection.check_okay()
+            stream: socket.socket = connection.conn
+            where = f"{target},{0o100644}".encode()
+            stream.sendall(struct.pack("<4sI", b"SEND", len(where)) + where)
+            frame = memoryview(bytearray(8 + _SYNC_DATA_BYTES))
+            try:
+                while size := file.readinto(frame[8:]):  # type: ignore[attr-defined]
+                    frame[:8] = struct.pack("<4sI", b"DATA", size)
+                    stream.sendall(frame[: 8 + size])
+                    on_bytes(size)
+                stream.sendall(struct.pack("<4sI", b"DONE", 0))
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # The phone hung up early: its reason may still be waiting.
+            status, size = struct.unpack("<4sI", connection.read_exact(8))
+            if status == b"OKAY":
+                return None
+            return str(connection.read_exact(size).decode("utf-8", errors="replace"))
+
+
+def not_ready(device: AttachedDevice) -> DeviceError:
+    """The error for a phone that is attached but cannot be used, with what to do about it."""
+    return DeviceError(f"The phone is {device.state}", serial=device.serial, fix=advice(device))
+
+
+def advice(device: AttachedDevice) -> str:
+    """What a person does about a phone in this state; empty for one that is ready."""
+    return {
+        "device": "",
+        "unauthorized": "Unlock the phone and allow USB debugging when it asks; if it does not "
+        "ask, revoke USB debugging authorizations in its developer options and plug it in again.",
+        "offline": "Unplug the phone and plug it in again, or run `adb reconnect offline`.",
+        "no permissions": "Give this user access to the USB device (udev rules), then "
+        "`adb kill-server` and plug it in again.",
+        "recovery": "Boot the phone into Android.",
+        "bootloader": "Boot the phone into Android.",
+        "sideload": "Boot the phone into Android.",
+        "connecting": "Wait a moment and run the command again.",
+        "authorizing": "Wait a moment and run the command again.",
+    }.get(device.state, "Boot the phone into Android and allow USB debugging.")
+
+
+def _fix_of_refusal(reason: str) -> str:
+    lowered = reason.lower()
+    if "no space" in lowered or "quota" in lowered:
+        return "Free space on the phone (`adb shell rm -r /data/local/tmp/mobilekit`), then retry."
+    if "permission denied" in lowered or "read-only" in lowered:
+        return "Check that nobody else owns that path: `adb shell ls -l` on it."
+    return "Run the command by hand with `adb shell` to see what the phone says."

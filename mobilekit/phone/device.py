@@ -1,0 +1,168 @@
+"""Which phone: what is attached, what it is, and which one a person means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from mobilekit.errors import DeviceError, DisconnectedError, UsageError
+from mobilekit.phone.adb import AdbServer, Phone, advice, not_ready
+from mobilekit.phone.parse import parse_battery, parse_properties, parse_ram_bytes
+from mobilekit.phone.profiles import generic_profile, match_profile
+from mobilekit.records import AttachedDevice, BatteryStatus, DeviceInfo, DeviceProfile
+
+VIRTUAL_PREFIX = "virtual:"
+VIRTUAL_PROPERTY = "ro.mobilekit.virtual"
+
+
+class FoundDevice(NamedTuple):
+    """A line of ``adb devices``; what lies behind it is known only where it is ready."""
+
+    attached: AttachedDevice
+    info: DeviceInfo | None
+    profile: DeviceProfile | None
+
+
+class VirtualChoice(NamedTuple):
+    """No phone fits; a virtual one of this profile is meant or allowed."""
+
+    profile: DeviceProfile
+    asked_for: bool
+    """False when it stands in for a phone that was named but is not attached."""
+
+
+def find_devices(server: AdbServer, profiles: dict[str, DeviceProfile]) -> list[FoundDevice]:
+    """Everything attached to an adb server; a phone that leaves meanwhile is left out."""
+    found = []
+    for attached in server.list_devices():
+        if attached.state != "device":
+            found.append(FoundDevice(attached, None, None))
+            continue
+        try:
+            info = read_device_info(server.phone(attached.serial), profiles)
+        except (DeviceError, DisconnectedError):
+            found.append(FoundDevice(attached, None, None))
+            continue
+        found.append(FoundDevice(attached, info, profiles.get(info.name)))
+    return found
+
+
+def choose_device(
+    wanted: str,
+    found: Sequence[FoundDevice],
+    profiles: dict[str, DeviceProfile],
+    *,
+    require_phone: bool,
+) -> FoundDevice | VirtualChoice:
+    """The phone that ``wanted`` means: a serial, a profile's name, ``auto`` or ``virtual:NAME``.
+
+    A profile's name falls back to a virtual phone only where no Android device at all is attached
+    and ``require_phone`` is false. Raises ``DeviceError`` that lists what is attached, or names
+    the state of the one that was meant; ``UsageError`` for a profile that does not exist.
+    """
+    if wanted.startswith(VIRTUAL_PREFIX):
+        profile = profile_named(wanted.removeprefix(VIRTUAL_PREFIX), profiles)
+        if require_phone:
+            raise UsageError(
+                "A virtual phone was asked for and a real one required",
+                device=wanted,
+                fix="Leave out --require-phone (or MOBILEKIT_REQUIRE_PHONE), or name a phone.",
+            )
+        return VirtualChoice(profile, asked_for=True)
+    candidates = [
+        device for device in found if not (require_phone and device.info and device.info.virtual)
+    ]
+    by_serial = [device for device in candidates if device.attached.serial == wanted]
+    ready = [device for device in candidates if device.info is not None]
+    if by_serial:
+        matching = by_serial
+    elif wanted == "auto":
+        matching = ready or candidates
+    else:
+        matching = [device for device in ready if device.info and device.info.name == wanted]
+    if len(matching) == 1:
+        if matching[0].info is None:
+            raise not_ready(matching[0].attached)
+        return matching[0]
+    if not matching and not found and not require_phone and wanted in profiles:
+        return VirtualChoice(profiles[wanted], asked_for=False)
+    raise _no_choice(wanted, candidates, matching, profiles)
+
+
+def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> DeviceInfo:
+    """Read what a phone says of itself; its name is its profile's, else made of its model."""
+    properties = parse_properties(phone.shell("getprop").text)
+    ram_bytes = parse_ram_bytes(phone.shell("cat /proc/meminfo", check=False).text)
+    info = DeviceInfo(
+        serial=phone.serial,
+        name=properties.get("ro.product.model", phone.serial).lower().replace(" ", "-"),
+        manufacturer=properties.get("ro.product.manufacturer", ""),
+        model=properties.get("ro.product.model", ""),
+        device=properties.get("ro.product.device", ""),
+        android_release=properties.get("ro.build.version.release", ""),
+        android_sdk=int(properties.get("ro.build.version.sdk") or 0),
+        abi=properties.get("ro.product.cpu.abi", ""),
+        soc=properties.get("ro.soc.model") or properties.get("ro.board.platform", ""),
+        ram_bytes=ram_bytes,
+        virtual=properties.get(VIRTUAL_PROPERTY) == "1",
+        link="network" if ":" in phone.serial else "usb",
+    )
+    profile = match_profile(info, profiles)
+    return info if profile is None else replace(info, name=profile.name)
+
+
+def read_battery(phone: Phone) -> BatteryStatus:
+    return parse_battery(phone.shell("dumpsys battery").text)
+
+
+def read_generic_profile(
+    phone: Phone, info: DeviceInfo, battery: BatteryStatus
+) -> DeviceProfile | None:
+    """A profile for a phone that none matches, from what the phone tells of its battery."""
+    return generic_profile(info, battery, phone.shell("dumpsys batterystats", check=False).text)
+
+
+def _describe(device: FoundDevice) -> str:
+    if device.info is None:
+        return f"{device.attached.serial} ({device.attached.state})"
+    virtual = ", virtual" if device.info.virtual else ""
+    return f"{device.attached.serial} ({device.info.name}{virtual})"
+
+
+def profile_named(name: str, profiles: dict[str, DeviceProfile]) -> DeviceProfile:
+    """Raises ``UsageError`` for a name that no profile has."""
+    if name in profiles:
+        return profiles[name]
+    raise UsageError(
+        f"There is no device profile {name!r}",
+        profiles=", ".join(sorted(profiles)),
+        fix="Name one of these, or write your own (docs/devices.md).",
+    )
+
+
+def _no_choice(
+    wanted: str,
+    candidates: Sequence[FoundDevice],
+    matching: Sequence[FoundDevice],
+    profiles: dict[str, DeviceProfile],
+) -> DeviceError:
+    attached = "; ".join(_describe(device) for device in candidates) or "nothing"
+    if len(matching) > 1:
+        return DeviceError(
+            f"Several phones fit {wanted!r}", attached=attached, fix="Name one's serial: --device."
+        )
+    waiting = [device.attached for device in candidates if device.info is None]
+    if waiting:
+        fix = " ".join(f"{device.serial}: {advice(device)}" for device in waiting)
+    elif candidates:
+        fix = "Name one that is attached, or ask for a virtual phone: --device virtual:nexus7."
+    else:
+        names = ", ".join(sorted(profiles))
+        fix = (
+            "Plug in a phone with USB debugging allowed, or let a virtual phone stand in without "
+            f"--require-phone: --device virtual:NAME, where NAME is one of {names}."
+        )
+    what = "No phone is attached" if wanted == "auto" else f"No attached phone is {wanted!r}"
+    return DeviceError(what, attached=attached, fix=fix)

@@ -1,0 +1,82 @@
+"""What a phone prints, as data: pure functions of text, whatever its line ends and oddities."""
+
+from __future__ import annotations
+
+import re
+
+from mobilekit.records import BatteryStatus
+
+# android.os.BatteryManager.BATTERY_STATUS_CHARGING, BATTERY_STATUS_FULL.
+_CHARGING_STATUSES = {2, 5}
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """``getprop``: ``[name]: [value]``; a value may run over several lines."""
+    pairs = re.findall(r"^\[([^\]\r\n]+)\]: \[(.*?)\]\r?$", text, flags=re.MULTILINE | re.DOTALL)
+    return {name: value.replace("\r\n", "\n") for name, value in pairs}
+
+
+def parse_battery(text: str) -> BatteryStatus:
+    """``dumpsys battery``. The charge counter is in microampere-hours; 0 counts as not supported.
+
+    Only the first value of a name counts: some vendors append sections of their own.
+    """
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        name, separator, value = line.partition(":")
+        if separator:
+            values.setdefault(name.strip().lower(), value.strip())
+    plugged = any(
+        values.get(f"{source} powered") == "true" for source in ("ac", "usb", "wireless", "dock")
+    )
+    level, scale = _integer(values.get("level")), _integer(values.get("scale"))
+    if level is not None and scale:
+        level = round(100 * level / scale)
+    return BatteryStatus(
+        level_percent=level,
+        plugged=plugged,
+        charging=_integer(values.get("status")) in _CHARGING_STATUSES,
+        charge_counter_uah=_integer(values.get("charge counter")) or None,
+        voltage_mv=_voltage_mv(_integer(values.get("voltage"))),
+        temperature_decicelsius=_integer(values.get("temperature")),
+        technology=values.get("technology") or None,
+    )
+
+
+def parse_ram_bytes(text: str) -> int | None:
+    """``MemTotal`` of ``/proc/meminfo``; ``None`` where it is missing."""
+    match = re.search(r"^MemTotal:\s+(\d+) kB", text, flags=re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
+
+
+def parse_version_name(text: str) -> str | None:
+    """``versionName`` of ``dumpsys package NAME``; ``None`` when it is not installed."""
+    match = re.search(r"^\s*versionName=(\S+)", text, flags=re.MULTILINE)
+    return match[1] if match else None
+
+
+def parse_capacity_uah(text: str) -> int | None:
+    """The full charge that ``dumpsys batterystats`` tells: the learned one, else the estimated.
+
+    ``None`` where it tells none, or zero.
+    """
+    for name in ("Last learned battery capacity", "Estimated battery capacity", "Capacity"):
+        match = re.search(rf"^\s*{name}:\s*([\d.,]*\d)", text, flags=re.MULTILINE)
+        capacity_mah = float(match[1].replace(",", "")) if match else 0.0
+        if capacity_mah > 0:
+            return round(capacity_mah * 1000)
+    return None
+
+
+def _integer(text: str | None) -> int | None:
+    match = re.match(r"-?\d+", text or "")
+    return int(match[0]) if match else None
+
+
+def _voltage_mv(value: int | None) -> int | None:
+    """Android documents millivolts; some phones print microvolts, some whole volts."""
+    if not value or value < 0:
+        return None
+    if value > 100_000:
+        return value // 1000
+    return value * 1000 if value < 10 else value

@@ -1,0 +1,125 @@
+"""Device profiles: what is known of a kind of phone, as TOML with the source of each figure."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from mobilekit import places
+from mobilekit.errors import ProfileError
+from mobilekit.phone.parse import parse_capacity_uah
+from mobilekit.records import (
+    BatteryStatus,
+    DeviceInfo,
+    DeviceProfile,
+    ProfileBattery,
+    ProfileGauge,
+    ProfileHardware,
+    ProfileMatch,
+    ProfilePower,
+)
+from mobilekit.units import charge_energy_j
+
+NOMINAL_CELL_MV = 3850
+GENERIC_NAME = "generic"
+
+
+def load_profiles() -> dict[str, DeviceProfile]:
+    """All profiles by name; the user's own replace the packaged ones of the same name.
+
+    Raises ``ProfileError`` naming file and field for one that is not valid.
+    """
+    packaged = sorted(files("mobilekit").joinpath("profiles").iterdir(), key=lambda path: path.name)
+    own = sorted(places.profiles_directory().glob("*.toml"))
+    profiles = [parse_profile(path.read_bytes(), str(path)) for path in packaged]
+    profiles += [parse_profile(path.read_bytes(), str(path)) for path in own]
+    return {profile.name: profile for profile in profiles}
+
+
+def parse_profile(data: bytes, source: str) -> DeviceProfile:
+    """Decode one profile; raises ``ProfileError`` for what does not parse or make sense."""
+    fix = f"Correct it, or move it out of {Path(source).parent}; docs/devices.md has the format."
+    try:
+        profile: DeviceProfile = msgspec.toml.decode(data, type=DeviceProfile)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(f"The profile is not valid: {error}", file=source, fix=fix) from None
+    for figure in figures(profile):
+        if figure not in profile.sources:
+            raise ProfileError(f"[sources] says nothing of {figure}", file=source, fix=fix)
+    if profile.power.active_mw <= profile.power.idle_mw:
+        raise ProfileError("power.active_mw is not above power.idle_mw", file=source, fix=fix)
+    if min(_numbers(profile).values()) <= 0:
+        raise ProfileError("A figure is not positive", file=source, fix=fix)
+    return profile
+
+
+def figures(profile: DeviceProfile) -> list[str]:
+    """The dotted names of a profile's figures, each of which needs a source."""
+    return list(_numbers(profile))
+
+
+def match_profile(device: DeviceInfo, profiles: dict[str, DeviceProfile]) -> DeviceProfile | None:
+    """The profile that is for this phone, by its ``ro.product.device``."""
+    matching = [item for item in profiles.values() if device.device in item.match.devices]
+    return matching[-1] if matching else None
+
+
+def generic_profile(
+    device: DeviceInfo, battery: BatteryStatus, batterystats: str
+) -> DeviceProfile | None:
+    """A profile of an unknown phone with the capacity that the phone itself tells.
+
+    ``None`` when it tells neither a capacity nor a charge counter with its level.
+    """
+    capacity_uah = parse_capacity_uah(batterystats)
+    capacity_source = "the phone's own figure: dumpsys batterystats"
+    if capacity_uah is None and battery.charge_counter_uah and battery.level_percent:
+        capacity_uah = round(battery.charge_counter_uah * 100 / battery.level_percent)
+        capacity_source = "the phone's charge counter over its level"
+    if capacity_uah is None:
+        return None
+    guess = "assumed, nothing being known of this phone"
+    return DeviceProfile(
+        name=GENERIC_NAME,
+        title=f"{device.manufacturer} {device.model}".strip(),
+        match=ProfileMatch(devices=(device.device,)),
+        android_release=device.android_release,
+        android_sdk=device.android_sdk,
+        hardware=ProfileHardware(
+            soc=device.soc,
+            cpu=device.soc,
+            cores=None,
+            max_cpu_khz=None,
+            ram_bytes=device.ram_bytes or 4 * 1024**3,
+            abi=device.abi,
+        ),
+        battery=ProfileBattery(
+            capacity_uah=capacity_uah, energy_j=charge_energy_j(capacity_uah, NOMINAL_CELL_MV)
+        ),
+        gauge=ProfileGauge(charge_step_uah=1000, current_step_ua=1000, update_period_ms=1000),
+        power=ProfilePower(idle_mw=900.0, active_mw=3500.0),
+        sources={
+            "android_sdk": "the phone",
+            "hardware.ram_bytes": "the phone" if device.ram_bytes else guess,
+            "battery.capacity_uah": capacity_source,
+            "battery.energy_j": f"{capacity_source}, x 3.85 V, a lithium cell's nominal voltage",
+            "gauge.charge_step_uah": guess,
+            "gauge.current_step_ua": guess,
+            "gauge.update_period_ms": guess,
+            "power.idle_mw": guess,
+            "power.active_mw": guess,
+        },
+    )
+
+
+def _numbers(profile: DeviceProfile) -> dict[str, float]:
+    """Dotted name and value of every numeric field."""
+    numbers: dict[str, float] = {}
+    for name, value in msgspec.structs.asdict(profile).items():
+        fields = msgspec.structs.asdict(value) if isinstance(value, msgspec.Struct) else {"": value}
+        for field, number in fields.items():
+            if isinstance(number, int | float):
+                numbers[f"{name}.{field}" if field else name] = number
+    return numbers

@@ -1,0 +1,183 @@
+"""Records to test with: sound ones, any field of which a test can change."""
+
+from mobilekit.phone.profiles import load_profiles
+from mobilekit.protocol import (
+    PROTOCOL_VERSION,
+    ArtifactFile,
+    CompanionInfo,
+    MemorySample,
+    OutputCheck,
+    PhaseStart,
+    RunRequest,
+    RunSuccess,
+    Samples,
+    TensorFile,
+    ThermalSample,
+    WarmupRule,
+)
+from mobilekit.records import (
+    Artifact,
+    BatteryStatus,
+    Delegation,
+    DeviceInfo,
+    HostInfo,
+    Measurement,
+    ModelCost,
+    ModelSpec,
+    TimeSpent,
+)
+
+MS = 1_000_000
+
+
+def device_info(device="flo", **fields) -> DeviceInfo:
+    values = {
+        "serial": "0123",
+        "name": "nexus-7",
+        "manufacturer": "asus",
+        "model": "Nexus 7",
+        "device": device,
+        "android_release": "6.0.1",
+        "android_sdk": 23,
+        "abi": "armeabi-v7a",
+        "soc": "",
+        "ram_bytes": None,
+        "virtual": False,
+        "link": "usb",
+    }
+    return DeviceInfo(**(values | fields))
+
+
+def battery_status(**fields) -> BatteryStatus:
+    values = {
+        "level_percent": 80,
+        "plugged": False,
+        "charging": False,
+        "charge_counter_uah": 3_000_000,
+        "voltage_mv": 3900,
+        "temperature_decicelsius": 270,
+        "technology": "Li-ion",
+    }
+    return BatteryStatus(**(values | fields))
+
+
+def artifact(**fields) -> Artifact:
+    values = {
+        "model": ModelSpec(
+            name="nin",
+            path="models/nin.py",
+            title="Network in Network",
+            source="a paper",
+            license="BSD",
+            input_shapes=((1, 3, 224, 224),),
+            input_dtypes=("float32",),
+            weights_path="nin.safetensors",
+            content_sha256="0" * 64,
+        ),
+        "cost": ModelCost(parameters=7_595_176, macs=1_100_000_000),
+        "file": ArtifactFile(sha256="a" * 64, format="pte", size_bytes=30, method="forward"),
+        "backend": "xnnpack",
+        "precision": "fp32",
+        "delegation": Delegation(
+            delegated_operators=30,
+            portable_operators=0,
+            delegated_macs=1_100_000_000,
+            total_macs=1_100_000_000,
+            portable_operator_counts={},
+        ),
+        "inputs": (TensorFile(sha256="b" * 64, dtype="float32", shape=(1, 3, 224, 224)),),
+        "reference_outputs": (TensorFile(sha256="c" * 64, dtype="float32", shape=(1, 1000)),),
+        "relative_tolerance": 1e-3,
+        "tool_versions": {"torch": "2.13.0"},
+        "export_ns": 10**10,
+    }
+    return Artifact(**(values | fields))
+
+
+def run_request(**fields) -> RunRequest:
+    made = artifact()
+    values = {
+        "protocol_version": PROTOCOL_VERSION,
+        "run_id": "nin-nexus7-1",
+        "artifact": made.file,
+        "inputs": made.inputs,
+        "reference_outputs": made.reference_outputs,
+        "relative_tolerance": 1e-3,
+        "threads": None,
+        "cold_loads": 3,
+        "warmup": WarmupRule(
+            window_iterations=5, tolerance=0.04, max_iterations=100, max_duration_ns=10**10
+        ),
+        "min_iterations": 100,
+        "min_duration_ns": 10**9,
+        "max_duration_ns": 10**11,
+        "energy": None,
+    }
+    return RunRequest(**(values | fields))
+
+
+def samples(**fields) -> Samples:
+    values = {
+        "companion": CompanionInfo(
+            name="mobilekit app",
+            version="0.1.0",
+            engine="executorch",
+            engine_version="1.5.1",
+            abi="arm64-v8a",
+            threads=4,
+            debuggable=False,
+            battery="gauge",
+        ),
+        "phases": (PhaseStart(phase="verify", at_ns=0),),
+        "load_ns": (60 * MS, 65 * MS, 70 * MS),
+        "warmup_ns": (20 * MS, 14 * MS),
+        "warmup_settled": True,
+        "iteration_ns": tuple(13 * MS + (index % 5) * 10_000 for index in range(200)),
+        "output_check": OutputCheck(matches=True, max_absolute_error=1e-6, max_relative_error=2e-6),
+        "memory": tuple(
+            MemorySample(
+                at_ns=at_ns,
+                stage=stage,
+                pss_bytes=pss_bytes,
+                rss_bytes=pss_bytes + 1000,
+                peak_rss_bytes=pss_bytes + 2000,
+            )
+            for at_ns, stage, pss_bytes in (
+                (1, "closed", 10_000_000),
+                (2, "loaded", 40_000_000),
+                (3, "inferred", 48_000_000),
+            )
+        ),
+        "battery": (),
+        "thermal": (ThermalSample(at_ns=0, status=0, headroom=None, cpu_khz=()),),
+        "windows": (),
+        "energy_refusal": None,
+        "ended_ns": 10**10,
+    }
+    return Samples(**(values | fields))
+
+
+def measurement(**fields) -> Measurement:
+    values = {
+        "id": "nin-nexus7-1",
+        "started_at": "2026-05-04T10:00:00+00:00",
+        "artifact": artifact(),
+        "device": device_info(name="nexus7"),
+        "profile": load_profiles()["nexus7"],
+        "battery_before": battery_status(),
+        "request": run_request(),
+        "result": RunSuccess(
+            protocol_version=PROTOCOL_VERSION, run_id="nin-nexus7-1", samples=samples()
+        ),
+        "host": HostInfo(
+            platform="Linux",
+            cpu="a processor",
+            cores=2,
+            python_version="3.11",
+            mobilekit_version="0.1.0",
+        ),
+        "findings": (),
+        "time_spent": (TimeSpent(step="run", duration_ns=5 * 10**9),),
+        "virtual": False,
+    }
+    return Measurement(**(values | fields))

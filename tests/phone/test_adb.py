@@ -1,0 +1,162 @@
+"""adb's and adbutils' traps, each met on a virtual phone behind a real adb server."""
+
+import hashlib
+import threading
+import time
+
+import pytest
+from conftest import running_adb_server
+
+from mobilekit.errors import AdbServerError, DeviceError, DisconnectedError, PhoneError
+from mobilekit.phone.adb import AdbServer
+from mobilekit.virtual.phone import Faults
+
+TARGET = "/data/local/tmp/file.bin"
+
+
+@pytest.fixture
+def handle(phone):
+    return AdbServer(phone.server.port).phone(phone.serial)
+
+
+@pytest.fixture
+def big_file(tmp_path):
+    path = tmp_path / "big.bin"
+    path.write_bytes(bytes(range(256)) * 4096 * 64)
+    return path
+
+
+def ignore(_size_bytes):
+    pass
+
+
+def test_a_shell_gives_output_and_exit_code(handle):
+    """Output is bytes as the phone wrote them; a failure raises with the phone's words."""
+    assert handle.shell("echo hello").text == "hello\n"
+    assert handle.shell("false", check=False).exit_code == 1
+    with pytest.raises(PhoneError) as caught:
+        handle.shell("cat /data/local/tmp/missing")
+    assert "No such file or directory" in str(caught.value)
+    assert caught.value.facts["command"] == "cat /data/local/tmp/missing"
+
+
+def test_a_push_arrives_whole_and_readable(handle, phone, big_file):
+    """The content is the same, anybody may read it, and the sizes told add up."""
+    sizes = []
+    handle.push(big_file, TARGET, on_bytes=sizes.append)
+
+    digest = hashlib.sha256(big_file.read_bytes()).hexdigest()
+    assert handle.shell(f"sha256sum {TARGET}").text.split()[0] == digest
+    assert int(handle.shell(f"stat -c %a {TARGET}").text, 8) & 0o444 == 0o444
+    assert sum(sizes) == big_file.stat().st_size
+
+
+def test_a_full_phone_says_so_and_keeps_nothing(handle, phone, big_file):
+    """The phone's own reason reaches the user, and no part of the file stays."""
+    phone.call(phone.phone.set_faults(Faults(storage_bytes=1_000_000)))
+
+    with pytest.raises(PhoneError, match="No space left on device") as caught:
+        handle.push(big_file, TARGET, on_bytes=ignore)
+
+    assert "Free space" in caught.value.fix
+    assert handle.shell("ls /data/local/tmp").text == ""
+
+
+def test_unplugged_in_mid_push(handle, phone, big_file):
+    """A link that breaks is a disconnection, and no file takes the name of a whole one."""
+    unplugging = threading.Thread(
+        target=lambda: phone.call(phone.phone.set_faults(Faults(cable="unplugged")))
+    )
+
+    def unplug_once(_size_bytes):
+        if unplugging.ident is None:
+            unplugging.start()
+        time.sleep(0.001)
+
+    with pytest.raises(DisconnectedError):
+        handle.push(big_file, TARGET, on_bytes=unplug_once)
+
+    unplugging.join()
+    assert not phone.phone.device.files.is_file(TARGET)
+
+
+def test_unplugged_in_mid_shell_is_no_short_answer(handle, phone):
+    """What had arrived before is not passed off as the whole output."""
+    unplug = threading.Timer(
+        0.3, lambda: phone.call(phone.phone.set_faults(Faults(cable="unplugged")))
+    )
+    unplug.start()
+
+    with pytest.raises(DisconnectedError):
+        handle.shell("echo begin; sleep 30; echo end")
+
+    unplug.join()
+
+
+def test_a_stalled_phone_is_given_up(handle, phone):
+    """A phone that stops answering without hanging up runs into the deadline."""
+    phone.call(phone.phone.set_faults(Faults(cable="stalled")))
+    started_s = time.monotonic()
+
+    with pytest.raises(DisconnectedError, match="did not answer"):
+        handle.shell("echo hello", timeout_s=1)
+
+    assert time.monotonic() - started_s < 10
+
+
+@pytest.mark.parametrize(
+    ("cable", "told"), [("unauthorized", "allow USB debugging"), ("offline", "plug it in again")]
+)
+def test_a_phone_that_is_not_ready_says_what_to_do(make_phone, adb_server, cable, told):
+    """Unauthorized and offline are told apart, each with its way out."""
+    phone = make_phone(connect=False)
+    phone.call(phone.phone.set_faults(Faults(cable=cable)))
+    adb_server.adb("connect", phone.serial)
+    server = AdbServer(adb_server.port)
+    adb_server.wait_for_state(phone.serial, cable)
+
+    with pytest.raises(DeviceError, match=told) as caught:
+        server.phone(phone.serial).shell("true")
+
+    assert cable in str(caught.value)
+    assert caught.value.facts["serial"] == phone.serial
+
+
+def test_an_unknown_serial_is_gone(adb_server):
+    """A phone that left between two commands is a disconnection, not a crash."""
+    with pytest.raises(DisconnectedError, match="gone"):
+        AdbServer(adb_server.port).phone("no-such-serial").shell("true")
+
+
+def test_connecting_to_nothing_is_an_error(adb_server):
+    """adbutils returns a text there; here it is an error that names the address."""
+    with pytest.raises(DeviceError, match=r"127\.0\.0\.1:1"):
+        AdbServer(adb_server.port).connect("127.0.0.1:1")
+
+
+def test_a_server_that_stops_in_mid_push(make_phone, tmp_path, big_file):
+    """Whoever stops the adb server gets an error that says so."""
+    phone = make_phone(connect=False)
+    with running_adb_server(tmp_path) as server:
+        server.adb("connect", phone.serial)
+        server.wait_for_state(phone.serial, "device")
+        handle = AdbServer(server.port, server.environment).phone(phone.serial)
+        stopped = []
+
+        def stop_once(_size_bytes):
+            if not stopped:
+                stopped.append(server.adb("kill-server"))
+            time.sleep(0.001)
+
+        with pytest.raises(DisconnectedError, match="server stopped"):
+            handle.push(big_file, TARGET, on_bytes=stop_once)
+
+
+def test_no_server_and_none_can_be_started(monkeypatch):
+    """Without a working adb the error names the port and what to check."""
+    monkeypatch.setenv("ADBUTILS_ADB_PATH", "/bin/false")
+
+    with pytest.raises(AdbServerError, match="ADBUTILS_ADB_PATH") as caught:
+        AdbServer(1).ensure_running()
+
+    assert caught.value.facts["port"] == "1"

@@ -1,0 +1,84 @@
+import pytest
+from examples import device_info
+
+from mobilekit.errors import DeviceError, UsageError
+from mobilekit.phone.device import FoundDevice, VirtualChoice, choose_device
+from mobilekit.phone.profiles import load_profiles
+from mobilekit.records import AttachedDevice
+
+PROFILES = load_profiles()
+
+
+def found(serial, name=None, state="device", virtual=False):
+    info = None if name is None else device_info(serial=serial, name=name, virtual=virtual)
+    return FoundDevice(AttachedDevice(serial=serial, state=state), info, None)
+
+
+NEXUS = found("N7", "nexus7")
+SECOND_NEXUS = found("N7b", "nexus7")
+PIXEL = found("P8", "pixel8")
+UNAUTHORIZED = found("X1", state="unauthorized")
+OFFLINE = found("X2", state="offline")
+
+
+def choose(wanted, *devices, require_phone=False):
+    return choose_device(wanted, devices, PROFILES, require_phone=require_phone)
+
+
+def test_a_serial_a_profile_and_auto():
+    """A phone is meant by its serial, by its profile where one fits, or by being the only one."""
+    assert choose("P8", NEXUS, PIXEL) == PIXEL
+    assert choose("nexus7", NEXUS, PIXEL) == NEXUS
+    assert choose("auto", NEXUS) == NEXUS
+    assert choose("auto", NEXUS, UNAUTHORIZED) == NEXUS
+
+
+def test_a_virtual_phone_stands_in_only_where_nothing_is_attached():
+    """Named and no Android device at all: virtual; with any device, even offline: an error."""
+    assert choose("nexus7") == VirtualChoice(PROFILES["nexus7"], asked_for=False)
+    for attached in (PIXEL, UNAUTHORIZED, OFFLINE):
+        with pytest.raises(DeviceError):
+            choose("nexus7", attached)
+
+
+def test_a_virtual_phone_by_name():
+    """``virtual:NAME`` is virtual whatever is attached; an unknown name lists the known."""
+    assert choose("virtual:pixel8", PIXEL) == VirtualChoice(PROFILES["pixel8"], asked_for=True)
+    with pytest.raises(UsageError, match="nexus7"):
+        choose("virtual:nokia3310")
+
+
+def test_a_required_phone_is_never_virtual():
+    """--require-phone refuses to stand in, to be asked by name, and an attached virtual phone."""
+    virtual = found("127.0.0.1:6001", "nexus7", virtual=True)
+
+    with pytest.raises(DeviceError):
+        choose("nexus7", require_phone=True)
+    with pytest.raises(UsageError):
+        choose("virtual:nexus7", require_phone=True)
+    with pytest.raises(DeviceError):
+        choose("127.0.0.1:6001", virtual, require_phone=True)
+    assert choose("nexus7", virtual) == virtual
+
+
+@pytest.mark.parametrize(
+    ("wanted", "devices", "told"),
+    [
+        pytest.param("nexus7", [NEXUS, SECOND_NEXUS], ["N7 ", "N7b", "--device"], id="two fit"),
+        pytest.param("auto", [NEXUS, PIXEL], ["N7", "P8", "--device"], id="auto with two"),
+        pytest.param("auto", [], ["No phone is attached", "nexus7"], id="auto with none"),
+        pytest.param("nexus7", [PIXEL], ["P8", "pixel8"], id="another is attached"),
+        pytest.param("nexus7", [UNAUTHORIZED], ["X1", "allow USB debugging"], id="unauthorized"),
+        pytest.param("X1", [UNAUTHORIZED, PIXEL], ["X1", "unauthorized"], id="serial not ready"),
+        pytest.param("auto", [OFFLINE], ["X2", "offline", "plug it in"], id="offline"),
+        pytest.param("R58M", [PIXEL], ["R58M", "P8"], id="unknown serial"),
+    ],
+)
+def test_no_choice_says_what_is_attached_and_what_to_do(wanted, devices, told):
+    """Every refusal names what is there and a way on, and exits with 3."""
+    with pytest.raises(DeviceError) as caught:
+        choose(wanted, *devices)
+
+    assert caught.value.exit_code == 3
+    for words in told:
+        assert words in str(caught.value)

@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilekit.phone.parse import (
+    parse_battery,
+    parse_capacity_uah,
+    parse_properties,
+    parse_ram_bytes,
+    parse_version_name,
+)
+from mobilekit.records import BatteryStatus
+
+CAPTURED = Path(__file__).parents[1] / "captured"
+
+
+def captured(name: str) -> str:
+    return (CAPTURED / name).read_bytes().decode("utf-8")
+
+
+def test_a_constant_zero_counter_is_no_counter():
+    """A Pixel C charges, and its charge counter of 0 counts as not supported."""
+    assert parse_battery(captured("battery-aosp-pixel-c.txt")) == BatteryStatus(
+        level_percent=19,
+        plugged=True,
+        charging=True,
+        charge_counter_uah=None,
+        voltage_mv=3764,
+        temperature_decicelsius=275,
+        technology="Li-ion",
+    )
+
+
+def test_a_vendors_second_section_changes_nothing():
+    """Samsung repeats names further down; the first, Android's own, counts."""
+    battery = parse_battery(captured("battery-samsung.txt"))
+
+    assert battery.charge_counter_uah == 2_967_000
+    assert battery.level_percent == 100
+    assert battery.charging
+
+
+def test_carriage_returns_and_missing_lines():
+    """An old adb's CRLF is no part of a value, and a missing counter is none."""
+    battery = parse_battery(captured("battery-android6.crlf.txt"))
+
+    assert battery.technology == "Li-poly"
+    assert battery.charge_counter_uah is None
+    assert (battery.plugged, battery.charging) == (False, False)
+
+
+def test_microvolts_and_another_scale():
+    """Voltage comes out in millivolts and level in percent, whatever the phone prints."""
+    battery = parse_battery(captured("battery-microvolt.txt"))
+
+    assert battery.voltage_mv == 3850
+    assert battery.level_percent == 25
+    assert battery.temperature_decicelsius == -35
+    assert battery.plugged
+    assert battery.technology is None
+
+
+@given(st.text())
+def test_no_text_breaks_a_parser(text):
+    """Whatever a phone prints, parsers give a record or nothing, and never fail."""
+    parse_battery(text)
+    parse_properties(text)
+    parse_capacity_uah(text)
+    parse_ram_bytes(text)
+    parse_version_name(text)
+
+
+PROPERTY_TEXT = st.text(
+    st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="[]\u2028\u2029\x85")
+)
+
+
+@given(st.dictionaries(PROPERTY_TEXT.filter(bool), PROPERTY_TEXT), st.sampled_from(["\n", "\r\n"]))
+def test_properties_come_back(properties, line_end):
+    """What getprop's format says is what is parsed, with either line end."""
+    text = "".join(f"[{name}]: [{value}]{line_end}" for name, value in properties.items())
+
+    assert parse_properties(text) == properties
+
+
+def test_properties_with_odd_values():
+    """Empty values, values over two lines and brackets in values are kept whole."""
+    properties = parse_properties(captured("getprop-nexus7.txt"))
+
+    assert properties["ro.product.device"] == "flo"
+    assert properties["ro.serialno"] == ""
+    assert properties["persist.sys.boot.reason.history"].splitlines()[1] == "shutdown,1699990000"
+    assert properties["some.odd.value"] == "a]b: [c"
+
+
+def test_the_learned_capacity_comes_before_the_estimated():
+    """A capacity that the phone learned of its own battery is the better figure."""
+    text = captured("batterystats-pixel.txt")
+
+    assert parse_capacity_uah(text) == 4_174_000
+    assert parse_capacity_uah(text.replace("Last learned", "Somebody's")) == 4_410_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  Capacity: 3000, Computed drain: 24.2, actual drain: 0", 3_000_000),
+        ("  Estimated battery capacity: 4,410 mAh", 4_410_000),
+        ("  Estimated battery capacity: 0 mAh", None),
+        ("", None),
+    ],
+)
+def test_capacities_of_older_and_odd_phones(text, expected):
+    """Older releases name it otherwise, some use a comma; zero is none."""
+    assert parse_capacity_uah(text) == expected
+
+
+def test_memory_and_version():
+    """RAM in bytes from meminfo, and the version name that Android prints among other lines."""
+    assert parse_ram_bytes("MemTotal:        1857452 kB\nMemFree: 1 kB\n") == 1857452 * 1024
+    assert parse_ram_bytes("") is None
+    package = (
+        "Packages:\n  Package [x] (1):\n    versionCode=1 minSdk=23\n    versionName=0.1.0\r\n"
+    )
+    assert parse_version_name(package) == "0.1.0"
+    assert parse_version_name("Unable to find package: x") is None

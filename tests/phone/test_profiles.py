@@ -1,0 +1,96 @@
+from importlib.resources import files
+
+import pytest
+from examples import battery_status, device_info
+
+from mobilekit import places
+from mobilekit.errors import ProfileError
+from mobilekit.phone.profiles import (
+    figures,
+    generic_profile,
+    load_profiles,
+    match_profile,
+    parse_profile,
+)
+
+NEXUS7 = files("mobilekit").joinpath("profiles/nexus7.toml").read_text(encoding="utf-8")
+
+
+def test_the_packaged_profiles():
+    """The five phones are there, each figure with a source, and the Nexus 7's are the paper's."""
+    profiles = load_profiles()
+
+    assert set(profiles) == {"nexus7", "nexus5", "pixel6a", "pixel8", "galaxy-s21"}
+    for profile in profiles.values():
+        assert all(profile.sources[figure] for figure in figures(profile))
+    nexus7 = profiles["nexus7"]
+    assert nexus7.battery.capacity_uah == 3_950_000
+    assert nexus7.battery.energy_j == 54_000
+    assert nexus7.hardware.cores == 4
+    assert nexus7.hardware.ram_bytes == 2 * 1024**3
+    assert nexus7.hardware.abi == "armeabi-v7a"
+
+
+@pytest.mark.parametrize("device", ["flo", "deb"])
+def test_both_nexus_7_match(device):
+    """The Wi-Fi and the LTE version are one profile; another device is none."""
+    profiles = load_profiles()
+
+    assert match_profile(device_info(device), profiles) == profiles["nexus7"]
+    assert match_profile(device_info("grouper"), profiles) is None
+
+
+def test_a_users_profile_replaces_the_packaged_one(monkeypatch, tmp_path):
+    """A file in the config directory is found, and wins over ours of the same name."""
+    monkeypatch.setenv("MOBILEKIT_HOME", str(tmp_path))
+    directory = places.profiles_directory()
+    directory.mkdir(parents=True)
+    mine = NEXUS7.replace("54_000.0", "50_000.0")
+    (directory / "nexus7.toml").write_text(mine, encoding="utf-8")
+    other = NEXUS7.replace('"nexus7"', '"lab-tablet"').replace('"flo", "deb"', '"lab"')
+    (directory / "lab.toml").write_text(other, encoding="utf-8")
+
+    profiles = load_profiles()
+
+    assert profiles["nexus7"].battery.energy_j == 50_000
+    assert match_profile(device_info("lab"), profiles) == profiles["lab-tablet"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        pytest.param(("[match]", "[match"), "not valid", id="no TOML"),
+        pytest.param(("energy_j = 54_000.0", ""), "energy_j", id="a field is missing"),
+        pytest.param(("54_000.0", '"many"'), "energy_j", id="of another type"),
+        pytest.param(("[power]", "[power]\nscreen_mw = 1.0"), "screen_mw", id="an unknown field"),
+        pytest.param(("54_000.0", "-1.0"), "not positive", id="a negative figure"),
+        pytest.param(("= 3380.0", "= 900.0"), "active_mw", id="load below idle"),
+        pytest.param(('"battery.energy_j"', '"battery"'), "battery.energy_j", id="no source"),
+    ],
+)
+def test_a_bad_profile_is_refused_by_file_and_field(change, named):
+    """The error says which file and which field, and what to do."""
+    text = NEXUS7.replace(*change)
+    assert text != NEXUS7
+
+    with pytest.raises(ProfileError) as caught:
+        parse_profile(text.encode(), "/config/profiles/nexus7.toml")
+
+    assert named in str(caught.value)
+    assert "/config/profiles/nexus7.toml" in str(caught.value)
+
+
+def test_an_unknown_phone_tells_its_own_capacity():
+    """The generic profile reads the capacity from the phone, and says where it is from."""
+    half_full = battery_status(level_percent=50, charge_counter_uah=1_000_000)
+    silent = battery_status(level_percent=None, charge_counter_uah=None)
+    told = generic_profile(device_info("x"), half_full, "Estimated battery capacity: 4000 mAh")
+    counted = generic_profile(device_info("x"), half_full, "")
+
+    assert told.battery.capacity_uah == 4_000_000
+    assert told.battery.energy_j == pytest.approx(4.0 * 3.85 * 3600)
+    assert "batterystats" in told.sources["battery.capacity_uah"]
+    assert counted.battery.capacity_uah == 2_000_000
+    assert "charge counter" in counted.sources["battery.capacity_uah"]
+    assert set(figures(told)) <= set(told.sources)
+    assert generic_profile(device_info("x"), silent, "") is None
