@@ -1,0 +1,295 @@
+"""Doubts about a measurement, as data: what a person should know before using its figures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mobilekit.analysis import energy as energy_analysis
+from mobilekit.analysis.stats import relative_drift
+from mobilekit.protocol import RunFailure, RunRequest, RunResult, RunSuccess, Samples
+from mobilekit.records import (
+    Artifact,
+    BatteryStatus,
+    DeviceInfo,
+    DeviceProfile,
+    EnergyEstimate,
+    Finding,
+)
+
+LOW_DELEGATION_MACS = 0.9
+MIN_ITERATIONS = 30
+MAX_DRIFT = 0.05
+MAX_RELATIVE_MAD = 0.05
+MIN_LOAD_STEPS = 25
+"""Over all load windows: below it the gauge's resolution alone is several percent."""
+MAX_IDLE_DRIFT = 0.1
+HOT_BATTERY_DECICELSIUS = 400
+
+
+def find_doubts(
+    artifact: Artifact,
+    device: DeviceInfo,
+    profile: DeviceProfile | None,
+    battery_before: BatteryStatus | None,
+    request: RunRequest,
+    result: RunResult,
+) -> tuple[Finding, ...]:
+    """Everything doubtful about a run, errors first."""
+    samples = result.samples
+    findings = [
+        *_of_result(result),
+        *_of_artifact(artifact),
+        *_of_device(device, samples),
+        *_of_latencies(samples),
+    ]
+    if profile is not None:
+        estimate = energy_analysis.estimate_energy(samples.windows, profile.gauge)
+        findings += _of_energy(request, samples, battery_before, estimate)
+    order = ("error", "warning", "info")
+    return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
+
+
+def _of_result(result: RunSuccess | RunFailure) -> list[Finding]:
+    findings = []
+    if isinstance(result, RunFailure):
+        findings.append(
+            Finding(
+                id="RUN-FAILED",
+                severity="error",
+                summary=f"the run ended early, in its {result.phase} phase: {result.message}",
+                advice="What was measured before is kept; run it again.",
+            )
+        )
+    check = result.samples.output_check
+    if check is not None and not check.matches:
+        findings.append(
+            Finding(
+                id="WRONG-OUTPUT",
+                severity="error",
+                summary="the outputs differ from PyTorch's by "
+                f"{check.max_relative_error:.2g} of the largest value",
+                advice="The artifact does not compute this network on this device: "
+                "do not use its figures.",
+            )
+        )
+    return findings
+
+
+def _of_artifact(artifact: Artifact) -> list[Finding]:
+    findings = []
+    delegation = artifact.delegation
+    left = ", ".join(
+        f"{count} x {name}" for name, count in delegation.portable_operator_counts.items()
+    )
+    if delegation.mac_fraction < LOW_DELEGATION_MACS or not delegation.delegated_operators:
+        findings.append(
+            Finding(
+                id="LOW-DELEGATION",
+                severity="warning",
+                summary=f"{artifact.backend} runs only {delegation.mac_fraction:.0%} of the MACs; "
+                f"on slow portable kernels: {left}",
+                advice="Replace these operators by ones that the backend takes (docs/models.md).",
+            )
+        )
+    elif left:
+        findings.append(
+            Finding(
+                id="PORTABLE-OPERATORS",
+                severity="info",
+                summary=f"left on portable kernels: {left}",
+                advice="They cost time beyond their share of MACs; docs/models.md names "
+                "replacements.",
+            )
+        )
+    if artifact.model.weights_path is None:
+        findings.append(
+            Finding(
+                id="UNTRAINED-WEIGHTS",
+                severity="info",
+                summary="untrained weights: timing only",
+                advice="Give trained ones with --weights for outputs that mean something.",
+            )
+        )
+    return findings
+
+
+def _of_device(device: DeviceInfo, samples: Samples) -> list[Finding]:
+    findings = []
+    if device.virtual:
+        findings.append(
+            Finding(
+                id="VIRTUAL",
+                severity="info",
+                summary="no phone was involved: the latency is this computer's, "
+                "the energy is simulated",
+                advice="Attach a phone for its own figures.",
+            )
+        )
+    companion = samples.companion
+    if companion is not None and companion.debuggable:
+        findings.append(
+            Finding(
+                id="DEBUGGABLE",
+                severity="error",
+                summary="the companion app is a debuggable build, whose timings are not valid",
+                advice="Install the release build.",
+            )
+        )
+    worst = max((sample.status for sample in samples.thermal if sample.status), default=0)
+    if worst:
+        findings.append(
+            Finding(
+                id="THROTTLED",
+                severity="warning",
+                summary=f"the phone reported thermal status {worst} of 6",
+                advice="Let it cool down, out of its case, and run it again.",
+            )
+        )
+    hottest = max(
+        (
+            sample.temperature_decicelsius
+            for sample in samples.battery
+            if sample.temperature_decicelsius is not None
+        ),
+        default=0,
+    )
+    if hottest > HOT_BATTERY_DECICELSIUS:
+        findings.append(
+            Finding(
+                id="HOT-BATTERY",
+                severity="warning",
+                summary=f"the battery was at {hottest / 10:.1f} degC",
+                advice="Measure between 20 and 35 degC.",
+            )
+        )
+    return findings
+
+
+def _of_latencies(samples: Samples) -> list[Finding]:
+    latency_ns = samples.iteration_ns
+    if not latency_ns:
+        return []
+    findings = []
+    if len(latency_ns) < MIN_ITERATIONS:
+        findings.append(
+            Finding(
+                id="FEW-ITERATIONS",
+                severity="warning",
+                summary=f"only {len(latency_ns)} iterations within the time limit",
+                advice="Use --rigorous: p99 needs at least 100 of them.",
+            )
+        )
+    if not samples.warmup_settled:
+        findings.append(
+            Finding(
+                id="NOT-WARM",
+                severity="warning",
+                summary=f"still getting faster after {len(samples.warmup_ns)} warm-up iterations",
+                advice="Close other apps and run it again.",
+            )
+        )
+    drift = relative_drift(latency_ns)
+    if abs(drift) > MAX_DRIFT:
+        findings.append(
+            Finding(
+                id="DRIFT",
+                severity="warning",
+                summary=f"the second half is {abs(drift):.0%} "
+                f"{'slower' if drift > 0 else 'faster'} than the first",
+                advice="Throttling or other work: let the device rest and run it again.",
+            )
+        )
+    middle = float(np.median(latency_ns))
+    mad = float(np.median(np.abs(np.asarray(latency_ns) - middle)))
+    if mad > MAX_RELATIVE_MAD * middle:
+        findings.append(
+            Finding(
+                id="NOISY",
+                severity="warning",
+                summary=f"the latencies scatter: MAD is {mad / middle:.0%} of the median",
+                advice="Close other apps, or use --rigorous.",
+            )
+        )
+    return findings
+
+
+def _of_energy(
+    request: RunRequest,
+    samples: Samples,
+    battery_before: BatteryStatus | None,
+    estimate: EnergyEstimate | None,
+) -> list[Finding]:
+    if battery_before is not None and battery_before.plugged:
+        return [
+            Finding(
+                id="CHARGING",
+                severity="info",
+                summary="the phone is on a cable, which pays for the work: no energy was measured",
+                advice="Pull the cable and reach the phone by `adb tcpip 5555` and "
+                "`adb connect PHONE:5555`, then deploy again.",
+            )
+        ]
+    if request.energy is None:
+        return []
+    findings = []
+    if samples.energy_refusal is not None:
+        findings.append(
+            Finding(
+                id="ENERGY-REFUSED",
+                severity="warning",
+                summary=f"energy measurement ended: {samples.energy_refusal}",
+                advice="Keep the cable out until the run is over.",
+            )
+        )
+    ratio = energy_analysis.charge_ratio(samples.windows)
+    low, high = energy_analysis.CONSISTENT_CHARGE_RATIO
+    if ratio is not None and not low <= ratio <= high:
+        findings.append(
+            Finding(
+                id="CURRENT-CONTRADICTS",
+                severity="info",
+                summary=f"current and charge counter disagree: their ratio is {ratio:.3g}, not 1",
+                advice="The current's unit or sign is off on this phone; it is not used.",
+            )
+        )
+    if estimate is None:
+        if samples.windows:
+            findings.append(
+                Finding(
+                    id="NO-ENERGY",
+                    severity="warning",
+                    summary=f"no energy can be told from {len(samples.windows)} windows: too few, "
+                    "or the gauge did not move",
+                    advice="Use --rigorous for longer windows; some phones have no usable gauge.",
+                )
+            )
+        return findings
+    if estimate.source == "charge_counter" and estimate.gauge_steps < MIN_LOAD_STEPS:
+        findings.append(
+            Finding(
+                id="FEW-STEPS",
+                severity="warning",
+                summary=f"the charge counter moved only {estimate.gauge_steps} times under load",
+                advice="Use --rigorous for longer windows.",
+            )
+        )
+    if estimate.marginal_interval_j.low <= 0:
+        findings.append(
+            Finding(
+                id="LOAD-LIKE-IDLE",
+                severity="warning",
+                summary="the load's power cannot be told from the idle power",
+                advice="Use --rigorous for longer windows, and keep the phone quiet.",
+            )
+        )
+    if abs(estimate.drift_ratio) > MAX_IDLE_DRIFT:
+        findings.append(
+            Finding(
+                id="IDLE-DRIFT",
+                severity="warning",
+                summary="the idle power drifted by "
+                f"{abs(estimate.drift_ratio):.0%} of the load's share",
+                advice="Something else was at work on the phone: airplane mode, apps closed.",
+            )
+        )
+    return findings

@@ -1,0 +1,242 @@
+import msgspec
+import pytest
+
+from mobilekit.analysis.energy import (
+    charge_ratio,
+    estimate_charge,
+    estimate_energy,
+    plan_energy,
+    planned_duration_ns,
+)
+from mobilekit.phone.profiles import load_profiles
+from mobilekit.presets import PRESETS
+from mobilekit.protocol import EnergyPlan, Window
+from mobilekit.records import EnergyEstimate, Interval
+from mobilekit.runner.loop import measure_window
+from mobilekit.virtual.battery import BatteryState, SimulatedBattery
+from mobilekit.virtual.companion import EnergyTruth, SimulatedEnergyStage
+
+PROFILE = load_profiles()["nexus7"]
+LATENCY_NS = [13_000_000, 12_500_000, 14_000_000]
+
+
+def simulate(
+    seed, plan, profile=PROFILE, latency_ns=LATENCY_NS
+) -> tuple[list[Window], EnergyTruth]:
+    state = BatteryState(charge_uah=0.8 * profile.battery.capacity_uah, plugged=False, seed=seed)
+    stage = SimulatedEnergyStage(profile, SimulatedBattery(profile, state), latency_ns, 0)
+    windows = [
+        measure_window(plan, stage, is_load=number % 2 == 1)
+        for number in range(2 * plan.blocks + 1)
+    ]
+    return windows, stage.truth
+
+
+def change_samples(windows, **change):
+    """The windows with every battery sample changed by functions of the sample."""
+    return [
+        msgspec.structs.replace(
+            window,
+            battery=tuple(
+                msgspec.structs.replace(
+                    sample, **{field: function(sample) for field, function in change.items()}
+                )
+                for sample in window.battery
+            ),
+        )
+        for window in windows
+    ]
+
+
+@pytest.mark.parametrize("preset", ["fast", "default"])
+def test_intervals_cover_the_simulated_truth(preset):
+    """At least 90 of 100 simulated runs have the true gross and marginal energy within 95 %."""
+    plan = plan_energy(
+        PROFILE,
+        blocks=PRESETS[preset].energy_blocks,
+        target_error=PRESETS[preset].energy_target_error,
+    )
+    gross_covered = marginal_covered = 0
+    for seed in range(100):
+        windows, truth = simulate(seed, plan)
+        energy = estimate_energy(windows, PROFILE.gauge)
+        gross, marginal = energy.gross_interval_j, energy.marginal_interval_j
+        gross_covered += gross.low <= truth.gross_j <= gross.high
+        marginal_covered += marginal.low <= truth.marginal_j <= marginal.high
+
+    assert gross_covered >= 90
+    assert marginal_covered >= 90
+
+
+def test_intervals_are_not_wide_for_nothing():
+    """The interval of a default run is no wider than a tenth either way: coverage is not bought."""
+    plan = plan_energy(PROFILE, blocks=5, target_error=0.05)
+
+    energy = estimate_energy(simulate(1, plan)[0], PROFILE.gauge)
+
+    assert energy.source == "charge_counter"
+    assert energy.gross_interval_j.high - energy.gross_j < 0.1 * energy.gross_j
+    assert energy.marginal_interval_j.high - energy.marginal_j < 0.1 * energy.marginal_j
+
+
+def test_a_perfect_staircase_gives_back_its_powers():
+    """Without noise and with a fine gauge, the fit finds idle and load power to a thousandth."""
+    fine = msgspec.structs.replace(PROFILE.gauge, charge_step_uah=10, update_period_ms=10)
+    plan = EnergyPlan(blocks=3, idle_ns=20 * 10**9, load_ns=20 * 10**9, sample_period_ns=10**7)
+    windows = staircase(plan, idle_w=1.0, load_w=3.0, step_uah=10)
+
+    energy = estimate_energy(windows, fine)
+
+    assert energy.idle_w == pytest.approx(1.0, rel=1e-3)
+    assert energy.load_w == pytest.approx(3.0, rel=1e-3)
+    assert energy.gross_j == pytest.approx(3.0 * 20 / 200, rel=1e-3)
+    assert energy.marginal_j == pytest.approx(2.0 * 20 / 200, rel=1e-3)
+
+
+def staircase(plan, *, idle_w, load_w, step_uah):
+    """Windows of an ideal gauge at 3.6 V that rounds down to its step; 200 iterations a load."""
+    from mobilekit.protocol import BatterySample
+
+    windows, at_ns, charge_uah = [], 0, 1_000_000.0
+    for number in range(2 * plan.blocks + 1):
+        is_load = number % 2 == 1
+        started_ns, samples = at_ns, []
+        rate_uah_per_ns = (load_w if is_load else idle_w) / 3.6 / 3.6e-3 / 1e9
+        while at_ns <= started_ns + plan.load_ns:
+            samples.append(
+                BatterySample(
+                    at_ns=at_ns,
+                    charge_counter_uah=int(charge_uah // step_uah) * step_uah,
+                    current_now_ua=None,
+                    energy_counter_nwh=None,
+                    voltage_mv=3600,
+                    temperature_decicelsius=None,
+                    level_percent=None,
+                    plugged=False,
+                )
+            )
+            at_ns += plan.sample_period_ns
+            charge_uah -= rate_uah_per_ns * plan.sample_period_ns
+        windows.append(
+            Window(
+                kind="load" if is_load else "idle",
+                started_ns=started_ns,
+                ended_ns=at_ns,
+                iterations=200 if is_load else 0,
+                battery=tuple(samples),
+            )
+        )
+    return windows
+
+
+def test_a_gauge_without_a_counter_falls_back_to_its_current():
+    """Where the charge counter is missing, a plausible current gives the energy, and says so."""
+    plan = plan_energy(PROFILE, blocks=5, target_error=0.05)
+    windows, truth = simulate(3, plan)
+
+    energy = estimate_energy(
+        change_samples(windows, charge_counter_uah=lambda _: None), PROFILE.gauge
+    )
+
+    assert energy.source == "current_now"
+    assert energy.gross_interval_j.low <= truth.gross_j <= energy.gross_interval_j.high
+
+
+@pytest.mark.parametrize(
+    "wrong_current",
+    [
+        pytest.param(lambda sample: sample.current_now_ua // 1000, id="milliamperes"),
+        pytest.param(lambda sample: -sample.current_now_ua, id="inverted sign"),
+        pytest.param(lambda sample: 0, id="constant zero"),
+        pytest.param(lambda sample: None, id="missing"),
+    ],
+)
+def test_an_implausible_current_is_never_used(wrong_current):
+    """Without a counter, a current of the wrong unit or sign gives no energy at all."""
+    plan = plan_energy(PROFILE, blocks=5, target_error=0.1)
+    windows, _ = simulate(4, plan)
+    changed = change_samples(
+        windows, charge_counter_uah=lambda _: None, current_now_ua=wrong_current
+    )
+
+    assert estimate_energy(changed, PROFILE.gauge) is None
+
+
+def test_charge_ratio_tells_unit_and_sign():
+    """The ratio is about 1 for a sound current, a thousandth for mA, negative for a wrong sign."""
+    plan = plan_energy(PROFILE, blocks=5, target_error=0.05)
+    windows, _ = simulate(5, plan)
+    milliamperes = change_samples(windows, current_now_ua=lambda s: s.current_now_ua / 1000)
+    inverted = change_samples(windows, current_now_ua=lambda s: -s.current_now_ua)
+
+    assert charge_ratio(windows) == pytest.approx(1, abs=0.05)
+    assert charge_ratio(milliamperes) == pytest.approx(1e-3, rel=0.05)
+    assert charge_ratio(inverted) == pytest.approx(-1, abs=0.05)
+
+
+def test_interrupted_runs_use_their_complete_blocks():
+    """Two and a half blocks count as two; less than two give nothing."""
+    plan = plan_energy(PROFILE, blocks=5, target_error=0.05)
+    windows, _ = simulate(6, plan)
+
+    assert estimate_energy(windows[:6], PROFILE.gauge).blocks == 2
+    assert estimate_energy(windows[:4], PROFILE.gauge) is None
+    assert estimate_energy([], PROFILE.gauge) is None
+
+
+def test_blocks_that_agree_by_rounding_prove_nothing():
+    """With a step as large as a window's charge the interval stays at least as wide as the step."""
+    coarse = msgspec.structs.replace(PROFILE.gauge, charge_step_uah=5000)
+    profile = msgspec.structs.replace(PROFILE, gauge=coarse)
+    plan = EnergyPlan(blocks=8, idle_ns=30 * 10**9, load_ns=30 * 10**9, sample_period_ns=2 * 10**8)
+    covered = estimates = 0
+    for seed in range(60):
+        windows, truth = simulate(seed, plan, profile)
+        energy = estimate_energy(windows, coarse)
+        if energy is not None and energy.source == "charge_counter":
+            estimates += 1
+            covered += energy.gross_interval_j.low <= truth.gross_j <= energy.gross_interval_j.high
+
+    assert covered >= 0.9 * estimates
+
+
+def test_planned_windows_follow_from_the_gauge():
+    """A ten times coarser step asks for ten times longer windows, half the error for twice."""
+    plan = plan_energy(PROFILE, blocks=5, target_error=0.05)
+    coarse = msgspec.structs.replace(
+        PROFILE, gauge=msgspec.structs.replace(PROFILE.gauge, charge_step_uah=5000)
+    )
+
+    assert plan_energy(coarse, blocks=5, target_error=0.05).load_ns == pytest.approx(
+        10 * plan.load_ns, rel=0.02
+    )
+    assert plan_energy(PROFILE, blocks=5, target_error=0.025).load_ns == pytest.approx(
+        2 * plan.load_ns, rel=1e-6
+    )
+    assert planned_duration_ns(plan) == 6 * plan.idle_ns + 5 * plan.load_ns
+
+
+@pytest.mark.parametrize(("gross_j", "published"), [(4.05, 13_300), (3.65, 14_800), (5.63, 9_600)])
+def test_inferences_per_charge_are_the_published_ones(gross_j, published):
+    """54 kJ over the paper's energies per inference gives its inferences per charge."""
+    energy = EnergyEstimate(
+        source="charge_counter",
+        blocks=5,
+        gauge_steps=50,
+        iterations=100,
+        idle_w=1.0,
+        load_w=3.0,
+        gross_j=gross_j,
+        gross_interval_j=Interval(low=gross_j, high=gross_j),
+        marginal_j=gross_j / 2,
+        marginal_interval_j=Interval(low=gross_j / 2, high=gross_j / 2),
+        budget=(),
+        drift_ratio=0.0,
+    )
+
+    charge = estimate_charge(energy, PROFILE)
+
+    assert charge.inferences == pytest.approx(published, rel=0.005)
+    # The battery's age alone: 7.5 % standard, 1.96 of it either way.
+    assert charge.inferences_interval.low == pytest.approx(charge.inferences * 0.853, rel=1e-3)
+    assert charge.inferences_interval.high == pytest.approx(charge.inferences * 1.147, rel=1e-3)

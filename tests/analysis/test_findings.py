@@ -1,0 +1,219 @@
+import msgspec
+import pytest
+from examples import artifact, battery_status, device_info, run_request, samples
+
+from mobilekit.analysis.findings import find_doubts
+from mobilekit.phone.profiles import load_profiles
+from mobilekit.protocol import (
+    PROTOCOL_VERSION,
+    BatterySample,
+    EnergyPlan,
+    OutputCheck,
+    RunSuccess,
+    ThermalSample,
+    Window,
+    interrupted,
+)
+from mobilekit.records import Delegation
+
+PROFILE = load_profiles()["nexus7"]
+MS = 1_000_000
+
+
+def doubts(made=None, device=None, battery=None, request=None, result=None, **sample_fields):
+    result = result or RunSuccess(
+        protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples(**sample_fields)
+    )
+    findings = find_doubts(
+        made or artifact(),
+        device or device_info(),
+        PROFILE,
+        battery or battery_status(),
+        request or run_request(),
+        result,
+    )
+    return {finding.id: finding for finding in findings}
+
+
+def delegation(delegated_macs, portable):
+    return Delegation(
+        delegated_operators=10,
+        portable_operators=sum(portable.values()),
+        delegated_macs=delegated_macs,
+        total_macs=100,
+        portable_operator_counts=portable,
+    )
+
+
+def test_a_sound_run_has_none():
+    """Trained, delegated, steady, on battery and cool: nothing to doubt."""
+    assert doubts() == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected", "severity"),
+    [
+        pytest.param(
+            {"made": artifact(delegation=delegation(50, {"aten.elu": 3}))},
+            "LOW-DELEGATION",
+            "warning",
+            id="little delegated",
+        ),
+        pytest.param(
+            {"made": artifact(delegation=delegation(99, {"aten.pow": 2}))},
+            "PORTABLE-OPERATORS",
+            "info",
+            id="something left",
+        ),
+        pytest.param(
+            {"made": artifact(model=msgspec.structs.replace(artifact().model, weights_path=None))},
+            "UNTRAINED-WEIGHTS",
+            "info",
+            id="untrained",
+        ),
+        pytest.param({"device": device_info(virtual=True)}, "VIRTUAL", "info", id="virtual"),
+        pytest.param(
+            {"battery": battery_status(plugged=True)}, "CHARGING", "info", id="on a cable"
+        ),
+        pytest.param(
+            {"companion": msgspec.structs.replace(samples().companion, debuggable=True)},
+            "DEBUGGABLE",
+            "error",
+            id="debuggable",
+        ),
+        pytest.param(
+            {"thermal": (ThermalSample(at_ns=0, status=2, headroom=None, cpu_khz=()),)},
+            "THROTTLED",
+            "warning",
+            id="throttled",
+        ),
+        pytest.param(
+            {
+                "output_check": OutputCheck(
+                    matches=False, max_absolute_error=1.0, max_relative_error=0.5
+                )
+            },
+            "WRONG-OUTPUT",
+            "error",
+            id="wrong output",
+        ),
+        pytest.param({"warmup_settled": False}, "NOT-WARM", "warning", id="not warm"),
+        pytest.param({"iteration_ns": (MS,) * 10}, "FEW-ITERATIONS", "warning", id="few"),
+        pytest.param(
+            {"iteration_ns": (10 * MS,) * 50 + (12 * MS,) * 50}, "DRIFT", "warning", id="slower"
+        ),
+        pytest.param(
+            {"iteration_ns": tuple(MS * (10 + index % 7) for index in range(100))},
+            "NOISY",
+            "warning",
+            id="noisy",
+        ),
+        pytest.param(
+            {"result": interrupted("r", [], "the phone is gone")}, "RUN-FAILED", "error", id="died"
+        ),
+    ],
+)
+def test_each_doubt_is_found(arguments, expected, severity):
+    """What is wrong with a run becomes its finding, of its severity, with advice."""
+    found = doubts(**arguments)
+
+    assert found[expected].severity == severity
+    assert found[expected].advice
+
+
+def test_untrained_weights_say_timing_only():
+    """The words that the figures of an untrained network must carry."""
+    untrained = artifact(model=msgspec.structs.replace(artifact().model, weights_path=None))
+
+    assert doubts(untrained)["UNTRAINED-WEIGHTS"].summary == "untrained weights: timing only"
+
+
+def test_errors_come_first():
+    """The worst is read first."""
+    result = interrupted("r", [], "gone")
+
+    assert next(iter(doubts(result=result, device=device_info(virtual=True)))) == "RUN-FAILED"
+
+
+# --- energy ------------------------------------------------------------------------------------
+
+REQUEST = run_request(
+    energy=EnergyPlan(blocks=5, idle_ns=10**10, load_ns=10**10, sample_period_ns=10**9)
+)
+
+
+def windows(step_uah, idle_uah_per_s, load_uah_per_s, count=11, current=lambda rate: -rate * 3600):
+    """Windows of 10 s with a reading a second, of a counter that rounds down to its step."""
+    made, charge, at_ns = [], 3_000_000.0, 0
+    for number in range(count):
+        rate = load_uah_per_s if number % 2 else idle_uah_per_s
+        readings = []
+        for second in range(11):
+            readings.append(
+                BatterySample(
+                    at_ns=at_ns + second * 10**9,
+                    charge_counter_uah=int(charge // step_uah) * step_uah,
+                    current_now_ua=None if current is None else round(current(rate)),
+                    energy_counter_nwh=None,
+                    voltage_mv=3800,
+                    temperature_decicelsius=None,
+                    level_percent=None,
+                    plugged=False,
+                )
+            )
+            charge -= rate if second < 10 else 0
+        made.append(
+            Window(
+                kind="load" if number % 2 else "idle",
+                started_ns=at_ns,
+                ended_ns=at_ns + 10**10,
+                iterations=100 if number % 2 else 0,
+                battery=tuple(readings),
+            )
+        )
+        at_ns += 10**10
+    return tuple(made)
+
+
+def test_a_sound_energy_run_has_no_doubt():
+    """Enough steps, agreeing current, steady idle: nothing."""
+    assert doubts(request=REQUEST, windows=windows(10, 50, 250)) == {}
+
+
+@pytest.mark.parametrize(
+    ("energy_windows", "expected"),
+    [
+        pytest.param(windows(1000, 100, 250, current=None), "FEW-STEPS", id="few steps"),
+        pytest.param(windows(10**7, 50, 250, current=None), "NO-ENERGY", id="the gauge is stuck"),
+        pytest.param(windows(10, 250, 250), "LOAD-LIKE-IDLE", id="no difference"),
+        pytest.param(
+            windows(10, 50, 250, current=lambda rate: -rate * 3.6), "CURRENT-CONTRADICTS", id="mA"
+        ),
+    ],
+)
+def test_each_doubt_of_energy_is_found(energy_windows, expected):
+    """What a gauge does not tell is said."""
+    assert expected in doubts(request=REQUEST, windows=energy_windows)
+
+
+def test_idle_power_that_drifts_is_said():
+    """When the phone's own power falls by half of the load's share, somebody else was at work."""
+    drifting = list(windows(10, 50, 250))
+    for number in (0, 2, 4):
+        window = drifting[number]
+        readings = tuple(
+            msgspec.structs.replace(
+                reading, charge_counter_uah=reading.charge_counter_uah + 100 * (10 - index)
+            )
+            for index, reading in enumerate(window.battery)
+        )
+        drifting[number] = msgspec.structs.replace(window, battery=readings)
+
+    assert "IDLE-DRIFT" in doubts(request=REQUEST, windows=tuple(drifting))
+
+
+def test_a_refusal_is_passed_on():
+    """Why the companion measured no energy reaches the reader."""
+    found = doubts(request=REQUEST, energy_refusal="the phone is plugged in")
+
+    assert "plugged in" in found["ENERGY-REFUSED"].summary
