@@ -1,0 +1,57 @@
+"""The JSON document of a measurement: its raw record and what is derived from it."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from mobilekit.codec import Record
+from mobilekit.records import Answer, Measurement
+
+# History: 1: first.
+SCHEMA = "mobilekit.measurement/1"
+
+
+class Document(Record, frozen=True):
+    schema: str
+    id: str
+    virtual: bool
+    answer: Answer
+    measurement: Measurement
+
+
+def make_document(measurement: Measurement, answer: Answer) -> Document:
+    return Document(
+        schema=SCHEMA,
+        id=measurement.id,
+        virtual=measurement.virtual,
+        answer=answer,
+        measurement=measurement,
+    )
+
+
+def render_samples_csv(measurement: Measurement) -> str:
+    """Every duration in time order: ``phase,index,duration_ns`` lines under a header."""
+    samples = measurement.result.samples
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("id", "model", "device", "virtual", "phase", "index", "duration_ns"))
+    series = (
+        ("load", samples.load_ns),
+        ("warmup", samples.warmup_ns),
+        ("iterate", samples.iteration_ns),
+    )
+    for phase, durations in series:
+        for index, duration_ns in enumerate(durations):
+            writer.writerow(
+                (
+                    measurement.id,
+                    measurement.artifact.model.name,
+                    measurement.device.name,
+                    str(measurement.virtual).lower(),
+                    phase,
+                    index,
+                    duration_ns,
+                )
+            )
+    return text.getvalue()

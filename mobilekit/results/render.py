@@ -1,0 +1,191 @@
+"""Text for people: one measurement, lists of them, findings. Formatting happens only here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mobilekit.protocol import EnergyPlan
+from mobilekit.records import (
+    Answer,
+    Artifact,
+    ChargeEstimate,
+    EnergyEstimate,
+    Finding,
+    Interval,
+    Measurement,
+    MemoryGrowth,
+    Summary,
+)
+from mobilekit.units import (
+    NS_PER_S,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_energy,
+)
+
+VIRTUAL_LABEL = "virtual: latency is this computer's, energy is simulated"
+SOURCE_NAMES = {"charge_counter": "charge counter", "current_now": "current x voltage"}
+
+
+def render_measurement(measurement: Measurement, answer: Answer) -> str:
+    """The answer to a deploy, a figure a line, then its findings."""
+    artifact, device = measurement.artifact, measurement.device
+    where = f"{device.name} ({VIRTUAL_LABEL})" if measurement.virtual else device.name
+    heading = " · ".join((artifact.model.name, artifact.precision, artifact.backend, where))
+    rows = [
+        ("init", _init_text(answer.init)),
+        ("latency", _latency_text(answer.latency, answer.warmup_iterations)),
+        ("memory", _memory_text(answer.memory)),
+        ("output", _output_text(measurement)),
+    ]
+    energy = answer.energy or answer.energy_simulated
+    charge = answer.charge or answer.charge_simulated
+    if energy is not None:
+        rows.append(("energy", _energy_text(energy, simulated=measurement.virtual)))
+    if charge is not None:
+        rows.append(("charge", _charge_text(charge, simulated=measurement.virtual)))
+    rows.append(("took", _time_text(measurement)))
+    rows.append(("saved", measurement.id))
+    lines = [heading, *(f"  {name:8}  {text}" for name, text in rows)]
+    return "\n".join([*lines, *render_findings(measurement.findings)])
+
+
+def render_artifact(artifact: Artifact, directory: Path) -> str:
+    """What became of an export: its file, its size, and what runs where."""
+    delegation = artifact.delegation
+    left = ", ".join(
+        f"{count} x {name}" for name, count in delegation.portable_operator_counts.items()
+    )
+    rows = [
+        ("file", str(directory / Path(artifact.file.path).name)),
+        ("size", format_bytes(artifact.file.size_bytes)),
+        ("network", f"{artifact.cost.parameters:,} parameters, {artifact.cost.macs:,} MACs"),
+        (
+            "delegated",
+            f"{delegation.mac_fraction:.0%} of the MACs and {delegation.operator_fraction:.0%} of "
+            f"the operators{f'; on portable kernels: {left}' if left else ''}",
+        ),
+        ("took", format_duration(artifact.export_ns)),
+    ]
+    heading = " · ".join((artifact.model.name, artifact.precision, artifact.backend))
+    return "\n".join([heading, *(f"  {name:9} {text}" for name, text in rows)])
+
+
+def render_findings(findings: Iterable[Finding]) -> list[str]:
+    words = {"error": "Error", "warning": "Warning", "info": "Note"}
+    return [
+        f"{words[finding.severity]} {finding.id}: {finding.summary}. {finding.advice}"
+        for finding in findings
+    ]
+
+
+def render_energy_plan(plan: EnergyPlan, planned_ns: int, *, simulated: bool) -> str:
+    """What the energy phase will do, before it does it."""
+    window = format_duration(plan.load_ns)
+    text = f"Energy: {plan.blocks} blocks of idle and load, {window} each, "
+    if simulated:
+        return text + "in simulated time"
+    return text + f"{planned_ns / NS_PER_S / 60:.1f} min in all (--no-energy leaves it out)"
+
+
+def measurement_row(measurement: Measurement, answer: Answer) -> list[str]:
+    """One line of ``results list``."""
+    energy = answer.energy or answer.energy_simulated
+    virtual = " (virtual)" if measurement.virtual else ""
+    return [
+        measurement.id,
+        measurement.started_at[:16].replace("T", " "),
+        measurement.artifact.model.name,
+        measurement.device.name + virtual,
+        format_duration(answer.latency.p50_ns) if answer.latency else "-",
+        format_energy(energy.gross_j) if energy else "-",
+        ", ".join(item.id for item in measurement.findings if item.severity != "info") or "-",
+    ]
+
+
+def render_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, and never cut off, so that ids can be copied."""
+    table = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    )
+
+
+def _init_text(init: Summary | None) -> str:
+    if init is None:
+        return "not measured"
+    return f"p50 {format_duration(init.p50_ns)}   ({init.count} cold loads)"
+
+
+def _latency_text(latency: Summary | None, warmup_iterations: int) -> str:
+    if latency is None:
+        return "not measured"
+    interval = latency.p50_interval_ns
+    return (
+        f"p50 {format_duration(latency.p50_ns)} "
+        f"[{format_duration(interval.low)}, {format_duration(interval.high)}]   "
+        f"p90 {format_duration(latency.p90_ns)}   p99 {format_duration(latency.p99_ns)}   "
+        f"MAD {format_duration(latency.mad_ns)}   "
+        f"n={latency.count} after {warmup_iterations} warm-ups"
+    )
+
+
+def _memory_text(memory: MemoryGrowth | None) -> str:
+    if memory is None:
+        return "not measured"
+    peak = memory.peak_rss_bytes
+    return (
+        f"{memory.measure} +{format_bytes(memory.inference_bytes)} "
+        f"(+{format_bytes(memory.load_bytes)} by loading"
+        f"{f', peak RSS +{format_bytes(peak)}' if peak is not None else ''})"
+    )
+
+
+def _output_text(measurement: Measurement) -> str:
+    check = measurement.result.samples.output_check
+    if check is None:
+        return "not checked"
+    verdict = "matches PyTorch" if check.matches else "DIFFERS from PyTorch"
+    return f"{verdict} (by {check.max_relative_error:.1g} of the largest value)"
+
+
+def _energy_text(energy: EnergyEstimate, *, simulated: bool) -> str:
+    return (
+        f"{_energy_with_interval(energy.gross_j, energy.gross_interval_j)} gross, "
+        f"{_energy_with_interval(energy.marginal_j, energy.marginal_interval_j)} marginal   "
+        f"{'simulated ' if simulated else ''}{SOURCE_NAMES[energy.source]}, "
+        f"{energy.blocks} blocks, {energy.gauge_steps} steps"
+    )
+
+
+def _energy_with_interval(energy_j: float, interval: Interval) -> str:
+    low, high = format_energy(interval.low), format_energy(interval.high)
+    return f"{format_energy(energy_j)} [{low}, {high}]"
+
+
+def _charge_text(charge: ChargeEstimate, *, simulated: bool) -> str:
+    interval = charge.inferences_interval
+    return (
+        f"{format_count(charge.inferences)} inferences "
+        f"[{format_count(interval.low)}, {format_count(interval.high)}] "
+        f"on {format_energy(charge.battery_j)}{', simulated' if simulated else ''}"
+    )
+
+
+def _time_text(measurement: Measurement) -> str:
+    """Where the time went, and how much of the run was measuring itself."""
+    samples = measurement.result.samples
+    measured_ns = sum(samples.load_ns) + sum(samples.warmup_ns) + sum(samples.iteration_ns)
+    total_ns = sum(item.duration_ns for item in measurement.time_spent)
+    steps = ", ".join(
+        f"{item.step} {_seconds(item.duration_ns)}" for item in measurement.time_spent
+    )
+    return f"{_seconds(total_ns)} s: {steps} ({_seconds(measured_ns)} in loads and iterations)"
+
+
+def _seconds(duration_ns: int) -> str:
+    return f"{duration_ns / NS_PER_S:.2f}"

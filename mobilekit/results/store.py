@@ -1,0 +1,136 @@
+"""Every measurement, saved the moment it exists: one row each, the record whole as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from mobilekit.codec import decode, encode
+from mobilekit.errors import StoreError, UsageError
+from mobilekit.records import Measurement
+
+# History: 1: first.
+SCHEMA_VERSION = 1
+
+_tables = sa.MetaData()
+_schema = sa.Table("mobilekit_schema", _tables, sa.Column("version", sa.Integer, primary_key=True))
+_measurements = sa.Table(
+    "measurements",
+    _tables,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("started_at", sa.String(40), nullable=False, index=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("device", sa.String(200), nullable=False),
+    sa.Column("virtual", sa.Boolean, nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+
+
+class Store:
+    """The results database at an SQLAlchemy URL, opened and checked before anything is measured."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ``StoreError`` for a URL or database that cannot be used."""
+        self._url = url
+        try:
+            parsed = sa.make_url(url)
+            if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, ":memory:"):
+                Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+            self._engine = sa.create_engine(parsed)
+        except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
+            raise self._error(error) from None
+        with self._begin() as connection:
+            _tables.create_all(connection)
+            version = connection.scalar(sa.select(sa.func.max(_schema.c.version)))
+            if version is None:
+                connection.execute(_schema.insert().values(version=SCHEMA_VERSION))
+        if version not in (None, SCHEMA_VERSION):
+            raise StoreError(
+                f"The results database has schema version {version}, not {SCHEMA_VERSION}",
+                url=self._shown_url,
+                fix="Use the mobilekit that wrote it, or another database: --store.",
+            )
+
+    def save(self, measurement: Measurement) -> None:
+        """Add one measurement; all of it or nothing."""
+        with self._begin() as connection:
+            connection.execute(
+                _measurements.insert().values(
+                    id=measurement.id,
+                    started_at=measurement.started_at,
+                    model=measurement.artifact.model.name,
+                    device=measurement.device.name,
+                    virtual=measurement.virtual,
+                    document=encode(measurement),
+                )
+            )
+
+    def list_measurements(self, model: str | None = None, limit: int = 50) -> list[Measurement]:
+        """The newest first."""
+        query = sa.select(_measurements.c.document).order_by(_measurements.c.started_at.desc())
+        if model is not None:
+            query = query.where(_measurements.c.model == model)
+        with self._begin() as connection:
+            rows = connection.scalars(query.limit(limit)).all()
+        return [self._decode(row) for row in rows]
+
+    def read(self, measurement_id: str) -> Measurement:
+        """The measurement of this id or, where only one has it, this beginning of an id.
+
+        ``last`` is the newest. Raises ``UsageError`` for none and for several.
+        """
+        if measurement_id == "last":
+            newest = self.list_measurements(limit=1)
+            if newest:
+                return newest[0]
+            raise UsageError("There are no results yet", fix="`mobilekit deploy nin` makes one.")
+        query = sa.select(_measurements.c.id, _measurements.c.document).where(
+            _measurements.c.id.startswith(measurement_id, autoescape=True)
+        )
+        with self._begin() as connection:
+            rows = connection.execute(query.limit(5)).all()
+        exact = [row for row in rows if row.id == measurement_id] or rows
+        if len(exact) == 1:
+            return self._decode(exact[0].document)
+        if exact:
+            raise UsageError(
+                f"Several results begin with {measurement_id!r}",
+                ids=", ".join(row.id for row in exact),
+                fix="Give more of the id.",
+            )
+        raise UsageError(
+            f"There is no result {measurement_id!r}", fix="`mobilekit results list` shows all."
+        )
+
+    def _decode(self, document: bytes | str) -> Measurement:
+        measurement: Measurement = decode(document, Measurement, source="the stored result")
+        return measurement
+
+    @contextmanager
+    def _begin(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise self._error(error) from None
+
+    @property
+    def _shown_url(self) -> str:
+        """Without its password."""
+        try:
+            return sa.make_url(self._url).render_as_string(hide_password=True)
+        except ArgumentError:
+            return self._url
+
+    def _error(self, error: Exception) -> StoreError:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        return StoreError(
+            f"The results database cannot be used: {reason}",
+            url=self._shown_url,
+            fix="Check --store or MOBILEKIT_STORE; it takes an SQLAlchemy URL such as "
+            "sqlite:///results.sqlite.",
+        )

@@ -1,0 +1,111 @@
+import sqlite3
+
+import msgspec
+import pytest
+from examples import artifact, device_info, measurement
+
+from mobilekit.errors import StoreError, UsageError
+from mobilekit.results.store import SCHEMA_VERSION, Store
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path / 'below/results.sqlite'}"
+
+
+def test_a_measurement_comes_back_whole(url):
+    """What is saved is read back equal, by another opening of the same database."""
+    Store(url).save(measurement())
+
+    assert Store(url).read("nin-nexus7-1") == measurement()
+
+
+def test_the_newest_come_first_and_models_are_told_apart(url):
+    """Listing is by time, at most ``limit``, and of one model where asked."""
+    store = Store(url)
+    for day in (3, 1, 2):
+        store.save(measurement(id=f"run-{day}", started_at=f"2026-05-0{day}T00:00:00+00:00"))
+
+    assert [item.id for item in store.list_measurements()] == ["run-3", "run-2", "run-1"]
+    assert [item.id for item in store.list_measurements(limit=1)] == ["run-3"]
+    assert store.list_measurements("alexnet") == []
+    assert store.read("last").id == "run-3"
+
+
+def test_the_beginning_of_an_id_is_enough(url):
+    """One match is it, a whole id is it, several are listed, none is said; % is no wildcard."""
+    store = Store(url)
+    for name in ("abc", "abc-1", "xyz"):
+        store.save(measurement(id=name))
+
+    assert store.read("x").id == "xyz"
+    assert store.read("abc").id == "abc"
+    with pytest.raises(UsageError, match="abc-1"):
+        store.read("ab")
+    for nothing in ("nope", "%"):
+        with pytest.raises(UsageError, match="no result"):
+            store.read(nothing)
+
+
+def test_an_empty_database_has_no_last_result(tmp_path):
+    """Asking for the last of none is an error with a way on."""
+    with pytest.raises(UsageError, match="deploy"):
+        Store(f"sqlite:///{tmp_path / 'empty.sqlite'}").read("last")
+
+
+def test_the_same_id_twice_is_refused_and_changes_nothing(url):
+    """A measurement is never overwritten."""
+    store = Store(url)
+    store.save(measurement())
+
+    with pytest.raises(StoreError):
+        store.save(measurement(device=device_info(name="other")))
+
+    assert store.read("nin-nexus7-1").device.name == "nexus7"
+
+
+def test_another_schema_version_is_refused(url, tmp_path):
+    """A database of a later mobilekit is neither read nor changed."""
+    Store(url)
+    database = sqlite3.connect(tmp_path / "below/results.sqlite")
+    database.execute("UPDATE mobilekit_schema SET version = ?", (SCHEMA_VERSION + 1,))
+    database.commit()
+
+    with pytest.raises(StoreError, match="schema version"):
+        Store(url)
+
+
+@pytest.mark.parametrize("bad", ["nonsense", "oracleish://x", "sqlite:////proc/none/r.sqlite"])
+def test_a_database_that_cannot_be_used_says_so(bad):
+    """A bad URL, an unknown dialect and a directory that cannot be made are told in one line."""
+    with pytest.raises(StoreError, match="cannot be used"):
+        Store(bad)
+
+
+def test_a_file_that_is_no_database_says_so(tmp_path):
+    """Somebody's text file is not taken for a database, and is left as it was."""
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to be read as the header of one " * 20)
+    before = path.read_text()
+
+    with pytest.raises(StoreError, match="cannot be used"):
+        Store(f"sqlite:///{path}")
+
+    assert path.read_text() == before
+
+
+def test_passwords_are_not_shown():
+    """An error names the URL without its password."""
+    with pytest.raises(StoreError) as caught:
+        Store("postgresql+nodriver://me:secret@db/x")
+
+    assert "secret" not in str(caught.value)
+
+
+def test_a_model_of_another_name_is_listed_by_it(url):
+    """The model's name is what ``results list --model`` goes by."""
+    store = Store(url)
+    renamed = artifact(model=msgspec.structs.replace(artifact().model, name="mynet"))
+    store.save(measurement(artifact=renamed))
+
+    assert [item.artifact.model.name for item in store.list_measurements("mynet")] == ["mynet"]
