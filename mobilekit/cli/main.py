@@ -1,0 +1,54 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from mobilekit import __version__
+from mobilekit.cli import results, virtual
+from mobilekit.cli.deploy import deploy, export
+from mobilekit.cli.listing import devices, models
+from mobilekit.errors import MobilekitError
+
+app = typer.Typer(
+    name="mobilekit",
+    help="How fast is this trained network on this phone, and how many inferences does one "
+    "battery charge buy?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(deploy)
+app.command()(export)
+app.command()(models)
+app.command()(devices)
+app.add_typer(results.app, name="results")
+app.add_typer(virtual.app, name="virtual")
+
+
+@app.callback()
+def mobilekit(
+    version: Annotated[
+        bool | None, typer.Option("--version", help="Show the version and exit.", is_eager=True)
+    ] = None,
+) -> None:
+    if version:
+        typer.echo(f"mobilekit {__version__}")
+        raise typer.Exit
+
+
+def run() -> None:
+    """The program: an expected failure is one paragraph and an exit code, never a traceback."""
+    try:
+        app()
+    except MobilekitError as error:
+        if "--json" in sys.argv:
+            failure = {"kind": error.kind, "what": error.what, "fix": error.fix} | error.facts
+            typer.echo(json.dumps({"error": failure}))
+        typer.secho("Error: ", fg=typer.colors.RED, bold=True, err=True, nl=False)
+        typer.echo(str(error), err=True)
+        sys.exit(error.exit_code)

@@ -1,0 +1,93 @@
+"""What goes on while it goes on, on stderr: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+
+from mobilekit.analysis.energy import planned_duration_ns
+from mobilekit.protocol import (
+    EnergyPlan,
+    EnergyRefused,
+    LoadMeasured,
+    PhaseStarted,
+    ProgressEvent,
+    WindowMeasured,
+)
+from mobilekit.results.render import render_energy_plan
+from mobilekit.units import format_bytes
+
+STEP_TEXTS = {
+    "model": "Looking the model up",
+    "device": "Looking for the device",
+    "export": "Exporting",
+    "push": "Pushing",
+    "run": "Running",
+}
+PHASE_TEXTS = {
+    "verify": "checking the files",
+    "load": "cold loads",
+    "warmup": "warming up",
+    "iterate": "timing inferences",
+    "check": "checking the outputs",
+    "memory": "measuring memory",
+    "energy": "measuring energy",
+}
+
+
+class TerminalReporter:
+    """A ``flow.Reporter`` for people."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._status = self._console.status("Starting") if self._console.is_terminal else None
+        self._loads = self._windows = 0
+        self._planned_windows = 0
+
+    def __enter__(self) -> TerminalReporter:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def step(self, name: str) -> None:
+        self._show(STEP_TEXTS[name])
+
+    def note(self, text: str) -> None:
+        self._console.print(text, style="dim", markup=False)
+
+    def pushed(self, done_bytes: int, total_bytes: int) -> None:
+        done, total = format_bytes(done_bytes), format_bytes(total_bytes)
+        if self._status is not None:
+            self._show(f"Pushing {done} of {total}")
+        elif done_bytes == total_bytes:
+            self.note(f"Pushed {total}")
+
+    def planned_energy(self, plan: EnergyPlan, *, simulated: bool) -> None:
+        self._planned_windows = 2 * plan.blocks + 1
+        self.note(render_energy_plan(plan, planned_duration_ns(plan), simulated=simulated))
+
+    def event(self, event: ProgressEvent) -> None:
+        if isinstance(event, PhaseStarted):
+            self._show(f"Running: {PHASE_TEXTS[event.phase]}")
+        elif isinstance(event, LoadMeasured):
+            self._loads += 1
+            self._show(f"Running: cold loads, {self._loads} done")
+        elif isinstance(event, WindowMeasured):
+            self._windows += 1
+            self._show(f"Running: energy, window {self._windows} of {self._planned_windows}")
+        elif isinstance(event, EnergyRefused):
+            self.note(f"No energy: {event.reason}")
+
+    def _show(self, text: str) -> None:
+        if self._status is not None:
+            self._status.update(text)

@@ -1,0 +1,111 @@
+"""``results``: what was measured, without a phone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilekit.cli.options import JsonFlag, StoreOption
+
+app = typer.Typer(help="Look at stored measurements; no phone is needed.", no_args_is_help=True)
+IdArgument = Annotated[
+    str, typer.Argument(help="A measurement's id or its beginning, or `last`.", show_default=False)
+]
+
+
+@app.command("list")
+def list_results(
+    model: Annotated[str | None, typer.Option("--model", help="Only of this model.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    store: StoreOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List measurements, the newest first."""
+    from mobilekit import places
+    from mobilekit.analysis.answer import derive_answer
+    from mobilekit.codec import encode_pretty
+    from mobilekit.results.render import measurement_row, render_table
+    from mobilekit.results.store import Store
+
+    measurements = Store(store or places.store_url()).list_measurements(model, limit)
+    answers = [derive_answer(measurement) for measurement in measurements]
+    if as_json:
+        document = [
+            {
+                "id": item.id,
+                "started_at": item.started_at,
+                "model": item.artifact.model.name,
+                "device": item.device.name,
+                "virtual": item.virtual,
+                "answer": answer,
+                "findings": item.findings,
+            }
+            for item, answer in zip(measurements, answers, strict=True)
+        ]
+        typer.echo(encode_pretty(document), nl=False)
+        return
+    if not measurements:
+        typer.echo("There are no results yet: `mobilekit deploy nin` makes one.")
+        return
+    header = ["id", "started (UTC)", "model", "device", "latency p50", "energy", "doubts"]
+    rows = [measurement_row(*pair) for pair in zip(measurements, answers, strict=True)]
+    typer.echo(render_table(header, rows))
+
+
+@app.command()
+def show(measurement_id: IdArgument, store: StoreOption = None, as_json: JsonFlag = False) -> None:
+    """Show one measurement as `deploy` did."""
+    from mobilekit import places
+    from mobilekit.analysis.answer import derive_answer
+    from mobilekit.codec import encode_pretty
+    from mobilekit.results.document import make_document
+    from mobilekit.results.render import render_measurement
+    from mobilekit.results.store import Store
+
+    measurement = Store(store or places.store_url()).read(measurement_id)
+    answer = derive_answer(measurement)
+    if as_json:
+        typer.echo(encode_pretty(make_document(measurement, answer)), nl=False)
+    else:
+        typer.echo(render_measurement(measurement, answer))
+
+
+@app.command()
+def export(
+    measurement_id: IdArgument,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Only the durations, as CSV, in place of JSON.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file in place of stdout.")
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write one measurement whole, with all its raw samples."""
+    from mobilekit import places
+    from mobilekit.analysis.answer import derive_answer
+    from mobilekit.codec import encode_pretty
+    from mobilekit.errors import UsageError
+    from mobilekit.results.document import make_document, render_samples_csv
+    from mobilekit.results.store import Store
+
+    measurement = Store(store or places.store_url()).read(measurement_id)
+    if csv:
+        data = render_samples_csv(measurement).encode()
+    else:
+        data = encode_pretty(make_document(measurement, derive_answer(measurement)))
+    if output is None:
+        typer.echo(data, nl=False)
+        return
+    try:
+        aside = output.with_name(output.name + ".part")
+        aside.write_bytes(data)
+        aside.replace(output)
+    except OSError as error:
+        raise UsageError(
+            f"The file cannot be written: {error.strerror}",
+            path=output,
+            fix="Choose another --output.",
+        ) from None

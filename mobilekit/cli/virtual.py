@@ -1,0 +1,58 @@
+"""``virtual``: phones that are programs, to try things on with plain adb."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mobilekit.cli.options import JsonFlag
+
+app = typer.Typer(help="Start, list and stop virtual phones.", no_args_is_help=True)
+NameArgument = Annotated[str, typer.Argument(help="A device profile's name, such as nexus7.")]
+
+
+@app.command()
+def start(name: NameArgument, as_json: JsonFlag = False) -> None:
+    """Start a virtual phone that stays until it is stopped."""
+    from mobilekit import flow
+    from mobilekit.codec import encode_pretty
+
+    phone, port = flow.start_virtual(name)
+    if as_json:
+        typer.echo(encode_pretty({"phone": phone, "adb_server_port": port}), nl=False)
+        return
+    typer.echo(
+        f"Virtual {phone.name} runs as {phone.address}, behind an adb server of its own:\n"
+        f"  export ANDROID_ADB_SERVER_PORT={port}\n"
+        f"  adb -s {phone.address} shell\n"
+        f"Without the export, `adb connect {phone.address}` attaches it to your own adb server.\n"
+        f"  mobilekit deploy nin --device virtual:{phone.name}\n"
+        f"  mobilekit virtual stop {phone.name}"
+    )
+
+
+@app.command("list")
+def list_phones(as_json: JsonFlag = False) -> None:
+    """List the virtual phones that run."""
+    from mobilekit.codec import encode_pretty
+    from mobilekit.results.render import render_table
+    from mobilekit.virtual import service
+
+    phones = service.list_phones()
+    if as_json:
+        typer.echo(encode_pretty(phones), nl=False)
+    elif not phones:
+        typer.echo("No virtual phone runs: `mobilekit virtual start nexus7` starts one.")
+    else:
+        rows = [[phone.name, phone.address, str(phone.pid)] for phone in phones]
+        typer.echo(render_table(["name", "serial", "pid"], rows))
+
+
+@app.command()
+def stop(name: NameArgument) -> None:
+    """Stop a virtual phone; its files stay for its next start."""
+    from mobilekit import flow
+
+    flow.stop_virtual(name)
+    typer.echo(f"Virtual {name} is stopped.")
