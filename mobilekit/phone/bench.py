@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mobilekit import __version__
 from mobilekit.codec import encode
-from mobilekit.errors import AppError, DisconnectedError
+from mobilekit.errors import AppError, DeviceError, DisconnectedError
 from mobilekit.phone.adb import Phone
 from mobilekit.phone.parse import parse_version_name
 from mobilekit.protocol import (
@@ -142,7 +142,7 @@ def run_on_phone(
                     )
             sleep(wait_s)
             wait_s = min(LONGEST_POLL_S, wait_s * 1.1)
-    except DisconnectedError as error:
+    except (DisconnectedError, DeviceError) as error:
         if not follower.events:
             raise
         return follower.failure(str(error), "disconnected")

@@ -1,0 +1,107 @@
+"""The CLI as a person runs it: a process of its own, with a home of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mobilekit.phone.profiles import load_profiles
+from mobilekit.virtual.companion import CompanionProcess, PhoneBattery
+
+TINY_MODEL = '''
+"""A network that exports in no time."""
+
+from torch import nn
+
+INPUT_SHAPES = ((1, 3, 16, 16),)
+
+
+def build():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    )
+'''
+
+
+@dataclass(frozen=True)
+class Outcome:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self):
+        return json.loads(self.stdout)
+
+
+@dataclass(frozen=True)
+class Cli:
+    """Runs ``mobilekit`` in ``directory`` against an adb server of the tests."""
+
+    directory: Path
+    environment: dict[str, str]
+
+    def __call__(self, *arguments, timeout=120, **environment) -> Outcome:
+        process = self.start(*arguments, **environment)
+        stdout, stderr = process.communicate(timeout=timeout)
+        assert "Traceback" not in stderr
+        return Outcome(process.returncode, stdout, stderr)
+
+    def start(self, *arguments, **environment) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mobilekit", *map(str, arguments)],
+            cwd=self.directory,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory):
+    """One cache of artifacts for all tests, so that each network is exported once."""
+    return tmp_path_factory.mktemp("mobilekit")
+
+
+@pytest.fixture(scope="session")
+def model_directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("work")
+    (directory / "tiny.py").write_text(TINY_MODEL, encoding="utf-8")
+    return directory
+
+
+@pytest.fixture
+def cli(adb_server, shared_home, model_directory, tmp_path):
+    """Results go to a database of the test's own."""
+    environment = {
+        **os.environ,
+        **adb_server.environment,
+        "MOBILEKIT_HOME": str(shared_home),
+        "MOBILEKIT_STORE": f"sqlite:///{tmp_path / 'results.sqlite'}",
+        "COLUMNS": "200",
+    }
+    environment.pop("MOBILEKIT_REQUIRE_PHONE", None)
+    return Cli(model_directory, environment)
+
+
+@pytest.fixture
+def bench_phone(make_phone, tmp_path):
+    """A virtual Nexus 7 attached to the tests' adb server, with the real companion."""
+    profile = load_profiles()["nexus7"]
+    directory = tmp_path / "phone"
+    directory.mkdir()
+    from mobilekit.codec import encode
+
+    (directory / "profile.json").write_bytes(encode(profile))
+    return make_phone(
+        profile=profile,
+        directory=directory,
+        battery=PhoneBattery(profile, directory / "battery.json"),
+        companion=CompanionProcess(directory),
+    )

@@ -1,0 +1,403 @@
+"""Deploying, through the CLI and the real adb server."""
+
+import json
+import time
+
+import pytest
+
+from mobilekit.codec import decode
+from mobilekit.results.document import SCHEMA, Document
+from mobilekit.virtual.companion import EnergyTruth
+
+NO_PHONE = {"ANDROID_ADB_SERVER_PORT": "1", "ADBUTILS_ADB_PATH": "/bin/false"}
+
+
+def test_a_virtual_phone_stands_in(cli, shared_home):
+    """With no phone attached, a named one is virtual, says so everywhere, and ends with the run."""
+    outcome = cli("deploy", "tiny.py", "--device", "nexus7", "--fast", "--json")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "virtual nexus7 stands in" in outcome.stderr
+    document = outcome.document
+    assert document["schema"] == SCHEMA
+    assert document["virtual"] is True
+    assert document["measurement"]["virtual"] is True
+    samples = document["measurement"]["result"]["samples"]
+    assert samples["output_check"]["matches"]
+    assert len(samples["load_ns"]) == 3
+    assert len(samples["iteration_ns"]) >= 30
+    assert len(samples["windows"]) == 11
+    assert document["answer"]["latency"]["count"] == len(samples["iteration_ns"])
+    assert document["answer"]["energy"] is None
+    ids = [finding["id"] for finding in document["measurement"]["findings"]]
+    assert {"VIRTUAL", "UNTRAINED-WEIGHTS"} <= set(ids)
+    assert cli("virtual", "list", "--json").document == []
+    simulated = document["answer"]["energy_simulated"]
+    truth_file = shared_home / f"state/virtual/nexus7/truth/{document['id']}.json"
+    truth = decode(truth_file.read_bytes(), EnergyTruth, source="truth")
+    for kind in ("gross", "marginal"):
+        interval = simulated[f"{kind}_interval_j"]
+        assert interval["low"] <= getattr(truth, f"{kind}_j") <= interval["high"]
+    charge = document["answer"]["charge_simulated"]
+    assert charge["inferences"] == pytest.approx(54_000 / simulated["gross_j"])
+
+
+def test_the_document_decodes_and_replays_without_a_phone(cli):
+    """What --json printed is a strict document, and ``results show`` gives it again."""
+    deployed = cli("deploy", "tiny.py", "--device", "nexus7", "--fast", "--json")
+
+    decode(deployed.stdout, Document, source="stdout")
+    replayed = cli("results", "show", "last", "--json", **NO_PHONE)
+
+    assert replayed.document == deployed.document
+
+
+def test_the_text_has_every_figure(cli):
+    """The summary names init, latency, memory, energy, charge and where the time went."""
+    outcome = cli("deploy", "tiny.py", "--device", "nexus7", "--fast")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    heading, *lines = outcome.stdout.splitlines()
+    assert heading == (
+        "tiny · fp32 · xnnpack · nexus7 (virtual: latency is this computer's, energy is simulated)"
+    )
+    rows = {line.split()[0]: line for line in lines if line.startswith("  ")}
+    assert list(rows) == [
+        "init",
+        "latency",
+        "memory",
+        "output",
+        "energy",
+        "charge",
+        "took",
+        "saved",
+    ]
+    assert "p50" in rows["latency"]
+    assert "MAD" in rows["latency"]
+    assert "matches PyTorch" in rows["output"]
+    assert "gross" in rows["energy"]
+    assert "simulated charge counter" in rows["energy"]
+    assert "inferences [" in rows["charge"]
+    assert "untrained weights: timing only" in outcome.stdout
+    shown = cli("results", "show", rows["saved"].split()[1], **NO_PHONE)
+    assert shown.stdout == outcome.stdout
+
+
+def test_a_second_deploy_pushes_and_exports_nothing(cli, bench_phone):
+    """An unchanged artifact is neither exported nor pushed again, and torch is not imported."""
+    first = cli("deploy", "tiny.py", "--device", "nexus7", "--fast", "--no-energy")
+    second = cli(
+        "deploy", "tiny.py", "--device", "nexus7", "--fast", "--no-energy", PYTHONVERBOSE="1"
+    )
+
+    assert first.exit_code == second.exit_code == 0, first.stderr
+    assert "Pushed" in first.stderr
+    assert "Pushed" not in second.stderr
+    assert "Lowering" not in second.stderr
+    imported = [line for line in second.stderr.splitlines() if line.startswith("import '")]
+    assert len(imported) > 100
+    assert not [line for line in imported if line.startswith("import 'torch")]
+
+
+@pytest.mark.parametrize("name", ["nin", "alexnet", "googlenet", "squeezenet"])
+def test_the_networks_deploy(cli, name):
+    """Each packaged network runs on the virtual phone and computes what PyTorch does."""
+    outcome = cli("deploy", name, "--device", "nexus7", "--fast", "--json", timeout=280)
+
+    assert outcome.exit_code == 0, outcome.stderr
+    document = outcome.document
+    assert document["measurement"]["result"]["samples"]["output_check"]["matches"]
+    assert document["measurement"]["artifact"]["delegation"]["portable_operator_counts"] == {}
+    assert document["answer"]["energy_simulated"]["gross_interval_j"]["low"] > 0
+
+
+def test_this_computer_is_a_device(cli):
+    """--device pc needs no adb at all, measures for real, and has no energy."""
+    outcome = cli("deploy", "tiny.py", "--device", "pc", "--fast", "--json", **NO_PHONE)
+
+    assert outcome.exit_code == 0, outcome.stderr
+    document = outcome.document
+    assert document["virtual"] is False
+    assert document["measurement"]["device"]["name"] == "pc"
+    assert document["answer"]["memory"]["load_bytes"] >= 0
+    assert document["answer"]["energy"] is None
+    assert document["answer"]["energy_simulated"] is None
+
+
+def test_threads_reach_the_engine(cli):
+    """The number of threads asked for is the number that the companion reports."""
+    outcome = cli("deploy", "tiny.py", "--device", "pc", "--fast", "--threads", "1", "--json")
+
+    companion = outcome.document["measurement"]["result"]["samples"]["companion"]
+    assert companion["threads"] == 1
+
+
+def test_trained_weights_are_named_and_change_the_artifact(cli, model_directory):
+    """With --weights nothing is called untrained, and another artifact is run."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    )
+    torch.save(network.state_dict(), model_directory / "tiny.pt")
+
+    trained = cli("deploy", "tiny.py", "-d", "pc", "--fast", "--weights", "tiny.pt", "--json")
+    untrained = cli("deploy", "tiny.py", "-d", "pc", "--fast", "--json")
+
+    def sha256(outcome):
+        return outcome.document["measurement"]["artifact"]["file"]["sha256"]
+
+    assert trained.exit_code == 0, trained.stderr
+    assert "UNTRAINED-WEIGHTS" not in trained.stdout
+    assert "UNTRAINED-WEIGHTS" in untrained.stdout
+    assert sha256(trained) != sha256(untrained)
+
+
+def test_a_charging_phone_gives_time_and_memory(cli, bench_phone):
+    """On a cable there is no energy; everything else is there, and how to get the energy."""
+    bench_phone.battery.set_plugged(True)
+
+    outcome = cli("deploy", "tiny.py", "--device", bench_phone.serial, "--fast")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "latency" in outcome.stdout
+    assert "\n  energy" not in outcome.stdout
+    assert "CHARGING" in outcome.stdout
+    assert "adb tcpip" in outcome.stdout
+
+
+def test_strict_refuses_doubtful_figures(cli, model_directory):
+    """A network that is hardly delegated is found out, and --strict exits with 5."""
+    (model_directory / "slow.py").write_text(
+        "from torch import nn\n\nINPUT_SHAPES = ((1, 8),)\n\n\n"
+        "def build():\n    return nn.Sequential(nn.ELU(), nn.LayerNorm(8), nn.ELU())\n"
+    )
+
+    outcome = cli("deploy", "slow.py", "--device", "pc", "--fast", "--strict")
+
+    assert outcome.exit_code == 5
+    assert "LOW-DELEGATION" in outcome.stdout
+    assert "Error: The figures are unreliable" in outcome.stderr
+
+
+def test_a_run_leaves_nothing_on_the_phone_but_artifacts(cli, bench_phone):
+    """Once stored here, a run's files are removed there."""
+    cli("deploy", "tiny.py", "--device", "nexus7", "--fast", "--no-energy")
+
+    assert bench_phone.adb("shell", "ls /data/local/tmp/mobilekit/runs").stdout == ""
+    listing = bench_phone.adb("shell", "ls /data/local/tmp/mobilekit/artifacts").stdout
+    assert len(listing.split()) == 3
+
+
+# --- when things go wrong ----------------------------------------------------------------------
+
+
+def wait_for(condition, timeout_s=30.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def progress_of(phone):
+    root = phone.directory / "files/storage/emulated/0/Android/data/dev.mobilekit.bench/files/runs"
+    return "".join(path.read_text() for path in root.glob("*/progress.jsonl"))
+
+
+def test_unplugged_in_mid_run(cli, bench_phone):
+    """A phone that goes away in the middle exits with 4, and what it had told is stored."""
+    from mobilekit.virtual.phone import Faults
+
+    process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone), 60)
+    time.sleep(0.5)
+    bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
+    _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 4
+    assert "Traceback" not in stderr
+    assert "results show" in stderr
+    shown = cli("results", "show", "last", "--json", **NO_PHONE).document
+    result = shown["measurement"]["result"]
+    assert result["type"] == "failure"
+    assert result["code"] == "disconnected"
+    assert len(result["samples"]["load_ns"]) == 5
+
+
+def test_a_companion_that_dies(cli, bench_phone):
+    """A killed companion is noticed, what it had measured is stored, and the exit code is 1."""
+    process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone), 60)
+    bench_phone.companion.stop()
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "ended without a result" in stderr
+    assert "RUN-FAILED" in stdout
+    shown = cli("results", "show", "last", "--json", **NO_PHONE).document
+    assert len(shown["measurement"]["result"]["samples"]["load_ns"]) == 5
+
+
+def test_a_corrupt_artifact_on_the_phone_is_replaced(cli, bench_phone):
+    """The companion finds the corruption, the file is removed, and the next deploy pushes it."""
+    arguments = ("deploy", "tiny.py", "--device", bench_phone.serial, "--fast", "--no-energy")
+    assert cli(*arguments).exit_code == 0
+    artifacts = bench_phone.directory / "files/data/local/tmp/mobilekit/artifacts"
+    (program,) = artifacts.glob("*.pte")
+    program.write_bytes(bytes(program.stat().st_size))
+
+    damaged = cli(*arguments)
+    mended = cli(*arguments)
+
+    assert damaged.exit_code == 1
+    assert "file_corrupt" in damaged.stderr
+    assert mended.exit_code == 0
+    assert "Pushed" in mended.stderr
+
+
+def test_a_missing_app(cli, bench_phone):
+    """Without the companion nothing is pushed, and the fix is named."""
+    bench_phone.adb("uninstall", "dev.mobilekit.bench")
+
+    outcome = cli("deploy", "tiny.py", "--device", bench_phone.serial)
+
+    assert outcome.exit_code == 1
+    assert "not installed" in outcome.stderr
+    assert "adb -s" in outcome.stderr
+    assert bench_phone.adb("shell", "ls /data/local/tmp").stdout == ""
+
+
+def test_an_app_of_another_version(cli, monkeypatch, request):
+    """An older companion is refused by its version."""
+    monkeypatch.setattr("mobilekit.virtual.packages.__version__", "0.0.9")
+    phone = request.getfixturevalue("bench_phone")
+
+    outcome = cli("deploy", "tiny.py", "--device", phone.serial)
+
+    assert outcome.exit_code == 1
+    assert "0.0.9" in outcome.stderr
+
+
+def test_a_full_phone(cli, bench_phone):
+    """No space is said in the phone's words, with what to do, and no half file stays."""
+    from mobilekit.virtual.phone import Faults
+
+    bench_phone.call(bench_phone.phone.set_faults(Faults(storage_bytes=1000)))
+
+    outcome = cli("deploy", "tiny.py", "--device", bench_phone.serial, "--json")
+
+    assert outcome.exit_code == 1
+    assert outcome.document["error"]["kind"] == "PhoneError"
+    assert "No space left on device" in outcome.stderr
+    left = bench_phone.adb("shell", "ls /data/local/tmp/mobilekit/artifacts").stdout
+    assert ".part" not in left
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "told"),
+    [
+        pytest.param(["deploy", "nim", "-d", "pc"], 2, ["nim", "nin"], id="unknown model"),
+        pytest.param(["deploy", "gone.py", "-d", "pc"], 2, ["gone.py"], id="missing file"),
+        pytest.param(
+            ["deploy", "nin", "-d", "virtual:nokia"], 2, ["nokia", "nexus7"], id="no such profile"
+        ),
+        pytest.param(["deploy", "nin", "-d", "R58M"], 3, ["R58M", "nothing"], id="no such serial"),
+        pytest.param(["deploy", "nin"], 3, ["No phone is attached", "nexus7"], id="auto, none"),
+        pytest.param(
+            ["deploy", "nin", "-d", "nexus7", "--require-phone"], 3, ["nothing"], id="required"
+        ),
+        pytest.param(
+            ["deploy", "nin", "-d", "pc", "--fast", "--rigorous"], 2, ["contradict"], id="both"
+        ),
+        pytest.param(
+            ["deploy", "nin", "-d", "pc", "--weights", "nope.pt"], 2, ["nope.pt"], id="no weights"
+        ),
+        pytest.param(
+            ["deploy", "nin", "-d", "pc", "--store", "nonsense"], 1, ["--store"], id="bad store"
+        ),
+        pytest.param(["results", "show", "nope"], 2, ["nope", "results list"], id="no result"),
+        pytest.param(["virtual", "stop", "nexus7"], 2, ["nexus7"], id="not running"),
+    ],
+)
+def test_refusals_name_the_fact_and_the_fix(cli, arguments, exit_code, told):
+    """Each is one paragraph on stderr with its exit code, and nothing on stdout."""
+    outcome = cli(*arguments)
+
+    assert outcome.exit_code == exit_code
+    assert outcome.stdout == ""
+    for words in told:
+        assert words in outcome.stderr
+
+
+def test_the_environment_can_require_a_phone(cli):
+    """MOBILEKIT_REQUIRE_PHONE=1 is --require-phone."""
+    outcome = cli("deploy", "tiny.py", "-d", "nexus7", MOBILEKIT_REQUIRE_PHONE="1")
+
+    assert outcome.exit_code == 3
+
+
+def test_no_adb_server(cli):
+    """Where none runs and none can be started, the error says how to look further."""
+    outcome = cli("deploy", "tiny.py", "--device", "nexus7", **NO_PHONE)
+
+    assert outcome.exit_code == 3
+    assert "No adb server can be started" in outcome.stderr
+
+
+def test_a_phone_of_another_kind_is_listed(cli, bench_phone):
+    """Asking for a Pixel 8 with a Nexus 7 attached names what is there, and starts no other."""
+    outcome = cli("deploy", "tiny.py", "--device", "pixel8")
+
+    assert outcome.exit_code == 3
+    assert f"{bench_phone.serial} (nexus7, virtual)" in outcome.stderr
+
+
+def test_an_unauthorized_phone(cli, make_phone, adb_server):
+    """It is named with what to do, by deploy and by devices."""
+    from mobilekit.virtual.phone import Faults
+
+    phone = make_phone(connect=False)
+    phone.call(phone.phone.set_faults(Faults(cable="unauthorized")))
+    adb_server.adb("connect", phone.serial)
+    adb_server.wait_for_state(phone.serial, "unauthorized")
+
+    deployed = cli("deploy", "tiny.py", "--device", "nexus7")
+    listed = cli("devices")
+
+    assert deployed.exit_code == 3
+    assert "allow USB debugging" in deployed.stderr
+    assert "unauthorized" in listed.stdout
+    assert "allow USB debugging" in listed.stdout
+
+
+def test_a_network_that_cannot_be_exported(cli, model_directory):
+    """The reason names the line, and neither an artifact nor a result is left."""
+    (model_directory / "branching.py").write_text(
+        "from torch import nn\n\nINPUT_SHAPES = ((1, 8),)\n\n\nclass Branching(nn.Module):\n"
+        "    def forward(self, x):\n        return x if x.sum() > 0 else -x\n\n\n"
+        "def build():\n    return Branching()\n"
+    )
+
+    outcome = cli("deploy", "branching.py", "--device", "pc")
+
+    assert outcome.exit_code == 1
+    assert "branching.py:8" in outcome.stderr
+    assert cli("results", "list", "--json").document == []
+
+
+def test_a_bad_profile_file(cli, shared_home):
+    """A profile of the user's that does not parse is named with its field."""
+    profiles = shared_home / "config/profiles"
+    profiles.mkdir(parents=True, exist_ok=True)
+    bad = profiles / "mine.toml"
+    bad.write_text('name = "mine"\n')
+    try:
+        outcome = cli("deploy", "tiny.py", "--device", "mine")
+    finally:
+        bad.unlink()
+
+    assert outcome.exit_code == 2
+    assert "mine.toml" in outcome.stderr
+    assert "title" in outcome.stderr

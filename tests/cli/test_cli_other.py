@@ -1,0 +1,205 @@
+"""The other commands, and what the CLI as a whole promises."""
+
+import csv
+import io
+import re
+import subprocess
+import sys
+
+import pytest
+
+from mobilekit.virtual.phone import Faults
+
+
+@pytest.fixture
+def deployed(cli):
+    outcome = cli("deploy", "tiny.py", "--device", "pc", "--fast", "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    return outcome.document
+
+
+def test_results_are_listed_and_exported(cli, deployed, tmp_path):
+    """The list has a line, JSON has it whole, CSV has every duration in time order."""
+    listed = cli("results", "list").stdout
+    exported = cli("results", "export", deployed["id"])
+    file = tmp_path / "samples.csv"
+    written = cli("results", "export", "last", "--csv", "--output", str(file))
+
+    assert deployed["id"] in listed
+    assert exported.document == deployed
+    assert (written.exit_code, written.stdout) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    samples = deployed["measurement"]["result"]["samples"]
+    for phase, name in (("load", "load_ns"), ("warmup", "warmup_ns"), ("iterate", "iteration_ns")):
+        found = [int(row["duration_ns"]) for row in rows if row["phase"] == phase]
+        assert found == samples[name]
+
+
+def test_results_can_be_filtered(cli, deployed):
+    """--model keeps those of one network, --limit the newest; no result is no error."""
+    assert len(cli("results", "list", "--model", "tiny", "--json").document) == 1
+    assert cli("results", "list", "--model", "nin", "--json").document == []
+    assert "no results yet" in cli("results", "list", "--model", "nin").stdout
+
+
+def test_an_export_that_cannot_be_written_leaves_nothing(cli, deployed, tmp_path):
+    """A directory that is not there is an error of its own."""
+    target = tmp_path / "none/x.json"
+
+    outcome = cli("results", "export", "last", "-o", str(target))
+
+    assert outcome.exit_code == 2
+    assert str(target) in outcome.stderr
+    assert not target.parent.exists()
+
+
+def test_models_are_listed_with_their_costs(cli):
+    """The four networks are there with the published parameters, and a user's directory too."""
+    models = {item["model"]["name"]: item["cost"] for item in cli("models", "--json").document}
+
+    assert models["alexnet"]["parameters"] == 60_965_224
+    assert set(models) >= {"nin", "alexnet", "googlenet", "squeezenet"}
+    assert "60,965,224" in cli("models").stdout
+
+
+def test_export_stands_alone(cli):
+    """It tells the file, and what is delegated; --json is the manifest."""
+    text = cli("export", "tiny.py").stdout
+    manifest = cli("export", "tiny.py", "--json").document
+
+    assert manifest["file"]["sha256"] in text
+    assert "100% of the MACs" in text
+
+
+def test_devices_are_listed(cli, bench_phone):
+    """A phone is listed with its profile, state, system and battery."""
+    listed = cli("devices", "--json").document
+    text = cli("devices").stdout
+
+    (device,) = listed
+    assert device["attached"]["state"] == "device"
+    assert device["info"]["name"] == "nexus7"
+    assert device["battery"]["level_percent"] == 80
+    assert re.search(rf"{bench_phone.serial}\s+nexus7 \(virtual\)\s+device\s+.*80%", text)
+
+
+def test_no_devices_is_no_error(cli):
+    """With nothing attached it says what to do."""
+    outcome = cli("devices")
+
+    assert outcome.exit_code == 0
+    assert "--device nexus7" in outcome.stdout
+
+
+def test_a_virtual_phone_to_play_with(cli, adb_server, tmp_path):
+    """Plain adb speaks to a started phone through its own server, deploy finds it, stop ends it."""
+    started = cli("virtual", "start", "pixel8", "--json").document
+    serial = started["phone"]["address"]
+    environment = {"ANDROID_ADB_SERVER_PORT": str(started["adb_server_port"])}
+
+    def adb(*arguments):
+        import adbutils
+
+        return subprocess.run(
+            [adbutils.adb_path(), "-s", serial, *arguments],
+            env=cli.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    try:
+        again = cli("virtual", "start", "pixel8")
+        listed = cli("virtual", "list")
+        model = adb("shell", "getprop", "ro.product.device").stdout.strip()
+        here, back = tmp_path / "here.txt", tmp_path / "back.txt"
+        here.write_text("some text")
+        pushed = adb("push", str(here), "/sdcard/there.txt")
+        pulled = adb("pull", "/sdcard/there.txt", str(back))
+        log = adb("logcat", "-d")
+        deployed = cli("deploy", "tiny.py", "-d", "virtual:pixel8", "--fast", "--no-energy")
+        still = cli("virtual", "list", "--json").document
+    finally:
+        stopped = cli("virtual", "stop", "pixel8")
+
+    assert again.exit_code == 2
+    assert serial in listed.stdout
+    assert model == "shiba"
+    assert (pushed.returncode, pulled.returncode) == (0, 0)
+    assert back.read_text() == "some text"
+    assert "virtual phone" in log.stdout
+    assert deployed.exit_code == 0, deployed.stderr
+    assert [phone["name"] for phone in still] == ["pixel8"]
+    assert stopped.exit_code == 0
+    assert cli("virtual", "list", "--json").document == []
+
+
+def test_a_killed_virtual_phone_is_not_running(cli):
+    """A phone whose process was killed is no longer listed, and starts again."""
+    started = cli("virtual", "start", "nexus5", "--json").document
+    subprocess.run(["kill", "-9", str(started["phone"]["pid"])], check=True)
+
+    def listed():
+        return cli("virtual", "list", "--json").document
+
+    assert listed() == []
+    restarted = cli("virtual", "start", "nexus5", "--json")
+    assert restarted.exit_code == 0, restarted.stderr
+    assert cli("virtual", "stop", "nexus5").exit_code == 0
+
+
+def test_the_battery_pays_for_energy_runs(cli, bench_phone):
+    """After a run with energy the simulated charge is lower than before."""
+    before = bench_phone.battery.read().charge_counter_uah
+    outcome = cli("deploy", "tiny.py", "--device", bench_phone.serial, "--fast", "--json")
+    after = bench_phone.battery.read().charge_counter_uah
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert after < before
+
+
+def test_a_faulty_link_is_shown_by_devices(cli, bench_phone):
+    """An unplugged phone is no longer listed as ready."""
+    bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
+
+    states = [item["attached"]["state"] for item in cli("devices", "--json").document]
+
+    assert "device" not in states
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["deploy", "--help"],
+        ["devices"],
+        ["results", "list"],
+        ["virtual", "list"],
+    ],
+    ids=" ".join,
+)
+def test_torch_is_imported_only_where_it_works(cli, arguments):
+    """Help, devices and results come up without torch, numpy-free help even without adbutils."""
+    program = (
+        "import sys, mobilekit.cli.main as main\n"
+        f"sys.argv = ['mobilekit', *{arguments!r}]\n"
+        "try:\n    main.run()\n"
+        "except SystemExit:\n    pass\n"
+        "print('IMPORTED', *sorted(sys.modules), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=cli.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("IMPORTED")]
+    modules = set(line.split())
+    assert "mobilekit.cli.deploy" in modules
+    assert not modules & {"torch", "executorch"}
+    if "--help" in arguments or "--version" in arguments:
+        assert not modules & {"numpy", "sqlalchemy", "adbutils"}
