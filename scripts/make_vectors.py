@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -171,6 +171,23 @@ VALID: dict[str, object] = {
     "run_success-full": success("all"),
     "run_failure-early": failure("bad_request", "verify", "$.threads: 0 is not in [1, 2^63)", 0),
     "run_failure-midway": failure("inference_failed", "iterate", 'it said "no"\n\tdépassé 🔋', 9),
+    **{
+        f"run_failure-{code.replace('_', '-')}": failure(code, "verify", "why", 0)
+        for code in get_args(p.FailureCode)
+    },
+    **{
+        f"run_request-{artifact_format}": msgspec.structs.replace(
+            BARE_REQUEST,
+            artifact=p.ArtifactFile(
+                sha256="e" * 64, format=artifact_format, size_bytes=1, method="forward"
+            ),
+            inputs=tuple(
+                p.TensorFile(sha256=f"{number:064x}", dtype=dtype, shape=(number + 1,))
+                for number, dtype in enumerate(get_args(p.DType))
+            ),
+        )
+        for artifact_format in get_args(p.Format)
+    },
     "companion_started-gauge": p.CompanionStarted(companion=COMPANION),
     "companion_started-no-battery": p.CompanionStarted(
         companion=msgspec.structs.replace(COMPANION, battery=None, debuggable=True)
@@ -180,7 +197,7 @@ VALID: dict[str, object] = {
     ),
     **{
         f"phase_started-{phase}": p.PhaseStarted(phase=phase, at_ns=at_ns)
-        for at_ns, phase in enumerate(p.Phase.__args__)
+        for at_ns, phase in enumerate(get_args(p.Phase))
     },
     "load_measured-one": p.LoadMeasured(load_ns=64_100_000),
     "warmup_measured-settled": p.WarmupMeasured(latency_ns=(15_000_000, 13_100_000), settled=True),

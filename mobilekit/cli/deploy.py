@@ -54,7 +54,7 @@ def deploy(
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Export a network, push it to a phone, run it, and tell what it costs."""
+    """Export, push and run a network; tell what it costs."""
     from mobilekit import flow, places
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.cli.progress import TerminalReporter
@@ -102,7 +102,7 @@ def deploy(
 
 
 def export(model: ModelArgument, weights: WeightsOption = None, as_json: JsonFlag = False) -> None:
-    """Export a network to ExecuTorch without running it, and tell what became of it."""
+    """Export a network to ExecuTorch without running it."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.codec import encode_pretty

@@ -36,7 +36,10 @@ def models(as_json: JsonFlag = False) -> None:
 
 
 def devices(as_json: JsonFlag = False) -> None:
-    """List attached phones, their profile, state and battery, and what to do about them."""
+    """List attached phones, their state and battery.
+
+    What to do about a phone that is not ready is said below the list.
+    """
     from mobilekit import flow
     from mobilekit.codec import encode_pretty
     from mobilekit.phone.adb import advice

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated
 
@@ -21,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
 app.command()(deploy)
 app.command()(export)
@@ -47,6 +47,8 @@ def run() -> None:
         app()
     except MobilekitError as error:
         if "--json" in sys.argv:
+            import json
+
             failure = {"kind": error.kind, "what": error.what, "fix": error.fix} | error.facts
             typer.echo(json.dumps({"error": failure}))
         typer.secho("Error: ", fg=typer.colors.RED, bold=True, err=True, nl=False)

@@ -13,8 +13,9 @@ import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import adbutils
 from adbutils.errors import AdbError, AdbTimeout
@@ -32,6 +33,7 @@ DEFAULT_TIMEOUT_S = 20.0
 DEFAULT_SERVER_PORT = 5037
 _SYNC_DATA_BYTES = 64 * 1024
 """The most that the sync protocol takes in one DATA frame."""
+_FRAMES_PER_SEND = 16
 _SHELL_ERROR_CODES = {126: "it cannot be executed", 127: "the phone has no such command"}
 
 
@@ -91,7 +93,12 @@ class AdbServer:
     def list_devices(self) -> list[AttachedDevice]:
         with self._translated(None):
             return [
-                AttachedDevice(serial=info.serial, state=info.state) for info in self._client.list()
+                # adbutils keeps the first word of "no permissions (...)".
+                AttachedDevice(
+                    serial=info.serial,
+                    state="no permissions" if info.state == "no" else info.state,
+                )
+                for info in self._client.list()
             ]
 
     def connect(self, address: str) -> None:
@@ -115,7 +122,17 @@ class AdbServer:
             self._client.server_kill()
 
     def phone(self, serial: str) -> Phone:
-        return Phone(self._client.device(serial), serial, self._translated)
+        """The phone that has this serial now; raises ``DisconnectedError`` when none has.
+
+        It is addressed by its transport's id: one that leaves and comes back is another one, and
+        adbutils need not ask the server's version before each call, which costs it 10 ms.
+        """
+        with self._translated(serial):
+            for info in self._client.list(extended=True):
+                if info.serial == serial:
+                    device = self._client.device(transport_id=info.transport_id)
+                    return Phone(device, serial, self._translated)
+            raise AdbError(f"device {serial!r} not found")
 
     @contextmanager
     def _translated(self, serial: str | None) -> Iterator[None]:
@@ -137,7 +154,7 @@ class AdbServer:
         if "unauthorized" in text or "offline" in text:
             state = "unauthorized" if "unauthorized" in text else "offline"
             return not_ready(AttachedDevice(serial=serial or "-", state=state))
-        if serial and "not found" in text:
+        if serial and ("not found" in text or "no device with transport id" in text):
             return DisconnectedError(
                 "The phone is gone",
                 serial=serial,
@@ -193,26 +210,23 @@ class Phone:
         return result
 
     def push(self, source: Path, target: str, *, on_bytes: Callable[[int], None]) -> None:
-        """Copy a file to the phone, readable by all; it has its name only once it is whole.
+        """Copy a file to the phone, readable by all; the phone removes one that did not arrive.
 
         ``on_bytes`` gets the size of each part. Raises ``PhoneError`` with the phone's reason
         (a full disk), ``DisconnectedError`` when the link breaks.
         """
-        aside = f"{target}.part"
-        with source.open("rb") as file, self._translated(self.serial):
-            refusal = self._send_file(file, aside, on_bytes)
+        with source.open("rb", buffering=0) as file, self._translated(self.serial):
+            refusal = self._send_file(file, target, on_bytes)
         if refusal is not None:
-            self.shell(f"rm -f {aside}", check=False)
             raise PhoneError(
                 f"The phone did not take the file: {refusal}",
                 serial=self.serial,
                 path=target,
                 fix=_fix_of_refusal(refusal),
             )
-        self.shell(f"mv {aside} {target}")
 
     def _send_file(
-        self, file: BinaryIO, target: str, on_bytes: Callable[[int], None]
+        self, file: RawIOBase, target: str, on_bytes: Callable[[int], None]
     ) -> str | None:
         """The sync protocol's SEND; the phone's words where it refuses."""
         with self._device.open_transport(timeout=DEFAULT_TIMEOUT_S) as connection:
@@ -221,12 +235,10 @@ class Phone:
             stream: socket.socket = connection.conn
             where = f"{target},{0o100644}".encode()
             stream.sendall(struct.pack("<4sI", b"SEND", len(where)) + where)
-            frame = memoryview(bytearray(8 + _SYNC_DATA_BYTES))
             try:
-                while size := file.readinto(frame[8:]):  # type: ignore[attr-defined]
-                    frame[:8] = struct.pack("<4sI", b"DATA", size)
-                    stream.sendall(frame[: 8 + size])
-                    on_bytes(size)
+                for frames, size_bytes in _data_frames(file):
+                    stream.sendall(frames)
+                    on_bytes(size_bytes)
                 stream.sendall(struct.pack("<4sI", b"DONE", 0))
             except (BrokenPipeError, ConnectionResetError):
                 pass  # The phone hung up early: its reason may still be waiting.
@@ -234,6 +246,24 @@ class Phone:
             if status == b"OKAY":
                 return None
             return str(connection.read_exact(size).decode("utf-8", errors="replace"))
+
+
+def _data_frames(file: RawIOBase) -> Iterator[tuple[memoryview, int]]:
+    """A file as DATA frames, several in one buffer that is used again, and the bytes in them."""
+    frame_bytes = 8 + _SYNC_DATA_BYTES
+    buffer = memoryview(bytearray(frame_bytes * _FRAMES_PER_SEND))
+    while True:
+        filled = frames = 0
+        while frames < _FRAMES_PER_SEND:
+            size = file.readinto(buffer[filled + 8 : filled + frame_bytes])
+            if not size:
+                break
+            struct.pack_into("<4sI", buffer, filled, b"DATA", size)
+            filled += 8 + size
+            frames += 1
+        if not frames:
+            return
+        yield buffer[:filled], filled - 8 * frames
 
 
 def not_ready(device: AttachedDevice) -> DeviceError:

@@ -64,8 +64,8 @@ def deliver(
 ) -> int:
     """Push what the phone does not have of ``files``; the number of bytes that went over.
 
-    A file's name is its content's hash and a push takes its name only when it is whole, so one
-    of the right name and size is not pushed again; the companion checks every hash before a run.
+    A file's name is its content's hash, so one of the right name and size is not pushed again; the
+    companion checks every hash before a run.
     ``on_bytes`` gets bytes done and bytes in all. Raises ``PhoneError``, ``DisconnectedError``.
     """
     listing = phone.shell(
