@@ -6,7 +6,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from mobilekit import places
 from mobilekit.analysis.energy import plan_energy
 from mobilekit.analysis.findings import find_doubts
+from mobilekit.errors import DeviceError, DisconnectedError
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model
 from mobilekit.phone import bench
@@ -128,7 +129,13 @@ def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
             result=result,
             host=read_host(),
             findings=find_doubts(
-                artifact, target.info, target.profile, target.battery, request, result
+                artifact,
+                target.info,
+                target.profile,
+                target.battery,
+                request,
+                result,
+                energy_wanted=wanted.energy,
             ),
             time_spent=steps.spent,
             virtual=target.info.virtual,
@@ -141,20 +148,15 @@ def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
 def list_devices() -> list[ListedDevice]:
     """Everything attached to the user's adb server, and every virtual phone that runs."""
     profiles = load_profiles()
-    servers = [AdbServer()]
-    servers[0].ensure_running()
-    if service.list_phones():
-        servers.append(virtual_server())
-        servers[1].ensure_running()
-    return [
-        ListedDevice(
-            attached=device.attached,
-            info=device.info,
-            battery=read_battery(server.phone(device.attached.serial)) if device.info else None,
-        )
-        for server in servers
-        for device in find_devices(server, profiles)
-    ]
+    server = AdbServer()
+    server.ensure_running()
+    found = {device.attached.serial: device for device in find_devices(server, profiles)}
+    for phone in service.list_phones():
+        # It may be attached to the user's server as well.
+        if phone.address not in found:
+            for device in find_devices(connect_virtual(phone), profiles):
+                found.setdefault(device.attached.serial, device)
+    return list(found.values())
 
 
 def start_virtual(name: str) -> tuple[service.RunningPhone, int]:
@@ -166,13 +168,17 @@ def start_virtual(name: str) -> tuple[service.RunningPhone, int]:
 def stop_virtual(name: str) -> None:
     """Stop a virtual phone, and with the last one their adb server."""
     service.stop_phone(name)
-    if not service.list_phones():
-        virtual_server().stop()
+    _stop_idle_server()
 
 
 def virtual_server() -> AdbServer:
     """The virtual phones' own adb server; a user's is never touched."""
     return AdbServer(service.server_port(), service.server_environment())
+
+
+def _stop_idle_server() -> None:
+    if not service.list_phones():
+        virtual_server().stop()
 
 
 def connect_virtual(phone: service.RunningPhone) -> AdbServer:
@@ -222,11 +228,15 @@ def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
         return
     profiles = load_profiles()
     server = AdbServer()
+    running = {phone.address: phone.name for phone in service.list_phones()}
+    device = wanted.device
+    if device in running:
+        device = VIRTUAL_PREFIX + running[device]
     found = []
-    if not wanted.device.startswith(VIRTUAL_PREFIX):
+    if not device.startswith(VIRTUAL_PREFIX):
         server.ensure_running()
         found = find_devices(server, profiles)
-    choice = choose_device(wanted.device, found, profiles, require_phone=wanted.require_phone)
+    choice = choose_device(device, found, profiles, require_phone=wanted.require_phone)
     if not isinstance(choice, VirtualChoice):
         yield _look_at(server.phone(choice.attached.serial), profiles)
         return
@@ -235,12 +245,11 @@ def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
             f"No Android device is attached: a virtual {choice.profile.name} stands in. Its "
             "latency is this computer's, its energy is simulated."
         )
-    with service.phone_running(choice.profile) as running:
-        try:
-            yield _look_at(connect_virtual(running).phone(running.address), profiles)
-        finally:
-            if len(service.list_phones()) == 1:
-                virtual_server().stop()
+    try:
+        with service.phone_running(choice.profile) as virtual:
+            yield _look_at(connect_virtual(virtual).phone(virtual.address), profiles)
+    finally:
+        _stop_idle_server()
 
 
 def _look_at(phone: Phone, profiles: dict[str, DeviceProfile]) -> Target:
@@ -269,10 +278,12 @@ def _clear_up(target: Target, measurement: Measurement) -> None:
     result = measurement.result
     if target.phone is None or (isinstance(result, RunFailure) and result.code == "disconnected"):
         return
-    bench.remove_run(target.phone, measurement.id)
-    if isinstance(result, RunFailure) and result.code == "file_corrupt":
-        for file in measurement.artifact.files:
-            bench.forget_file(target.phone, file)
+    # All is stored: a phone that leaves now takes nothing with it.
+    with suppress(DeviceError, DisconnectedError):
+        bench.remove_run(target.phone, measurement.id)
+        if isinstance(result, RunFailure) and result.code == "file_corrupt":
+            for file in measurement.artifact.files:
+                bench.forget_file(target.phone, file)
 
 
 class _Steps:

@@ -14,10 +14,13 @@ def charge_energy_j(charge_uah: float, voltage_mv: float) -> float:
     return charge_uah * COULOMB_PER_UAH * voltage_mv / 1000.0
 
 
-def format_duration(duration_ns: float) -> str:
-    """``1.08 s``, ``13.0 ms``, ``15.2 us``: three significant digits in the unit that fits."""
+def format_duration(duration_ns: float, like_ns: float | None = None) -> str:
+    """``1.08 s``, ``13.0 ms``, ``15.2 us``: three significant digits in the unit that fits.
+
+    ``like_ns`` chooses the unit in place of the duration itself, so that a line has one unit.
+    """
     for unit, size in (("s", NS_PER_S), ("ms", NS_PER_MS), ("us", 1_000)):
-        if abs(duration_ns) >= size:
+        if abs(duration_ns if like_ns is None else like_ns) >= size:
             return f"{format_significant(duration_ns / size)} {unit}"
     return f"{duration_ns:.0f} ns"
 
@@ -48,11 +51,12 @@ def format_count(count: float) -> str:
 
 def format_significant(value: float) -> str:
     """Three significant digits without an exponent: ``1.08``, ``13.0``, ``227``."""
-    magnitude = abs(value)
+    rounded = float(f"{value:.3g}")
+    magnitude = abs(rounded)
     if magnitude >= 100 or magnitude == 0:
-        return f"{value:,.0f}"
+        return f"{rounded:,.0f}" if magnitude < 1000 else f"{value:,.0f}"
     if magnitude >= 10:
-        return f"{value:.1f}"
+        return f"{rounded:.1f}"
     if magnitude >= 1:
-        return f"{value:.2f}"
-    return f"{value:.3g}"
+        return f"{rounded:.2f}"
+    return f"{rounded:.3g}"

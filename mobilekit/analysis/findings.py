@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mobilekit.analysis import energy as energy_analysis
-from mobilekit.analysis.stats import relative_drift
+from mobilekit.analysis.stats import relative_drift, two_modes
 from mobilekit.protocol import RunFailure, RunRequest, RunResult, RunSuccess, Samples
 from mobilekit.records import (
     Artifact,
@@ -15,6 +15,7 @@ from mobilekit.records import (
     EnergyEstimate,
     Finding,
 )
+from mobilekit.units import format_duration
 
 LOW_DELEGATION_MACS = 0.9
 MIN_ITERATIONS = 30
@@ -33,6 +34,8 @@ def find_doubts(
     battery_before: BatteryStatus | None,
     request: RunRequest,
     result: RunResult,
+    *,
+    energy_wanted: bool,
 ) -> tuple[Finding, ...]:
     """Everything doubtful about a run, errors first."""
     samples = result.samples
@@ -42,7 +45,7 @@ def find_doubts(
         *_of_device(device, samples),
         *_of_latencies(samples),
     ]
-    if profile is not None:
+    if profile is not None and energy_wanted:
         estimate = energy_analysis.estimate_energy(samples.windows, profile.gauge)
         findings += _of_energy(request, samples, battery_before, estimate)
     order = ("error", "warning", "info")
@@ -197,6 +200,19 @@ def _of_latencies(samples: Samples) -> list[Finding]:
                 summary=f"the second half is {abs(drift):.0%} "
                 f"{'slower' if drift > 0 else 'faster'} than the first",
                 advice="Throttling or other work: let the device rest and run it again.",
+            )
+        )
+    modes = two_modes(latency_ns)
+    if modes is not None:
+        fast, slow = (format_duration(mode, like_ns=modes.slow_ns) for mode in modes[:2])
+        findings.append(
+            Finding(
+                id="TWO-MODES",
+                severity="warning",
+                summary=f"the latencies fall into two groups, about {fast} and {slow} "
+                f"({modes.slow_share:.0%} of them), so that the median is either by chance",
+                advice="Something takes processors away at times: close other apps, use fewer "
+                "threads, or use --rigorous.",
             )
         )
     middle = float(np.median(latency_ns))

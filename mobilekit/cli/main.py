@@ -10,6 +10,7 @@ import typer
 from mobilekit import __version__
 from mobilekit.cli import results, virtual
 from mobilekit.cli.deploy import deploy, export
+from mobilekit.cli.failure import show_failure
 from mobilekit.cli.listing import devices, models
 from mobilekit.errors import MobilekitError
 
@@ -51,6 +52,5 @@ def run() -> None:
 
             failure = {"kind": error.kind, "what": error.what, "fix": error.fix} | error.facts
             typer.echo(json.dumps({"error": failure}))
-        typer.secho("Error: ", fg=typer.colors.RED, bold=True, err=True, nl=False)
-        typer.echo(str(error), err=True)
+        show_failure(error)
         sys.exit(error.exit_code)

@@ -63,7 +63,7 @@ class TerminalReporter:
         self._show(STEP_TEXTS[name])
 
     def note(self, text: str) -> None:
-        self._console.print(text, style="dim", markup=False)
+        self._console.print(text, style="dim", markup=False, soft_wrap=True)
 
     def pushed(self, done_bytes: int, total_bytes: int) -> None:
         done, total = format_bytes(done_bytes), format_bytes(total_bytes)

@@ -47,7 +47,11 @@ def list_results(
         typer.echo(encode_pretty(document), nl=False)
         return
     if not measurements:
-        typer.echo("There are no results yet: `mobilekit deploy nin` makes one.")
+        of_model = f" of {model}" if model else ""
+        typer.echo(
+            f"There are no results{of_model} yet: "
+            f"`mobilekit deploy {model or 'nin'} --device nexus7` makes one."
+        )
         return
     header = ["id", "started (UTC)", "model", "device", "latency p50", "energy", "doubts"]
     rows = [measurement_row(*pair) for pair in zip(measurements, answers, strict=True)]

@@ -27,6 +27,7 @@ from mobilekit.errors import (
     MobilekitError,
     PhoneError,
 )
+from mobilekit.protocol import INPUT_ROOT
 from mobilekit.records import AttachedDevice
 
 DEFAULT_TIMEOUT_S = 20.0
@@ -105,6 +106,8 @@ class AdbServer:
         """``adb connect``; raises ``DeviceError`` when nothing answers there."""
         with self._translated(address):
             answer = self._client.connect(address, timeout=DEFAULT_TIMEOUT_S)
+        if "failed to authenticate" in answer:
+            raise not_ready(AttachedDevice(serial=address, state="unauthorized"))
         if "connected to" not in answer or answer.startswith(("failed", "unable", "cannot")):
             raise DeviceError(
                 f"adb cannot connect: {answer.strip()}",
@@ -205,7 +208,7 @@ class Phone:
                 serial=self.serial,
                 command=command,
                 exit_code=result.exit_code,
-                fix=_fix_of_refusal(reason),
+                fix=self._fix_of_refusal(reason),
             )
         return result
 
@@ -216,17 +219,27 @@ class Phone:
         (a full disk), ``DisconnectedError`` when the link breaks.
         """
         with source.open("rb", buffering=0) as file, self._translated(self.serial):
-            refusal = self._send_file(file, target, on_bytes)
+            modified_s = int(source.stat().st_mtime)
+            refusal = self._send_file(file, target, modified_s, on_bytes)
         if refusal is not None:
             raise PhoneError(
                 f"The phone did not take the file: {refusal}",
                 serial=self.serial,
                 path=target,
-                fix=_fix_of_refusal(refusal),
+                fix=self._fix_of_refusal(refusal),
             )
 
+    def _fix_of_refusal(self, reason: str) -> str:
+        lowered = reason.lower()
+        shell = f"adb -s {self.serial} shell"
+        if "no space" in lowered or "quota" in lowered:
+            return f"Free space on the phone (`{shell} rm -r {INPUT_ROOT}`), then run it again."
+        if "permission denied" in lowered or "read-only" in lowered:
+            return f"Check that nobody else owns that path: `{shell} ls -l` on it."
+        return f"Run it by hand with `{shell}` to see what the phone says."
+
     def _send_file(
-        self, file: RawIOBase, target: str, on_bytes: Callable[[int], None]
+        self, file: RawIOBase, target: str, modified_s: int, on_bytes: Callable[[int], None]
     ) -> str | None:
         """The sync protocol's SEND; the phone's words where it refuses."""
         with self._device.open_transport(timeout=DEFAULT_TIMEOUT_S) as connection:
@@ -239,7 +252,7 @@ class Phone:
                 for frames, size_bytes in _data_frames(file):
                     stream.sendall(frames)
                     on_bytes(size_bytes)
-                stream.sendall(struct.pack("<4sI", b"DONE", 0))
+                stream.sendall(struct.pack("<4sI", b"DONE", modified_s))
             except (BrokenPipeError, ConnectionResetError):
                 pass  # The phone hung up early: its reason may still be waiting.
             status, size = struct.unpack("<4sI", connection.read_exact(8))
@@ -286,12 +299,3 @@ def advice(device: AttachedDevice) -> str:
         "connecting": "Wait a moment and run the command again.",
         "authorizing": "Wait a moment and run the command again.",
     }.get(device.state, "Boot the phone into Android and allow USB debugging.")
-
-
-def _fix_of_refusal(reason: str) -> str:
-    lowered = reason.lower()
-    if "no space" in lowered or "quota" in lowered:
-        return "Free space on the phone (`adb shell rm -r /data/local/tmp/mobilekit`), then retry."
-    if "permission denied" in lowered or "read-only" in lowered:
-        return "Check that nobody else owns that path: `adb shell ls -l` on it."
-    return "Run the command by hand with `adb shell` to see what the phone says."

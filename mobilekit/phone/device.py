@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -11,18 +13,10 @@ from mobilekit.errors import DeviceError, DisconnectedError, UsageError
 from mobilekit.phone.adb import AdbServer, Phone, advice, not_ready
 from mobilekit.phone.parse import parse_battery, parse_properties, parse_ram_bytes
 from mobilekit.phone.profiles import generic_profile, match_profile
-from mobilekit.records import AttachedDevice, BatteryStatus, DeviceInfo, DeviceProfile
+from mobilekit.records import BatteryStatus, DeviceInfo, DeviceProfile, ListedDevice
 
 VIRTUAL_PREFIX = "virtual:"
 VIRTUAL_PROPERTY = "ro.mobilekit.virtual"
-
-
-class FoundDevice(NamedTuple):
-    """A line of ``adb devices``; what lies behind it is known only where it is ready."""
-
-    attached: AttachedDevice
-    info: DeviceInfo | None
-    profile: DeviceProfile | None
 
 
 class VirtualChoice(NamedTuple):
@@ -33,29 +27,27 @@ class VirtualChoice(NamedTuple):
     """False when it stands in for a phone that was named but is not attached."""
 
 
-def find_devices(server: AdbServer, profiles: dict[str, DeviceProfile]) -> list[FoundDevice]:
-    """Everything attached to an adb server; a phone that leaves meanwhile is left out."""
+def find_devices(server: AdbServer, profiles: dict[str, DeviceProfile]) -> list[ListedDevice]:
+    """Everything attached to an adb server."""
     found = []
     for attached in server.list_devices():
-        if attached.state != "device":
-            found.append(FoundDevice(attached, None, None))
-            continue
-        try:
-            info = read_device_info(server.phone(attached.serial), profiles)
-        except (DeviceError, DisconnectedError):
-            found.append(FoundDevice(attached, None, None))
-            continue
-        found.append(FoundDevice(attached, info, profiles.get(info.name)))
+        info = battery = None
+        if attached.state == "device":
+            # One that leaves meanwhile is listed, and nothing is known of it.
+            with suppress(DeviceError, DisconnectedError):
+                phone = server.phone(attached.serial)
+                info, battery = read_device_info(phone, profiles), read_battery(phone)
+        found.append(ListedDevice(attached=attached, info=info, battery=battery))
     return found
 
 
 def choose_device(
     wanted: str,
-    found: Sequence[FoundDevice],
+    found: Sequence[ListedDevice],
     profiles: dict[str, DeviceProfile],
     *,
     require_phone: bool,
-) -> FoundDevice | VirtualChoice:
+) -> ListedDevice | VirtualChoice:
     """The phone that ``wanted`` means: a serial, a profile's name, ``auto`` or ``virtual:NAME``.
 
     A profile's name falls back to a virtual phone only where no Android device at all is attached
@@ -88,7 +80,7 @@ def choose_device(
         return matching[0]
     if not matching and not found and not require_phone and wanted in profiles:
         return VirtualChoice(profiles[wanted], asked_for=False)
-    raise _no_choice(wanted, candidates, matching, profiles)
+    raise _no_choice(wanted, found, matching, profiles, require_phone=require_phone)
 
 
 def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> DeviceInfo:
@@ -124,7 +116,7 @@ def read_generic_profile(
     return generic_profile(info, battery, phone.shell("dumpsys batterystats", check=False).text)
 
 
-def _describe(device: FoundDevice) -> str:
+def _describe(device: ListedDevice) -> str:
     if device.info is None:
         return f"{device.attached.serial} ({device.attached.state})"
     virtual = ", virtual" if device.info.virtual else ""
@@ -144,25 +136,35 @@ def profile_named(name: str, profiles: dict[str, DeviceProfile]) -> DeviceProfil
 
 def _no_choice(
     wanted: str,
-    candidates: Sequence[FoundDevice],
-    matching: Sequence[FoundDevice],
+    found: Sequence[ListedDevice],
+    matching: Sequence[ListedDevice],
     profiles: dict[str, DeviceProfile],
+    *,
+    require_phone: bool,
 ) -> DeviceError:
-    attached = "; ".join(_describe(device) for device in candidates) or "nothing"
+    attached = "; ".join(_describe(device) for device in found) or "nothing"
     if len(matching) > 1:
         return DeviceError(
             f"Several phones fit {wanted!r}", attached=attached, fix="Name one's serial: --device."
         )
-    waiting = [device.attached for device in candidates if device.info is None]
+    what = "No phone is attached" if wanted == "auto" else f"No attached phone is {wanted!r}"
+    if wanted != "auto" and wanted not in profiles:
+        near = difflib.get_close_matches(wanted, profiles, n=1)
+        what += f", and no profile is named so (did you mean {near[0]!r}?)" if near else ""
+    waiting = [device.attached for device in found if device.info is None]
+    names = ", ".join(sorted(profiles))
     if waiting:
         fix = " ".join(f"{device.serial}: {advice(device)}" for device in waiting)
-    elif candidates:
-        fix = "Name one that is attached, or ask for a virtual phone: --device virtual:nexus7."
-    else:
-        names = ", ".join(sorted(profiles))
+    elif require_phone:
+        fix = "Plug in a phone with USB debugging allowed, or leave out --require-phone."
+    elif found:
         fix = (
-            "Plug in a phone with USB debugging allowed, or let a virtual phone stand in without "
-            f"--require-phone: --device virtual:NAME, where NAME is one of {names}."
+            "Name one that is attached, or ask for a virtual phone: --device virtual:NAME, where "
+            f"NAME is one of {names}."
         )
-    what = "No phone is attached" if wanted == "auto" else f"No attached phone is {wanted!r}"
+    else:
+        fix = (
+            "Plug in a phone with USB debugging allowed, or let a virtual phone stand in: "
+            f"--device NAME, where NAME is one of {names}."
+        )
     return DeviceError(what, attached=attached, fix=fix)

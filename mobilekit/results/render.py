@@ -67,7 +67,7 @@ def render_artifact(artifact: Artifact, directory: Path) -> str:
             f"{delegation.mac_fraction:.0%} of the MACs and {delegation.operator_fraction:.0%} of "
             f"the operators{f'; on portable kernels: {left}' if left else ''}",
         ),
-        ("took", format_duration(artifact.export_ns)),
+        ("exporting", f"took {format_duration(artifact.export_ns)}"),
     ]
     heading = " · ".join((artifact.model.name, artifact.precision, artifact.backend))
     return "\n".join([heading, *(f"  {name:9} {text}" for name, text in rows)])
@@ -125,12 +125,14 @@ def _latency_text(latency: Summary | None, warmup_iterations: int) -> str:
     if latency is None:
         return "not measured"
     interval = latency.p50_interval_ns
+
+    def text(duration_ns: float) -> str:
+        return format_duration(duration_ns, like_ns=latency.p50_ns)
+
     return (
-        f"p50 {format_duration(latency.p50_ns)} "
-        f"[{format_duration(interval.low)}, {format_duration(interval.high)}]   "
-        f"p90 {format_duration(latency.p90_ns)}   p99 {format_duration(latency.p99_ns)}   "
-        f"MAD {format_duration(latency.mad_ns)}   "
-        f"n={latency.count} after {warmup_iterations} warm-ups"
+        f"p50 {text(latency.p50_ns)} [{text(interval.low)}, {text(interval.high)}]   "
+        f"p90 {text(latency.p90_ns)}   p99 {text(latency.p99_ns)}   "
+        f"MAD {text(latency.mad_ns)}   n={latency.count} after {warmup_iterations} warm-ups"
     )
 
 

@@ -87,7 +87,9 @@ class Store:
             newest = self.list_measurements(limit=1)
             if newest:
                 return newest[0]
-            raise UsageError("There are no results yet", fix="`mobilekit deploy nin` makes one.")
+            raise UsageError(
+                "There are no results yet", fix="`mobilekit deploy nin --device nexus7` makes one."
+            )
         query = sa.select(_measurements.c.id, _measurements.c.document).where(
             _measurements.c.id.startswith(measurement_id, autoescape=True)
         )

@@ -348,8 +348,8 @@ def iterate(
             ended_ns = clock_ns()
             add(ended_ns - started_ns)
             elapsed_ns = ended_ns - loop_started_ns
-            if elapsed_ns >= min_duration_ns and (
-                len(latency_ns) >= min_iterations or elapsed_ns >= max_duration_ns
+            if elapsed_ns >= max_duration_ns or (
+                elapsed_ns >= min_duration_ns and len(latency_ns) >= min_iterations
             ):
                 return latency_ns
     finally:

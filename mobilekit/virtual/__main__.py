@@ -16,13 +16,9 @@ from mobilekit.virtual.service import registered
 
 async def serve(directory: Path) -> None:
     profile = read_profile(directory)
-    phone = VirtualPhone(
-        profile,
-        directory,
-        this_abi(),
-        PhoneBattery(profile, directory / "battery.json"),
-        CompanionProcess(directory),
-    )
+    battery = PhoneBattery(profile, directory / "battery.json")
+    battery.set_plugged(False)  # What was pretended does not outlast a restart.
+    phone = VirtualPhone(profile, directory, this_abi(), battery, CompanionProcess(directory))
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)

@@ -92,7 +92,9 @@ def stop_phone(name: str) -> None:
     if phone is None:
         running = ", ".join(phone.name for phone in list_phones()) or "none"
         raise UsageError(
-            f"No virtual {name} is running", running=running, fix="`mobilekit virtual list`."
+            f"No virtual {name} is running",
+            running=running,
+            fix="`mobilekit virtual list` shows those that run.",
         )
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):

@@ -20,7 +20,15 @@ PROFILE = load_profiles()["nexus7"]
 MS = 1_000_000
 
 
-def doubts(made=None, device=None, battery=None, request=None, result=None, **sample_fields):
+def doubts(
+    made=None,
+    device=None,
+    battery=None,
+    request=None,
+    result=None,
+    energy_wanted=True,
+    **sample_fields,
+):
     result = result or RunSuccess(
         protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples(**sample_fields)
     )
@@ -31,6 +39,7 @@ def doubts(made=None, device=None, battery=None, request=None, result=None, **sa
         battery or battery_status(),
         request or run_request(),
         result,
+        energy_wanted=energy_wanted,
     )
     return {finding.id: finding for finding in findings}
 
@@ -109,6 +118,9 @@ def test_a_sound_run_has_none():
             id="noisy",
         ),
         pytest.param(
+            {"iteration_ns": (5 * MS, 5 * MS, 10 * MS) * 40}, "TWO-MODES", "warning", id="two modes"
+        ),
+        pytest.param(
             {"result": interrupted("r", [], "the phone is gone")}, "RUN-FAILED", "error", id="died"
         ),
     ],
@@ -119,6 +131,11 @@ def test_each_doubt_is_found(arguments, expected, severity):
 
     assert found[expected].severity == severity
     assert found[expected].advice
+
+
+def test_a_cable_matters_only_to_energy():
+    """Who wants no energy is not told how to get it."""
+    assert doubts(battery=battery_status(plugged=True), energy_wanted=False) == {}
 
 
 def test_untrained_weights_say_timing_only():

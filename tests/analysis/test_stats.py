@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from mobilekit.analysis.stats import bootstrap_median_interval, relative_drift, summarize
+from mobilekit.analysis.stats import (
+    bootstrap_median_interval,
+    relative_drift,
+    summarize,
+    two_modes,
+)
 
 
 def test_summary_of_a_known_series():
@@ -55,3 +60,31 @@ def test_drift_compares_the_halves():
     assert relative_drift([100] * 10 + [110] * 10) == pytest.approx(0.1)
     assert relative_drift([100] * 20) == 0
     assert relative_drift([100]) == 0
+
+
+def test_two_groups_are_told_apart():
+    """A third of the samples at twice the time are a second mode, with its share."""
+    random = np.random.default_rng(3)
+    fast, slow = random.normal(5e6, 5e4, 100), random.normal(1e7, 1e5, 50)
+
+    modes = two_modes(list(np.concatenate([fast, slow])))
+
+    assert modes.fast_ns == pytest.approx(5e6, rel=0.01)
+    assert modes.slow_ns == pytest.approx(1e7, rel=0.01)
+    assert modes.slow_share == pytest.approx(1 / 3, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_group_is_not_split(seed):
+    """Normal, uniform and long-tailed latencies, and a few outliers, are one group."""
+    random = np.random.default_rng(seed)
+    outliers = np.concatenate([random.normal(5e6, 5e4, 97), [1e7, 1.1e7, 2e7]])
+
+    for values in (
+        random.normal(5e6, 5e5, 200),
+        random.uniform(4e6, 6e6, 200),
+        random.lognormal(15, 0.3, 200),
+        outliers,
+        np.full(50, 5e6),
+    ):
+        assert two_modes(list(values)) is None

@@ -228,14 +228,15 @@ def test_unplugged_in_mid_run(cli, bench_phone):
 
 def test_a_companion_that_dies(cli, bench_phone):
     """A killed companion is noticed, what it had measured is stored, and the exit code is 1."""
-    process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    process = cli.start("deploy", "tiny.py", "-d", bench_phone.serial, "--no-energy", "--json")
     wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone), 60)
     bench_phone.companion.stop()
     stdout, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 1
     assert "ended without a result" in stderr
-    assert "RUN-FAILED" in stdout
+    (document,) = [json.loads(stdout)]
+    assert document["measurement"]["result"]["type"] == "failure"
     shown = cli("results", "show", "last", "--json", **NO_PHONE).document
     assert len(shown["measurement"]["result"]["samples"]["load_ns"]) == 5
 

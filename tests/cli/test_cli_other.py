@@ -39,7 +39,7 @@ def test_results_can_be_filtered(cli, deployed):
     """--model keeps those of one network, --limit the newest; no result is no error."""
     assert len(cli("results", "list", "--model", "tiny", "--json").document) == 1
     assert cli("results", "list", "--model", "nin", "--json").document == []
-    assert "no results yet" in cli("results", "list", "--model", "nin").stdout
+    assert "no results of nin yet" in cli("results", "list", "--model", "nin").stdout
 
 
 def test_an_export_that_cannot_be_written_leaves_nothing(cli, deployed, tmp_path):
@@ -83,6 +83,23 @@ def test_devices_are_listed(cli, bench_phone):
     assert re.search(rf"{bench_phone.serial}\s+nexus7 \(virtual\)\s+device\s+.*80%", text)
 
 
+def test_a_virtual_phone_is_listed_once(cli, adb_server):
+    """Attached to the user's server too, or seen through its own, it is one phone."""
+    started = cli("virtual", "start", "nexus5", "--json").document
+    serial, port = started["phone"]["address"], started["adb_server_port"]
+    try:
+        own = cli("devices", "--json").document
+        adb_server.adb("connect", serial)
+        attached_twice = cli("devices", "--json").document
+        through_its_own = cli("devices", "--json", ANDROID_ADB_SERVER_PORT=str(port)).document
+    finally:
+        adb_server.adb("disconnect", serial)
+        cli("virtual", "stop", "nexus5")
+
+    for listed in (own, attached_twice, through_its_own):
+        assert [device["attached"]["serial"] for device in listed] == [serial]
+
+
 def test_no_devices_is_no_error(cli):
     """With nothing attached it says what to do."""
     outcome = cli("devices")
@@ -118,8 +135,9 @@ def test_a_virtual_phone_to_play_with(cli, adb_server, tmp_path):
         pushed = adb("push", str(here), "/sdcard/there.txt")
         pulled = adb("pull", "/sdcard/there.txt", str(back))
         log = adb("logcat", "-d")
-        deployed = cli("deploy", "tiny.py", "-d", "virtual:pixel8", "--fast", "--no-energy")
+        deployed = cli("deploy", "tiny.py", "-d", serial, "--fast", "--no-energy")
         still = cli("virtual", "list", "--json").document
+        answered = adb("shell", "echo", "still here").stdout
     finally:
         stopped = cli("virtual", "stop", "pixel8")
 
@@ -131,6 +149,7 @@ def test_a_virtual_phone_to_play_with(cli, adb_server, tmp_path):
     assert "virtual phone" in log.stdout
     assert deployed.exit_code == 0, deployed.stderr
     assert [phone["name"] for phone in still] == ["pixel8"]
+    assert answered == "still here\n"
     assert stopped.exit_code == 0
     assert cli("virtual", "list", "--json").document == []
 

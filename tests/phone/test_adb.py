@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from conftest import running_adb_server
+from servers import running_adb_server
 
 from mobilekit.errors import AdbServerError, DeviceError, DisconnectedError, PhoneError
 from mobilekit.phone.adb import AdbServer

@@ -2,16 +2,17 @@ import pytest
 from examples import device_info
 
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.phone.device import FoundDevice, VirtualChoice, choose_device
+from mobilekit.phone.device import VirtualChoice, choose_device
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.records import AttachedDevice
+from mobilekit.records import AttachedDevice, ListedDevice
 
 PROFILES = load_profiles()
 
 
 def found(serial, name=None, state="device", virtual=False):
     info = None if name is None else device_info(serial=serial, name=name, virtual=virtual)
-    return FoundDevice(AttachedDevice(serial=serial, state=state), info, None)
+    attached = AttachedDevice(serial=serial, state=state)
+    return ListedDevice(attached=attached, info=info, battery=None)
 
 
 NEXUS = found("N7", "nexus7")

@@ -246,6 +246,7 @@ def test_settling_comes_before_the_result(roots):
         pytest.param(10, 50 * MS, 10**12, 10, id="count reached last"),
         pytest.param(2, 100 * MS, 10**12, 10, id="duration reached last"),
         pytest.param(100, 20 * MS, 70 * MS, 7, id="ended by the limit"),
+        pytest.param(2, 200 * MS, 70 * MS, 7, id="a limit below the duration"),
     ],
 )
 def test_iterations_end_when_count_and_duration_are_reached(

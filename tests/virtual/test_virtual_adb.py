@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import adbutils
-import conftest
 import pytest
+import servers
 
 from mobilekit.virtual.adbd import EMULATOR_PORTS
 from mobilekit.virtual.phone import Faults, write_faults
@@ -249,7 +249,7 @@ def test_many_commands_at_once(phone):
 
 def test_two_adb_servers_at_once(phone, tmp_path):
     """A second server connects, works, and disturbs nothing."""
-    with conftest.running_adb_server(tmp_path) as second:
+    with servers.running_adb_server(tmp_path) as second:
         assert "connected" in second.adb("connect", phone.serial).stdout
         second.wait_for_state(phone.serial, "device")
         assert second.adb("-s", phone.serial, "shell", "echo second").stdout == "second\n"

@@ -7,8 +7,8 @@ import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 
-import conftest
 import pytest
+import servers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,8 +60,8 @@ def shell(tmp_path_factory):
 
 
 def _make_device(directory, clock_ns=lambda: 0):
-    battery, companion = conftest.FakeBattery(), conftest.FakeCompanion()
-    return Device(conftest.TEST_PROFILE, directory, "x86_64", battery, companion, clock_ns)
+    battery, companion = servers.FakeBattery(), servers.FakeCompanion()
+    return Device(servers.TEST_PROFILE, directory, "x86_64", battery, companion, clock_ns)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,201 @@
+"""A private adb server and virtual phones for tests, with fakes for what they ask of."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import adbutils
+
+from mobilekit.protocol import BatterySample
+from mobilekit.records import (
+    DeviceProfile,
+    ProfileBattery,
+    ProfileGauge,
+    ProfileHardware,
+    ProfileMatch,
+    ProfilePower,
+)
+from mobilekit.virtual.phone import VirtualPhone
+
+T = TypeVar("T")
+
+TEST_PROFILE = DeviceProfile(
+    name="testphone",
+    title="Example Test Phone",
+    match=ProfileMatch(devices=("testdevice",)),
+    android_release="13",
+    android_sdk=33,
+    hardware=ProfileHardware(
+        soc="TS1000",
+        cpu="4x Test",
+        cores=4,
+        max_cpu_khz=2_000_000,
+        ram_bytes=4 * 1024**3,
+        abi="arm64-v8a",
+    ),
+    battery=ProfileBattery(capacity_uah=4_000_000, energy_j=55_000.0),
+    gauge=ProfileGauge(charge_step_uah=1000, current_step_ua=1000, update_period_ms=1000),
+    power=ProfilePower(idle_mw=500.0, active_mw=3000.0),
+    sources={},
+)
+
+
+@dataclass
+class FakeBattery:
+    level_percent: int = 80
+    plugged: bool = True
+
+    def read(self) -> BatterySample:
+        return BatterySample(
+            at_ns=0,
+            charge_counter_uah=40_000 * self.level_percent,
+            current_now_ua=-150_000,
+            energy_counter_nwh=None,
+            voltage_mv=4012,
+            temperature_decicelsius=271,
+            level_percent=self.level_percent,
+            plugged=self.plugged,
+        )
+
+    def set_plugged(self, plugged: bool) -> None:
+        self.plugged = plugged
+
+    def set_level(self, percent: int) -> None:
+        self.level_percent = percent
+
+    def reset(self) -> None:
+        self.level_percent, self.plugged = 80, True
+
+
+@dataclass
+class FakeCompanion:
+    pid: int | None = None
+    started: list[str] = field(default_factory=list)
+
+    def start(self, run_id: str) -> int:
+        self.started.append(run_id)
+        self.pid = 5000 + len(self.started)
+        return self.pid
+
+    def stop(self) -> None:
+        self.pid = None
+
+    def running_pid(self) -> int | None:
+        return self.pid
+
+    def memory_bytes(self) -> int:
+        return 50 * 1024**2
+
+
+@dataclass(frozen=True)
+class AdbServer:
+    """An adb server that no other program uses."""
+
+    port: int
+    environment: dict[str, str]
+
+    def adb(
+        self, *args: str, input: str | bytes | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [adbutils.adb_path(), *args],
+            env=self.environment,
+            input=input.decode() if isinstance(input, bytes) else input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def client(self) -> adbutils.AdbClient:
+        return adbutils.AdbClient(host="127.0.0.1", port=self.port)
+
+    def wait_for_state(self, serial: str, state: str | None, timeout_s: float = 15) -> None:
+        """Until ``adb devices`` says so; ``None``: until it does not list the serial."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            lines = self.adb("devices").stdout.splitlines()
+            states = dict(line.split("\t") for line in lines if "\t" in line)
+            if states.get(serial) == state:
+                return
+            assert time.monotonic() < deadline, f"{serial} is {states.get(serial)}, not {state}"
+            time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class RunningPhone:
+    """A virtual phone in a thread of this process."""
+
+    phone: VirtualPhone
+    serial: str
+    directory: Path
+    battery: Any
+    companion: Any
+    server: AdbServer
+    loop: asyncio.AbstractEventLoop
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the phone's thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
+
+    def adb(self, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return self.server.adb("-s", self.serial, *args, **options)
+
+    def device(self) -> adbutils.AdbDevice:
+        return self.server.client().device(self.serial)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_adb_server(home: Path) -> Iterator[AdbServer]:
+    """An adb server of its own, which ends with the context."""
+    port = _free_port()
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "ANDROID_ADB_SERVER_PORT": str(port),
+        "ANDROID_ADB_LOG_PATH": str(home / "adb.log"),
+        "ADB_MDNS": "0",
+        "ADB_LOCAL_TRANSPORT_MAX_PORT": "0",
+        "ADB_USB": "0",
+    }
+    environment.pop("ANDROID_SERIAL", None)
+    with (home / "server.txt").open("wb") as output:
+        process = subprocess.Popen(
+            [adbutils.adb_path(), "-L", f"tcp:localhost:{port}", "nodaemon", "server"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        # Not before it listens: a client that finds no server would start one that stays.
+        deadline = time.monotonic() + 15
+        while not _listens(port):
+            assert process.poll() is None, (home / "server.txt").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield AdbServer(port=port, environment=environment)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
