@@ -25,6 +25,7 @@ install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
 
 $(VENV)/installed: pyproject.toml
+	@echo "Installing into $(VENV): about 2.5 GB to download, most of it PyTorch. A few minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable .
 	touch $@
