@@ -29,8 +29,8 @@ so nothing needs quoting. The activity is guarded by ``android.permission.DUMP``
 
 **Encoding.** UTF-8 JSON. Decoding is strict: an unknown, missing or ill-typed field is an error
 that names it; an integer field takes no ``1.0``; ``null`` is taken only where a field is
-documented to be absent sometimes. Every field is present in every message. A companion takes
-exactly its own ``protocol_version``.
+documented to be absent sometimes. Every field is present in every message, once. A companion takes
+exactly its own ``protocol_version``, and looks at it before any other field.
 
 **A run** goes through these phases, each announced by a ``PhaseStarted``:
 
@@ -67,6 +67,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Literal, Union
+
+import msgspec
 
 from mobilekit.codec import Record, decode, encode
 from mobilekit.errors import ProtocolError
@@ -255,7 +257,7 @@ class CompanionInfo(Record, frozen=True):
 
 
 class CompanionStarted(Record, frozen=True, tag_field="type", tag="companion"):
-    """The first event."""
+    """Once the engine is there, in ``verify``."""
 
     companion: CompanionInfo
 
@@ -392,11 +394,8 @@ def decode_request(data: bytes) -> RunRequest:
     Raises ``ProtocolError`` naming the field for text that is not a request of this protocol
     version, or whose values are out of range.
     """
+    _check_version(data, "request.json")
     request: RunRequest = decode(data, RunRequest, source="request.json")
-    if request.protocol_version != PROTOCOL_VERSION:
-        raise _out_of_range(
-            "protocol_version", f"{request.protocol_version} is not {PROTOCOL_VERSION}"
-        )
     for name, value in _values_to_check(request):
         problem = _range_problem(name, value)
         if problem:
@@ -406,11 +405,8 @@ def decode_request(data: bytes) -> RunRequest:
 
 def decode_result(data: bytes) -> RunResult:
     """Decode one result; raises ``ProtocolError`` like ``decode_request``."""
+    _check_version(data, "result.json")
     result: RunResult = decode(data, RunResult, source="result.json")
-    if result.protocol_version != PROTOCOL_VERSION:
-        raise _out_of_range(
-            "protocol_version", f"{result.protocol_version} is not {PROTOCOL_VERSION}"
-        )
     return result
 
 
@@ -501,6 +497,18 @@ def interrupted(
         message=message,
         samples=samples,
     )
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    """Any message, of which only its version is read."""
+
+    protocol_version: int
+
+
+def _check_version(data: bytes, source: str) -> None:
+    found = decode(data, _Versioned, source=source).protocol_version
+    if found != PROTOCOL_VERSION:
+        raise _out_of_range("protocol_version", f"{found} is not {PROTOCOL_VERSION}")
 
 
 def _values_to_check(request: RunRequest) -> list[tuple[str, object]]:

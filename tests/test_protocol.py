@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import pytest
 
-from mobilekit import protocol
+from mobilekit import __version__, protocol
 from mobilekit.codec import encode
 from mobilekit.errors import ProtocolError
 
@@ -96,3 +96,19 @@ def test_every_message_type_has_a_vector(folder: str) -> None:
     """No message type of the contract is without a valid and an invalid vector, nor a vector
     without a type."""
     assert {message_of(path) for path in (VECTORS / folder).glob("*.json")} == MESSAGES
+
+
+def test_another_version_is_told_before_any_other_difference() -> None:
+    """A message of a later version, with fields that nobody knows here, is one of that version."""
+    message = b'{"protocol_version": 2, "type": "success", "something_new": {}}'
+
+    for decode_message in (protocol.decode_request, protocol.decode_result):
+        with pytest.raises(ProtocolError, match="protocol_version: 2 is not 1"):
+            decode_message(message)
+
+
+def test_the_app_has_the_version_of_the_host() -> None:
+    """Host and app match exactly, so one release holds both."""
+    pom = (Path(__file__).parents[1] / "android-app/pom.xml").read_text(encoding="utf-8")
+
+    assert re.search(r"<version>([^<]+)</version>", pom)[1] == __version__  # type: ignore[index]
