@@ -1,15 +1,24 @@
-# The two commands: `make demo` and `make test`, each from a bare python3 and make.
+# The two commands: `make demo` from a bare python3 and make, `make test` with a JDK 17 and Maven as well.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types python-tests install install-dev clean
+# npm brings two of the app's native runtimes; without it the app is built without them.
+ifeq ($(shell command -v npm),)
+APP_FLAGS := MVN_FLAGS="-Dwithout-executorch -Dwithout-onnxruntime"
+endif
+
+.PHONY: demo test app lint types python-tests install install-dev
 
 demo: install
 	$(BIN)/mobilekit deploy nin --device nexus7
 
-test: lint types python-tests
+# The app comes before the Python tests: some of them run its core.
+test: lint types app python-tests
+
+app:
+	$(MAKE) -C android-app apk $(APP_FLAGS)
 
 lint: install-dev
 	$(BIN)/ruff check .
@@ -33,6 +42,3 @@ $(VENV)/installed: pyproject.toml
 $(VENV)/installed-dev: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	touch $@
-
-clean:
-	rm -rf $(VENV)

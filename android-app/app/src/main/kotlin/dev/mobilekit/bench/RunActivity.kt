@@ -1,0 +1,166 @@
+package dev.mobilekit.bench
+
+import android.app.Activity
+import android.content.Context
+import android.content.Intent
+import android.os.Bundle
+import android.os.Handler
+import android.os.Looper
+import android.view.WindowManager.LayoutParams.BRIGHTNESS_OVERRIDE_NONE
+import android.view.WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON
+import android.widget.TextView
+import dev.mobilekit.bench.core.Device
+import dev.mobilekit.bench.core.LoadMeasured
+import dev.mobilekit.bench.core.Phase
+import dev.mobilekit.bench.core.PhaseStarted
+import dev.mobilekit.bench.core.ProgressEvent
+import dev.mobilekit.bench.core.RunResult
+import dev.mobilekit.bench.core.WarmupMeasured
+import dev.mobilekit.bench.core.isRunId
+import dev.mobilekit.bench.core.runOnce
+import java.io.File
+import java.util.concurrent.Executors
+
+/**
+ * Where `am start -n dev.mobilekit.bench/.RunActivity --es run_id <id>` arrives.
+ *
+ * From here the way to the timed loop is [Runs.start], below, then `Run.kt` and `TimedLoop.kt` of the
+ * core. The activity only shows: the run is the process's, so that it goes on when the screen is
+ * turned, goes off or is left.
+ */
+class RunActivity : Activity() {
+    override fun onCreate(savedInstanceState: Bundle?) {
+        super.onCreate(savedInstanceState)
+        setContentView(R.layout.run)
+        text(R.id.screen_state).text = getString(R.string.screen_state, (100 * BRIGHTNESS).toInt())
+        // A recreated activity shows the run that it was started for; it is not started anew.
+        if (savedInstanceState == null || Runs.shown == null) begin(intent)
+    }
+
+    override fun onNewIntent(intent: Intent) {
+        super.onNewIntent(intent)
+        setIntent(intent)
+        begin(intent)
+    }
+
+    override fun onStart() {
+        super.onStart()
+        Runs.onChange = ::show
+        Runs.shown?.let(::show)
+    }
+
+    override fun onStop() {
+        Runs.onChange = null
+        super.onStop()
+    }
+
+    private fun begin(intent: Intent) {
+        val runId = intent.getStringExtra("run_id")
+        when {
+            runId == null -> text(R.id.headline).setText(R.string.nothing_to_run)
+            !isRunId(runId) -> text(R.id.headline).text = getString(R.string.not_a_run_id, runId.take(80))
+            else -> Runs.start(applicationContext, runId)
+        }
+    }
+
+    private fun show(view: RunView) {
+        if (view.runId != intent.getStringExtra("run_id")) return
+        text(R.id.run).text = view.runId
+        text(R.id.headline).text = view.headline(resources)
+        text(R.id.details).text = view.details(resources)
+        holdScreen(view.result == null)
+    }
+
+    /** The screen's share of the power is the same in every run: on, and as bright. */
+    private fun holdScreen(hold: Boolean) {
+        if (hold) window.addFlags(FLAG_KEEP_SCREEN_ON) else window.clearFlags(FLAG_KEEP_SCREEN_ON)
+        window.attributes =
+            window.attributes.also { it.screenBrightness = if (hold) BRIGHTNESS else BRIGHTNESS_OVERRIDE_NONE }
+    }
+
+    private fun text(id: Int): TextView = findViewById(id)
+
+    private companion object {
+        const val BRIGHTNESS = 0.2f
+    }
+}
+
+/** What is known of the run that was started last. */
+internal data class RunView(
+    val runId: String,
+    val events: List<ProgressEvent>,
+    val result: RunResult?,
+)
+
+/** The runs of this process: one at a time, in the order of their starts, on a thread of their own. */
+internal object Runs {
+    // Tests have other places, and a device whose time passes.
+    var inputRoot = File("/data/local/tmp/mobilekit")
+    var outputRoot: (Context) -> File? = { it.getExternalFilesDir(null) }
+    var device: (Context) -> Device = { androidDevice(it) }
+
+    private val thread = Executors.newSingleThreadExecutor { Thread(it, "run") }
+    private val main = Handler(Looper.getMainLooper())
+
+    // What follows is read and written on the main thread only.
+
+    var shown: RunView? = null
+        private set
+
+    /** How many runs were started and are not over. */
+    var underWay = 0
+        private set
+
+    var onChange: ((RunView) -> Unit)? = null
+
+    /** Runs what is waiting under [runId]; a run that is over already is only shown. */
+    fun start(
+        context: Context,
+        runId: String,
+    ) {
+        if (shown?.runId == runId && shown?.result == null) return
+        show(RunView(runId, emptyList(), null))
+        underWay++
+        RunService.start(context)
+        thread.execute {
+            val events = ArrayList<ProgressEvent>()
+            val result =
+                withWakeLock(context) {
+                    runOnce(inputRoot, outputRootOf(context), runId, device(context)) { event ->
+                        events += event
+                        if (mayDrawAfter(event)) {
+                            val now = events.toList()
+                            main.post { show(RunView(runId, now, null)) }
+                            Thread.sleep(DRAWING_MS)
+                        }
+                    }
+                }
+            main.post {
+                show(RunView(runId, events, result))
+                if (--underWay == 0) RunService.stop()
+            }
+        }
+    }
+
+    /**
+     * Drawing competes with what is measured, and waiting for it lets the processor slow down: so
+     * none between two cold loads, nor from the warm-up's start to the last iteration.
+     */
+    private fun mayDrawAfter(event: ProgressEvent): Boolean =
+        when (event) {
+            is LoadMeasured, is WarmupMeasured -> false
+            is PhaseStarted -> event.phase != Phase.ITERATE
+            else -> true
+        }
+
+    private fun show(view: RunView) {
+        shown = view
+        onChange?.invoke(view)
+    }
+
+    private fun outputRootOf(context: Context): File =
+        checkNotNull(outputRoot(context)) { "the phone's shared storage is not mounted" }
+
+    /** A few frames. */
+    private const val DRAWING_MS = 50L
+}

@@ -1,0 +1,48 @@
+package dev.mobilekit.bench
+
+import dev.mobilekit.bench.core.Engine
+import dev.mobilekit.bench.core.EngineChoice
+import dev.mobilekit.bench.core.EngineProvider
+import dev.mobilekit.bench.core.Format
+import dev.mobilekit.bench.core.Program
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertTrue
+import org.junit.Test
+import java.io.File
+
+class EngineChoiceTest {
+    private object Fake : Engine, EngineProvider {
+        override val name = "fake"
+        override val version = "1"
+        override val title = "Fake"
+        override val format = Format.PTE
+        override val minimumApi = 26
+        override val abis = setOf("arm64-v8a")
+
+        override fun make() = this
+
+        override fun load(
+            artifact: File,
+            method: String,
+            threads: Int,
+        ): Program = error("nothing is loaded here")
+    }
+
+    private fun missing(
+        format: Format = Format.PTE,
+        abi: String = "arm64-v8a",
+        api: Int = 26,
+    ) = (chooseEngine(format, listOf(Fake), abi, api) as EngineChoice.Missing).reason
+
+    @Test
+    fun `an engine that the phone can run is chosen`() {
+        assertTrue(chooseEngine(Format.PTE, listOf(Fake), "arm64-v8a", 26) is EngineChoice.Found)
+    }
+
+    @Test
+    fun `an engine that cannot run says why`() {
+        assertEquals("this build of the app has no engine for .onnx", missing(format = Format.ONNX))
+        assertEquals("Fake has no library for armeabi-v7a", missing(abi = "armeabi-v7a"))
+        assertEquals("Fake needs Android API 26; this is 25", missing(api = 25))
+    }
+}

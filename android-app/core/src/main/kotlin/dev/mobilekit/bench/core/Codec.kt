@@ -1,0 +1,504 @@
+package dev.mobilekit.bench.core
+
+private val RUN_ID = Regex("[a-z0-9-]{1,64}")
+private val SHA256 = Regex("[0-9a-f]{64}")
+private val METHOD = Regex("[A-Za-z0-9_]{1,64}")
+
+/** The request is of a version that this companion does not speak. */
+class OtherVersionException(
+    val version: String,
+) : Exception("$.protocol_version: $version is not $PROTOCOL_VERSION")
+
+/** Whether [text] may name a run: such an id needs no quoting in a shell or in a path. */
+fun isRunId(text: String): Boolean = RUN_ID.matches(text)
+
+/**
+ * Decodes and checks one request.
+ *
+ * The version is looked at first: a request of another one says so, whatever else is in it.
+ *
+ * @throws OtherVersionException for another protocol version.
+ * @throws ProtocolException naming the field for anything else that is not a request.
+ */
+fun decodeRequest(bytes: ByteArray): RunRequest {
+    val json = parseJson(bytes)
+    val version = (json as? Json.Object)?.fields?.get("protocol_version")
+    if (version is Json.Number && version.literal != "$PROTOCOL_VERSION") {
+        if (version.literal.toLongOrNull() != null) throw OtherVersionException(version.literal)
+    }
+    return json.decode("$") { readRequest() }
+}
+
+/** @throws ProtocolException naming the field for bytes that are not a result of this version. */
+fun decodeResult(bytes: ByteArray): RunResult =
+    parseJson(bytes).decode("$") {
+        when (val type = string("type")) {
+            "success" -> {
+                RunSuccess(version("protocol_version"), string("run_id"), record("samples") { readSamples() })
+            }
+
+            "failure" -> {
+                RunFailure(
+                    version("protocol_version"),
+                    string("run_id"),
+                    enum("phase"),
+                    enum("code"),
+                    string("message"),
+                    record("samples") { readSamples() },
+                )
+            }
+
+            else -> {
+                fail("type", "'$type' is not a result")
+            }
+        }
+    }
+
+/** @throws ProtocolException naming the field for a line that is not an event. */
+fun decodeEvent(line: ByteArray): ProgressEvent =
+    parseJson(line).decode("$") {
+        when (val type = string("type")) {
+            "companion" -> CompanionStarted(record("companion") { readCompanion() })
+            "phase" -> PhaseStarted(enum("phase"), long("at_ns"))
+            "load" -> LoadMeasured(long("load_ns"))
+            "warmup" -> WarmupMeasured(longs("latency_ns"), bool("settled"))
+            "iterations" -> IterationsMeasured(longs("latency_ns"))
+            "check" -> OutputsChecked(record("check") { readOutputCheck() })
+            "memory" -> MemoryMeasured(record("sample") { readMemory() })
+            "state" -> StateSampled(recordOrNull("battery") { readBattery() }, record("thermal") { readThermal() })
+            "window" -> WindowMeasured(record("window") { readWindow() })
+            "energy_refused" -> EnergyRefused(string("reason"))
+            "end" -> RunEnded(long("at_ns"))
+            else -> fail("type", "'$type' is not an event")
+        }
+    }
+
+/** One line of JSON, without a line end. */
+fun encodeResult(result: RunResult): String =
+    when (result) {
+        is RunSuccess -> {
+            obj(
+                "type" to "success",
+                "protocol_version" to result.protocolVersion,
+                "run_id" to result.runId,
+                "samples" to result.samples.toJson(),
+            )
+        }
+
+        is RunFailure -> {
+            obj(
+                "type" to "failure",
+                "protocol_version" to result.protocolVersion,
+                "run_id" to result.runId,
+                "phase" to result.phase,
+                "code" to result.code,
+                "message" to result.message,
+                "samples" to result.samples.toJson(),
+            )
+        }
+    }.encode()
+
+/** One line of JSON, without a line end. */
+fun encodeEvent(event: ProgressEvent): String =
+    when (event) {
+        is CompanionStarted -> {
+            obj("type" to "companion", "companion" to event.companion.toJson())
+        }
+
+        is PhaseStarted -> {
+            obj("type" to "phase", "phase" to event.phase, "at_ns" to event.atNs)
+        }
+
+        is LoadMeasured -> {
+            obj("type" to "load", "load_ns" to event.loadNs)
+        }
+
+        is WarmupMeasured -> {
+            obj("type" to "warmup", "latency_ns" to event.latencyNs, "settled" to event.settled)
+        }
+
+        is IterationsMeasured -> {
+            obj("type" to "iterations", "latency_ns" to event.latencyNs)
+        }
+
+        is OutputsChecked -> {
+            obj("type" to "check", "check" to event.check.toJson())
+        }
+
+        is MemoryMeasured -> {
+            obj("type" to "memory", "sample" to event.sample.toJson())
+        }
+
+        is StateSampled -> {
+            obj("type" to "state", "battery" to event.battery?.toJson(), "thermal" to event.thermal.toJson())
+        }
+
+        is WindowMeasured -> {
+            obj("type" to "window", "window" to event.window.toJson())
+        }
+
+        is EnergyRefused -> {
+            obj("type" to "energy_refused", "reason" to event.reason)
+        }
+
+        is RunEnded -> {
+            obj("type" to "end", "at_ns" to event.atNs)
+        }
+    }.encode()
+
+/** One line of JSON, without a line end. */
+fun encodeRequest(request: RunRequest): String =
+    obj(
+        "protocol_version" to request.protocolVersion,
+        "run_id" to request.runId,
+        "artifact" to
+            obj(
+                "sha256" to request.artifact.sha256,
+                "format" to request.artifact.format,
+                "size_bytes" to request.artifact.sizeBytes,
+                "method" to request.artifact.method,
+            ),
+        "inputs" to request.inputs.map { it.toJson() },
+        "reference_outputs" to request.referenceOutputs.map { it.toJson() },
+        "relative_tolerance" to request.relativeTolerance,
+        "threads" to request.threads,
+        "cold_loads" to request.coldLoads,
+        "warmup" to request.warmup.toJson(),
+        "min_iterations" to request.minIterations,
+        "min_duration_ns" to request.minDurationNs,
+        "max_duration_ns" to request.maxDurationNs,
+        "energy" to request.energy?.toJson(),
+    ).encode()
+
+// --- records from JSON ---
+
+private fun Fields.readRequest() =
+    RunRequest(
+        protocolVersion = version("protocol_version"),
+        runId = matching("run_id", RUN_ID),
+        artifact =
+            record("artifact") {
+                ArtifactFile(
+                    matching("sha256", SHA256),
+                    enum("format"),
+                    count("size_bytes"),
+                    matching("method", METHOD),
+                )
+            },
+        inputs = records("inputs") { readTensorFile() },
+        referenceOutputs = records("reference_outputs") { readTensorFile() },
+        relativeTolerance = ratio("relative_tolerance"),
+        threads = orNull("threads") { count("threads") },
+        coldLoads = count("cold_loads"),
+        warmup = record("warmup") { readWarmupRule() },
+        minIterations = count("min_iterations"),
+        minDurationNs = count("min_duration_ns"),
+        maxDurationNs = count("max_duration_ns"),
+        energy =
+            recordOrNull("energy") {
+                EnergyPlan(count("blocks"), count("idle_ns"), count("load_ns"), count("sample_period_ns"))
+            },
+    )
+
+internal fun Fields.readWarmupRule() =
+    WarmupRule(count("window_iterations"), ratio("tolerance"), count("max_iterations"), count("max_duration_ns"))
+
+private fun Fields.readTensorFile() = TensorFile(matching("sha256", SHA256), enum("dtype"), counts("shape"))
+
+private fun Fields.readCompanion() =
+    CompanionInfo(
+        name = string("name"),
+        version = string("version"),
+        engine = string("engine"),
+        engineVersion = string("engine_version"),
+        abi = string("abi"),
+        threads = long("threads"),
+        debuggable = bool("debuggable"),
+        battery = orNull("battery") { enum("battery") },
+    )
+
+private fun Fields.readBattery() =
+    BatterySample(
+        atNs = long("at_ns"),
+        chargeCounterUah = longOrNull("charge_counter_uah"),
+        currentNowUa = longOrNull("current_now_ua"),
+        energyCounterNwh = longOrNull("energy_counter_nwh"),
+        voltageMv = longOrNull("voltage_mv"),
+        temperatureDecicelsius = longOrNull("temperature_decicelsius"),
+        levelPercent = longOrNull("level_percent"),
+        plugged = bool("plugged"),
+    )
+
+/** The battery sample that [json] is. */
+fun decodeBattery(json: ByteArray): BatterySample = parseJson(json).decode("$") { readBattery() }
+
+private fun Fields.readThermal() =
+    ThermalSample(
+        atNs = long("at_ns"),
+        status = longOrNull("status"),
+        headroom = orNull("headroom") { double("headroom") },
+        cpuKhz = longs("cpu_khz"),
+    )
+
+private fun Fields.readMemory() =
+    MemorySample(
+        atNs = long("at_ns"),
+        stage = enum("stage"),
+        pssBytes = longOrNull("pss_bytes"),
+        rssBytes = longOrNull("rss_bytes"),
+        peakRssBytes = longOrNull("peak_rss_bytes"),
+    )
+
+private fun Fields.readOutputCheck() =
+    OutputCheck(bool("matches"), double("max_absolute_error"), double("max_relative_error"))
+
+private fun Fields.readWindow() =
+    Window(
+        kind = enum("kind"),
+        startedNs = long("started_ns"),
+        endedNs = long("ended_ns"),
+        iterations = long("iterations"),
+        battery = records("battery") { readBattery() },
+    )
+
+private fun Fields.readSamples() =
+    Samples(
+        companion = recordOrNull("companion") { readCompanion() },
+        phases = records("phases") { PhaseStart(enum("phase"), long("at_ns")) },
+        loadNs = longs("load_ns"),
+        warmupNs = longs("warmup_ns"),
+        warmupSettled = bool("warmup_settled"),
+        iterationNs = longs("iteration_ns"),
+        outputCheck = recordOrNull("output_check") { readOutputCheck() },
+        memory = records("memory") { readMemory() },
+        battery = records("battery") { readBattery() },
+        thermal = records("thermal") { readThermal() },
+        windows = records("windows") { readWindow() },
+        energyRefusal = orNull("energy_refusal") { string("energy_refusal") },
+        endedNs = longOrNull("ended_ns"),
+    )
+
+// --- records to JSON ---
+
+private fun TensorFile.toJson() = obj("sha256" to sha256, "dtype" to dtype, "shape" to shape)
+
+private fun WarmupRule.toJson() =
+    obj(
+        "window_iterations" to windowIterations,
+        "tolerance" to tolerance,
+        "max_iterations" to maxIterations,
+        "max_duration_ns" to maxDurationNs,
+    )
+
+private fun EnergyPlan.toJson() =
+    obj("blocks" to blocks, "idle_ns" to idleNs, "load_ns" to loadNs, "sample_period_ns" to samplePeriodNs)
+
+private fun CompanionInfo.toJson() =
+    obj(
+        "name" to name,
+        "version" to version,
+        "engine" to engine,
+        "engine_version" to engineVersion,
+        "abi" to abi,
+        "threads" to threads,
+        "debuggable" to debuggable,
+        "battery" to battery,
+    )
+
+private fun BatterySample.toJson() =
+    obj(
+        "at_ns" to atNs,
+        "charge_counter_uah" to chargeCounterUah,
+        "current_now_ua" to currentNowUa,
+        "energy_counter_nwh" to energyCounterNwh,
+        "voltage_mv" to voltageMv,
+        "temperature_decicelsius" to temperatureDecicelsius,
+        "level_percent" to levelPercent,
+        "plugged" to plugged,
+    )
+
+private fun ThermalSample.toJson() =
+    obj(
+        "at_ns" to atNs,
+        "status" to status,
+        "headroom" to headroom,
+        "cpu_khz" to cpuKhz,
+    )
+
+private fun MemorySample.toJson() =
+    obj(
+        "at_ns" to atNs,
+        "stage" to stage,
+        "pss_bytes" to pssBytes,
+        "rss_bytes" to rssBytes,
+        "peak_rss_bytes" to peakRssBytes,
+    )
+
+private fun OutputCheck.toJson() =
+    obj(
+        "matches" to matches,
+        "max_absolute_error" to maxAbsoluteError,
+        "max_relative_error" to maxRelativeError,
+    )
+
+private fun Window.toJson() =
+    obj(
+        "kind" to kind,
+        "started_ns" to startedNs,
+        "ended_ns" to endedNs,
+        "iterations" to iterations,
+        "battery" to battery.map { it.toJson() },
+    )
+
+private fun Samples.toJson() =
+    obj(
+        "companion" to companion?.toJson(),
+        "phases" to phases.map { obj("phase" to it.phase, "at_ns" to it.atNs) },
+        "load_ns" to loadNs,
+        "warmup_ns" to warmupNs,
+        "warmup_settled" to warmupSettled,
+        "iteration_ns" to iterationNs,
+        "output_check" to outputCheck?.toJson(),
+        "memory" to memory.map { it.toJson() },
+        "battery" to battery.map { it.toJson() },
+        "thermal" to thermal.map { it.toJson() },
+        "windows" to windows.map { it.toJson() },
+        "energy_refusal" to energyRefusal,
+        "ended_ns" to endedNs,
+    )
+
+private fun obj(vararg fields: Pair<String, Any?>): Json =
+    Json.Object(
+        fields.associate { (name, value) ->
+            name to
+                jsonOf(value)
+        },
+    )
+
+private fun jsonOf(value: Any?): Json =
+    when (value) {
+        null -> Json.Null
+        is Json -> value
+        is String -> Json.Text(value)
+        is Long -> Json.Number(value.toString())
+        is Double -> Json.Number(value.toString().also { require(value.isFinite()) { "JSON has no $it" } })
+        is Boolean -> Json.Bool(value)
+        is Enum<*> -> Json.Text(value.name.lowercase())
+        is List<*> -> Json.Array(value.map(::jsonOf))
+        else -> error("no JSON for ${value.javaClass}")
+    }
+
+// --- fields ---
+
+internal fun <T> Json.decode(
+    path: String,
+    read: Fields.() -> T,
+): T {
+    val fields = Fields(path, (this as? Json.Object)?.fields ?: throw ProtocolException(path, "expected an object"))
+    return fields.read().also { fields.refuseUnknown() }
+}
+
+/** The fields of one object; each read is strict, and whatever is left unread is unknown. */
+internal class Fields(
+    private val path: String,
+    private val fields: Map<String, Json>,
+) {
+    private val seen = HashSet<String>()
+
+    fun long(name: String): Long = integer(name, field(name), "$path.$name")
+
+    fun longOrNull(name: String): Long? = orNull(name) { long(name) }
+
+    fun longs(name: String): List<Long> =
+        array(name).mapIndexed { index, item -> integer(name, item, "$path.$name[$index]") }
+
+    /** At least 1. */
+    fun count(name: String): Long = long(name).also { requireCount(it, "$path.$name") }
+
+    fun counts(name: String): List<Long> =
+        longs(name).onEachIndexed { index, value -> requireCount(value, "$path.$name[$index]") }
+
+    fun version(name: String): Long =
+        long(name).also { if (it != PROTOCOL_VERSION) fail(name, "$it is not $PROTOCOL_VERSION") }
+
+    fun double(name: String): Double {
+        val number = (field(name) as? Json.Number)?.literal?.toDouble() ?: fail(name, "expected a number")
+        return if (number.isFinite()) number else fail(name, "number out of range")
+    }
+
+    /** In 0 to 1. */
+    fun ratio(name: String): Double =
+        double(name).also {
+            if (it !in
+                0.0..1.0
+            ) {
+                fail(name, "$it is not between 0 and 1")
+            }
+        }
+
+    fun bool(name: String): Boolean = (field(name) as? Json.Bool)?.value ?: fail(name, "expected true or false")
+
+    fun string(name: String): String = (field(name) as? Json.Text)?.value ?: fail(name, "expected a text")
+
+    fun matching(
+        name: String,
+        pattern: Regex,
+    ): String = string(name).also { if (!pattern.matches(it)) fail(name, "'$it' does not match $pattern") }
+
+    inline fun <reified E : Enum<E>> enum(name: String): E {
+        val word = string(name)
+        return enumValues<E>().find { it.name.lowercase() == word } ?: fail(name, "'$word' is not one of its values")
+    }
+
+    fun <T> record(
+        name: String,
+        read: Fields.() -> T,
+    ): T = field(name).decode("$path.$name", read)
+
+    fun <T> recordOrNull(
+        name: String,
+        read: Fields.() -> T,
+    ): T? = orNull(name) { record(name, read) }
+
+    fun <T> records(
+        name: String,
+        read: Fields.() -> T,
+    ): List<T> = array(name).mapIndexed { index, item -> item.decode("$path.$name[$index]", read) }
+
+    fun <T> orNull(
+        name: String,
+        read: () -> T,
+    ): T? = if (field(name) == Json.Null) null else read()
+
+    fun fail(
+        name: String,
+        problem: String,
+    ): Nothing = throw ProtocolException("$path.$name", problem)
+
+    fun refuseUnknown() {
+        (fields.keys - seen).firstOrNull()?.let { fail(it, "unknown") }
+    }
+
+    private fun field(name: String): Json {
+        seen += name
+        return fields[name] ?: fail(name, "missing")
+    }
+
+    private fun array(name: String): List<Json> = (field(name) as? Json.Array)?.items ?: fail(name, "expected an array")
+
+    private fun integer(
+        name: String,
+        value: Json,
+        at: String,
+    ): Long {
+        val literal = (value as? Json.Number)?.literal ?: throw ProtocolException(at, "expected an integer")
+        return literal.toLongOrNull() ?: throw ProtocolException(at, "expected an integer, got $literal")
+    }
+
+    private fun requireCount(
+        value: Long,
+        at: String,
+    ) {
+        if (value < 1) throw ProtocolException(at, "$value is not in [1, 2^63)")
+    }
+}

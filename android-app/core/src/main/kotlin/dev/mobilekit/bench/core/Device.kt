@@ -1,0 +1,64 @@
+package dev.mobilekit.bench.core
+
+/** What a run needs of the machine that it runs on. */
+class Device(
+    val companion: String,
+    val version: String,
+    val abi: String,
+    val processors: Int,
+    val debuggable: Boolean,
+    val engines: Engines,
+    val clock: Clock,
+    val battery: BatteryReader?,
+    val memory: MemoryReader,
+    val thermal: ThermalReader,
+)
+
+/** The time of one run. */
+interface Clock {
+    /** Nanoseconds since the run's start; counts while the device sleeps. */
+    fun nowNs(): Long
+
+    /** For differences only: the cheapest monotonic nanoseconds there are. */
+    fun tickNs(): Long
+
+    /** Returns once [nowNs] has reached [atNs]. */
+    fun sleepUntil(atNs: Long)
+
+    /**
+     * Runs [body], and [action] every [periodNs] from now, on another thread; the last [action] has
+     * ended when this returns. The other thread is for gauges that show the current of the moment:
+     * read between inferences only, they would never see a busy processor.
+     *
+     * What [action] throws is thrown here.
+     */
+    fun <T> whileEvery(
+        periodNs: Long,
+        action: () -> Unit,
+        body: () -> T,
+    ): T
+}
+
+/** The fuel gauge. */
+interface BatteryReader {
+    val source: BatterySource
+
+    fun read(atNs: Long): BatterySample
+}
+
+/** The memory of this process. */
+interface MemoryReader {
+    /** Gives freed memory back, as far as the platform can, and forgets the peak. */
+    fun release()
+
+    /** Reads, then forgets the peak. */
+    fun read(
+        atNs: Long,
+        stage: MemoryStage,
+    ): MemorySample
+}
+
+/** The thermal state and the processors' frequencies. */
+fun interface ThermalReader {
+    fun read(atNs: Long): ThermalSample
+}

@@ -1,0 +1,63 @@
+package dev.mobilekit.bench.core
+
+import java.io.File
+
+/** A runtime that executes artifacts of one format. */
+interface Engine {
+    val name: String
+    val version: String
+
+    /** Opens [artifact] and loads its [method], where the format knows methods. */
+    fun load(
+        artifact: File,
+        method: String,
+        threads: Int,
+    ): Program
+}
+
+/** A loaded program. */
+interface Program : AutoCloseable {
+    /** Makes ready for [infer] with these inputs, which stay valid until [close]. */
+    fun bind(inputs: List<Tensor>)
+
+    /** Runs one inference on the bound inputs. This is what is timed, so it does nothing else. */
+    fun infer()
+
+    /** The outputs of the last [infer]. */
+    fun outputs(): List<Tensor>
+}
+
+/** Which engine runs a format here. */
+fun interface Engines {
+    fun choose(format: Format): EngineChoice
+}
+
+sealed interface EngineChoice {
+    class Found(
+        val engine: Engine,
+    ) : EngineChoice
+
+    /** [reason] is for people. */
+    class Missing(
+        val reason: String,
+    ) : EngineChoice
+}
+
+/**
+ * How a build carries an engine: the build puts those that it was asked for on the class path, and
+ * `ServiceLoader` finds them.
+ */
+interface EngineProvider {
+    val format: Format
+
+    /** For people. */
+    val title: String
+
+    /** The lowest Android API level that the native library runs on. */
+    val minimumApi: Int
+
+    /** The ABIs that there is a native library for. */
+    val abis: Set<String>
+
+    fun make(): Engine
+}

@@ -1,0 +1,107 @@
+package dev.mobilekit.bench.core
+
+import java.io.File
+import java.io.IOException
+import java.nio.ByteBuffer
+import java.security.MessageDigest
+
+/** Why a run cannot go on; becomes a [RunFailure]. */
+internal class RunStopped(
+    val code: FailureCode,
+    override val message: String,
+) : Exception(message)
+
+/** What the host put below the input root. */
+internal class InputFiles(
+    private val root: File,
+) {
+    fun request(runId: String): RunRequest {
+        val file = existing("runs/$runId/request.json")
+        if (file.length() > MAX_REQUEST_BYTES) throw RunStopped(FailureCode.BAD_REQUEST, "request.json is too long")
+        val request =
+            try {
+                decodeRequest(file.readBytes())
+            } catch (problem: OtherVersionException) {
+                throw RunStopped(FailureCode.PROTOCOL_VERSION, problem.message.orEmpty())
+            } catch (problem: ProtocolException) {
+                throw RunStopped(FailureCode.BAD_REQUEST, problem.message.orEmpty())
+            }
+        if (request.runId != runId) {
+            throw RunStopped(FailureCode.BAD_REQUEST, "$.run_id: '${request.runId}' is not '$runId'")
+        }
+        return request
+    }
+
+    fun verify(request: RunRequest) {
+        val artifact = artifact(request.artifact)
+        if (artifact.length() != request.artifact.sizeBytes) {
+            val sizes = "${artifact.length()} bytes, not ${request.artifact.sizeBytes}"
+            throw RunStopped(FailureCode.FILE_CORRUPT, "${artifact.name} has $sizes")
+        }
+        requireHash(artifact, request.artifact.sha256)
+        for (tensor in request.inputs + request.referenceOutputs) {
+            val file = existing("artifacts/${tensor.sha256}.bin")
+            requireHash(file, tensor.sha256)
+            val elements = tensor.shape.fold(1.0) { product, size -> product * size }
+            if (elements * tensor.dtype.sizeBytes != file.length().toDouble()) {
+                val what = "${tensor.dtype.name.lowercase()}${tensor.shape}"
+                throw RunStopped(FailureCode.BAD_REQUEST, "${file.name} has ${file.length()} bytes, which is no $what")
+            }
+        }
+    }
+
+    fun artifact(artifact: ArtifactFile): File =
+        existing("artifacts/${artifact.sha256}.${artifact.format.name.lowercase()}")
+
+    fun tensor(tensor: TensorFile): Tensor {
+        val file = existing("artifacts/${tensor.sha256}.bin")
+        val data = ByteBuffer.allocateDirect(file.length().toInt())
+        // Read through a second view, so that `data` itself stays at its start.
+        val unread = data.duplicate()
+        file.inputStream().channel.use { channel ->
+            do {
+                val count = channel.read(unread)
+            } while (count > 0)
+        }
+        return Tensor(tensor.dtype, tensor.shape, data)
+    }
+
+    /**
+     * The host may link the folders `artifacts` and `runs` to elsewhere, but nothing within them may
+     * lead out: links are followed before the look at where a file lies.
+     */
+    private fun existing(path: String): File {
+        val file = File(root, path).canonicalFile
+        if (!file.startsWith(File(root, path.substringBefore('/')).canonicalFile)) {
+            throw RunStopped(FailureCode.FILE_MISSING, "$path leads out of $root")
+        }
+        if (!file.isFile) throw RunStopped(FailureCode.FILE_MISSING, "$path is not there")
+        if (!file.canRead()) throw RunStopped(FailureCode.FILE_MISSING, "$path cannot be read")
+        return file
+    }
+
+    private fun requireHash(
+        file: File,
+        sha256: String,
+    ) {
+        val digest = MessageDigest.getInstance("SHA-256")
+        val buffer = ByteArray(1 shl 16)
+        try {
+            file.inputStream().use {
+                while (true) {
+                    val count = it.read(buffer)
+                    if (count < 0) break
+                    digest.update(buffer, 0, count)
+                }
+            }
+        } catch (problem: IOException) {
+            throw RunStopped(FailureCode.FILE_CORRUPT, "${file.name} cannot be read: ${problem.message}")
+        }
+        val actual = digest.digest().joinToString("") { "%02x".format(it) }
+        if (actual != sha256) throw RunStopped(FailureCode.FILE_CORRUPT, "${file.name} hashes to $actual")
+    }
+
+    private companion object {
+        const val MAX_REQUEST_BYTES = 1 shl 20
+    }
+}

@@ -1,0 +1,278 @@
+package dev.mobilekit.bench.core
+
+/** The messages are exchanged only between equals: no other version is taken. */
+const val PROTOCOL_VERSION = 1L
+
+/** Iterations of the memory phase. */
+const val MEMORY_ITERATIONS = 3
+
+// The names of the constants, in lower case, are those of the contract.
+
+enum class Format { PTE, ONNX, TFLITE }
+
+enum class DType(
+    val sizeBytes: Int,
+) {
+    FLOAT32(4),
+    INT64(8),
+    INT32(4),
+    UINT8(1),
+    INT8(1),
+    BOOL(1),
+}
+
+enum class Phase { VERIFY, LOAD, WARMUP, ITERATE, CHECK, MEMORY, ENERGY }
+
+/** A host makes [DISCONNECTED] itself; no companion does. */
+enum class FailureCode {
+    BAD_REQUEST,
+    PROTOCOL_VERSION,
+    FILE_MISSING,
+    FILE_CORRUPT,
+    ENGINE_MISSING,
+    LOAD_FAILED,
+    INFERENCE_FAILED,
+    OUT_OF_MEMORY,
+    STORAGE_FULL,
+    INTERRUPTED,
+    DISCONNECTED,
+    INTERNAL,
+}
+
+enum class MemoryStage { CLOSED, LOADED, INFERRED }
+
+enum class WindowKind { IDLE, LOAD }
+
+enum class BatterySource { GAUGE, SIMULATED }
+
+// --- request ---
+
+/** The program to run: `artifacts/<sha256>.<format>`. */
+data class ArtifactFile(
+    val sha256: String,
+    val format: Format,
+    val sizeBytes: Long,
+    val method: String,
+)
+
+/** A tensor's bytes: `artifacts/<sha256>.bin`. */
+data class TensorFile(
+    val sha256: String,
+    val dtype: DType,
+    val shape: List<Long>,
+)
+
+/** When a series of latencies is warm: see [WarmupDetector]. */
+data class WarmupRule(
+    val windowIterations: Long,
+    val tolerance: Double,
+    val maxIterations: Long,
+    val maxDurationNs: Long,
+)
+
+/** The windows of the energy phase. */
+data class EnergyPlan(
+    val blocks: Long,
+    val idleNs: Long,
+    val loadNs: Long,
+    val samplePeriodNs: Long,
+)
+
+/** What a companion is to do. `threads` is null for as many as there are processors. */
+data class RunRequest(
+    val protocolVersion: Long,
+    val runId: String,
+    val artifact: ArtifactFile,
+    val inputs: List<TensorFile>,
+    val referenceOutputs: List<TensorFile>,
+    val relativeTolerance: Double,
+    val threads: Long?,
+    val coldLoads: Long,
+    val warmup: WarmupRule,
+    val minIterations: Long,
+    val minDurationNs: Long,
+    val maxDurationNs: Long,
+    val energy: EnergyPlan?,
+)
+
+// --- samples ---
+
+/** One reading of the fuel gauge as the phone gives it; null where it gives nothing. */
+data class BatterySample(
+    val atNs: Long,
+    val chargeCounterUah: Long?,
+    val currentNowUa: Long?,
+    val energyCounterNwh: Long?,
+    val voltageMv: Long?,
+    val temperatureDecicelsius: Long?,
+    val levelPercent: Long?,
+    val plugged: Boolean,
+)
+
+/** `status` is Android's 0 (none) to 6 (shutdown); `headroom` 1.0 is severe throttling. */
+data class ThermalSample(
+    val atNs: Long,
+    val status: Long?,
+    val headroom: Double?,
+    val cpuKhz: List<Long>,
+)
+
+/** `peakRssBytes` is the highest resident size since the stage before. */
+data class MemorySample(
+    val atNs: Long,
+    val stage: MemoryStage,
+    val pssBytes: Long?,
+    val rssBytes: Long?,
+    val peakRssBytes: Long?,
+)
+
+/** The last iteration's outputs against the reference. */
+data class OutputCheck(
+    val matches: Boolean,
+    val maxAbsoluteError: Double,
+    val maxRelativeError: Double,
+)
+
+/** One idle or load window of the energy phase with the battery's samples in it. */
+data class Window(
+    val kind: WindowKind,
+    val startedNs: Long,
+    val endedNs: Long,
+    val iterations: Long,
+    val battery: List<BatterySample>,
+)
+
+/** Who ran the request. */
+data class CompanionInfo(
+    val name: String,
+    val version: String,
+    val engine: String,
+    val engineVersion: String,
+    val abi: String,
+    val threads: Long,
+    val debuggable: Boolean,
+    val battery: BatterySource?,
+)
+
+data class PhaseStart(
+    val phase: Phase,
+    val atNs: Long,
+)
+
+// --- progress ---
+
+/** One line of `progress.jsonl`. */
+sealed interface ProgressEvent
+
+data class CompanionStarted(
+    val companion: CompanionInfo,
+) : ProgressEvent
+
+data class PhaseStarted(
+    val phase: Phase,
+    val atNs: Long,
+) : ProgressEvent
+
+data class LoadMeasured(
+    val loadNs: Long,
+) : ProgressEvent
+
+/** All warm-up iterations in time order; not settled when a limit ended them. */
+data class WarmupMeasured(
+    val latencyNs: List<Long>,
+    val settled: Boolean,
+) : ProgressEvent
+
+/** All measured iterations in time order. */
+data class IterationsMeasured(
+    val latencyNs: List<Long>,
+) : ProgressEvent
+
+data class OutputsChecked(
+    val check: OutputCheck,
+) : ProgressEvent
+
+data class MemoryMeasured(
+    val sample: MemorySample,
+) : ProgressEvent
+
+data class StateSampled(
+    val battery: BatterySample?,
+    val thermal: ThermalSample,
+) : ProgressEvent
+
+data class WindowMeasured(
+    val window: Window,
+) : ProgressEvent
+
+/** No (further) windows, and why: for people. */
+data class EnergyRefused(
+    val reason: String,
+) : ProgressEvent
+
+/** The last event of a run that succeeded. */
+data class RunEnded(
+    val atNs: Long,
+) : ProgressEvent
+
+// --- result ---
+
+/** Everything that a run measured, in time order: the fold of its progress events. */
+data class Samples(
+    val companion: CompanionInfo?,
+    val phases: List<PhaseStart>,
+    val loadNs: List<Long>,
+    val warmupNs: List<Long>,
+    val warmupSettled: Boolean,
+    val iterationNs: List<Long>,
+    val outputCheck: OutputCheck?,
+    val memory: List<MemorySample>,
+    val battery: List<BatterySample>,
+    val thermal: List<ThermalSample>,
+    val windows: List<Window>,
+    val energyRefusal: String?,
+    val endedNs: Long?,
+)
+
+sealed interface RunResult {
+    val runId: String
+    val samples: Samples
+}
+
+data class RunSuccess(
+    val protocolVersion: Long,
+    override val runId: String,
+    override val samples: Samples,
+) : RunResult
+
+/** Why a run ended early; `samples` holds what was measured before. */
+data class RunFailure(
+    val protocolVersion: Long,
+    override val runId: String,
+    val phase: Phase,
+    val code: FailureCode,
+    val message: String,
+    override val samples: Samples,
+) : RunResult
+
+/** Folds progress events; any prefix of a run's events is taken. */
+fun collectSamples(events: List<ProgressEvent>): Samples =
+    Samples(
+        companion = events.last<CompanionStarted>()?.companion,
+        phases = events.all<PhaseStarted>().map { PhaseStart(it.phase, it.atNs) },
+        loadNs = events.all<LoadMeasured>().map { it.loadNs },
+        warmupNs = events.last<WarmupMeasured>()?.latencyNs.orEmpty(),
+        warmupSettled = events.last<WarmupMeasured>()?.settled ?: false,
+        iterationNs = events.last<IterationsMeasured>()?.latencyNs.orEmpty(),
+        outputCheck = events.last<OutputsChecked>()?.check,
+        memory = events.all<MemoryMeasured>().map { it.sample },
+        battery = events.all<StateSampled>().mapNotNull { it.battery },
+        thermal = events.all<StateSampled>().map { it.thermal },
+        windows = events.all<WindowMeasured>().map { it.window },
+        energyRefusal = events.last<EnergyRefused>()?.reason,
+        endedNs = events.last<RunEnded>()?.atNs,
+    )
+
+private inline fun <reified E : ProgressEvent> List<ProgressEvent>.all(): List<E> = filterIsInstance<E>()
+
+private inline fun <reified E : ProgressEvent> List<ProgressEvent>.last(): E? = all<E>().lastOrNull()

@@ -1,0 +1,286 @@
+package dev.mobilekit.bench.core
+
+import java.io.File
+import java.io.IOException
+
+/**
+ * Runs the request [runId] and leaves its result below [outputRoot].
+ *
+ * A run is done once: where its result is there already, that is returned; where an earlier process
+ * died in the middle of it, the result says so and holds what that process measured. [show] is called
+ * on this thread after each event is stored, between measurements and never within one.
+ */
+fun runOnce(
+    inputRoot: File,
+    outputRoot: File,
+    runId: String,
+    device: Device,
+    show: (ProgressEvent) -> Unit,
+): RunResult {
+    require(isRunId(runId)) { "'$runId' is not a run id" }
+    return RunDirectory(outputRoot, runId).use { directory ->
+        directory.earlierResult() ?: Run(runId, InputFiles(inputRoot), device, directory, show).let { run ->
+            when (val events = directory.earlierEvents()) {
+                null -> run.start()
+                else -> run.endInterrupted(events)
+            }
+        }
+    }
+}
+
+/** One run: its phases in order, every measurement recorded as soon as it is made. */
+internal class Run(
+    private val runId: String,
+    private val files: InputFiles,
+    private val device: Device,
+    private val record: RunRecord,
+    private val show: (ProgressEvent) -> Unit,
+) {
+    private val clock = device.clock
+    private val events = ArrayList<ProgressEvent>()
+    private var phase = Phase.VERIFY
+
+    fun start(): RunResult =
+        finish(
+            try {
+                measure()
+                RunSuccess(PROTOCOL_VERSION, runId, collectSamples(events))
+            } catch (stopped: RunStopped) {
+                failure(stopped.code, stopped.message)
+            } catch (problem: OutOfMemoryError) {
+                failure(FailureCode.OUT_OF_MEMORY, problem.toString())
+            } catch (problem: LinkageError) {
+                // Only engines link native libraries: this one's is not here, or not for this processor.
+                failure(FailureCode.ENGINE_MISSING, problem.toString())
+            } catch (problem: IOException) {
+                failure(storageCode(problem), problem.toString())
+            } catch (problem: Exception) {
+                failure(FailureCode.INTERNAL, problem.toString())
+            },
+        )
+
+    fun endInterrupted(earlier: List<ProgressEvent>): RunResult {
+        events += earlier
+        phase = earlier.filterIsInstance<PhaseStarted>().lastOrNull()?.phase ?: Phase.VERIFY
+        return finish(
+            if (earlier.lastOrNull() is RunEnded) {
+                RunSuccess(PROTOCOL_VERSION, runId, collectSamples(events))
+            } else {
+                failure(FailureCode.INTERRUPTED, "the companion's process ended in the middle of this run")
+            },
+        )
+    }
+
+    private fun measure() {
+        enter(Phase.VERIFY)
+        val request = files.request(runId)
+        files.verify(request)
+        val artifact = files.artifact(request.artifact)
+        val inputs = request.inputs.map(files::tensor)
+        val engine = engineFor(request.artifact.format)
+        val threads = request.threads?.let { minOf(it, MAX_THREADS).toInt() } ?: device.processors
+        tell(CompanionStarted(companionInfo(engine, threads)))
+        sampleState()
+
+        Loader(engine, artifact, request.artifact.method, threads).use { loader ->
+            enter(Phase.LOAD)
+            for (load in 1..request.coldLoads) tell(LoadMeasured(loader.load()))
+
+            enter(Phase.WARMUP)
+            loader.bind(inputs)
+            warmUp(loader.program, request.warmup)
+
+            enter(Phase.ITERATE)
+            iterate(loader.program, request)
+
+            enter(Phase.CHECK)
+            check(loader.program, request)
+
+            enter(Phase.MEMORY)
+            measureMemory(loader, inputs)
+
+            request.energy?.let { plan ->
+                enter(Phase.ENERGY)
+                inferring { EnergyPhase(loader.program, plan, clock, device.battery, ::tell).run() }
+            }
+        }
+        sampleState()
+        tell(RunEnded(clock.nowNs()))
+    }
+
+    private fun warmUp(
+        program: Program,
+        rule: WarmupRule,
+    ) {
+        val detector = WarmupDetector(rule)
+        val latencyNs = ArrayList<Long>()
+        val one = LongArray(1)
+        inferring {
+            do {
+                timeInferences(program, clock, one, 1, 0, 0)
+                latencyNs += one[0]
+            } while (!detector.add(one[0]))
+        }
+        tell(WarmupMeasured(latencyNs, detector.settled))
+    }
+
+    /** The room for latencies is made before the loop; when it is used up, the loop is left to make more. */
+    private fun iterate(
+        program: Program,
+        request: RunRequest,
+    ) {
+        val latencyNs = ArrayList<Long>()
+        var elapsedNs = 0L
+        while (elapsedNs < request.maxDurationNs &&
+            (latencyNs.size < request.minIterations || elapsedNs < request.minDurationNs)
+        ) {
+            val room = LongArray(ROOM)
+            val count =
+                inferring {
+                    timeInferences(
+                        program,
+                        clock,
+                        room,
+                        request.minIterations - latencyNs.size,
+                        request.minDurationNs - elapsedNs,
+                        request.maxDurationNs - elapsedNs,
+                    )
+                }
+            for (index in 0 until count) {
+                latencyNs += room[index]
+                elapsedNs += room[index]
+            }
+        }
+        tell(IterationsMeasured(latencyNs))
+    }
+
+    private fun check(
+        program: Program,
+        request: RunRequest,
+    ) {
+        val outputs = inferring { program.outputs() }
+        val reference = request.referenceOutputs.map(files::tensor)
+        tell(OutputsChecked(checkOutputs(outputs, reference, request.relativeTolerance)))
+    }
+
+    private fun measureMemory(
+        loader: Loader,
+        inputs: List<Tensor>,
+    ) {
+        loader.close()
+        device.memory.release()
+        sampleMemory(MemoryStage.CLOSED)
+        loader.load()
+        loader.bind(inputs)
+        sampleMemory(MemoryStage.LOADED)
+        inferring { repeat(MEMORY_ITERATIONS) { loader.program.infer() } }
+        sampleMemory(MemoryStage.INFERRED)
+    }
+
+    private fun sampleMemory(stage: MemoryStage) = tell(MemoryMeasured(device.memory.read(clock.nowNs(), stage)))
+
+    private fun sampleState() {
+        val battery = device.battery?.read(clock.nowNs())
+        tell(StateSampled(battery, device.thermal.read(clock.nowNs())))
+    }
+
+    private fun engineFor(format: Format): Engine =
+        when (val choice = device.engines.choose(format)) {
+            is EngineChoice.Found -> choice.engine
+            is EngineChoice.Missing -> throw RunStopped(FailureCode.ENGINE_MISSING, choice.reason)
+        }
+
+    private fun companionInfo(
+        engine: Engine,
+        threads: Int,
+    ) = CompanionInfo(
+        name = device.companion,
+        version = device.version,
+        engine = engine.name,
+        engineVersion = engine.version,
+        abi = device.abi,
+        threads = threads.toLong(),
+        debuggable = device.debuggable,
+        battery = device.battery?.source,
+    )
+
+    private fun enter(next: Phase) {
+        phase = next
+        tell(PhaseStarted(next, clock.nowNs()))
+    }
+
+    private fun tell(event: ProgressEvent) {
+        events += event
+        record.append(event)
+        show(event)
+    }
+
+    private fun finish(result: RunResult): RunResult =
+        try {
+            record.finish(result)
+            result
+        } catch (problem: IOException) {
+            failure(storageCode(problem), problem.toString())
+        }
+
+    private fun failure(
+        code: FailureCode,
+        message: String,
+    ) = RunFailure(PROTOCOL_VERSION, runId, phase, code, message, collectSamples(events))
+
+    /** The program of this run: at most one is loaded at a time. */
+    private inner class Loader(
+        private val engine: Engine,
+        private val artifact: File,
+        private val method: String,
+        private val threads: Int,
+    ) : AutoCloseable {
+        private var loaded: Program? = null
+
+        val program: Program get() = checkNotNull(loaded)
+
+        /** Loads anew and returns how long that took. */
+        fun load(): Long {
+            close()
+            device.memory.release()
+            return engineDoes(FailureCode.LOAD_FAILED) {
+                val startNs = clock.tickNs()
+                loaded = engine.load(artifact, method, threads)
+                clock.tickNs() - startNs
+            }
+        }
+
+        fun bind(inputs: List<Tensor>) = engineDoes(FailureCode.INFERENCE_FAILED) { program.bind(inputs) }
+
+        override fun close() {
+            loaded?.close()
+            loaded = null
+        }
+    }
+
+    private companion object {
+        const val ROOM = 1 shl 18
+        const val MAX_THREADS = 1024L
+    }
+}
+
+private fun storageCode(problem: IOException): FailureCode {
+    val text = problem.message.orEmpty()
+    val full = "ENOSPC" in text || "No space left" in text
+    return if (full) FailureCode.STORAGE_FULL else FailureCode.INTERNAL
+}
+
+private inline fun <T> inferring(action: () -> T): T = engineDoes(FailureCode.INFERENCE_FAILED, action)
+
+/** An engine fails with exceptions of its own, which are not known here. */
+private inline fun <T> engineDoes(
+    code: FailureCode,
+    action: () -> T,
+): T =
+    try {
+        action()
+    } catch (problem: IOException) {
+        throw problem
+    } catch (problem: Exception) {
+        throw RunStopped(code, problem.toString())
+    }

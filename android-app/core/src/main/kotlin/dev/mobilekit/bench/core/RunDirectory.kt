@@ -1,0 +1,86 @@
+package dev.mobilekit.bench.core
+
+import java.io.File
+import java.io.FileOutputStream
+import java.io.IOException
+
+/** Where a run's events and its result are kept. */
+interface RunRecord {
+    /** The events are on the disk when this returns. */
+    @Throws(IOException::class)
+    fun append(event: ProgressEvent)
+
+    /** The result is there as a whole or not at all, and on the disk when this returns. */
+    @Throws(IOException::class)
+    fun finish(result: RunResult)
+}
+
+/** `runs/<run_id>` below the output root. */
+class RunDirectory(
+    outputRoot: File,
+    runId: String,
+) : RunRecord,
+    AutoCloseable {
+    private val directory = File(outputRoot, "runs/$runId")
+    private val progress = File(directory, "progress.jsonl")
+    private val result = File(directory, "result.json")
+    private var log: FileOutputStream? = null
+
+    override fun append(event: ProgressEvent) {
+        val out = log ?: openLog()
+        out.write((encodeEvent(event) + "\n").toByteArray())
+        out.fd.sync()
+    }
+
+    override fun finish(result: RunResult) {
+        makeDirectory()
+        val aside = File(directory, "result.json.part")
+        FileOutputStream(aside).use {
+            it.write((encodeResult(result) + "\n").toByteArray())
+            it.fd.sync()
+        }
+        if (!aside.renameTo(this.result)) throw IOException("cannot rename $aside")
+    }
+
+    /** The result of an earlier process, or null where there is none that can be read. */
+    fun earlierResult(): RunResult? =
+        try {
+            if (result.exists()) decodeResult(result.readBytes()) else null
+        } catch (_: ProtocolException) {
+            null
+        }
+
+    /**
+     * The events of an earlier process that left no result, or null where none began this run. What
+     * follows a line that is cut off or damaged is left out.
+     */
+    fun earlierEvents(): List<ProgressEvent>? {
+        if (!progress.exists()) return null
+        val complete = progress.readText().substringBeforeLast('\n', "")
+        val events = ArrayList<ProgressEvent>()
+        for (line in complete.lineSequence()) {
+            events +=
+                try {
+                    decodeEvent(line.toByteArray())
+                } catch (_: ProtocolException) {
+                    break
+                }
+        }
+        return events
+    }
+
+    override fun close() {
+        log?.close()
+    }
+
+    private fun openLog(): FileOutputStream {
+        makeDirectory()
+        return FileOutputStream(progress, true).also { log = it }
+    }
+
+    private fun makeDirectory() {
+        if (!directory.isDirectory && !directory.mkdirs() && !directory.isDirectory) {
+            throw IOException("cannot make $directory")
+        }
+    }
+}

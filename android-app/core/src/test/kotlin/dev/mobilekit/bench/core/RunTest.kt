@@ -1,0 +1,368 @@
+package dev.mobilekit.bench.core
+
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertFalse
+import org.junit.Assert.assertNull
+import org.junit.Assert.assertThrows
+import org.junit.Assert.assertTrue
+import org.junit.Rule
+import org.junit.Test
+import org.junit.rules.TemporaryFolder
+import java.io.File
+import java.nio.file.Files
+
+class RunTest {
+    @get:Rule
+    val folder = TemporaryFolder()
+
+    private val clock = FakeClock()
+    private val battery = FakeBattery(clock)
+    private var engine = FakeEngine(clock)
+    private val roots by lazy { Roots(folder.root) }
+    private val shown = ArrayList<ProgressEvent>()
+
+    private fun device() =
+        Device(
+            companion = "test",
+            version = "9",
+            abi = "x86_64",
+            processors = 7,
+            debuggable = false,
+            engines = {
+                if (it == Format.ONNX) EngineChoice.Found(engine) else EngineChoice.Missing("none for ${it.name}")
+            },
+            clock = clock,
+            battery = battery,
+            memory = FakeMemory,
+            thermal = { ThermalSample(it, 0, null, listOf(1000)) },
+        )
+
+    private fun run(
+        request: RunRequest = roots.request(),
+        device: Device = device(),
+    ): RunResult {
+        roots.put(request)
+        return runOnce(roots.input, roots.output, request.runId, device) { shown += it }
+    }
+
+    private fun assertFails(
+        code: FailureCode,
+        phase: Phase,
+        words: String,
+        result: RunResult,
+    ): RunFailure {
+        result as RunFailure
+        assertEquals(result.message, code to phase, result.code to result.phase)
+        assertTrue(result.message, words in result.message)
+        assertEquals(result, decodeResult(roots.result(result.runId).readBytes()))
+        assertEquals("programs left open", 0, engine.open)
+        return result
+    }
+
+    @Test
+    fun `a run goes through its phases and keeps every sample in time order`() {
+        engine =
+            FakeEngine(clock) { inference -> listOf(40L, 20, 10, 10, 10, 10, 11, 12, 13, 14, 15)[minOf(inference, 10)] }
+
+        val result = run() as RunSuccess
+
+        assertEquals("run-1", result.runId)
+        assertEquals(
+            CompanionInfo("test", "9", "fake", "1.2.3", "x86_64", 1, false, BatterySource.GAUGE),
+            result.samples.companion,
+        )
+        assertEquals(
+            listOf(Phase.VERIFY, Phase.LOAD, Phase.WARMUP, Phase.ITERATE, Phase.CHECK, Phase.MEMORY),
+            result.samples.phases.map { it.phase },
+        )
+        assertEquals(listOf(0L, 0, 150, 250, 315, 315), result.samples.phases.map { it.atNs })
+        assertEquals(listOf(50L, 50, 50), result.samples.loadNs)
+        assertEquals(listOf(40L, 20, 10, 10, 10, 10), result.samples.warmupNs)
+        assertTrue(result.samples.warmupSettled)
+        assertEquals(listOf(11L, 12, 13, 14, 15), result.samples.iterationNs)
+        assertEquals(OutputCheck(true, 0.0, 0.0), result.samples.outputCheck)
+        assertEquals(
+            listOf(MemoryStage.CLOSED, MemoryStage.LOADED, MemoryStage.INFERRED),
+            result.samples.memory.map { it.stage },
+        )
+        assertEquals(2, result.samples.battery.size)
+        assertEquals(2, result.samples.thermal.size)
+        assertEquals(clock.nowNs(), result.samples.endedNs)
+        assertEquals(0, engine.open)
+        assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
+        assertEquals(shown, roots.progress("run-1").readLines().map { decodeEvent(it.toByteArray()) })
+        assertEquals(result.samples, collectSamples(shown))
+    }
+
+    @Test
+    fun `threads are the processors where none are asked for`() {
+        run(roots.request().copy(threads = null))
+
+        assertEquals(7, engine.threads)
+    }
+
+    @Test
+    fun `iterations go on until both minima are reached`() {
+        val result = run(roots.request().copy(minIterations = 2, minDurationNs = 95))
+
+        assertEquals(10, result.samples.iterationNs.size)
+    }
+
+    @Test
+    fun `iterations end at the largest duration`() {
+        val result = run(roots.request().copy(minIterations = 1_000_000, maxDurationNs = 40))
+
+        assertEquals(4, result.samples.iterationNs.size)
+    }
+
+    @Test
+    fun `more iterations than there is room for are all kept`() {
+        val result = run(roots.request().copy(minIterations = 300_000))
+
+        assertEquals(300_000, result.samples.iterationNs.size)
+    }
+
+    @Test
+    fun `outputs that differ are a success that says so`() {
+        val result = run(roots.request(output = roots.put(floatArrayOf(2f, 5f), 2))) as RunSuccess
+
+        assertEquals(OutputCheck(false, 1.0, 0.2), result.samples.outputCheck)
+    }
+
+    @Test
+    fun `energy windows alternate and hold the samples of their time`() {
+        val plan = EnergyPlan(blocks = 2, idleNs = 100, loadNs = 55, samplePeriodNs = 20)
+
+        val result = run(roots.request().copy(energy = plan)) as RunSuccess
+
+        val windows = result.samples.windows
+        assertEquals("IDLE LOAD IDLE LOAD IDLE", windows.joinToString(" ") { it.kind.name })
+        assertEquals(listOf(0L, 6, 0, 6, 0), windows.map { it.iterations })
+        assertEquals(listOf(100L, 60, 100, 60, 100), windows.map { it.endedNs - it.startedNs })
+        assertEquals(listOf(0L, 20, 40, 60, 80, 100, 100), windows[0].battery.map { it.atNs - windows[0].startedNs })
+        assertEquals(listOf(0L, 20, 40, 60, 60), windows[1].battery.map { it.atNs - windows[1].startedNs })
+        assertNull(result.samples.energyRefusal)
+    }
+
+    @Test
+    fun `a cable put in during a window refuses it and the rest`() {
+        val plan = EnergyPlan(blocks = 2, idleNs = 1000, loadNs = 1000, samplePeriodNs = 500)
+        battery.pluggedFromNs = 2500
+
+        val result = run(roots.request().copy(energy = plan)) as RunSuccess
+
+        assertEquals(listOf(WindowKind.IDLE, WindowKind.LOAD), result.samples.windows.map { it.kind })
+        assertTrue(result.samples.energyRefusal.orEmpty(), "plugged" in result.samples.energyRefusal.orEmpty())
+    }
+
+    @Test
+    fun `a phone on the cable refuses energy at once`() {
+        battery.pluggedFromNs = 0
+
+        val result = run(roots.request().copy(energy = EnergyPlan(1, 1 shl 30, 1, 1)))
+
+        assertEquals(emptyList<Window>(), result.samples.windows)
+        assertTrue(clock.nowNs() < 1 shl 30)
+    }
+
+    @Test
+    fun `a bad request is refused by its field`() {
+        roots.request()
+        roots.putRequest("run-1", """{"protocol_version": 1}""")
+        val result = runOnce(roots.input, roots.output, "run-1", device()) {}
+
+        assertFails(FailureCode.BAD_REQUEST, Phase.VERIFY, "$.run_id", result)
+    }
+
+    @Test
+    fun `another protocol version is refused as that`() {
+        roots.putRequest("run-1", """{"protocol_version": 2}""")
+        val result = runOnce(roots.input, roots.output, "run-1", device()) {}
+
+        assertFails(FailureCode.PROTOCOL_VERSION, Phase.VERIFY, "2 is not 1", result)
+    }
+
+    @Test
+    fun `a request of another run is refused`() {
+        roots.putRequest("run-2", encodeRequest(roots.request()))
+        val result = runOnce(roots.input, roots.output, "run-2", device()) {}
+
+        assertFails(FailureCode.BAD_REQUEST, Phase.VERIFY, "$.run_id", result)
+    }
+
+    @Test
+    fun `no request is a missing file`() {
+        val result = runOnce(roots.input, roots.output, "run-1", device()) {}
+
+        assertFails(FailureCode.FILE_MISSING, Phase.VERIFY, "request.json", result)
+    }
+
+    @Test
+    fun `what is not a run id never becomes a path`() {
+        for (runId in listOf("", "..", "../x", "a/b", "A", "a\n", "a".repeat(65))) {
+            assertThrows(IllegalArgumentException::class.java) {
+                runOnce(roots.input, roots.output, runId, device()) {}
+            }
+        }
+        assertFalse(roots.output.exists())
+    }
+
+    @Test
+    fun `a missing artifact and a missing tensor are named`() {
+        val request = roots.request()
+        File(roots.input, "artifacts/${request.inputs[0].sha256}.bin").delete()
+
+        assertFails(FailureCode.FILE_MISSING, Phase.VERIFY, request.inputs[0].sha256, run(request))
+    }
+
+    @Test
+    fun `an artifact whose bytes are not its name is corrupt`() {
+        val request = roots.request()
+        File(roots.input, "artifacts/${request.artifact.sha256}.onnx").writeText("Program")
+
+        assertFails(FailureCode.FILE_CORRUPT, Phase.VERIFY, "hashes to", run(request))
+    }
+
+    @Test
+    fun `a tensor that does not fill its shape is a bad request`() {
+        val request = roots.request()
+
+        val result = run(request.copy(inputs = request.inputs.map { it.copy(shape = listOf(3, 1 shl 40)) }))
+
+        assertFails(FailureCode.BAD_REQUEST, Phase.VERIFY, "float32", result)
+    }
+
+    @Test
+    fun `a link that leads out of the folder is refused`() {
+        val request = roots.request()
+        val link = File(roots.input, "artifacts/${request.artifact.sha256}.onnx")
+        val secret = folder.newFile("secret").also { it.writeText("program") }
+        link.delete()
+        Files.createSymbolicLink(link.toPath(), secret.toPath())
+
+        assertFails(FailureCode.FILE_MISSING, Phase.VERIFY, "leads out", run(request))
+    }
+
+    @Test
+    fun `a format without an engine is a failure that says which`() {
+        assertFails(FailureCode.ENGINE_MISSING, Phase.VERIFY, "none for PTE", run(roots.request(format = Format.PTE)))
+    }
+
+    @Test
+    fun `an artifact that the engine refuses fails the load with its words`() {
+        val result = run(roots.request("corrupt".toByteArray()))
+
+        assertFails(FailureCode.LOAD_FAILED, Phase.LOAD, "no such opcode", result)
+    }
+
+    @Test
+    fun `an engine that throws in mid-run keeps what was measured`() {
+        engine.onInfer = { if (it == 7) error("kernel panic") }
+
+        val failure = assertFails(FailureCode.INFERENCE_FAILED, Phase.ITERATE, "kernel panic", run())
+
+        assertEquals(3, failure.samples.loadNs.size)
+        assertEquals(4, failure.samples.warmupNs.size)
+        assertEquals(emptyList<Long>(), failure.samples.iterationNs)
+        assertNull(failure.samples.endedNs)
+    }
+
+    @Test
+    fun `running out of memory is told apart`() {
+        engine.onInfer = { throw OutOfMemoryError("4 GiB") }
+
+        assertFails(FailureCode.OUT_OF_MEMORY, Phase.WARMUP, "4 GiB", run())
+    }
+
+    @Test
+    fun `a native library that does not link is a missing engine`() {
+        val broken =
+            object : Engine by engine {
+                override val version: String get() = throw UnsatisfiedLinkError("libfake.so")
+            }
+        val working = device()
+        val device =
+            Device(
+                working.companion,
+                working.version,
+                working.abi,
+                working.processors,
+                false,
+                { EngineChoice.Found(broken) },
+                clock,
+                battery,
+                FakeMemory,
+                working.thermal,
+            )
+
+        assertFails(FailureCode.ENGINE_MISSING, Phase.VERIFY, "libfake.so", run(device = device))
+    }
+
+    @Test
+    fun `a full disk keeps what was measured before`() {
+        roots.put(roots.request())
+        val directory = RunDirectory(roots.output, "run-1")
+
+        val result = Run("run-1", InputFiles(roots.input), device(), FullDisk(directory, 9), {}).start()
+
+        val failure = assertFails(FailureCode.STORAGE_FULL, Phase.ITERATE, "No space left", result)
+        assertEquals(listOf(50L, 50, 50), failure.samples.loadNs)
+        assertEquals(9, roots.progress("run-1").readLines().size)
+    }
+
+    @Test
+    fun `a disk that is full from the start is a failure even though nothing can be stored`() {
+        roots.put(roots.request())
+        roots.progress("run-1").parentFile.mkdirs()
+        Files.createSymbolicLink(File(roots.output, "runs/run-1/result.json.part").toPath(), File("/dev/full").toPath())
+
+        val result = runOnce(roots.input, roots.output, "run-1", device()) {} as RunFailure
+
+        assertEquals(FailureCode.STORAGE_FULL, result.code)
+        assertEquals(5, result.samples.iterationNs.size)
+        assertFalse(roots.result("run-1").exists())
+    }
+
+    @Test
+    fun `a run whose process was killed ends as interrupted with what was measured`() {
+        class Killed : Error()
+        engine.onInfer = { if (it == 7) throw Killed() }
+        assertThrows(Killed::class.java) { run() }
+        roots.progress("run-1").appendText("""{"type":"iterations","latency_ns":[10,1""")
+        assertFalse(roots.result("run-1").exists())
+
+        engine = FakeEngine(clock)
+        val failure = assertFails(FailureCode.INTERRUPTED, Phase.ITERATE, "ended in the middle", run())
+
+        assertEquals(0, engine.inferences)
+        assertEquals(listOf(50L, 50, 50), failure.samples.loadNs)
+        assertEquals(4, failure.samples.warmupNs.size)
+        assertEquals(failure, run())
+    }
+
+    @Test
+    fun `a run killed between its last event and its result is a success`() {
+        val result = run()
+        roots.result("run-1").delete()
+
+        assertEquals(result, run())
+    }
+
+    @Test
+    fun `a result that cannot be read is made anew of the events`() {
+        val result = run()
+        roots.result("run-1").writeText("{}")
+
+        assertEquals(result, run())
+        assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
+    }
+
+    @Test
+    fun `a run that is over is not done again`() {
+        val result = run()
+        val inferences = engine.inferences
+
+        assertEquals(result, run())
+        assertEquals(inferences, engine.inferences)
+    }
+}

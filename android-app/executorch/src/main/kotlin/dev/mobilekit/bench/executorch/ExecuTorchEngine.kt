@@ -1,0 +1,104 @@
+package dev.mobilekit.bench.executorch
+
+import dev.mobilekit.bench.core.DType
+import dev.mobilekit.bench.core.Engine
+import dev.mobilekit.bench.core.EngineProvider
+import dev.mobilekit.bench.core.Format
+import dev.mobilekit.bench.core.Program
+import dev.mobilekit.bench.core.Tensor
+import org.pytorch.executorch.EValue
+import org.pytorch.executorch.Module
+import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+import org.pytorch.executorch.DType as ExecuTorchDType
+import org.pytorch.executorch.Tensor as ExecuTorchTensor
+
+class ExecuTorchProvider : EngineProvider {
+    override val format = Format.PTE
+    override val title = "ExecuTorch"
+    override val minimumApi = 26
+    override val abis = setOf("arm64-v8a", "x86_64")
+
+    override fun make(): Engine = ExecuTorchEngine()
+}
+
+/** ExecuTorch with the delegates that are built into its library: XNNPACK and portable kernels. */
+class ExecuTorchEngine : Engine {
+    override val name = "executorch"
+
+    /** The library does not tell its version, so this is the build's. */
+    override val version: String = BuiltFrom.EXECUTORCH
+
+    init {
+        // Makes the class link its native library now, so that this is no part of the first load.
+        Class.forName("org.pytorch.executorch.Module")
+    }
+
+    override fun load(
+        artifact: File,
+        method: String,
+        threads: Int,
+    ): Program {
+        val module = Module.load(artifact.path, Module.LOAD_MODE_MMAP, threads)
+        try {
+            module.loadMethod(method)
+        } catch (problem: Exception) {
+            module.close()
+            throw problem
+        }
+        return ExecuTorchProgram(module, method)
+    }
+}
+
+private class ExecuTorchProgram(
+    private val module: Module,
+    private val method: String,
+) : Program {
+    private var inputs = emptyArray<EValue>()
+    private var outputs = emptyArray<EValue>()
+
+    override fun bind(inputs: List<Tensor>) {
+        this.inputs = Array(inputs.size) { EValue.from(inputs[it].toExecuTorch()) }
+    }
+
+    override fun infer() {
+        outputs = module.execute(method, *inputs)
+    }
+
+    override fun outputs(): List<Tensor> = outputs.map { it.toTensor().toTensor() }
+
+    override fun close() = module.close()
+}
+
+private fun Tensor.toExecuTorch(): ExecuTorchTensor {
+    val sizes = shape.toLongArray()
+    val bytes = data.duplicate().order(ByteOrder.nativeOrder())
+    return when (dtype) {
+        DType.FLOAT32 -> ExecuTorchTensor.fromBlob(bytes.asFloatBuffer(), sizes)
+        DType.INT64 -> ExecuTorchTensor.fromBlob(bytes.asLongBuffer(), sizes)
+        DType.INT32 -> ExecuTorchTensor.fromBlob(bytes.asIntBuffer(), sizes)
+        DType.UINT8 -> ExecuTorchTensor.fromBlobUnsigned(bytes, sizes)
+        DType.INT8 -> ExecuTorchTensor.fromBlob(bytes, sizes)
+        DType.BOOL -> throw IllegalArgumentException("ExecuTorch's Android interface takes no boolean tensors")
+    }
+}
+
+private fun ExecuTorchTensor.toTensor(): Tensor {
+    val elements = numel().toInt()
+    val (type, bytes) =
+        when (dtype()) {
+            ExecuTorchDType.FLOAT -> DType.FLOAT32 to bytes(4 * elements) { copyDataInto(it.asFloatBuffer()) }
+            ExecuTorchDType.INT64 -> DType.INT64 to bytes(8 * elements) { copyDataInto(it.asLongBuffer()) }
+            ExecuTorchDType.INT32 -> DType.INT32 to bytes(4 * elements) { copyDataInto(it.asIntBuffer()) }
+            ExecuTorchDType.UINT8 -> DType.UINT8 to bytes(elements) { copyDataIntoUnsigned(it.duplicate()) }
+            ExecuTorchDType.INT8 -> DType.INT8 to bytes(elements) { copyDataInto(it.duplicate()) }
+            else -> throw IllegalArgumentException("an output of type ${dtype()}")
+        }
+    return Tensor(type, shape().toList(), bytes)
+}
+
+private fun bytes(
+    count: Int,
+    fill: (ByteBuffer) -> Unit,
+): ByteBuffer = ByteBuffer.allocate(count).order(ByteOrder.nativeOrder()).also(fill)

@@ -1,0 +1,112 @@
+package dev.mobilekit.bench.jvm
+
+import dev.mobilekit.bench.core.BatterySource
+import dev.mobilekit.bench.core.EnergyPlan
+import dev.mobilekit.bench.core.FailureCode
+import dev.mobilekit.bench.core.Format
+import dev.mobilekit.bench.core.Roots
+import dev.mobilekit.bench.core.RunFailure
+import dev.mobilekit.bench.core.RunRequest
+import dev.mobilekit.bench.core.RunSuccess
+import dev.mobilekit.bench.core.decodeResult
+import dev.mobilekit.bench.core.request
+import dev.mobilekit.bench.onnx.OnnxModels
+import org.junit.Assert.assertEquals
+import org.junit.Assert.assertNotNull
+import org.junit.Assert.assertNull
+import org.junit.Assert.assertTrue
+import org.junit.Rule
+import org.junit.Test
+import org.junit.rules.TemporaryFolder
+
+class MainTest {
+    @get:Rule
+    val folder = TemporaryFolder()
+
+    private val roots by lazy { Roots(folder.root) }
+
+    private fun realRequest(): RunRequest =
+        roots.request(
+            OnnxModels.dense(2, 1, floatArrayOf(1f, 2f, 3f, -4f)),
+            input = roots.put(floatArrayOf(10f, 100f), 1, 2),
+            output = roots.put(floatArrayOf(310f, 0f), 1, 2),
+        )
+
+    private fun options(vararg more: String) =
+        checkNotNull(
+            parse(
+                arrayOf(
+                    "--input-root",
+                    roots.input.path,
+                    "--output-root",
+                    roots.output.path,
+                    "--run-id",
+                    "run-1",
+                    *more,
+                ),
+            ),
+        )
+
+    @Test
+    fun `a real model runs through ONNX Runtime to a result on the disk`() {
+        roots.put(realRequest())
+
+        val result = run(options()) as RunSuccess
+
+        assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
+        assertEquals("onnxruntime", result.samples.companion?.engine)
+        assertNull(result.samples.companion?.battery)
+        assertEquals(3, result.samples.loadNs.size)
+        assertTrue(result.samples.iterationNs.size >= 5)
+        assertEquals(true, result.samples.outputCheck?.matches)
+        assertEquals(3, result.samples.memory.size)
+    }
+
+    @Test
+    fun `no battery refuses energy and nothing else`() {
+        roots.put(realRequest().copy(energy = EnergyPlan(1, 1, 1, 1)))
+
+        val result = run(options()) as RunSuccess
+
+        assertNotNull(result.samples.energyRefusal)
+        assertTrue(result.samples.windows.isEmpty())
+    }
+
+    @Test
+    fun `a battery in a file is read anew and called simulated`() {
+        val battery = folder.newFile("battery.json")
+        battery.writeText(
+            """{"at_ns":0,"charge_counter_uah":5,"current_now_ua":-7,"energy_counter_nwh":null,"voltage_mv":3700,""" +
+                """"temperature_decicelsius":300,"level_percent":40,"plugged":false}""",
+        )
+        roots.put(realRequest().copy(energy = EnergyPlan(1, 30_000_000, 30_000_000, 10_000_000)))
+
+        val result = run(options("--battery", battery.path)) as RunSuccess
+
+        assertEquals(BatterySource.SIMULATED, result.samples.companion?.battery)
+        assertEquals(3, result.samples.windows.size)
+        assertTrue(result.samples.windows[1].iterations > 0)
+        assertTrue(
+            result.samples.windows
+                .flatMap { it.battery }
+                .all { it.currentNowUa == -7L },
+        )
+    }
+
+    @Test
+    fun `a format without an engine says so`() {
+        roots.put(roots.request(format = Format.PTE))
+
+        val result = run(options()) as RunFailure
+
+        assertEquals(FailureCode.ENGINE_MISSING, result.code)
+    }
+
+    @Test
+    fun `a command line that is wrong is none`() {
+        assertNull(parse(arrayOf()))
+        assertNull(parse(arrayOf("--run-id")))
+        assertNull(parse(arrayOf("--input-root", "a", "--output-root", "b", "--run-id", "../c")))
+        assertNull(parse(arrayOf("--input-root", "a", "--output-root", "b", "--run-id", "c", "--fast", "yes")))
+    }
+}

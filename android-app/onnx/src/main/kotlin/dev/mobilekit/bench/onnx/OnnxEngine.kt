@@ -1,0 +1,93 @@
+package dev.mobilekit.bench.onnx
+
+import ai.onnxruntime.OnnxJavaType
+import ai.onnxruntime.OnnxTensor
+import ai.onnxruntime.OrtEnvironment
+import ai.onnxruntime.OrtSession
+import dev.mobilekit.bench.core.DType
+import dev.mobilekit.bench.core.Engine
+import dev.mobilekit.bench.core.EngineProvider
+import dev.mobilekit.bench.core.Format
+import dev.mobilekit.bench.core.Program
+import dev.mobilekit.bench.core.Tensor
+import java.io.File
+
+class OnnxProvider : EngineProvider {
+    override val format = Format.ONNX
+    override val title = "ONNX Runtime"
+    override val minimumApi = 24
+    override val abis = setOf("arm64-v8a", "armeabi-v7a", "x86", "x86_64")
+
+    override fun make(): Engine = OnnxEngine()
+}
+
+/** ONNX Runtime on the CPU. */
+class OnnxEngine : Engine {
+    private val environment = OrtEnvironment.getEnvironment().also { it.setTelemetry(false) }
+
+    override val name = "onnxruntime"
+    override val version: String = environment.version
+
+    /** An ONNX file has one graph and no methods: [method] is not looked at. */
+    override fun load(
+        artifact: File,
+        method: String,
+        threads: Int,
+    ): Program {
+        val options = OrtSession.SessionOptions()
+        return options.use {
+            options.setIntraOpNumThreads(threads)
+            OnnxProgram(environment, environment.createSession(artifact.path, options))
+        }
+    }
+}
+
+internal class OnnxProgram(
+    private val environment: OrtEnvironment,
+    internal val session: OrtSession,
+) : Program {
+    internal var inputs: Map<String, OnnxTensor> = emptyMap()
+        private set
+    private var result: OrtSession.Result? = null
+
+    override fun bind(inputs: List<Tensor>) {
+        val names = session.inputNames
+        require(names.size == inputs.size) { "${inputs.size} inputs for $names" }
+        this.inputs = names.zip(inputs).associateTo(LinkedHashMap()) { (name, tensor) -> name to onnxTensor(tensor) }
+    }
+
+    override fun infer() {
+        result?.close()
+        result = session.run(inputs)
+    }
+
+    override fun outputs(): List<Tensor> = checkNotNull(result).map { (_, value) -> tensor(value as OnnxTensor) }
+
+    override fun close() {
+        result?.close()
+        inputs.values.forEach(OnnxTensor::close)
+        session.close()
+    }
+
+    private fun onnxTensor(tensor: Tensor): OnnxTensor =
+        OnnxTensor.createTensor(environment, tensor.data, tensor.shape.toLongArray(), tensor.dtype.toOnnx())
+}
+
+private fun tensor(value: OnnxTensor): Tensor {
+    val dtype = DType.entries.find { it.toOnnx() == value.info.type }
+    return Tensor(
+        requireNotNull(dtype) { "an output of type ${value.info.type}" },
+        value.info.shape.toList(),
+        value.byteBuffer,
+    )
+}
+
+private fun DType.toOnnx(): OnnxJavaType =
+    when (this) {
+        DType.FLOAT32 -> OnnxJavaType.FLOAT
+        DType.INT64 -> OnnxJavaType.INT64
+        DType.INT32 -> OnnxJavaType.INT32
+        DType.UINT8 -> OnnxJavaType.UINT8
+        DType.INT8 -> OnnxJavaType.INT8
+        DType.BOOL -> OnnxJavaType.BOOL
+    }
