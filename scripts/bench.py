@@ -25,6 +25,7 @@ from mobilekit import places
 from mobilekit.phone.adb import AdbServer
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.runner.abi import this_abi
+from mobilekit.units import format_significant
 from mobilekit.virtual import service
 
 MODELS = ("nin", "alexnet", "googlenet", "squeezenet")
@@ -303,17 +304,18 @@ def render(results: dict[str, list[dict]]) -> str:
             "|---|---|--:|---|--:|--:|---|",
         ]
         for item in rows:
-            times = item["rounds_ms"]
-            mine = statistics.median(times[item["ours"]])
-            rounds = len(times[item["ours"]])
+            rounds_ms = item["rounds_ms"]
+            rounds = len(rounds_ms[item["ours"]])
+            mine = format_significant(statistics.median(rounds_ms[item["ours"]]))
+            line = f"| {item['what']} | {item['ours']} | {mine} |"
             if item["reference"] is None:
-                lines.append(f"| {item['what']} | {item['ours']} | {mine:,.3g} | | | | {rounds} |")
+                lines.append(f"{line} | | | {rounds} |")
                 continue
-            other = statistics.median(times[item["reference"]])
+            theirs = format_significant(statistics.median(rounds_ms[item["reference"]]))
             low, high = item["ratio_range"]
             lines.append(
-                f"| {item['what']} | {item['ours']} | {mine:.4g} | {item['reference']} | "
-                f"{other:.4g} | **{item['ratio']:.3f}** | {rounds}: {low:.3f} to {high:.3f} |"
+                f"{line} {item['reference']} | {theirs} | **{item['ratio']:.3f}** | "
+                f"{rounds}: {low:.3f} to {high:.3f} |"
             )
     return "\n".join(lines) + "\n"
 
