@@ -61,10 +61,6 @@ class ExportError(MobilekitError):
     """A network that cannot be turned into an artifact."""
 
 
-class ArtifactError(MobilekitError):
-    """An artifact whose bytes are not what its manifest says."""
-
-
 class DeviceError(MobilekitError):
     """No such device, or not exactly one, or one that is not ready."""
 

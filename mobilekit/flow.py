@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import secrets
 import tempfile
 import time
@@ -10,11 +11,13 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple, Protocol
+from urllib.parse import quote
 
 from mobilekit import places
 from mobilekit.analysis.energy import plan_energy
 from mobilekit.analysis.findings import find_doubts
-from mobilekit.errors import DeviceError, DisconnectedError
+from mobilekit.codec import encode_pretty
+from mobilekit.errors import DeviceError, DisconnectedError, StoreError
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model
 from mobilekit.phone import bench
@@ -120,7 +123,7 @@ def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
             result = _carry_out(target, request, reporter)
         measurement = Measurement(
             id=request.run_id,
-            started_at=started_at.isoformat(timespec="seconds"),
+            started_at=started_at.isoformat(timespec="milliseconds"),
             artifact=artifact,
             device=target.info,
             profile=target.profile,
@@ -140,7 +143,7 @@ def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
             time_spent=steps.spent,
             virtual=target.info.virtual,
         )
-        store.save(measurement)
+        _save(measurement, store)
         _clear_up(target, measurement)
     return measurement
 
@@ -178,7 +181,8 @@ def virtual_server() -> AdbServer:
 
 def _stop_idle_server() -> None:
     if not service.list_phones():
-        virtual_server().stop()
+        with suppress(DisconnectedError):
+            virtual_server().stop()
 
 
 def connect_virtual(phone: service.RunningPhone) -> AdbServer:
@@ -238,18 +242,20 @@ def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
         found = find_devices(server, profiles)
     choice = choose_device(device, found, profiles, require_phone=wanted.require_phone)
     if not isinstance(choice, VirtualChoice):
-        yield _look_at(server.phone(choice.attached.serial), profiles)
+        with _exclusive(choice.attached.serial):
+            yield _look_at(server.phone(choice.attached.serial), profiles)
         return
     if not choice.asked_for:
         reporter.note(
             f"No Android device is attached: a virtual {choice.profile.name} stands in. Its "
             "latency is this computer's, its energy is simulated."
         )
-    try:
-        with service.phone_running(choice.profile) as virtual:
-            yield _look_at(connect_virtual(virtual).phone(virtual.address), profiles)
-    finally:
-        _stop_idle_server()
+    with _exclusive(f"{VIRTUAL_PREFIX}{choice.profile.name}"):
+        try:
+            with service.phone_running(choice.profile) as virtual:
+                yield _look_at(connect_virtual(virtual).phone(virtual.address), profiles)
+        finally:
+            _stop_idle_server()
 
 
 def _look_at(phone: Phone, profiles: dict[str, DeviceProfile]) -> Target:
@@ -271,6 +277,40 @@ def _carry_out(target: Target, request: RunRequest, reporter: Reporter) -> RunRe
             sleep=time.sleep,
             clock_ns=time.monotonic_ns,
         )
+
+
+def _save(measurement: Measurement, store: Store) -> None:
+    """Store it; what the database does not take is kept in a file that the error names."""
+    try:
+        store.save(measurement)
+    except StoreError as error:
+        path = places.unsaved_directory() / f"{measurement.id}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_pretty(measurement))
+        raise StoreError(
+            error.what,
+            fix=f"The measurement is kept as JSON. {error.fix}",
+            kept=path,
+            **error.facts,
+        ) from None
+
+
+@contextmanager
+def _exclusive(phone: str) -> Iterator[None]:
+    """Keep other deploys from the phone of this serial or virtual name: it runs one at a time.
+
+    Raises ``DeviceError`` when one is using it.
+    """
+    path = places.locks_directory() / quote(phone, safe="")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DeviceError(
+                "Another mobilekit is using this phone", phone=phone, fix="Wait until it is done."
+            ) from None
+        yield
 
 
 def _clear_up(target: Target, measurement: Measurement) -> None:

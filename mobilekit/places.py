@@ -11,7 +11,7 @@ import platformdirs
 def _place(kind: str) -> Path:
     home = os.environ.get("MOBILEKIT_HOME")
     if home:
-        return Path(home) / kind
+        return Path(home).absolute() / kind
     return Path(getattr(platformdirs, f"user_{kind}_dir")("mobilekit", appauthor=False))
 
 
@@ -30,9 +30,14 @@ def store_url() -> str:
     return os.environ.get("MOBILEKIT_STORE") or f"sqlite:///{_place('data') / 'results.sqlite'}"
 
 
-def runs_directory() -> Path:
-    """The input and output roots of this computer's runner."""
-    return _place("data") / "runs"
+def unsaved_directory() -> Path:
+    """Measurements that the results database did not take, a JSON document each."""
+    return _place("data") / "unsaved"
+
+
+def locks_directory() -> Path:
+    """A lock file for each phone that is in use."""
+    return _place("state") / "locks"
 
 
 def virtual_directory() -> Path:

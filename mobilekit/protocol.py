@@ -65,7 +65,7 @@ the start of the run; on a phone one that counts while it sleeps (``elapsedRealt
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, Union
 
 import msgspec
@@ -415,16 +415,14 @@ def encode_event(event: ProgressEvent) -> bytes:
     return encode(event) + b"\n"
 
 
-def decode_events(data: bytes) -> list[ProgressEvent]:
-    """Decode ``progress.jsonl``; a last line without its line end is left out.
+def decode_events(data: bytes) -> Iterator[ProgressEvent]:
+    """Decode ``progress.jsonl`` line by line; a last line without its line end is left out.
 
-    Raises ``ProtocolError`` for any other line that is not an event.
+    Raises ``ProtocolError`` at any other line that is not an event.
     """
     complete = data[: data.rfind(b"\n") + 1]
-    return [
-        decode(line, ProgressEvent, source=f"progress.jsonl line {number}")
-        for number, line in enumerate(complete.splitlines(), start=1)
-    ]
+    for line in complete.splitlines():
+        yield decode(line, ProgressEvent, source="a line of progress.jsonl")
 
 
 def collect_samples(events: Iterable[ProgressEvent]) -> Samples:

@@ -51,6 +51,13 @@ class Delegation(Record, frozen=True):
     """Name of each operator left on portable kernels, and how often it occurs."""
 
     @property
+    def portable_text(self) -> str:
+        """What is left on portable kernels, for people; empty where nothing is."""
+        return ", ".join(
+            f"{count} x {name}" for name, count in self.portable_operator_counts.items()
+        )
+
+    @property
     def operator_fraction(self) -> float:
         total = self.delegated_operators + self.portable_operators
         return self.delegated_operators / total if total else 0.0

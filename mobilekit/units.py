@@ -6,12 +6,25 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 MIB = 1024 * 1024
 COULOMB_PER_UAH = 3.6e-3
-JOULE_PER_WH = 3600.0
+NOMINAL_CELL_MV = 3850
+"""The usual nominal voltage of a lithium cell, where nothing better is known."""
 
 
 def charge_energy_j(charge_uah: float, voltage_mv: float) -> float:
     """Energy in joules of a charge in microampere-hours at a voltage in millivolts: Q x V."""
     return charge_uah * COULOMB_PER_UAH * voltage_mv / 1000.0
+
+
+def normalize_voltage_mv(value: int | None) -> int | None:
+    """Android documents millivolts; some phones give microvolts, some whole volts.
+
+    ``None`` for what is no voltage of a battery.
+    """
+    if not value or value < 0:
+        return None
+    if value > 100_000:
+        return value // 1000
+    return value * 1000 if value < 10 else value
 
 
 def format_duration(duration_ns: float, like_ns: float | None = None) -> str:

@@ -42,7 +42,9 @@ def _growth(samples: tuple[MemorySample, ...]) -> MemoryGrowth | None:
             getattr(by_stage[stage], measure) for stage in ("closed", "loaded", "inferred")
         )
         if None not in (closed, loaded, inferred):
-            peak, before = by_stage["inferred"].peak_rss_bytes, by_stage["closed"].rss_bytes
+            peaks = [by_stage[stage].peak_rss_bytes for stage in ("loaded", "inferred")]
+            peak = max((peak for peak in peaks if peak is not None), default=None)
+            before = by_stage["closed"].rss_bytes
             return MemoryGrowth(
                 measure="PSS" if measure == "pss_bytes" else "RSS",
                 load_bytes=loaded - closed,

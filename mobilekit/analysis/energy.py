@@ -3,10 +3,10 @@
 **Power of the windows.** The charge counter is a staircase whose step, often several joules, is
 large against a window. All that it tells is when it changes, so the charge is fitted through every
 change of the whole run as a continuous line with one slope per window: a change in one window helps
-its neighbours, and a window in which the counter never moves is still determined by them. At the
-gauge's update that shows a change, the charge lies below the level that it crossed by up to what
-was drawn since the update before, at most one step; that and the time between two polls are the
-error of a change,
+its neighbours, and an idle window in which the counter never moves is still determined by them. At
+the gauge's update that shows a change, the charge lies below the level that it crossed by up to
+what was drawn since the update before, at most one step; that and the time between the two polls
+are the error of a change,
 
     sigma_q^2 = (min(L, r tau)^2 + (r t_poll)^2) / 12
 
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
@@ -40,7 +40,7 @@ from mobilekit.records import (
     ProfileGauge,
     UncertaintyTerm,
 )
-from mobilekit.units import NS_PER_S, charge_energy_j
+from mobilekit.units import NOMINAL_CELL_MV, NS_PER_S, charge_energy_j, normalize_voltage_mv
 
 GAIN_RELATIVE_UNCERTAINTY = 0.03
 """Of a gauge whose gain nobody calibrated: an assumption (sense resistor and ADC tolerance)."""
@@ -51,9 +51,10 @@ BATTERY_RELATIVE_UNCERTAINTY = 0.075
 PLAUSIBLE_LOAD_CURRENT_UA = (50_000, 6_000_000)
 CONSISTENT_CHARGE_RATIO = (0.85, 1.15)
 """Integral of the current over the change of the charge counter, where both are sound."""
+MAX_RELATIVE_RESIDUAL = 0.1
+"""How far a change may lie off the fit beyond the gauge's resolution, relative to the charge of a
+load window: a counter that jumps (gauges correct themselves) is not used."""
 NORMAL_95 = 1.96
-BATTERY_VOLTAGE_MV = 3850
-"""Nominal for one lithium cell; only for planning and for phones that report no voltage."""
 
 
 class WindowPowers(NamedTuple):
@@ -76,7 +77,7 @@ def plan_energy(profile: DeviceProfile, *, blocks: int, target_error: float) -> 
     The fit does better, which leaves room for a gauge that is coarser than assumed. At least 10 s,
     so that the load reaches its steady state.
     """
-    step_j = charge_energy_j(profile.gauge.charge_step_uah, BATTERY_VOLTAGE_MV)
+    step_j = charge_energy_j(profile.gauge.charge_step_uah, NOMINAL_CELL_MV)
     load_w = profile.power.active_mw / 1000
     marginal_w = load_w - profile.power.idle_mw / 1000
     period_s = profile.gauge.update_period_ms / 1000
@@ -98,14 +99,16 @@ def planned_duration_ns(plan: EnergyPlan) -> int:
 def estimate_energy(windows: Sequence[Window], gauge: ProfileGauge) -> EnergyEstimate | None:
     """Energy per inference over the complete blocks of ``windows``.
 
-    ``None`` with fewer than two complete blocks, or when neither the charge counter nor the
-    current can be used.
+    ``None`` with fewer than two complete blocks, when neither the charge counter nor the current
+    can be used, and when the two contradict each other.
     """
     blocks = (len(windows) - 1) // 2
     used = windows[: 2 * blocks + 1]
     if blocks < 2 or any(window.iterations == 0 for window in used[1::2]):
         return None
     source: EnergySource = "charge_counter"
+    if judge_ratio(charge_ratio(used)) == "contradictory":
+        return None
     powers = fit_counter(used, gauge)
     if powers is None and current_is_plausible(used):
         source = "current_now"
@@ -199,8 +202,7 @@ def current_is_plausible(windows: Sequence[Window]) -> bool:
         return False
     low_ua, high_ua = PLAUSIBLE_LOAD_CURRENT_UA
     ratio = charge_ratio(windows)
-    agrees = ratio is None or CONSISTENT_CHARGE_RATIO[0] <= ratio <= CONSISTENT_CHARGE_RATIO[1]
-    return low_ua <= -float(np.median(currents)) <= high_ua and agrees
+    return low_ua <= -float(np.median(currents)) <= high_ua and judge_ratio(ratio) == "agree"
 
 
 def charge_ratio(windows: Sequence[Window]) -> float | None:
@@ -218,7 +220,23 @@ def charge_ratio(windows: Sequence[Window]) -> float | None:
     hours = np.array([sample.at_ns for sample in samples]) / NS_PER_S / 3600
     current_ua = np.array([sample.current_now_ua for sample in samples], dtype=np.float64)
     integral_uah = float(np.sum((current_ua[1:] + current_ua[:-1]) / 2 * np.diff(hours)))
-    return integral_uah / float(counters[-1] - counters[0])  # type: ignore[operator]
+    change_uah = float(counters[-1] - counters[0])  # type: ignore[operator]
+    return integral_uah / change_uah if change_uah else None
+
+
+def judge_ratio(ratio: float | None) -> Literal["agree", "current is odd", "contradictory"]:
+    """What ``charge_ratio`` says of the two: milliamperes and an inverted sign are known quirks of
+    the current, which leave the counter trusted; for any other ratio, either may be wrong.
+
+    No ratio is no contradiction.
+    """
+    if ratio is None:
+        return "agree"
+    low, high = CONSISTENT_CHARGE_RATIO
+    if low <= ratio <= high:
+        return "agree"
+    sizes = (abs(ratio), abs(ratio) * 1000)
+    return "current is odd" if any(low <= size <= high for size in sizes) else "contradictory"
 
 
 # --- the windows' power ------------------------------------------------------------------------
@@ -251,8 +269,21 @@ def fit_counter(windows: Sequence[Window], gauge: ProfileGauge) -> WindowPowers 
         return drawn.clip(max=step_uah)
 
     rates_uah_per_s = (inverse @ level_uah)[1:]
-    rates_uah_per_s = (inverse @ (level_uah - drawn_at_update_uah(rates_uah_per_s) / 2))[1:]
-    poll_s = float(np.median(np.diff([sample.at_ns for sample in samples]))) / NS_PER_S
+    level_uah = level_uah - drawn_at_update_uah(rates_uah_per_s) / 2
+    solution = inverse @ level_uah
+    rates_uah_per_s = solution[1:]
+    load_charge_uah = (
+        float(np.median(rates_uah_per_s[1::2] * np.diff([*starts_ns, ends_ns[-1]])[1::2]))
+        / NS_PER_S
+    )
+    residual_uah = float(np.max(np.abs(level_uah - design @ solution)))
+    tolerated_uah = 3 * (step_uah + drawn_at_update_uah(rates_uah_per_s).max())
+    if (
+        not _is_a_phone_draining(rates_uah_per_s)
+        or residual_uah > tolerated_uah + MAX_RELATIVE_RESIDUAL * load_charge_uah
+    ):
+        return None
+    poll_s = np.array([change.poll_ns for change in changes]) / NS_PER_S
     polled_uah = rates_uah_per_s[window_of_change] * poll_s
     variance_uah2 = (drawn_at_update_uah(rates_uah_per_s) ** 2 + polled_uah**2) / 12
     covariance = (inverse * variance_uah2) @ inverse.T
@@ -265,9 +296,18 @@ def fit_counter(windows: Sequence[Window], gauge: ProfileGauge) -> WindowPowers 
     )
 
 
+def _is_a_phone_draining(rates_uah_per_s: np.ndarray) -> bool:
+    """Whether every load drains, on the average at a current that a phone can have."""
+    load_ua = rates_uah_per_s[1::2] * 3600
+    low_ua, high_ua = PLAUSIBLE_LOAD_CURRENT_UA
+    return bool(load_ua.min() > 0 and low_ua <= load_ua.mean() <= high_ua)
+
+
 class _Change(NamedTuple):
     at_ns: float
     """The middle of the two polls that it lies between."""
+    poll_ns: int
+    """The time between those two."""
     level_uah: int
     """What the counter said before: the level that was crossed last when it falls."""
     step_uah: int
@@ -288,13 +328,19 @@ def _counter_changes(samples: Sequence[BatterySample]) -> list[_Change]:
         default=0,
     )
     return [
-        _Change((before[0] + after[0]) / 2, after[1] + smallest_uah, abs(after[1] - before[1]))
+        _Change(
+            (before[0] + after[0]) / 2,
+            after[0] - before[0],
+            after[1] + smallest_uah,
+            abs(after[1] - before[1]),
+        )
         for before, after in pairwise(readings)
         if before[1] != after[1]
     ]
 
 
-def _mean_current(windows: Sequence[Window], gauge: ProfileGauge) -> WindowPowers:
+def _mean_current(windows: Sequence[Window], gauge: ProfileGauge) -> WindowPowers | None:
+    """``None`` where a window has fewer than two readings."""
     power_w, variance_w2 = [], []
     for window in windows:
         current_ua = np.array(
@@ -305,6 +351,8 @@ def _mean_current(windows: Sequence[Window], gauge: ProfileGauge) -> WindowPower
             ],
             dtype=np.float64,
         )
+        if len(current_ua) < 2:
+            return None
         watt_per_ua = -_mean_voltage_mv(window.battery) * 1e-9
         # Polls between two updates of the gauge repeat one reading and carry nothing new.
         duration_ms = (window.ended_ns - window.started_ns) / 1e6
@@ -316,8 +364,12 @@ def _mean_current(windows: Sequence[Window], gauge: ProfileGauge) -> WindowPower
 
 
 def _mean_voltage_mv(samples: Sequence[BatterySample]) -> float:
-    voltages = [sample.voltage_mv for sample in samples if sample.voltage_mv]
-    return float(np.mean(voltages)) if voltages else float(BATTERY_VOLTAGE_MV)
+    voltages = [
+        voltage_mv
+        for sample in samples
+        if (voltage_mv := normalize_voltage_mv(sample.voltage_mv)) is not None
+    ]
+    return float(np.mean(voltages)) if voltages else float(NOMINAL_CELL_MV)
 
 
 def _count_readings(samples: Sequence[BatterySample], source: EnergySource) -> int:

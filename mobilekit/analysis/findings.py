@@ -45,9 +45,11 @@ def find_doubts(
         *_of_device(device, samples),
         *_of_latencies(samples),
     ]
-    if profile is not None and energy_wanted:
-        estimate = energy_analysis.estimate_energy(samples.windows, profile.gauge)
-        findings += _of_energy(request, samples, battery_before, estimate)
+    if energy_wanted and battery_before is not None:
+        findings += _of_power_supply(battery_before, profile)
+        if profile is not None and request.energy is not None:
+            estimate = energy_analysis.estimate_energy(samples.windows, profile.gauge)
+            findings += _of_energy(samples, estimate)
     order = ("error", "warning", "info")
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 
@@ -81,9 +83,7 @@ def _of_result(result: RunSuccess | RunFailure) -> list[Finding]:
 def _of_artifact(artifact: Artifact) -> list[Finding]:
     findings = []
     delegation = artifact.delegation
-    left = ", ".join(
-        f"{count} x {name}" for name, count in delegation.portable_operator_counts.items()
-    )
+    left = delegation.portable_text
     if delegation.mac_fraction < LOW_DELEGATION_MACS or not delegation.delegated_operators:
         findings.append(
             Finding(
@@ -229,13 +229,8 @@ def _of_latencies(samples: Samples) -> list[Finding]:
     return findings
 
 
-def _of_energy(
-    request: RunRequest,
-    samples: Samples,
-    battery_before: BatteryStatus | None,
-    estimate: EnergyEstimate | None,
-) -> list[Finding]:
-    if battery_before is not None and battery_before.plugged:
+def _of_power_supply(battery: BatteryStatus, profile: DeviceProfile | None) -> list[Finding]:
+    if battery.plugged:
         return [
             Finding(
                 id="CHARGING",
@@ -245,8 +240,19 @@ def _of_energy(
                 "`adb connect PHONE:5555`, then deploy again.",
             )
         ]
-    if request.energy is None:
-        return []
+    if profile is None:
+        return [
+            Finding(
+                id="NO-PROFILE",
+                severity="info",
+                summary="nothing is known of this phone's battery: no energy was measured",
+                advice="Write a device profile for it (docs/devices.md).",
+            )
+        ]
+    return []
+
+
+def _of_energy(samples: Samples, estimate: EnergyEstimate | None) -> list[Finding]:
     findings = []
     if samples.energy_refusal is not None:
         findings.append(
@@ -258,14 +264,26 @@ def _of_energy(
             )
         )
     ratio = energy_analysis.charge_ratio(samples.windows)
-    low, high = energy_analysis.CONSISTENT_CHARGE_RATIO
-    if ratio is not None and not low <= ratio <= high:
+    agreement = energy_analysis.judge_ratio(ratio)
+    if agreement == "current is odd":
         findings.append(
             Finding(
                 id="CURRENT-CONTRADICTS",
                 severity="info",
-                summary=f"current and charge counter disagree: their ratio is {ratio:.3g}, not 1",
-                advice="The current's unit or sign is off on this phone; it is not used.",
+                summary=f"the current's unit or sign is off on this phone: its integral is "
+                f"{ratio:.3g} of the charge counter's change",
+                advice="Nothing: it is not used.",
+            )
+        )
+    elif agreement == "contradictory":
+        findings.append(
+            Finding(
+                id="GAUGE-CONTRADICTS",
+                severity="warning",
+                summary="charge counter and current disagree, and nothing tells which is right: "
+                f"the current's integral is {ratio:.3g} of the counter's change",
+                advice="No energy can be told from this gauge; a ratio near 2 or 0.5 suggests a "
+                "battery of two cells.",
             )
         )
     if estimate is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -44,13 +45,28 @@ def mobilekit(
 
 def run() -> None:
     """The program: an expected failure is one paragraph and an exit code, never a traceback."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # As an exception, so that what was started is stopped.
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except MobilekitError as error:
-        if "--json" in sys.argv:
-            import json
+        _end(error)
+    except OSError as error:
+        _end(
+            MobilekitError(
+                error.strerror or str(error),
+                path=error.filename or "-",
+                fix="Check that the disk has room and that the path may be written to.",
+            )
+        )
 
-            failure = {"kind": error.kind, "what": error.what, "fix": error.fix} | error.facts
-            typer.echo(json.dumps({"error": failure}))
-        show_failure(error)
-        sys.exit(error.exit_code)
+
+def _end(error: MobilekitError) -> None:
+    if "--json" in sys.argv:
+        import json
+
+        failure = {"kind": error.kind, "what": error.what, "fix": error.fix} | error.facts
+        typer.echo(json.dumps({"error": failure}))
+    show_failure(error)
+    sys.exit(error.exit_code)

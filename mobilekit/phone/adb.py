@@ -2,7 +2,8 @@
 
 What adbutils does not do well enough is done here: it pushes in 4 KiB frames and throws the
 phone's reason for a refusal away, so ``push`` speaks the sync protocol itself; its plain shell
-returns what had arrived when a phone was unplugged as if that were all, so shells are v2 only.
+returns what had arrived when a phone was unplugged as if that were all, so shells are v2, or on
+Android 6, which has none, checked for the end that every command is made to print.
 """
 
 from __future__ import annotations
@@ -188,18 +189,27 @@ class Phone:
         self.serial = serial
         self._device = device
         self._translated = translated
+        self._has_shell_v2: bool | None = None  # Until it is asked.
 
     def shell(
         self, command: str, *, check: bool = True, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> ShellResult:
-        """Run a command on the phone.
+        """Run a command on the phone. On Android 6, ``stdout`` has both streams in it.
 
         Raises ``PhoneError`` with the phone's words when ``check`` and it exits with another code
         than 0, ``DisconnectedError`` when the link breaks or ``timeout_s`` passes in silence.
         """
         with self._translated(self.serial):
-            raw = self._device.shell2(command, timeout=timeout_s, encoding=None, v2=True)
-        result = ShellResult(raw.stdout, raw.stderr, raw.returncode)
+            if self._has_shell_v2 is None:
+                self._has_shell_v2 = "shell_v2" in self._device.get_features().split(",")
+            raw = self._device.shell2(
+                command, timeout=timeout_s, encoding=None, v2=self._has_shell_v2
+            )
+        if self._has_shell_v2:
+            result = ShellResult(raw.stdout, raw.stderr, raw.returncode)
+        else:
+            # It comes through a terminal, which turns line ends into CRLF.
+            result = ShellResult(raw.output.replace(b"\r\n", b"\n"), b"", raw.returncode)
         if check and result.exit_code != 0:
             words = (result.stderr or result.stdout).decode("utf-8", errors="replace").strip()
             reason = words or _SHELL_ERROR_CODES.get(result.exit_code, "it gave no reason")

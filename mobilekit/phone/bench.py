@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mobilekit import __version__
 from mobilekit.codec import encode
-from mobilekit.errors import AppError, DeviceError, DisconnectedError
+from mobilekit.errors import (
+    AppError,
+    DeviceError,
+    DisconnectedError,
+    PhoneError,
+    ProtocolError,
+)
 from mobilekit.phone.adb import Phone
 from mobilekit.phone.parse import parse_version_name
 from mobilekit.protocol import (
@@ -107,8 +114,9 @@ def run_on_phone(
     """Start a run and follow it to its result.
 
     ``scratch`` is a directory for the request's file. A companion that dies, goes silent or is
-    disconnected yields a ``RunFailure`` with everything that it had reported. Raises ``AppError``
-    when it does not start.
+    disconnected, that writes what is no message, and one that is stopped from the keyboard, yields
+    a ``RunFailure`` with everything that it had reported. Raises ``AppError`` when it does not
+    start.
     """
     _start(phone, request, scratch)
     follower = _Follower(phone, request, on_event)
@@ -125,27 +133,36 @@ def run_on_phone(
             silence_s = (now_ns - heard_ns) / NS_PER_S
             if silence_s > _longest_silence_s(request):
                 return follower.failure(f"the companion has been silent for {silence_s:.0f} s")
+            if not follower.events and now_ns - started_ns > START_TIMEOUT_S * NS_PER_S:
+                raise AppError(
+                    "The companion app did not start the run",
+                    serial=phone.serial,
+                    run_id=request.run_id,
+                    fix=f"Look at `adb -s {phone.serial} logcat -d` for {PACKAGE}.",
+                )
             polls += 1
-            if polls % POLLS_BETWEEN_LIFE_SIGNS == 0 and not follower.is_alive():
+            if polls % POLLS_BETWEEN_LIFE_SIGNS == 0 and follower.events:
+                alive = follower.is_alive()
                 # It may have finished between the poll and the look for its process.
-                result = follower.poll()
+                result = None if alive else follower.poll()
                 if result is not None:
                     return result
-                if follower.events:
+                if not alive:
                     return follower.failure("the companion's process ended without a result")
-                if now_ns - started_ns > START_TIMEOUT_S * NS_PER_S:
-                    raise AppError(
-                        "The companion app did not start the run",
-                        serial=phone.serial,
-                        run_id=request.run_id,
-                        fix=f"Look at `adb -s {phone.serial} logcat -d` for {PACKAGE}.",
-                    )
             sleep(wait_s)
             wait_s = min(LONGEST_POLL_S, wait_s * 1.1)
+    except KeyboardInterrupt:
+        with suppress(DeviceError, DisconnectedError):
+            phone.shell(f"am force-stop {PACKAGE}", check=False)
+        return follower.failure("interrupted from the keyboard")
     except (DisconnectedError, DeviceError) as error:
         if not follower.events:
             raise
-        return follower.failure(str(error), "disconnected")
+        return follower.failure(error.what, "disconnected")
+    except (ProtocolError, PhoneError) as error:
+        if not follower.events:
+            raise
+        return follower.failure(error.what, "internal")
 
 
 def remove_run(phone: Phone, run_id: str) -> None:
@@ -171,7 +188,7 @@ def _start(phone: Phone, request: RunRequest, scratch: Path) -> None:
     # Older releases exit with 0 although the activity could not be started.
     if answer.exit_code != 0 or "Error" in words:
         raise AppError(
-            f"The companion app did not start: {words.strip().splitlines()[-1:]}",
+            f"The companion app did not start: {words.strip() or 'am said nothing'}",
             serial=phone.serial,
             command=command,
             fix="Unlock the phone; if the app is damaged, uninstall it and install it again.",
@@ -196,17 +213,17 @@ class _Follower:
         """Read new events; the result once it is there."""
         progress, result = f"{self._directory}/progress.jsonl", f"{self._directory}/result.json"
         data = self._phone.shell(
-            f"test -f {result} && echo over; tail -c +{self._read_bytes + 1} {progress}",
+            f"test -f {result} && echo over; "
+            f"tail -c +{self._read_bytes + 1} {progress} 2>/dev/null",
             check=False,
         ).stdout
         over = data.startswith(b"over")
         data = data[data.find(b"\n") + 1 :] if over else data
         complete = data[: data.rfind(b"\n") + 1]
-        new_events = decode_events(complete)
         self._read_bytes += len(complete)
-        self.heard_something = bool(new_events)
-        self.events += new_events
-        for event in new_events:
+        self.heard_something = bool(complete)
+        for event in decode_events(complete):
+            self.events.append(event)
             self._on_event(event)
         return decode_result(self._phone.shell(f"cat {result}").stdout) if over else None
 

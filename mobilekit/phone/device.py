@@ -9,9 +9,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from mobilekit.errors import DeviceError, DisconnectedError, UsageError
+from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
 from mobilekit.phone.adb import AdbServer, Phone, advice, not_ready
-from mobilekit.phone.parse import parse_battery, parse_properties, parse_ram_bytes
+from mobilekit.phone.parse import (
+    parse_battery,
+    parse_integer,
+    parse_properties,
+    parse_ram_bytes,
+)
 from mobilekit.phone.profiles import generic_profile, match_profile
 from mobilekit.records import BatteryStatus, DeviceInfo, DeviceProfile, ListedDevice
 
@@ -33,8 +38,8 @@ def find_devices(server: AdbServer, profiles: dict[str, DeviceProfile]) -> list[
     for attached in server.list_devices():
         info = battery = None
         if attached.state == "device":
-            # One that leaves meanwhile is listed, and nothing is known of it.
-            with suppress(DeviceError, DisconnectedError):
+            # Of one that leaves meanwhile, or is still booting, nothing is known.
+            with suppress(DeviceError, DisconnectedError, PhoneError):
                 phone = server.phone(attached.serial)
                 info, battery = read_device_info(phone, profiles), read_battery(phone)
         found.append(ListedDevice(attached=attached, info=info, battery=battery))
@@ -94,7 +99,7 @@ def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> Device
         model=properties.get("ro.product.model", ""),
         device=properties.get("ro.product.device", ""),
         android_release=properties.get("ro.build.version.release", ""),
-        android_sdk=int(properties.get("ro.build.version.sdk") or 0),
+        android_sdk=parse_integer(properties.get("ro.build.version.sdk")) or 0,
         abi=properties.get("ro.product.cpu.abi", ""),
         soc=properties.get("ro.soc.model") or properties.get("ro.board.platform", ""),
         ram_bytes=ram_bytes,

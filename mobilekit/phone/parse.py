@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mobilekit.records import BatteryStatus
+from mobilekit.units import normalize_voltage_mv
 
 # android.os.BatteryManager.BATTERY_STATUS_CHARGING, BATTERY_STATUS_FULL.
 _CHARGING_STATUSES = {2, 5}
@@ -29,16 +30,16 @@ def parse_battery(text: str) -> BatteryStatus:
     plugged = any(
         values.get(f"{source} powered") == "true" for source in ("ac", "usb", "wireless", "dock")
     )
-    level, scale = _integer(values.get("level")), _integer(values.get("scale"))
+    level, scale = parse_integer(values.get("level")), parse_integer(values.get("scale"))
     if level is not None and scale:
         level = round(100 * level / scale)
     return BatteryStatus(
         level_percent=level,
         plugged=plugged,
-        charging=_integer(values.get("status")) in _CHARGING_STATUSES,
-        charge_counter_uah=_integer(values.get("charge counter")) or None,
-        voltage_mv=_voltage_mv(_integer(values.get("voltage"))),
-        temperature_decicelsius=_integer(values.get("temperature")),
+        charging=parse_integer(values.get("status")) in _CHARGING_STATUSES,
+        charge_counter_uah=parse_integer(values.get("charge counter")) or None,
+        voltage_mv=normalize_voltage_mv(parse_integer(values.get("voltage"))),
+        temperature_decicelsius=parse_integer(values.get("temperature")),
         technology=values.get("technology") or None,
     )
 
@@ -61,22 +62,14 @@ def parse_capacity_uah(text: str) -> int | None:
     ``None`` where it tells none, or zero.
     """
     for name in ("Last learned battery capacity", "Estimated battery capacity", "Capacity"):
-        match = re.search(rf"^\s*{name}:\s*([\d.,]*\d)", text, flags=re.MULTILINE)
+        match = re.search(rf"^\s*{name}:\s*(\d[\d,]*(?:\.\d+)?)", text, flags=re.MULTILINE)
         capacity_mah = float(match[1].replace(",", "")) if match else 0.0
         if capacity_mah > 0:
             return round(capacity_mah * 1000)
     return None
 
 
-def _integer(text: str | None) -> int | None:
+def parse_integer(text: str | None) -> int | None:
+    """The integer that a text begins with, if it does."""
     match = re.match(r"-?\d+", text or "")
     return int(match[0]) if match else None
-
-
-def _voltage_mv(value: int | None) -> int | None:
-    """Android documents millivolts; some phones print microvolts, some whole volts."""
-    if not value or value < 0:
-        return None
-    if value > 100_000:
-        return value // 1000
-    return value * 1000 if value < 10 else value

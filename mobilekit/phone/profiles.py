@@ -20,9 +20,8 @@ from mobilekit.records import (
     ProfileMatch,
     ProfilePower,
 )
-from mobilekit.units import charge_energy_j
+from mobilekit.units import NOMINAL_CELL_MV, charge_energy_j
 
-NOMINAL_CELL_MV = 3850
 GENERIC_NAME = "generic"
 
 
@@ -34,7 +33,7 @@ def load_profiles() -> dict[str, DeviceProfile]:
     packaged = sorted(files("mobilekit").joinpath("profiles").iterdir(), key=lambda path: path.name)
     own = sorted(places.profiles_directory().glob("*.toml"))
     profiles = [parse_profile(path.read_bytes(), str(path)) for path in packaged]
-    profiles += [parse_profile(path.read_bytes(), str(path)) for path in own]
+    profiles += [parse_profile(_read(path), str(path)) for path in own]
     return {profile.name: profile for profile in profiles}
 
 
@@ -53,6 +52,17 @@ def parse_profile(data: bytes, source: str) -> DeviceProfile:
     if min(_numbers(profile).values()) <= 0:
         raise ProfileError("A figure is not positive", file=source, fix=fix)
     return profile
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ProfileError(
+            f"The profile cannot be read: {error.strerror}",
+            file=path,
+            fix="Make it readable, or move it away.",
+        ) from None
 
 
 def figures(profile: DeviceProfile) -> list[str]:

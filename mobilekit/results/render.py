@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -55,9 +56,7 @@ def render_measurement(measurement: Measurement, answer: Answer) -> str:
 def render_artifact(artifact: Artifact, directory: Path) -> str:
     """What became of an export: its file, its size, and what runs where."""
     delegation = artifact.delegation
-    left = ", ".join(
-        f"{count} x {name}" for name, count in delegation.portable_operator_counts.items()
-    )
+    left = delegation.portable_text
     rows = [
         ("file", str(directory / Path(artifact.file.path).name)),
         ("size", format_bytes(artifact.file.size_bytes)),
@@ -141,16 +140,22 @@ def _memory_text(memory: MemoryGrowth | None) -> str:
         return "not measured"
     peak = memory.peak_rss_bytes
     return (
-        f"{memory.measure} +{format_bytes(memory.inference_bytes)} "
-        f"(+{format_bytes(memory.load_bytes)} by loading"
-        f"{f', peak RSS +{format_bytes(peak)}' if peak is not None else ''})"
+        f"{memory.measure} {_signed_bytes(memory.inference_bytes)} "
+        f"({_signed_bytes(memory.load_bytes)} by loading"
+        f"{f', peak RSS {_signed_bytes(peak)}' if peak is not None else ''})"
     )
+
+
+def _signed_bytes(size_bytes: int) -> str:
+    return f"{'+' if size_bytes >= 0 else ''}{format_bytes(size_bytes)}"
 
 
 def _output_text(measurement: Measurement) -> str:
     check = measurement.result.samples.output_check
     if check is None:
         return "not checked"
+    if check.max_relative_error == sys.float_info.max:
+        return "DIFFERS from PyTorch: another shape, or values that are not finite"
     verdict = "matches PyTorch" if check.matches else "DIFFERS from PyTorch"
     return f"{verdict} (by {check.max_relative_error:.1g} of the largest value)"
 

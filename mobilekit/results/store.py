@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,8 +14,11 @@ from mobilekit.codec import decode, encode
 from mobilekit.errors import StoreError, UsageError
 from mobilekit.records import Measurement
 
-# History: 1: first.
+# Of the tables and of the records in them. History: 1: first.
 SCHEMA_VERSION = 1
+OPEN_TRIES, OPEN_PAUSE_S = 10, 0.05
+LOCK_TIMEOUT_S = 30
+"""How long a save waits for another process that writes to the same SQLite file."""
 
 _tables = sa.MetaData()
 _schema = sa.Table("mobilekit_schema", _tables, sa.Column("version", sa.Integer, primary_key=True))
@@ -40,20 +44,34 @@ class Store:
             parsed = sa.make_url(url)
             if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, ":memory:"):
                 Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = sa.create_engine(parsed)
+            waiting = {"timeout": LOCK_TIMEOUT_S} if parsed.get_backend_name() == "sqlite" else {}
+            self._engine = sa.create_engine(parsed, connect_args=waiting)
         except (ArgumentError, NoSuchModuleError, ImportError, OSError) as error:
             raise self._error(error) from None
-        with self._begin() as connection:
-            _tables.create_all(connection)
-            version = connection.scalar(sa.select(sa.func.max(_schema.c.version)))
-            if version is None:
-                connection.execute(_schema.insert().values(version=SCHEMA_VERSION))
+        version = self._prepare_with_others()
         if version not in (None, SCHEMA_VERSION):
             raise StoreError(
                 f"The results database has schema version {version}, not {SCHEMA_VERSION}",
                 url=self._shown_url,
                 fix="Use the mobilekit that wrote it, or another database: --store.",
             )
+
+    def _prepare_with_others(self) -> int | None:
+        """``_prepare``, tried again where others make the same tables at the same time."""
+        for _ in range(OPEN_TRIES - 1):
+            with suppress(StoreError):
+                return self._prepare()
+            time.sleep(OPEN_PAUSE_S)
+        return self._prepare()
+
+    def _prepare(self) -> int | None:
+        """Make what is missing; the schema's version that was there."""
+        with self._begin() as connection:
+            _tables.create_all(connection)
+            version: int | None = connection.scalar(sa.select(sa.func.max(_schema.c.version)))
+            if version is None:
+                connection.execute(_schema.insert().values(version=SCHEMA_VERSION))
+            return version
 
     def save(self, measurement: Measurement) -> None:
         """Add one measurement; all of it or nothing."""

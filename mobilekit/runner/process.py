@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mobilekit.codec import encode
+from mobilekit.errors import ProtocolError
 from mobilekit.protocol import (
     ProgressEvent,
     RunRequest,
@@ -28,15 +29,15 @@ def run_on_computer(
 ) -> RunResult:
     """Run a request whose artifacts lie in the directory ``artifacts``.
 
-    A runner that dies (a crash in the runtime, a kill) yields a ``RunFailure`` with what it had
-    measured and the end of what it printed.
+    A runner that dies (a crash in the runtime, a kill, Ctrl-C) yields a ``RunFailure`` with what it
+    had measured and the end of what it printed.
     """
     with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
         input_root, output_root = Path(scratch) / "in", Path(scratch) / "out"
         directory = input_root / run_directory(request.run_id)
         directory.mkdir(parents=True)
         (directory / "request.json").write_bytes(encode(request))
-        (input_root / "artifacts").symlink_to(artifacts, target_is_directory=True)
+        (input_root / "artifacts").symlink_to(artifacts.absolute(), target_is_directory=True)
         log = Path(scratch) / "log"
         with log.open("wb") as log_file:
             process = subprocess.Popen(
@@ -45,35 +46,37 @@ def run_on_computer(
                 stdout=log_file,
                 stderr=subprocess.STDOUT,
             )
+            events: list[ProgressEvent] = []
+            problem = None
             try:
-                events = _follow(process, output_root / run_directory(request.run_id), on_event)
+                for event in _follow(process, output_root / run_directory(request.run_id)):
+                    events.append(event)
+                    on_event(event)
+            except KeyboardInterrupt:
+                problem = "interrupted from the keyboard"
+            except ProtocolError as error:
+                problem = error.what
             finally:
                 process.kill()
                 process.wait()
         result = output_root / run_directory(request.run_id) / "result.json"
-        if result.exists():
+        if problem is None and result.exists():
             return decode_result(result.read_bytes())
         words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        return interrupted(
-            request.run_id,
-            events,
-            f"the runner's process ended with {process.returncode}: {''.join(words)}",
-        )
+        ending = f"the runner's process ended with {process.returncode}: {''.join(words)}"
+        return interrupted(request.run_id, events, problem or ending)
 
 
-def _follow(
-    process: subprocess.Popen[bytes], directory: Path, on_event: Callable[[ProgressEvent], None]
-) -> list[ProgressEvent]:
-    """Report events until the process ends; all of them."""
-    events: list[ProgressEvent] = []
+def _follow(process: subprocess.Popen[bytes], directory: Path) -> Iterator[ProgressEvent]:
+    """Events as they are written, until the process has ended."""
     progress = directory / "progress.jsonl"
+    read_bytes = 0
     while True:
         ended = process.poll() is not None
         if progress.exists():
-            known = decode_events(progress.read_bytes())
-            for event in known[len(events) :]:
-                on_event(event)
-            events = known
+            data = progress.read_bytes()[read_bytes:]
+            read_bytes += data.rfind(b"\n") + 1
+            yield from decode_events(data)
         if ended:
-            return events
+            return
         time.sleep(POLL_S)

@@ -17,7 +17,7 @@ from mobilekit.virtual.service import registered
 async def serve(directory: Path) -> None:
     profile = read_profile(directory)
     battery = PhoneBattery(profile, directory / "battery.json")
-    battery.set_plugged(False)  # What was pretended does not outlast a restart.
+    battery.reset()  # A newcomer's phone is never found empty, nor plugged in by pretence.
     phone = VirtualPhone(profile, directory, this_abi(), battery, CompanionProcess(directory))
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

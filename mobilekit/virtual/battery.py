@@ -89,7 +89,7 @@ class SimulatedBattery:
         capacity_uah = self._profile.battery.capacity_uah
         return BatterySample(
             at_ns=at_ns,
-            charge_counter_uah=int(self._counter_at_update_uah // charge_step_uah)
+            charge_counter_uah=max(0, int(self._counter_at_update_uah // charge_step_uah))
             * charge_step_uah,
             current_now_ua=round(self._current_ua / current_step_ua) * current_step_ua,
             energy_counter_nwh=None,

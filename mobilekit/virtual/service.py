@@ -117,7 +117,9 @@ def phone_running(profile: DeviceProfile) -> Iterator[RunningPhone]:
     try:
         yield phone
     finally:
-        stop_phone(profile.name)
+        # Somebody may have stopped it meanwhile.
+        with contextlib.suppress(UsageError):
+            stop_phone(profile.name)
 
 
 def server_port() -> int:

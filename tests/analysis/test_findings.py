@@ -159,11 +159,17 @@ REQUEST = run_request(
 )
 
 
-def windows(step_uah, idle_uah_per_s, load_uah_per_s, count=11, current=lambda rate: -rate * 3600):
+def windows(
+    step_uah,
+    idle_uah_per_s,
+    load_uah_per_s,
+    idle_fall_uah_per_s=0,
+    current=lambda rate: -rate * 3600,
+):
     """Windows of 10 s with a reading a second, of a counter that rounds down to its step."""
     made, charge, at_ns = [], 3_000_000.0, 0
-    for number in range(count):
-        rate = load_uah_per_s if number % 2 else idle_uah_per_s
+    for number in range(11):
+        rate = load_uah_per_s if number % 2 else idle_uah_per_s - number * idle_fall_uah_per_s
         readings = []
         for second in range(11):
             readings.append(
@@ -206,6 +212,12 @@ def test_a_sound_energy_run_has_no_doubt():
         pytest.param(
             windows(10, 50, 250, current=lambda rate: -rate * 3.6), "CURRENT-CONTRADICTS", id="mA"
         ),
+        pytest.param(
+            windows(10, 50, 250, current=lambda rate: rate * 3600), "CURRENT-CONTRADICTS", id="sign"
+        ),
+        pytest.param(
+            windows(10, 50, 250, current=lambda rate: -rate * 7200), "GAUGE-CONTRADICTS", id="twice"
+        ),
     ],
 )
 def test_each_doubt_of_energy_is_found(energy_windows, expected):
@@ -215,18 +227,24 @@ def test_each_doubt_of_energy_is_found(energy_windows, expected):
 
 def test_idle_power_that_drifts_is_said():
     """When the phone's own power falls by half of the load's share, somebody else was at work."""
-    drifting = list(windows(10, 50, 250))
-    for number in (0, 2, 4):
-        window = drifting[number]
-        readings = tuple(
-            msgspec.structs.replace(
-                reading, charge_counter_uah=reading.charge_counter_uah + 100 * (10 - index)
-            )
-            for index, reading in enumerate(window.battery)
-        )
-        drifting[number] = msgspec.structs.replace(window, battery=readings)
+    falling = windows(10, 150, 250, idle_fall_uah_per_s=6)
 
-    assert "IDLE-DRIFT" in doubts(request=REQUEST, windows=tuple(drifting))
+    assert "IDLE-DRIFT" in doubts(request=REQUEST, windows=falling)
+
+
+def test_a_phone_of_which_nothing_is_known():
+    """Without a profile there is no energy, and that is said."""
+    findings = find_doubts(
+        artifact(),
+        device_info(),
+        None,
+        battery_status(),
+        run_request(),
+        RunSuccess(protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples()),
+        energy_wanted=True,
+    )
+
+    assert [finding.id for finding in findings] == ["NO-PROFILE"]
 
 
 def test_a_refusal_is_passed_on():

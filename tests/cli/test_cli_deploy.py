@@ -1,11 +1,13 @@
 """Deploying, through the CLI and the real adb server."""
 
 import json
+import signal
 import time
 
 import pytest
 
 from mobilekit.codec import decode
+from mobilekit.records import Measurement
 from mobilekit.results.document import SCHEMA, Document
 from mobilekit.virtual.companion import EnergyTruth
 
@@ -402,3 +404,82 @@ def test_a_bad_profile_file(cli, shared_home):
     assert outcome.exit_code == 2
     assert "mine.toml" in outcome.stderr
     assert "title" in outcome.stderr
+
+
+def test_an_old_phone_without_the_newer_shell(cli, monkeypatch, request):
+    """Android 6 has only the first shell protocol, which mixes streams and ends lines by CRLF."""
+    monkeypatch.setattr("mobilekit.virtual.phone.FEATURES", "cmd,stat_v2,ls_v2,fixed_push_mkdir")
+    phone = request.getfixturevalue("bench_phone")
+
+    outcome = cli("deploy", "tiny.py", "--device", "nexus7", "--fast", "--json")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert outcome.document["measurement"]["device"]["serial"] == phone.serial
+
+
+def test_progress_that_is_no_message_loses_nothing(cli, bench_phone):
+    """A line of zeros, as a dying battery leaves, ends the run with what came before it."""
+    process = cli.start("deploy", "tiny.py", "-d", bench_phone.serial, "--no-energy", "--json")
+    wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone), 60)
+    root = bench_phone.directory / "files/storage/emulated/0/Android/data/dev.mobilekit.bench/files"
+    (progress,) = root.glob("runs/*/progress.jsonl")
+    with progress.open("ab") as file:
+        file.write(bytes(16) + b"\n")
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "Traceback" not in stderr
+    result = json.loads(stdout)["measurement"]["result"]
+    assert result["code"] == "internal"
+    assert len(result["samples"]["load_ns"]) == 5
+
+
+def test_two_deploys_do_not_share_a_phone(cli, bench_phone):
+    """The second is refused with 3, and the first is not disturbed."""
+    arguments = ("deploy", "tiny.py", "-d", bench_phone.serial, "--no-energy", "--json")
+    first = cli.start(*arguments)
+    wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone), 60)
+    second = cli(*arguments)
+    stdout, _ = first.communicate(timeout=60)
+
+    assert second.exit_code == 3
+    assert "Another mobilekit" in second.stderr
+    assert first.returncode == 0
+    assert json.loads(stdout)["measurement"]["result"]["type"] == "success"
+
+
+def test_a_result_that_cannot_be_saved_is_kept(cli, shared_home, tmp_path):
+    """When the database refuses it at last, the measurement is in a file that the error names."""
+    database = tmp_path / "results.sqlite"
+    process = cli.start("deploy", "tiny.py", "-d", "pc")
+    wait_for(database.exists, 60)
+    time.sleep(0.5)
+    database.unlink()
+    database.mkdir()
+    _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "cannot be used" in stderr
+    (kept,) = (shared_home / "data/unsaved").glob("tiny-pc-*.json")
+    assert str(kept) in stderr
+    assert decode(kept.read_bytes(), Measurement, source="kept").artifact.model.name == "tiny"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_deploy_stops_its_virtual_phone(cli, number):
+    """Whether it is terminated or interrupted, no virtual phone is left behind."""
+    process = cli.start("deploy", "tiny.py", "-d", "virtual:nexus5", "--rigorous")
+    wait_for(lambda: cli("virtual", "list", "--json").document != [], 60)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+
+    assert process.returncode != 0
+    assert "Traceback" not in stderr
+    assert cli("virtual", "list", "--json").document == []
+
+
+def test_a_relative_home_works(cli):
+    """MOBILEKIT_HOME may be relative to where mobilekit is run."""
+    outcome = cli("deploy", "tiny.py", "-d", "pc", "--fast", MOBILEKIT_HOME="some-home")
+
+    assert outcome.exit_code == 0, outcome.stderr

@@ -1,4 +1,5 @@
 import sqlite3
+import threading
 
 import msgspec
 import pytest
@@ -109,3 +110,23 @@ def test_a_model_of_another_name_is_listed_by_it(url):
     store.save(measurement(artifact=renamed))
 
     assert [item.artifact.model.name for item in store.list_measurements("mynet")] == ["mynet"]
+
+
+def test_several_may_open_a_new_database_at_once(tmp_path):
+    """Six openings of a database that is not there yet all succeed."""
+    url = f"sqlite:///{tmp_path / 'shared.sqlite'}"
+    problems = []
+
+    def open_it():
+        try:
+            Store(url).list_measurements()
+        except StoreError as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert problems == []

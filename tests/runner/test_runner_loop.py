@@ -400,7 +400,7 @@ def test_progress_is_read_without_its_cut_off_line(roots):
     line_ends = [index + 1 for index, byte in enumerate(data) if byte == ord("\n")]
 
     for length in range(len(data) + 1):
-        events = decode_events(data[:length])
+        events = list(decode_events(data[:length]))
         assert len(events) == sum(end <= length for end in line_ends)
     assert collect_samples(decode_events(data)) == result.samples
 
