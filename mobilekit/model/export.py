@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -30,7 +30,7 @@ from mobilekit.model.files import (
     written_aside,
 )
 from mobilekit.protocol import ArtifactFile, DType, TensorFile
-from mobilekit.records import Artifact, Delegation, ModelSpec
+from mobilekit.records import Artifact, Delegation, ExportFormat, ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,7 +39,6 @@ EXPORT_VERSION = 1
 """Of what this module makes of a network; another number exports anew. History: 1: first."""
 
 PRECISION = "fp32"
-ExportFormat = Literal["pte", "onnx"]
 
 
 class FormatFacts(NamedTuple):

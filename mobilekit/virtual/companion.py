@@ -24,6 +24,7 @@ from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT, BatterySample
 from mobilekit.records import DeviceProfile
 from mobilekit.runner.__main__ import make_engine
 from mobilekit.runner.engine import Program
+from mobilekit.runner.host import FORMATS
 from mobilekit.runner.loop import EnergyStage, Surroundings, run
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery
@@ -136,6 +137,8 @@ class PhoneBattery:
 
 class CompanionProcess:
     """The companion as the phone's app: at most one run at a time."""
+
+    formats: tuple[str, ...] = FORMATS
 
     def __init__(self, phone_directory: Path) -> None:
         self._directory = phone_directory

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from model_files import SMALL, Export, WriteModel
 
-from mobilekit.model.export import ExportFormat, export_artifact
+from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import read_spec
-from mobilekit.records import Artifact, ModelSpec
+from mobilekit.records import Artifact, ExportFormat, ModelSpec
 
 
 @pytest.fixture
