@@ -55,6 +55,7 @@ from mobilekit.results.store import Store
 from mobilekit.runner.host import COMPUTER, FORMATS, read_computer, read_host
 from mobilekit.runner.process import run_on_computer
 from mobilekit.virtual import service
+from mobilekit.virtual.companions import CompanionKind
 
 
 class Wanted(NamedTuple):
@@ -181,9 +182,11 @@ def list_devices() -> list[ListedDevice]:
     return list(found.values())
 
 
-def start_virtual(name: str) -> tuple[service.RunningPhone, int]:
+def start_virtual(
+    name: str, companion: CompanionKind = "python"
+) -> tuple[service.RunningPhone, int]:
     """A virtual phone of that profile, and the port of the adb server that it is attached to."""
-    phone = service.start_phone(profile_named(name, load_profiles()))
+    phone = service.start_phone(profile_named(name, load_profiles()), companion)
     return phone, connect_virtual(phone).port
 
 

@@ -50,5 +50,10 @@ def built_apk() -> Path:
     return _app_build() / "app" / "target" / "mobilekit-bench.apk"
 
 
+def built_jvm_companion() -> Path:
+    """The companion's core as a program for this computer, as a checkout's own build leaves it."""
+    return _app_build() / "jvm" / "target" / "companion.jar"
+
+
 def _app_build() -> Path:
     return Path(__file__).parents[1] / "android-app"
