@@ -22,6 +22,7 @@ from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model
 from mobilekit.phone import bench
 from mobilekit.phone.adb import AdbServer, Phone
+from mobilekit.phone.app import ensure_app
 from mobilekit.phone.device import (
     VIRTUAL_PREFIX,
     VirtualChoice,
@@ -31,7 +32,9 @@ from mobilekit.phone.device import (
     read_battery,
     read_device_info,
     read_generic_profile,
+    read_told_formats,
 )
+from mobilekit.phone.formats import WantedFormat, choose_format
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.presets import PRESETS, WARMUP
 from mobilekit.protocol import (
@@ -52,9 +55,10 @@ from mobilekit.records import (
     TimeSpent,
 )
 from mobilekit.results.store import Store
-from mobilekit.runner.host import COMPUTER, read_computer, read_host
+from mobilekit.runner.host import COMPUTER, FORMATS, read_computer, read_host
 from mobilekit.runner.process import run_on_computer
 from mobilekit.virtual import service
+from mobilekit.virtual.companions import CompanionKind
 
 
 class Wanted(NamedTuple):
@@ -67,6 +71,11 @@ class Wanted(NamedTuple):
     threads: int | None
     energy: bool
     require_phone: bool
+    format: WantedFormat
+    apk: Path | None
+    """The companion app to install where it is missing; ``None``: whichever is at hand."""
+    install: bool
+    """Whether the companion app may be installed."""
 
 
 class Reporter(Protocol):
@@ -90,6 +99,8 @@ class Target(NamedTuple):
     phone: Phone | None
     profile: DeviceProfile | None
     battery: BatteryStatus | None
+    told_formats: tuple[str, ...] | None
+    """What the device itself says that it runs; ``None`` for a real phone, which says nothing."""
 
 
 def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
@@ -101,11 +112,23 @@ def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
     with steps("model"):
         spec = find_model(wanted.model, weights=wanted.weights)
     with steps("device"), _open_target(wanted, reporter) as target:
+        choice = choose_format(wanted.format, target.info, target.told_formats)
+        if choice.reason is not None:
+            reporter.note(choice.reason)
         if target.phone is not None:
-            bench.check_app(target.phone)
+            ensure_app(
+                target.phone,
+                wanted.apk,
+                may_install=wanted.install,
+                on_note=reporter.note,
+                on_bytes=reporter.pushed,
+            )
         with steps("export"):
             artifact = export_artifact(
-                spec, cache_directory=places.artifacts_directory(), on_progress=reporter.note
+                spec,
+                choice.format,
+                cache_directory=places.artifacts_directory(),
+                on_progress=reporter.note,
             )
         with steps("push"):
             if target.phone is not None:
@@ -162,9 +185,11 @@ def list_devices() -> list[ListedDevice]:
     return list(found.values())
 
 
-def start_virtual(name: str) -> tuple[service.RunningPhone, int]:
+def start_virtual(
+    name: str, companion: CompanionKind = "python"
+) -> tuple[service.RunningPhone, int]:
     """A virtual phone of that profile, and the port of the adb server that it is attached to."""
-    phone = service.start_phone(profile_named(name, load_profiles()))
+    phone = service.start_phone(profile_named(name, load_profiles()), companion)
     return phone, connect_virtual(phone).port
 
 
@@ -228,7 +253,7 @@ def make_request(wanted: Wanted, artifact: Artifact, target: Target) -> RunReque
 def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
     """The device that is meant; a virtual phone runs for as long as it is needed."""
     if wanted.device == COMPUTER:
-        yield Target(read_computer(), None, None, None)
+        yield Target(read_computer(), None, None, None, FORMATS)
         return
     profiles = load_profiles()
     server = AdbServer()
@@ -262,7 +287,7 @@ def _look_at(phone: Phone, profiles: dict[str, DeviceProfile]) -> Target:
     info = read_device_info(phone, profiles)
     battery = read_battery(phone)
     profile = profiles.get(info.name) or read_generic_profile(phone, info, battery)
-    return Target(info, phone, profile, battery)
+    return Target(info, phone, profile, battery, read_told_formats(phone, info))
 
 
 def _carry_out(target: Target, request: RunRequest, reporter: Reporter) -> RunResult:

@@ -43,3 +43,22 @@ def locks_directory() -> Path:
 def virtual_directory() -> Path:
     """Files and state of virtual phones, a directory each, and their private adb server's."""
     return _place("state") / "virtual"
+
+
+def packaged_apk() -> Path:
+    """The companion app that came with mobilekit; there is none in a checkout."""
+    return Path(__file__).parent / "app" / "mobilekit-bench.apk"
+
+
+def built_apk() -> Path:
+    """The companion app as a checkout's own build leaves it."""
+    return _app_build() / "app" / "target" / "mobilekit-bench.apk"
+
+
+def built_jvm_companion() -> Path:
+    """The companion's core as a program for this computer, as a checkout's own build leaves it."""
+    return _app_build() / "jvm" / "target" / "companion.jar"
+
+
+def _app_build() -> Path:
+    return Path(__file__).parents[1] / "android-app"

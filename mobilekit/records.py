@@ -68,6 +68,10 @@ class Delegation(Record, frozen=True):
         return self.delegated_macs / self.total_macs if self.total_macs else 1.0
 
 
+ExportFormat = Literal["pte", "onnx"]
+"""What mobilekit exports to; ``protocol.Format`` is what a companion may run."""
+
+
 class Artifact(Record, frozen=True):
     """An exported program's manifest; its files lie in ``directory`` under their content's hash."""
 

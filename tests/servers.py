@@ -79,6 +79,7 @@ class FakeBattery:
 @dataclass
 class FakeCompanion:
     pid: int | None = None
+    formats: tuple[str, ...] = ()
     started: list[str] = field(default_factory=list)
 
     def start(self, run_id: str) -> int:

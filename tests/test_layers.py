@@ -21,6 +21,7 @@ MAY_IMPORT = {
 ONLY_IN = {
     "torch": {"model", "runner"},
     "executorch": {"model", "runner"},
+    "onnxruntime": {"model", "runner"},
     "adbutils": {"phone"},
     "sqlalchemy": {"results"},
     "rich": {"cli"},

@@ -255,12 +255,15 @@ def _of_power_supply(battery: BatteryStatus, profile: DeviceProfile | None) -> l
 def _of_energy(samples: Samples, estimate: EnergyEstimate | None) -> list[Finding]:
     findings = []
     if samples.energy_refusal is not None:
+        has_battery = samples.companion is not None and samples.companion.battery is not None
         findings.append(
             Finding(
                 id="ENERGY-REFUSED",
                 severity="warning",
                 summary=f"energy measurement ended: {samples.energy_refusal}",
-                advice="Keep the cable out until the run is over.",
+                advice="Keep the cable out until the run is over."
+                if has_battery
+                else "Use a phone, or a virtual phone with the python companion.",
             )
         )
     ratio = energy_analysis.charge_ratio(samples.windows)

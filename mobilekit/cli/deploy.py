@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -48,6 +48,25 @@ def deploy(
     energy: Annotated[
         bool, typer.Option("--energy/--no-energy", help="Measure energy where a battery pays.")
     ] = True,
+    format: Annotated[
+        Literal["auto", "pte", "onnx"],
+        typer.Option(
+            "--format", help="ExecuTorch's .pte, ONNX Runtime's .onnx, or what the device can run."
+        ),
+    ] = "auto",
+    apk: Annotated[
+        Path | None,
+        typer.Option(
+            "--apk",
+            help="The companion app to install, where it is missing or of another version. "
+            "[default: mobilekit's own, else the local build's]",
+            show_default=False,
+        ),
+    ] = None,
+    install: Annotated[
+        bool,
+        typer.Option("--install/--no-install", help="Install or update the companion app."),
+    ] = True,
     require_phone: Annotated[
         bool,
         typer.Option(
@@ -74,6 +93,8 @@ def deploy(
 
     if fast and rigorous:
         raise UsageError("--fast and --rigorous contradict each other", fix="Give one of them.")
+    if apk is not None and not install:
+        raise UsageError("--apk and --no-install contradict each other", fix="Give one of them.")
     wanted = flow.Wanted(
         model=model,
         device=device,
@@ -82,6 +103,9 @@ def deploy(
         threads=threads,
         energy=energy,
         require_phone=require_phone,
+        format=format,
+        apk=apk,
+        install=install,
     )
     opened = Store(store or places.store_url())
     with TerminalReporter() as reporter:
@@ -120,8 +144,16 @@ def _failure_of(measurement: Measurement, *, strict: bool) -> MobilekitError | N
     return None
 
 
-def export(model: ModelArgument, weights: WeightsOption = None, as_json: JsonFlag = False) -> None:
-    """Export a network to ExecuTorch without running it."""
+def export(
+    model: ModelArgument,
+    weights: WeightsOption = None,
+    format: Annotated[
+        Literal["pte", "onnx"],
+        typer.Option("--format", help="ExecuTorch's .pte, or ONNX Runtime's .onnx."),
+    ] = "pte",
+    as_json: JsonFlag = False,
+) -> None:
+    """Export a network to ExecuTorch or ONNX without running it."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.codec import encode_pretty
@@ -133,6 +165,7 @@ def export(model: ModelArgument, weights: WeightsOption = None, as_json: JsonFla
     with TerminalReporter() as reporter:
         artifact = export_artifact(
             find_model(model, weights=weights),
+            format,
             cache_directory=directory,
             on_progress=reporter.note,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,12 +13,23 @@ NameArgument = Annotated[str, typer.Argument(help="A device profile's name, such
 
 
 @app.command()
-def start(name: NameArgument, as_json: JsonFlag = False) -> None:
+def start(
+    name: NameArgument,
+    companion: Annotated[
+        Literal["python", "jvm"],
+        typer.Option(
+            "--companion",
+            help="What plays the companion app: this computer's runner with a simulated battery, "
+            "or the Android app's own core on the JVM (.onnx only, no energy).",
+        ),
+    ] = "python",
+    as_json: JsonFlag = False,
+) -> None:
     """Start a virtual phone that stays until it is stopped."""
     from mobilekit import flow
     from mobilekit.codec import encode_pretty
 
-    phone, port = flow.start_virtual(name)
+    phone, port = flow.start_virtual(name, companion)
     if as_json:
         typer.echo(encode_pretty({"phone": phone, "adb_server_port": port}), nl=False)
         return
@@ -45,8 +56,8 @@ def list_phones(as_json: JsonFlag = False) -> None:
     elif not phones:
         typer.echo("No virtual phone runs: `mobilekit virtual start nexus7` starts one.")
     else:
-        rows = [[phone.name, phone.address, str(phone.pid)] for phone in phones]
-        typer.echo(render_table(["name", "serial", "pid"], rows))
+        rows = [[phone.name, phone.address, str(phone.pid), phone.companion] for phone in phones]
+        typer.echo(render_table(["name", "serial", "pid", "companion"], rows))
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """Turns a network into an artifact: a program, its inputs and the outputs to expect of it.
 
 An artifact is cached by everything that it depends on, so that asking for it again costs neither
-an export nor the import of torch. The cache directory holds ``<sha256>.pte`` and ``<sha256>.bin``,
-named by their content, and the manifest ``<key>.json``, an ``Artifact``, written last.
+an export nor the import of torch. The cache directory holds ``<sha256>.<format>`` and
+``<sha256>.bin``, named by their content, and the manifest ``<key>.json``, an ``Artifact``, written
+last. What differs between formats lies in a module of each format's own: ``pte``, ``onnx``.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -28,17 +30,32 @@ from mobilekit.model.files import (
     written_aside,
 )
 from mobilekit.protocol import ArtifactFile, DType, TensorFile
-from mobilekit.records import Artifact, ModelSpec
+from mobilekit.records import Artifact, Delegation, ExportFormat, ModelSpec
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 EXPORT_VERSION = 1
 """Of what this module makes of a network; another number exports anew. History: 1: first."""
 
-FORMAT: Final = "pte"
-BACKEND = "xnnpack"
 PRECISION = "fp32"
+
+
+class FormatFacts(NamedTuple):
+    backend: str
+    runtime: str
+    tools: tuple[str, ...]
+    """The packages whose versions an artifact depends on."""
+    extra: str | None
+    """Of mobilekit's optional dependencies, the ones that bring them; ``None``: none needed."""
+
+
+FORMATS: dict[ExportFormat, FormatFacts] = {
+    "pte": FormatFacts("xnnpack", "ExecuTorch's runtime", ("torch", "executorch", "torchao"), None),
+    "onnx": FormatFacts(
+        "onnxruntime", "ONNX Runtime", ("torch", "onnx", "onnxscript", "onnxruntime"), "onnx"
+    ),
+}
 
 RELATIVE_TOLERANCE = 1e-3
 """Of the largest absolute output. Kernels add the same float32 products in another order, which
@@ -48,16 +65,20 @@ them moved the outputs by 1.3e-3 at least, so that this still notices it."""
 
 
 def export_artifact(
-    spec: ModelSpec, *, cache_directory: Path, on_progress: Callable[[str], None]
+    spec: ModelSpec,
+    artifact_format: ExportFormat = "pte",
+    *,
+    cache_directory: Path,
+    on_progress: Callable[[str], None],
 ) -> Artifact:
-    """The network's artifact, from the cache or exported now.
+    """The network's artifact in a format, from the cache or exported now.
 
     ``on_progress`` is told each stage as it begins. A cached artifact whose files are not what
     its manifest says is exported anew.
 
     Raises ``ModelFileError``, ``WeightsError`` or ``ExportError``.
     """
-    manifest = cache_directory / f"{_cache_key(spec)}.json"
+    manifest = cache_directory / f"{_cache_key(spec, artifact_format)}.json"
     try:
         cached = _read_cached(manifest, cache_directory)
         # The same content may be asked for under another name.
@@ -66,7 +87,7 @@ def export_artifact(
         pass
     except _DamagedError as damage:
         on_progress(f"The cached artifact is damaged ({damage}): exporting it anew")
-    artifact = _export(spec, cache_directory, on_progress)
+    artifact = _export(spec, artifact_format, cache_directory, on_progress)
     with reporting_full_disk(cache_directory):
         write_whole(manifest, encode_pretty(artifact))
     return artifact
@@ -79,15 +100,16 @@ class _DamagedError(Exception):
     """A cached artifact is not what its manifest says."""
 
 
-def _cache_key(spec: ModelSpec) -> str:
+def _cache_key(spec: ModelSpec, artifact_format: ExportFormat) -> str:
     """Everything that an artifact depends on, hashed."""
+    facts = FORMATS[artifact_format]
     parts = [
         EXPORT_VERSION,
-        FORMAT,
-        BACKEND,
+        artifact_format,
+        facts.backend,
         PRECISION,
         spec.content_sha256,
-        *(_version_of(package) for package in ("torch", "executorch", "torchao")),
+        *(_version_of(package) for package in facts.tools),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -122,12 +144,32 @@ def _read_cached(manifest: Path, directory: Path) -> Artifact:
 # --- exporting ---------------------------------------------------------------------------------
 
 
-def _export(spec: ModelSpec, cache_directory: Path, on_progress: Callable[[str], None]) -> Artifact:
+class _Program(Protocol):
+    """A program of any format, ready to be written."""
+
+    def write(self, path: Path) -> None: ...
+
+    def run_once(
+        self, spec: ModelSpec, path: Path, inputs: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]: ...
+
+    def delegation(self, total_macs: int) -> Delegation: ...
+
+
+def _export(
+    spec: ModelSpec,
+    artifact_format: ExportFormat,
+    cache_directory: Path,
+    on_progress: Callable[[str], None],
+) -> Artifact:
     started_ns = time.perf_counter_ns()
+    facts = FORMATS[artifact_format]
+    _check_tools(facts)
     with reporting_full_disk(cache_directory):  # before the work, not after it
         cache_directory.mkdir(parents=True, exist_ok=True)
     on_progress("Importing PyTorch")
-    from mobilekit.model import describe, load, pte, reference
+    from mobilekit.model import describe, load, reference
+    from mobilekit.model.trace import METHOD
 
     on_progress(f"Building {spec.name}")
     module = load.load_module(spec)
@@ -135,45 +177,78 @@ def _export(spec: ModelSpec, cache_directory: Path, on_progress: Callable[[str],
     on_progress("Computing the reference outputs in PyTorch")
     references = reference.run_eager(spec, module, inputs)
     cost = describe.count_cost(module, inputs)
-    on_progress("Tracing the network")
-    exported = pte.trace(spec, module, inputs)
-    on_progress("Lowering it to XNNPACK")
-    program = pte.lower(spec, exported)
+    program = _make_program(spec, artifact_format, module, inputs, on_progress)
     on_progress("Writing the program")
     with reporting_full_disk(cache_directory), written_aside(cache_directory) as aside:
-        pte.write(program, aside)
-        on_progress("Checking its outputs in ExecuTorch's runtime")
-        outputs = pte.run_once(spec, aside, program.kernels, inputs)
-        _check(spec, outputs, references)
+        program.write(aside)
+        on_progress(f"Checking its outputs in {facts.runtime}")
+        outputs = program.run_once(spec, aside, inputs)
+        _check(spec, facts, outputs, references)
         file = ArtifactFile(
             sha256=file_sha256(aside),
-            format=FORMAT,
+            format=artifact_format,
             size_bytes=aside.stat().st_size,
-            method=pte.METHOD,
+            method=METHOD,
         )
         put_in_place(aside, cache_directory / Path(file.path).name)
         input_files = tuple(_write_tensor(tensor, cache_directory) for tensor in inputs)
         reference_files = tuple(_write_tensor(tensor, cache_directory) for tensor in references)
+    versions = {package: _version_of(package) for package in facts.tools}
     return Artifact(
         model=spec,
         cost=cost,
         file=file,
-        backend=BACKEND,
+        backend=facts.backend,
         precision=PRECISION,
         delegation=program.delegation(cost.macs),
         inputs=input_files,
         reference_outputs=reference_files,
         relative_tolerance=RELATIVE_TOLERANCE,
-        tool_versions={
-            "torch": version("torch"),
-            "executorch": version("executorch"),
-            "mobilekit": mobilekit.__version__,
-        },
+        tool_versions={name: number for name, number in versions.items() if number is not None}
+        | {"mobilekit": mobilekit.__version__},
         export_ns=time.perf_counter_ns() - started_ns,
     )
 
 
-def _check(spec: ModelSpec, outputs: Sequence[Tensor], references: Sequence[Tensor]) -> None:
+def _check_tools(facts: FormatFacts) -> None:
+    """Before the import of torch, which takes seconds."""
+    missing = [package for package in facts.tools if find_spec(package) is None]
+    if facts.extra is not None and missing:
+        raise ExportError(
+            f"Exporting for {facts.runtime} needs packages that are not installed",
+            missing=", ".join(missing),
+            fix=f"pip install 'mobilekit[{facts.extra}]'",
+        )
+
+
+def _make_program(
+    spec: ModelSpec,
+    artifact_format: ExportFormat,
+    module: nn.Module,
+    inputs: Sequence[Tensor],
+    on_progress: Callable[[str], None],
+) -> _Program:
+    from mobilekit.model.trace import trace
+
+    on_progress("Tracing the network")
+    exported = trace(spec, module, inputs)
+    if artifact_format == "onnx":
+        from mobilekit.model import onnx
+
+        on_progress("Translating it to ONNX")
+        return onnx.translate(spec, exported)
+    from mobilekit.model import pte
+
+    on_progress("Lowering it to XNNPACK")
+    return pte.lower(spec, exported)
+
+
+def _check(
+    spec: ModelSpec,
+    facts: FormatFacts,
+    outputs: Sequence[Tensor],
+    references: Sequence[Tensor],
+) -> None:
     from mobilekit.outputs import check_outputs
 
     check = check_outputs(
@@ -185,7 +260,7 @@ def _check(spec: ModelSpec, outputs: Sequence[Tensor], references: Sequence[Tens
         raise ExportError(
             f"The exported {spec.name} computes something else than PyTorch does",
             fix="The lowering of some operator is wrong: halve the network until it agrees, "
-            "and report that operator to ExecuTorch.",
+            f"and report that operator to the makers of {facts.runtime}.",
             relative_error=f"{check.max_relative_error:.3g}",
             relative_tolerance=RELATIVE_TOLERANCE,
             model=spec.path,

@@ -5,8 +5,6 @@ Imports torch and executorch.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import operator
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,17 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 from mobilekit.errors import ExportError
-from mobilekit.model.load import describe_error, failing_line
+from mobilekit.model.load import describe_error
 from mobilekit.model.quiet import captured_stderr, quiet_python
-from mobilekit.model.rewrite import ExactRewrites
+from mobilekit.model.trace import METHOD
 from mobilekit.records import Delegation, ModelSpec
-
-METHOD = "forward"
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,39 @@ class Program:
     portable_operator_counts: dict[str, int]
     portable_macs: int
 
+    def write(self, path: Path) -> None:
+        with path.open("wb") as file:
+            self.executorch.write_to_file(file)
+
+    def run_once(self, spec: ModelSpec, path: Path, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Load the file in ExecuTorch's runtime and run it.
+
+        Raises ``ExportError`` that names the kernels that the runtime does not have, or holds what
+        the runtime says.
+        """
+        # Not executorch.runtime, whose import takes seconds longer.
+        from executorch.extension.pybindings import _C
+
+        missing = ", ".join(sorted(self.kernels - set(_C._get_operator_names())))
+        if missing:
+            raise ExportError(
+                f"ExecuTorch's runtime has no kernel for {missing}, which {spec.name} needs",
+                fix="Replace the operator in the network by others that do the same.",
+                model=spec.path,
+            )
+        with captured_stderr() as read_stderr:
+            try:
+                loaded = _C._load_for_executorch(str(path))
+                return tuple(loaded.run_method(METHOD, [tensor.clone() for tensor in inputs]))
+            except RuntimeError as error:
+                said = [line for line in read_stderr().splitlines() if "cpuinfo_utils" not in line]
+                raise ExportError(
+                    f"ExecuTorch's runtime cannot run {spec.name}: {error}",
+                    fix="Replace the operator that it names, or report it to ExecuTorch.",
+                    model=spec.path,
+                    runtime=" | ".join(said[:3]),
+                ) from None
+
     def delegation(self, total_macs: int) -> Delegation:
         return Delegation(
             delegated_operators=self.delegated_operators,
@@ -50,26 +79,10 @@ class Program:
         )
 
 
-def trace(spec: ModelSpec, module: nn.Module, inputs: Sequence[Tensor]) -> Any:
-    """The network as one graph (a ``torch.export.ExportedProgram``) for inputs of these shapes.
-
-    Raises ``ExportError`` naming the statement that is no part of a fixed graph.
-    """
-    try:
-        # torch prints half-made graphs to standard error before it gives up.
-        with quiet_python(), contextlib.redirect_stderr(io.StringIO()), ExactRewrites():
-            return torch.export.export(module, tuple(inputs))
-    except Exception as error:
-        raise ExportError(
-            f"torch.export cannot turn {spec.name} into a fixed graph: {describe_error(error)}",
-            fix="Write forward() without branches, loops or sizes that depend on the values of "
-            "tensors; torch.where can often take the place of an if.",
-            at=failing_line(error, Path(spec.path).parent) or spec.path,
-        ) from error
-
-
 def lower(spec: ModelSpec, exported: Any) -> Program:
-    """Lower to XNNPACK what it takes; the rest stays on ExecuTorch's portable kernels.
+    """Lower a ``torch.export.ExportedProgram`` to XNNPACK, as far as it takes it.
+
+    The rest stays on ExecuTorch's portable kernels.
 
     Raises ``ExportError``.
     """
@@ -106,44 +119,6 @@ def lower(spec: ModelSpec, exported: Any) -> Program:
         ),
         portable_macs=sum(map(_node_macs, portable)),
     )
-
-
-def write(program: Program, path: Path) -> None:
-    """Write the program's file."""
-    with path.open("wb") as file:
-        program.executorch.write_to_file(file)
-
-
-def run_once(
-    spec: ModelSpec, path: Path, kernels: frozenset[str], inputs: Sequence[Tensor]
-) -> tuple[Tensor, ...]:
-    """Load the file in ExecuTorch's runtime and run it.
-
-    ``kernels`` are those that the file needs. Raises ``ExportError`` that names the ones that the
-    runtime does not have, or holds what the runtime says.
-    """
-    # Not executorch.runtime, whose import takes seconds longer.
-    from executorch.extension.pybindings import _C
-
-    missing = sorted(kernels - set(_C._get_operator_names()))
-    if missing:
-        raise ExportError(
-            f"ExecuTorch's runtime has no kernel for {', '.join(missing)}, which {spec.name} needs",
-            fix="Replace the operator in the network by others that do the same.",
-            model=spec.path,
-        )
-    with captured_stderr() as read_stderr:
-        try:
-            loaded = _C._load_for_executorch(str(path))
-            return tuple(loaded.run_method(METHOD, [tensor.clone() for tensor in inputs]))
-        except RuntimeError as error:
-            said = [line for line in read_stderr().splitlines() if "cpuinfo_utils" not in line]
-            raise ExportError(
-                f"ExecuTorch's runtime cannot run {spec.name}: {error}",
-                fix="Replace the operator that it names, or report it to ExecuTorch.",
-                model=spec.path,
-                runtime=" | ".join(said[:3]),
-            ) from None
 
 
 def _portable_nodes(graph_module: torch.fx.GraphModule) -> Iterator[torch.fx.Node]:

@@ -8,6 +8,7 @@ Android 6, which has none, checked for the end that every command is made to pri
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
@@ -32,10 +33,13 @@ from mobilekit.protocol import INPUT_ROOT
 from mobilekit.records import AttachedDevice
 
 DEFAULT_TIMEOUT_S = 20.0
+INSTALL_TIMEOUT_S = 180.0
+"""A phone may compile an app, or ask its user, before it answers."""
 DEFAULT_SERVER_PORT = 5037
 _SYNC_DATA_BYTES = 64 * 1024
 """The most that the sync protocol takes in one DATA frame."""
 _FRAMES_PER_SEND = 16
+_INSTALL_CHUNK_BYTES = 1024 * 1024
 _SHELL_ERROR_CODES = {126: "it cannot be executed", 127: "the phone has no such command"}
 
 
@@ -238,6 +242,32 @@ class Phone:
                 path=target,
                 fix=self._fix_of_refusal(refusal),
             )
+
+    def install(self, apk: Path, *, on_bytes: Callable[[int], None]) -> str:
+        """Stream an APK into the phone's installer, over an app that may be there; its answer.
+
+        Raises ``DisconnectedError`` when the link breaks before there is one.
+        """
+        size_bytes = apk.stat().st_size
+        with apk.open("rb", buffering=0) as file, self._translated(self.serial):
+            answer = self._stream_apk(file, size_bytes, on_bytes)
+            if not answer:
+                raise EOFError("it closed before the installer answered")
+        return answer.decode("utf-8", errors="replace")
+
+    def _stream_apk(
+        self, file: RawIOBase, size_bytes: int, on_bytes: Callable[[int], None]
+    ) -> bytes:
+        with self._device.open_transport(timeout=INSTALL_TIMEOUT_S) as connection:
+            connection.send_command(f"exec:cmd package install -r -S {size_bytes}")
+            connection.check_okay()
+            stream: socket.socket = connection.conn
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                # A phone that refuses early hangs up; its reason may still be waiting.
+                while chunk := file.read(_INSTALL_CHUNK_BYTES):
+                    stream.sendall(chunk)
+                    on_bytes(len(chunk))
+            return bytes(connection.read_until_close(encoding=None))
 
     def _fix_of_refusal(self, reason: str) -> str:
         lowered = reason.lower()

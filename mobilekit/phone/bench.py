@@ -1,4 +1,4 @@
-"""The companion app on a phone: deliver files, start a run, follow it, fetch its result."""
+"""Runs of the companion app: deliver files, start a run, follow it, fetch its result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mobilekit import __version__
 from mobilekit.codec import encode
 from mobilekit.errors import (
     AppError,
@@ -16,7 +15,6 @@ from mobilekit.errors import (
     ProtocolError,
 )
 from mobilekit.phone.adb import Phone
-from mobilekit.phone.parse import parse_version_name
 from mobilekit.protocol import (
     ACTIVITY,
     INPUT_ROOT,
@@ -41,25 +39,6 @@ FIRST_POLL_S, LONGEST_POLL_S = 0.1, 2.0
 POLLS_BETWEEN_LIFE_SIGNS = 5
 START_TIMEOUT_S = 20.0
 SILENCE_MARGIN_S = 120.0
-
-
-def check_app(phone: Phone) -> None:
-    """Raises ``AppError`` when the companion app is missing or of another version."""
-    found = parse_version_name(phone.shell(f"dumpsys package {PACKAGE}", check=False).text)
-    if found == __version__:
-        return
-    what = (
-        "The companion app is not installed"
-        if found is None
-        else f"The companion app is of version {found}, mobilekit of {__version__}"
-    )
-    raise AppError(
-        what,
-        serial=phone.serial,
-        package=PACKAGE,
-        fix=f"Install the one of version {__version__}: `adb -s {phone.serial} install -r "
-        "mobilekit-bench.apk` (android-app/README.md says where it comes from).",
-    )
 
 
 def deliver(

@@ -22,6 +22,7 @@ from mobilekit.records import BatteryStatus, DeviceInfo, DeviceProfile, ListedDe
 
 VIRTUAL_PREFIX = "virtual:"
 VIRTUAL_PROPERTY = "ro.mobilekit.virtual"
+FORMATS_PROPERTY = "ro.mobilekit.formats"
 
 
 class VirtualChoice(NamedTuple):
@@ -108,6 +109,19 @@ def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> Device
     )
     profile = match_profile(info, profiles)
     return info if profile is None else replace(info, name=profile.name)
+
+
+def read_told_formats(phone: Phone, info: DeviceInfo) -> tuple[str, ...] | None:
+    """The formats that a virtual phone's companion runs, as the phone tells in a property.
+
+    A property is how a phone tells everything else that it is, so that nothing new has to be
+    spoken or stored. A real phone's formats follow from its processor and its Android, and it has
+    no such property: it is not asked, and ``None``.
+    """
+    if not info.virtual:
+        return None
+    told = phone.shell(f"getprop {FORMATS_PROPERTY}").text.strip()
+    return tuple(told.split(",")) if told else None
 
 
 def read_battery(phone: Phone) -> BatteryStatus:

@@ -56,6 +56,20 @@ def parse_version_name(text: str) -> str | None:
     return match[1] if match else None
 
 
+def parse_install_failure(text: str) -> str | None:
+    """Why ``cmd package install`` refused: ``INSTALL_FAILED_...: details``, or its other words.
+
+    ``None`` for a success.
+    """
+    match = re.search(r"^Failure \[(.*)\]\s*$", text, flags=re.MULTILINE | re.DOTALL)
+    if match:
+        return " ".join(match[1].split())
+    if re.search(r"^Success\b", text, flags=re.MULTILINE):
+        return None
+    lines = text.split("\n")
+    return next((line.strip() for line in lines if line.strip()), "it gave no reason")
+
+
 def parse_capacity_uah(text: str) -> int | None:
     """The full charge that ``dumpsys batterystats`` tells: the learned one, else the estimated.
 

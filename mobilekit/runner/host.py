@@ -12,6 +12,8 @@ from mobilekit.records import DeviceInfo, HostInfo
 from mobilekit.runner.abi import this_abi
 
 COMPUTER = "pc"
+FORMATS = ("pte", "onnx")
+"""What this computer's runner has engines for, the one that is always installed first."""
 
 
 def read_host() -> HostInfo:

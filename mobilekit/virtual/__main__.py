@@ -7,24 +7,30 @@ import signal
 import sys
 from pathlib import Path
 
+from mobilekit.codec import decode
 from mobilekit.errors import MobilekitError
 from mobilekit.runner.abi import this_abi
 from mobilekit.virtual.companion import CompanionProcess, PhoneBattery, read_profile
+from mobilekit.virtual.companions import CompanionKind
 from mobilekit.virtual.phone import VirtualPhone
 from mobilekit.virtual.service import registered
 
 
 async def serve(directory: Path) -> None:
     profile = read_profile(directory)
+    path = directory / "companion.json"
+    companion: CompanionKind = decode(path.read_bytes(), CompanionKind, source=str(path))
     battery = PhoneBattery(profile, directory / "battery.json")
     battery.reset()  # A newcomer's phone is never found empty, nor plugged in by pretence.
-    phone = VirtualPhone(profile, directory, this_abi(), battery, CompanionProcess(directory))
+    phone = VirtualPhone(
+        profile, directory, this_abi(), battery, CompanionProcess(directory, companion)
+    )
     stopping = asyncio.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, stopping.set)
     await phone.start()
     try:
-        with registered(directory, profile.name, phone.port):
+        with registered(directory, profile.name, phone.port, companion):
             await stopping.wait()
     finally:
         await phone.stop()

@@ -1,4 +1,4 @@
-"""The virtual phone's companion: this computer's runner, and a simulated battery behind it.
+"""The virtual phone's own companion: this computer's runner, and a simulated battery behind it.
 
 ``python -m mobilekit.virtual.companion PHONE_DIRECTORY RUN_ID`` carries one run out. Everything up
 to the energy phase is real work on this computer. In the energy phase the clock is simulated: an
@@ -27,6 +27,7 @@ from mobilekit.runner.engine import Program
 from mobilekit.runner.loop import EnergyStage, Surroundings, run
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery
+from mobilekit.virtual.companions import COMPANION_FORMATS, CompanionKind, companion_command
 from mobilekit.virtual.files import PhoneFiles
 
 
@@ -137,15 +138,17 @@ class PhoneBattery:
 class CompanionProcess:
     """The companion as the phone's app: at most one run at a time."""
 
-    def __init__(self, phone_directory: Path) -> None:
+    def __init__(self, phone_directory: Path, kind: CompanionKind = "python") -> None:
+        self.formats = COMPANION_FORMATS[kind]
         self._directory = phone_directory
+        self._kind = kind
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, run_id: str) -> int:
         self.stop()
         with (self._directory / "companion.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __spec__.name, self._directory, run_id],
+                companion_command(self._kind, self._directory, run_id),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -28,6 +28,9 @@ class Battery(Protocol):
 class Companion(Protocol):
     """What the phone asks of the app that runs benchmarks."""
 
+    formats: tuple[str, ...]
+    """What it can run; empty: nothing is told about it, as on a real phone."""
+
     def start(self, run_id: str) -> int:
         """Start a run; returns the process's id."""
         ...
@@ -84,7 +87,7 @@ class Device:
         self.battery_set = False
         """Whether ``dumpsys battery set`` or ``unplug`` hides the real battery."""
         self.log = PhoneLog()
-        self.properties = Properties(_property_values(profile, abi))
+        self.properties = Properties(_property_values(profile, abi, companion.formats))
         self.settings: dict[str, dict[str, str]] = {
             "global": {
                 "adb_enabled": "1",
@@ -162,7 +165,7 @@ class Device:
         return f"{processors}Hardware\t: {hardware.soc}\n"
 
 
-def _property_values(profile: DeviceProfile, abi: str) -> dict[str, str]:
+def _property_values(profile: DeviceProfile, abi: str, formats: tuple[str, ...]) -> dict[str, str]:
     manufacturer, _, model = profile.title.partition(" ")
     device = profile.match.devices[0] if profile.match.devices else profile.name
     release, sdk = profile.android_release, str(profile.android_sdk)
@@ -186,6 +189,7 @@ def _property_values(profile: DeviceProfile, abi: str) -> dict[str, str]:
         "ro.secure": "1",
         "ro.serialno": f"virtual-{profile.name}",
         "ro.mobilekit.virtual": "1",
+        **({"ro.mobilekit.formats": ",".join(formats)} if formats else {}),
         "persist.sys.timezone": "UTC",
         "sys.boot_completed": "1",
     }

@@ -23,6 +23,7 @@ from mobilekit import places
 from mobilekit.codec import Record, decode, encode
 from mobilekit.errors import PhoneError, UsageError
 from mobilekit.records import DeviceProfile
+from mobilekit.virtual.companions import CompanionKind, check_companion
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
@@ -37,6 +38,7 @@ class RunningPhone(Record, frozen=True):
     pid: int
     address: str
     """Where it speaks adb, and its serial: ``127.0.0.1:PORT``."""
+    companion: CompanionKind
 
 
 def list_phones() -> list[RunningPhone]:
@@ -46,12 +48,13 @@ def list_phones() -> list[RunningPhone]:
     return [phone for phone in phones if phone is not None]
 
 
-def start_phone(profile: DeviceProfile) -> RunningPhone:
+def start_phone(profile: DeviceProfile, companion: CompanionKind = "python") -> RunningPhone:
     """Start a phone of this profile and wait until it listens.
 
-    It finds the files of its last life again. Raises ``UsageError`` when one of that name runs,
-    ``PhoneError`` when it does not come up.
+    It finds the files of its last life again. Raises ``UsageError`` when one of that name runs or
+    the companion cannot, ``PhoneError`` when it does not come up.
     """
+    check_companion(companion)
     directory = places.virtual_directory() / profile.name
     directory.mkdir(parents=True, exist_ok=True)
     if _running(directory) is not None:
@@ -60,6 +63,7 @@ def start_phone(profile: DeviceProfile) -> RunningPhone:
             fix=f"Use it with --device {profile.name}, or `mobilekit virtual stop {profile.name}`.",
         )
     (directory / "profile.json").write_bytes(encode(profile))
+    (directory / "companion.json").write_bytes(encode(companion))
     log = directory / "phone.log"
     with log.open("wb") as log_file:
         process = subprocess.Popen(
@@ -150,11 +154,13 @@ def server_environment() -> dict[str, str]:
 
 
 @contextmanager
-def registered(directory: Path, name: str, port: int) -> Iterator[None]:
+def registered(directory: Path, name: str, port: int, companion: CompanionKind) -> Iterator[None]:
     """In the phone's own process: be known as running. Raises ``UsageError`` if one is."""
     with (directory / "lock").open("wb") as lock:
         _take(lock, name)
-        phone = RunningPhone(name=name, pid=os.getpid(), address=f"127.0.0.1:{port}")
+        phone = RunningPhone(
+            name=name, pid=os.getpid(), address=f"127.0.0.1:{port}", companion=companion
+        )
         aside = directory / "phone.json.new"
         aside.write_bytes(encode(phone))
         aside.replace(directory / "phone.json")

@@ -1,15 +1,21 @@
 """Deploying, through the CLI and the real adb server."""
 
 import json
+import os
 import signal
 import time
 
+import msgspec
 import pytest
+from apks import make_apk, make_manifest
 
-from mobilekit.codec import decode
+from mobilekit import __version__
+from mobilekit.codec import decode, encode
+from mobilekit.phone.profiles import load_profiles
+from mobilekit.protocol import PACKAGE
 from mobilekit.records import Measurement
 from mobilekit.results.document import SCHEMA, Document
-from mobilekit.virtual.companion import EnergyTruth
+from mobilekit.virtual.companion import CompanionProcess, EnergyTruth, PhoneBattery
 
 NO_PHONE = {"ANDROID_ADB_SERVER_PORT": "1", "ADBUTILS_ADB_PATH": "/bin/false"}
 
@@ -260,11 +266,11 @@ def test_a_corrupt_artifact_on_the_phone_is_replaced(cli, bench_phone):
     assert "Pushed" in mended.stderr
 
 
-def test_a_missing_app(cli, bench_phone):
-    """Without the companion nothing is pushed, and the fix is named."""
-    bench_phone.adb("uninstall", "dev.mobilekit.bench")
+def test_a_missing_app_that_may_not_be_installed(cli, bench_phone):
+    """With --no-install nothing is pushed, and the fix is named."""
+    bench_phone.adb("uninstall", PACKAGE)
 
-    outcome = cli("deploy", "tiny.py", "--device", bench_phone.serial)
+    outcome = cli("deploy", "tiny.py", "--device", bench_phone.serial, "--no-install")
 
     assert outcome.exit_code == 1
     assert "not installed" in outcome.stderr
@@ -272,15 +278,137 @@ def test_a_missing_app(cli, bench_phone):
     assert bench_phone.adb("shell", "ls /data/local/tmp").stdout == ""
 
 
-def test_an_app_of_another_version(cli, monkeypatch, request):
-    """An older companion is refused by its version."""
-    monkeypatch.setattr("mobilekit.virtual.packages.__version__", "0.0.9")
-    phone = request.getfixturevalue("bench_phone")
+def test_an_app_of_another_version_is_updated(cli, bench_phone, tmp_path):
+    """The right one is installed from --apk, which is said, and the run goes on."""
+    bench_phone.adb("uninstall", PACKAGE)
+    apk = tmp_path / "bench.apk"
+    apk.write_bytes(make_apk(make_manifest(PACKAGE, 9, "0.0.9", debuggable=False)))
+    bench_phone.adb("install", str(apk))
+    apk.write_bytes(make_apk(make_manifest(PACKAGE, 100, __version__, debuggable=False)))
+    arguments = ("deploy", "tiny.py", "-d", bench_phone.serial, "--fast", "--no-energy")
 
-    outcome = cli("deploy", "tiny.py", "--device", phone.serial)
+    refused = cli(*arguments, "--no-install")
+    outcome = cli(*arguments, "--apk", apk)
+
+    assert refused.exit_code == 1
+    assert "0.0.9" in refused.stderr
+    assert outcome.exit_code == 0, outcome.stderr
+    assert f"installing {apk} (given with --apk)" in outcome.stderr
+    assert f"Installed the companion app {__version__}" in outcome.stderr
+    assert "latency" in outcome.stdout
+
+
+def test_an_apk_that_does_not_fit(cli, bench_phone, tmp_path):
+    """The phone's reason is told, and no artifact is pushed."""
+    bench_phone.adb("uninstall", PACKAGE)
+    apk = tmp_path / "bench.apk"
+    apk.write_bytes(make_apk(make_manifest(PACKAGE, 100, __version__), ["armeabi-v7a"]))
+
+    outcome = cli("deploy", "tiny.py", "-d", bench_phone.serial, "--apk", apk, "--json")
 
     assert outcome.exit_code == 1
-    assert "0.0.9" in outcome.stderr
+    assert outcome.document["error"]["kind"] == "AppError"
+    assert "INSTALL_FAILED_NO_MATCHING_ABIS" in outcome.stderr
+    assert bench_phone.adb("shell", "ls /data/local/tmp").stdout == ""
+
+
+# --- formats -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tiny.py", "nin", "squeezenet"])
+def test_onnx_runs_on_the_virtual_phone(cli, name):
+    """ONNX Runtime computes what PyTorch does, and energy is measured as for ExecuTorch."""
+    outcome = cli(
+        "deploy", name, "-d", "nexus7", "--fast", "--format", "onnx", "--json", timeout=280
+    )
+
+    assert outcome.exit_code == 0, outcome.stderr
+    measurement = outcome.document["measurement"]
+    samples = measurement["result"]["samples"]
+    assert measurement["artifact"]["file"]["format"] == "onnx"
+    assert samples["companion"]["engine"] == "onnxruntime"
+    assert samples["output_check"]["matches"]
+    assert outcome.document["answer"]["energy_simulated"]["gross_j"] > 0
+
+
+def test_onnx_runs_on_this_computer(cli):
+    """With the number of threads that was asked for."""
+    outcome = cli(
+        "deploy", "tiny.py", "-d", "pc", "--fast", "--format", "onnx", "--threads", "1", "--json"
+    )
+
+    assert outcome.exit_code == 0, outcome.stderr
+    companion = outcome.document["measurement"]["result"]["samples"]["companion"]
+    assert (companion["engine"], companion["threads"]) == ("onnxruntime", 1)
+
+
+@pytest.fixture
+def phone_of_32_bits(make_phone, tmp_path):
+    """A virtual phone that tells of itself what a real one does, with the real companion."""
+
+    class SilentCompanion(CompanionProcess):
+        def __init__(self, directory):
+            super().__init__(directory)
+            self.formats = ()
+
+    profile = msgspec.structs.replace(load_profiles()["nexus5"], android_sdk=24)
+    (tmp_path / "profile.json").write_bytes(encode(profile))
+    return make_phone(
+        profile=profile,
+        directory=tmp_path,
+        abi="armeabi-v7a",
+        battery=PhoneBattery(profile, tmp_path / "battery.json"),
+        companion=SilentCompanion(tmp_path),
+    )
+
+
+def test_a_32_bit_phone_gets_onnx_by_itself(cli, phone_of_32_bits):
+    """The reason is said, and the run goes through."""
+    outcome = cli("deploy", "tiny.py", "-d", phone_of_32_bits.serial, "--fast", "--no-energy")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "gets .onnx, not .pte: ExecuTorch has no library for armeabi-v7a" in outcome.stderr
+    assert "onnxruntime" in outcome.stdout.splitlines()[0]
+
+
+def test_a_format_that_cannot_run_is_refused_before_anything_is_pushed(cli, phone_of_32_bits):
+    """Nor is anything exported."""
+    outcome = cli("deploy", "tiny.py", "-d", phone_of_32_bits.serial, "--format", "pte")
+
+    assert outcome.exit_code == 2
+    assert "ExecuTorch has no library for armeabi-v7a" in outcome.stderr
+    assert "--format onnx" in outcome.stderr
+    assert "Tracing" not in outcome.stderr
+    assert phone_of_32_bits.adb("shell", "ls /data/local/tmp").stdout == ""
+
+
+def test_a_real_nexus_7_is_refused_with_the_reasons(cli, make_phone):
+    """32 bits and Android 6: neither runtime has a library for it."""
+    phone = make_phone(profile=load_profiles()["nexus7"], abi="armeabi-v7a")
+
+    outcome = cli("deploy", "tiny.py", "-d", phone.serial)
+
+    assert outcome.exit_code == 3
+    assert "ONNX Runtime needs Android 7.0" in outcome.stderr
+    assert "LiteRT" in outcome.stderr
+
+
+def test_a_missing_onnx_package_is_named(cli, model_directory, tmp_path):
+    """With what installs it, and before anything is exported."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['onnxscript'] = None\n")
+    unseen = (model_directory / "tiny.py").read_text().replace("3, 8, 3", "3, 8, 5")
+    (model_directory / "unseen.py").write_text(unseen)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+
+    outcome = cli("export", "unseen.py", "--format", "onnx", PYTHONPATH=path)
+
+    assert outcome.exit_code == 1
+    assert "onnxscript" in outcome.stderr
+    assert "pip install 'mobilekit[onnx]'" in outcome.stderr
+    assert "Importing" not in outcome.stderr
+
+
+# --- more that goes wrong ----------------------------------------------------------------------
 
 
 def test_a_full_phone(cli, bench_phone):
@@ -313,6 +441,15 @@ def test_a_full_phone(cli, bench_phone):
         ),
         pytest.param(
             ["deploy", "nin", "-d", "pc", "--fast", "--rigorous"], 2, ["contradict"], id="both"
+        ),
+        pytest.param(
+            ["deploy", "nin", "-d", "pc", "--apk", "x", "--no-install"],
+            2,
+            ["contradict"],
+            id="apk and none",
+        ),
+        pytest.param(
+            ["deploy", "nin", "-d", "pc", "--format", "tflite"], 2, ["tflite", "onnx"], id="format"
         ),
         pytest.param(
             ["deploy", "nin", "-d", "pc", "--weights", "nope.pt"], 2, ["nope.pt"], id="no weights"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mobilekit.records import Artifact, ModelSpec
+from mobilekit.records import Artifact
 
 SMALL = '''"""A small network.
 
@@ -22,4 +22,4 @@ def build():
 '''
 
 WriteModel = Callable[..., Path]
-Export = Callable[[ModelSpec], tuple[Artifact, list[str]]]
+Export = Callable[..., tuple[Artifact, list[str]]]

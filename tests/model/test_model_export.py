@@ -93,7 +93,7 @@ def test_manifest_says_what_was_made(small_artifact: SmallArtifact) -> None:
     assert artifact.cost.parameters == 4 * 28 + 145 * 5
     assert artifact.delegation.portable_operator_counts == {}
     assert artifact.delegation.mac_fraction == 1.0
-    assert set(artifact.tool_versions) == {"torch", "executorch", "mobilekit"}
+    assert set(artifact.tool_versions) == {"torch", "executorch", "torchao", "mobilekit"}
     assert artifact.export_ns > 0
 
 
@@ -340,7 +340,7 @@ def test_a_program_that_computes_something_else_is_refused(
     def wrong_runtime(*_: object) -> tuple[Tensor, ...]:
         return (torch.zeros(1, 5),)
 
-    monkeypatch.setattr(pte, "run_once", wrong_runtime)
+    monkeypatch.setattr(pte.Program, "run_once", wrong_runtime)
     with pytest.raises(ExportError, match="computes something else") as caught:
         export(read_spec(write_model()))
     assert caught.value.facts["relative_error"] == "1"

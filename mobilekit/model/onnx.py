@@ -1,0 +1,111 @@
+"""ONNX: translates a network's graph, and runs an ``.onnx`` file once to check it.
+
+Imports torch, onnxscript and, to check, onnxruntime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mobilekit.errors import ExportError
+from mobilekit.model.load import describe_error
+from mobilekit.model.quiet import quiet_python
+from mobilekit.records import Delegation, ModelSpec
+
+OPSET = 20
+MAX_BYTES = 2**31 - 1
+"""A protobuf message's limit. Larger weights would have to lie in files of their own beside it,
+and an artifact is one file."""
+_LOG_ERRORS_ONLY = 3
+_STACK_TRACE = "pkg.torch.onnx.stack_trace"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A translated network, ready to be written; ``model`` is an ``onnx.ModelProto``."""
+
+    model: Any
+
+    def write(self, path: Path) -> None:
+        path.write_bytes(self.model.SerializeToString(deterministic=True))
+
+    def run_once(self, spec: ModelSpec, path: Path, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Load the file in ONNX Runtime and run it on ``inputs``, which are bound by position.
+
+        Raises ``ExportError`` with the runtime's words.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _LOG_ERRORS_ONLY
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            names = [each.name for each in session.get_inputs()]
+            feeds = dict(zip(names, (tensor.numpy() for tensor in inputs), strict=True))
+            return tuple(torch.from_numpy(array) for array in session.run(None, feeds))
+        except Exception as error:  # its errors have no common base
+            raise ExportError(
+                f"ONNX Runtime cannot run {spec.name}: {describe_error(error)}",
+                fix="Replace the operator that it names, or report it to ONNX Runtime.",
+                model=spec.path,
+            ) from error
+
+    def delegation(self, total_macs: int) -> Delegation:
+        """Nothing is left to anybody else: ONNX Runtime has a kernel of its own for every operator
+        of the file, or it would not have loaded it."""
+        return Delegation(
+            delegated_operators=len(self.model.graph.node),
+            portable_operators=0,
+            delegated_macs=total_macs,
+            total_macs=total_macs,
+            portable_operator_counts={},
+        )
+
+
+def translate(spec: ModelSpec, exported: Any) -> Program:
+    """From a ``torch.export.ExportedProgram``; its inputs keep their order.
+
+    Raises ``ExportError`` for what ONNX cannot say and for weights beyond ``MAX_BYTES``.
+    """
+    weights_bytes = sum(
+        value.numel() * value.element_size()
+        for value in (*exported.state_dict.values(), *exported.constants.values())
+        if isinstance(value, Tensor)
+    )
+    if weights_bytes > MAX_BYTES:
+        raise ExportError(
+            f"The weights of {spec.name} are too large for one ONNX file",
+            fix="Export it to ExecuTorch with --format pte, which has no such limit.",
+            weights_bytes=weights_bytes,
+            limit_bytes=MAX_BYTES,
+        )
+    try:
+        with quiet_python():
+            translated = torch.onnx.export(
+                exported, (), dynamo=True, external_data=False, opset_version=OPSET, verbose=False
+            )
+            model = translated.model_proto
+    except Exception as error:
+        raise ExportError(
+            f"{spec.name} cannot be translated to ONNX: {describe_error(error.__cause__ or error)}",
+            fix="Replace the operator that it names by others that do the same.",
+            model=spec.path,
+        ) from error
+    _forget_stack_traces(model)
+    return Program(model)
+
+
+def _forget_stack_traces(model: Any) -> None:
+    """They name files of this computer, so that equal networks would give unequal artifacts."""
+    for node in model.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key != _STACK_TRACE]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)

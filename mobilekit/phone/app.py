@@ -1,0 +1,140 @@
+"""The companion app on a phone: which version is there, and installing the one that belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from mobilekit import __version__, places
+from mobilekit.errors import AppError, UsageError
+from mobilekit.phone.adb import Phone
+from mobilekit.phone.parse import parse_install_failure, parse_version_name
+from mobilekit.protocol import PACKAGE
+
+
+class ApkSource(NamedTuple):
+    path: Path
+    origin: str
+
+
+def ensure_app(
+    phone: Phone,
+    apk: Path | None,
+    *,
+    may_install: bool,
+    on_note: Callable[[str], None],
+    on_bytes: Callable[[int, int], None],
+) -> None:
+    """See to it that the companion app of mobilekit's own version is there.
+
+    Where it is not, it is installed from ``apk``, else from where ``find_apk`` finds one. Raises
+    ``AppError`` when it may not be installed, cannot be found, is refused by the phone, or is of
+    another version than it should be.
+    """
+    found = _installed_version(phone)
+    if found == __version__:
+        return
+    what = (
+        "The companion app is not installed"
+        if found is None
+        else f"The companion app is of version {found}, mobilekit of {__version__}"
+    )
+    if not may_install:
+        raise AppError(
+            what,
+            serial=phone.serial,
+            package=PACKAGE,
+            fix=f"Leave out --no-install, or install version {__version__} by hand: "
+            f"`adb -s {phone.serial} install -r mobilekit-bench.apk`.",
+        )
+    source = find_apk(apk, packaged=places.packaged_apk(), built=places.built_apk())
+    if source is None:
+        raise AppError(
+            what,
+            serial=phone.serial,
+            package=PACKAGE,
+            fix="Make the app with `make app` in a checkout of mobilekit, or name one's file with "
+            "--apk; android-app/README.md says more.",
+        )
+    on_note(f"{what}: installing {source.path} ({source.origin})")
+    _install(phone, source, on_bytes)
+    now = _installed_version(phone)
+    if now != __version__:
+        raise AppError(
+            f"The phone has the companion app of version {now} after the installation, mobilekit "
+            f"is of {__version__}"
+            if now is not None
+            else "The phone does not have the companion app after the installation",
+            serial=phone.serial,
+            apk=source.path,
+            fix="Use the app of this version: make it anew with `make app`, or name another file "
+            "with --apk.",
+        )
+    on_note(f"Installed the companion app {now}")
+
+
+def find_apk(given: Path | None, *, packaged: Path, built: Path) -> ApkSource | None:
+    """The first that is there: the user's own, the package's, the local build's.
+
+    Raises ``UsageError`` for a file of the user's that is not there.
+    """
+    if given is not None:
+        if not given.is_file():
+            raise UsageError("There is no such APK", apk=given, fix="Correct --apk.")
+        return ApkSource(given, "given with --apk")
+    if packaged.is_file():
+        return ApkSource(packaged, "it came with mobilekit")
+    if built.is_file():
+        return ApkSource(built, "the local build")
+    return None
+
+
+def fix_of_refusal(reason: str, serial: str) -> str:
+    """What a person does about Android's reason not to install."""
+    uninstall = (
+        f"`adb -s {serial} uninstall {PACKAGE}` removes the one that is there; then run the "
+        "command again."
+    )
+    fixes = {
+        "INSTALL_FAILED_VERSION_DOWNGRADE": f"A newer companion app is there. {uninstall}",
+        "INSTALL_FAILED_UPDATE_INCOMPATIBLE": "The companion app that is there was signed with "
+        f"another key. {uninstall}",
+        "INSTALL_FAILED_INSUFFICIENT_STORAGE": "Free space on the phone, then run the command "
+        "again.",
+        "INSTALL_FAILED_USER_RESTRICTED": "Allow installing over USB in the phone's developer "
+        "options (some vendors ask on the screen too), then run the command again.",
+        "INSTALL_FAILED_OLDER_SDK": "The companion app needs a newer Android: use another phone.",
+        "INSTALL_FAILED_NO_MATCHING_ABIS": "The app was built for other processors; build it for "
+        "this one: `make app MVN_FLAGS=-Dabis=ABI`, where ABI is what `adb shell getprop "
+        "ro.product.cpu.abi` says.",
+        "INSTALL_PARSE_FAILED": "The file is damaged or no APK: make it anew with `make app`, or "
+        "name another with --apk.",
+    }
+    for name, fix in fixes.items():
+        if reason.startswith(name):
+            return fix
+    return "Install it by hand to see more: `adb install -r` with that file."
+
+
+def _installed_version(phone: Phone) -> str | None:
+    return parse_version_name(phone.shell(f"dumpsys package {PACKAGE}", check=False).text)
+
+
+def _install(phone: Phone, source: ApkSource, on_bytes: Callable[[int, int], None]) -> None:
+    total_bytes = source.path.stat().st_size
+    done_bytes = 0
+
+    def count(size_bytes: int) -> None:
+        nonlocal done_bytes
+        done_bytes += size_bytes
+        on_bytes(done_bytes, total_bytes)
+
+    reason = parse_install_failure(phone.install(source.path, on_bytes=count))
+    if reason is not None:
+        raise AppError(
+            f"The phone refused the companion app: {reason}",
+            serial=phone.serial,
+            apk=source.path,
+            fix=fix_of_refusal(reason, phone.serial),
+        )

@@ -1,0 +1,82 @@
+"""Which format a phone gets: pure functions of what it is and of what was asked for."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from mobilekit.errors import DeviceError, UsageError
+from mobilekit.records import DeviceInfo, ExportFormat
+
+WantedFormat = Literal["auto", "pte", "onnx"]
+PREFERRED: tuple[ExportFormat, ...] = ("pte", "onnx")
+
+
+class Runtime(NamedTuple):
+    """What runs a format on a phone, and where its library can be had for."""
+
+    name: str
+    abis: tuple[str, ...]
+    android_sdk: int
+    android_release: str
+
+
+# As the companion app packs them: android-app/README.md.
+RUNTIMES: dict[ExportFormat, Runtime] = {
+    "pte": Runtime("ExecuTorch", ("arm64-v8a", "x86_64"), 26, "8.0"),
+    "onnx": Runtime("ONNX Runtime", ("arm64-v8a", "armeabi-v7a", "x86", "x86_64"), 24, "7.0"),
+}
+
+
+class FormatChoice(NamedTuple):
+    format: ExportFormat
+    reason: str | None
+    """Why it is not the usual one, where nobody asked for it."""
+
+
+def choose_format(
+    wanted: WantedFormat, info: DeviceInfo, told: tuple[str, ...] | None
+) -> FormatChoice:
+    """The format that is asked for, or the first of ``PREFERRED`` that runs there.
+
+    ``told`` is what a device itself says that it runs; where that is ``None``, the processor and
+    the Android version decide. Raises ``UsageError`` for a format that was asked for and cannot
+    run there, ``DeviceError`` where none can.
+    """
+    obstacles = {name: _obstacle(name, info, told) for name in PREFERRED}
+    usable = [name for name in PREFERRED if obstacles[name] is None]
+    if wanted != "auto":
+        if wanted not in usable:
+            raise UsageError(
+                f"{info.name} cannot run .{wanted}: {obstacles[wanted]}",
+                serial=info.serial,
+                fix=f"It takes --format {usable[0]}, and so does --format auto."
+                if usable
+                else "It can run no other format either.",
+            )
+        return FormatChoice(wanted, None)
+    if not usable:
+        reasons = "; ".join(str(obstacle) for obstacle in obstacles.values())
+        raise DeviceError(
+            f"{info.name} can run no format that mobilekit exports: {reasons}",
+            serial=info.serial,
+            fix="LiteRT runs on such phones, but there is no export to it yet: use another phone.",
+        )
+    usual, chosen = PREFERRED[0], usable[0]
+    if chosen == usual:
+        return FormatChoice(chosen, None)
+    return FormatChoice(chosen, f"{info.name} gets .{chosen}, not .{usual}: {obstacles[usual]}")
+
+
+def _obstacle(name: ExportFormat, info: DeviceInfo, told: tuple[str, ...] | None) -> str | None:
+    """What keeps this format from running there."""
+    if told is not None:
+        return None if name in told else f"its companion runs only .{', .'.join(told)}"
+    runtime = RUNTIMES[name]
+    if info.abi not in runtime.abis:
+        return f"{runtime.name} has no library for {info.abi}"
+    if info.android_sdk < runtime.android_sdk:
+        return (
+            f"{runtime.name} needs Android {runtime.android_release}, "
+            f"and it has {info.android_release}"
+        )
+    return None

@@ -1,0 +1,77 @@
+"""ONNX Runtime on this computer's processor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+from mobilekit.outputs import Array
+from mobilekit.runner.engine import EngineError, Program
+
+LOG_ERRORS_ONLY = 3
+REFUSALS = (
+    errors.EPFail,
+    errors.Fail,
+    errors.InvalidArgument,
+    errors.InvalidGraph,
+    errors.InvalidProtobuf,
+    errors.NoSuchFile,
+    errors.NotImplemented,
+    errors.RuntimeException,
+    RuntimeError,
+    ValueError,
+)
+"""Its errors have no base of their own, and a lack of memory must stay a ``MemoryError``."""
+
+
+class OnnxProgram:
+    """A session with its inputs bound by position, so that an inference copies none of them."""
+
+    def __init__(self, path: Path, threads: int, inputs: Sequence[Array]) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = LOG_ERRORS_ONLY
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+            self._binding = self._session.io_binding()
+            for node, array in zip(self._session.get_inputs(), inputs, strict=True):
+                value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+                self._binding.bind_ortvalue_input(node.name, value)
+            for node in self._session.get_outputs():
+                self._binding.bind_output(node.name)
+        except REFUSALS as error:
+            raise EngineError(str(error)) from None
+        run, binding = self._session.run_with_iobinding, self._binding
+
+        def execute() -> None:
+            try:
+                run(binding)
+            except REFUSALS as error:
+                raise EngineError(str(error)) from None
+
+        self.execute: Callable[[], object] = execute
+
+    def outputs(self) -> list[Array]:
+        return list(self._binding.copy_outputs_to_cpu())
+
+    def close(self) -> None:
+        del self.execute, self._binding, self._session
+
+
+class OnnxEngine:
+    """Runs ``.onnx`` files, which have one graph and no methods, with ``threads`` threads."""
+
+    name = "onnxruntime"
+
+    def __init__(self, threads: int | None) -> None:
+        self.version: str = onnxruntime.__version__
+        self.threads = threads or os.cpu_count() or 1
+
+    def load(self, path: Path, method: str, inputs: Sequence[Array]) -> Program:
+        return OnnxProgram(path, self.threads, inputs)

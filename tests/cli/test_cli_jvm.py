@@ -1,0 +1,105 @@
+"""The Android app's own core as the companion: from the CLI through a real adb server to Kotlin."""
+
+import shutil
+
+import pytest
+
+from mobilekit import places
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("java") is None, reason="there is no java here"),
+    pytest.mark.skipif(
+        not places.built_jvm_companion().is_file(), reason="`make app` has not been run"
+    ),
+]
+ARGUMENTS = ("deploy", "tiny.py", "-d", "virtual:nexus7", "--fast", "--json")
+
+
+@pytest.fixture
+def jvm_phone(cli):
+    """A virtual Nexus 7 whose companion is the Kotlin core, behind its own adb server."""
+    started = cli("virtual", "start", "nexus7", "--companion", "jvm", "--json")
+    assert started.exit_code == 0, started.stderr
+    yield started.document["phone"]
+    assert cli("virtual", "stop", "nexus7").exit_code == 0
+
+
+def test_the_kotlin_core_runs_what_the_cli_asks_for(cli, jvm_phone):
+    """The format follows from what the phone tells, and the result is whole."""
+    outcome = cli(*ARGUMENTS, "--no-energy")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "nexus7 gets .onnx, not .pte: its companion runs only .onnx" in outcome.stderr
+    measurement = outcome.document["measurement"]
+    companion = measurement["result"]["samples"]["companion"]
+    assert (companion["name"], companion["engine"]) == ("mobilekit jvm", "onnxruntime")
+    assert measurement["result"]["samples"]["output_check"]["matches"]
+    assert outcome.document["answer"]["latency"]["count"] >= 30
+    assert [phone["companion"] for phone in cli("virtual", "list", "--json").document] == ["jvm"]
+
+
+def test_a_format_that_it_does_not_run_is_refused(cli, jvm_phone):
+    """Before anything is pushed or exported."""
+    outcome = cli(*ARGUMENTS, "--format", "pte")
+
+    assert outcome.exit_code == 2
+    assert "runs only .onnx" in outcome.stderr
+
+
+def test_it_has_no_energy_and_says_so(cli, jvm_phone):
+    """Time and memory are there; the refusal is a finding that names what has energy."""
+    outcome = cli(*ARGUMENTS)
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert outcome.document["answer"]["energy_simulated"] is None
+    findings = {item["id"]: item for item in outcome.document["measurement"]["findings"]}
+    assert "no battery to read" in findings["ENERGY-REFUSED"]["summary"]
+    assert "python companion" in findings["ENERGY-REFUSED"]["advice"]
+
+
+@pytest.mark.parametrize("name", ["tiny.py", "squeezenet"])
+def test_both_companions_give_equivalent_results(cli, name):
+    """The same request gives the same phases, counts, check and readings in Python and Kotlin."""
+    arguments = ("deploy", name, "-d", "virtual:nexus7", "--fast", "--no-energy", "--json")
+    python = cli(*arguments, "--format", "onnx", timeout=280)
+    assert python.exit_code == 0, python.stderr
+    assert cli("virtual", "start", "nexus7", "--companion", "jvm").exit_code == 0
+    try:
+        kotlin = cli(*arguments)
+    finally:
+        cli("virtual", "stop", "nexus7")
+    assert kotlin.exit_code == 0, kotlin.stderr
+
+    one, other = (outcome.document["measurement"] for outcome in (python, kotlin))
+    assert one["artifact"]["file"] == other["artifact"]["file"]
+    assert one["request"] | {"run_id": ""} == other["request"] | {"run_id": ""}
+    assert structure(one) == structure(other)
+    for measurement in (one, other):
+        samples, request = measurement["result"]["samples"], measurement["request"]
+        assert samples["output_check"]["max_relative_error"] <= request["relative_tolerance"]
+        assert len(samples["iteration_ns"]) >= request["min_iterations"]
+        assert sum(samples["iteration_ns"]) >= 0.9 * request["min_duration_ns"]
+        assert len(samples["warmup_ns"]) >= 2 * request["warmup"]["window_iterations"]
+        assert all(sample["pss_bytes"] > 0 for sample in samples["memory"])
+        times = [phase["at_ns"] for phase in samples["phases"]] + [samples["ended_ns"]]
+        assert times == sorted(times)
+
+
+def structure(measurement):
+    """What two companions must agree on, however fast they are."""
+    result = measurement["result"]
+    samples = result["samples"]
+    companion = samples["companion"]
+    return {
+        "type": result["type"],
+        "phases": [phase["phase"] for phase in samples["phases"]],
+        "loads": len(samples["load_ns"]),
+        "matches": samples["output_check"]["matches"],
+        "memory": [sample["stage"] for sample in samples["memory"]],
+        "thermal": len(samples["thermal"]),
+        "windows": samples["windows"],
+        "energy_refusal": samples["energy_refusal"],
+        "companion": [
+            companion[name] for name in ("version", "engine", "abi", "threads", "debuggable")
+        ],
+    }

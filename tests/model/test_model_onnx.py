@@ -1,0 +1,152 @@
+"""Exporting to ONNX: what differs from ExecuTorch's format."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from model_files import SMALL, Export, WriteModel
+from torch import Tensor
+
+from mobilekit.errors import ExportError
+from mobilekit.model import onnx
+from mobilekit.model.zoo import read_spec
+
+NETWORK = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+INPUT_SHAPES = ((1, 3, 8, 8),)
+
+
+def build():
+    return Net()
+
+
+class Net(nn.Module):
+    def forward(self, x):
+        return {body}
+"""
+
+
+def test_the_same_network_runs_in_both_formats(write_model: WriteModel, export: Export) -> None:
+    """Input and reference are the same files, so that the formats can be compared."""
+    spec = read_spec(write_model())
+
+    made, messages = export(spec, "onnx")
+    other, _ = export(spec, "pte")
+
+    assert (made.file.format, made.backend) == ("onnx", "onnxruntime")
+    assert (made.inputs, made.reference_outputs) == (other.inputs, other.reference_outputs)
+    assert set(made.tool_versions) == {"torch", "onnx", "onnxscript", "onnxruntime", "mobilekit"}
+    assert "Checking its outputs in ONNX Runtime" in messages
+    assert export(spec, "onnx") == (made, [])
+
+
+def test_every_operator_is_the_engines_own(write_model: WriteModel, export: Export) -> None:
+    """The file's operators are counted, and none of them is left to anybody else."""
+    artifact, _ = export(read_spec(write_model()), "onnx")
+
+    assert artifact.delegation.delegated_operators == 4  # Conv, Relu, Reshape, Gemm
+    assert artifact.delegation.operator_fraction == artifact.delegation.mac_fraction == 1.0
+    assert artifact.delegation.total_macs == artifact.cost.macs
+
+
+def test_inputs_keep_their_order_even_if_unused(
+    write_model: WriteModel, export: Export, tmp_path: Path
+) -> None:
+    """Runners bind inputs by position; each has the type and shape of the model file."""
+    source = NETWORK.format(body="{'y': t * m, 'm': (m,)}").replace("self, x", "self, t, u, m")
+    shapes = '((1, 7), (2,), (1, 7))\nINPUT_DTYPES = ("int64", "float32", "bool")'
+    artifact, _ = export(read_spec(write_model(source.replace("((1, 3, 8, 8),)", shapes))), "onnx")
+
+    session = onnxruntime.InferenceSession(
+        tmp_path / "cache" / Path(artifact.file.path).name, providers=["CPUExecutionProvider"]
+    )
+    inputs = [(each.type, each.shape) for each in session.get_inputs()]
+    assert inputs == [
+        ("tensor(int64)", [1, 7]),
+        ("tensor(float)", [2]),
+        ("tensor(bool)", [1, 7]),
+    ]
+    assert [tensor.dtype for tensor in artifact.reference_outputs] == ["int64", "bool"]
+
+
+def test_normalization_takes_its_exact_rewrite(write_model: WriteModel, export: Export) -> None:
+    """Local response normalization is the sum of slices, and neither average pool nor Pow."""
+    source = NETWORK.format(body="F.local_response_norm(x, 5)")
+    artifact, _ = export(read_spec(write_model(source)), "onnx")
+
+    assert artifact.delegation.delegated_operators > 10
+
+
+def test_equal_networks_give_equal_files(write_model: WriteModel, export: Export) -> None:
+    """No path of this computer gets into the file, which is named by its content."""
+    one, _ = export(read_spec(write_model(NETWORK.format(body="x * 2"))), "onnx")
+    other, _ = export(read_spec(write_model(NETWORK.format(body="x * 2 "), "b/small.py")), "onnx")
+
+    assert one.model.content_sha256 != other.model.content_sha256
+    assert one.file == other.file
+
+
+def test_an_operator_that_onnx_lacks_is_named(write_model: WriteModel, export: Export) -> None:
+    """The refusal holds the operator, not the exporter's steps."""
+    path = write_model(NETWORK.format(body="torch.special.bessel_j0(x)"))
+
+    with pytest.raises(ExportError, match=r"cannot be translated to ONNX.*bessel_j0"):
+        export(read_spec(path), "onnx")
+
+
+def test_weights_beyond_one_file_are_refused(
+    write_model: WriteModel, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protobuf ends at 2 GiB; the limit, the size and the way out are told."""
+    monkeypatch.setattr(onnx, "MAX_BYTES", 1000)
+
+    with pytest.raises(ExportError, match="too large") as caught:
+        export(read_spec(write_model()), "onnx")
+
+    assert caught.value.facts["weights_bytes"] == str(4 * (4 * 28 + 145 * 5))
+    assert "--format pte" in caught.value.fix
+
+
+def test_missing_packages_are_named_with_their_extra(
+    write_model: WriteModel, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What brings them is said before any work is done."""
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+
+    with pytest.raises(ExportError, match=r"pip install 'mobilekit\[onnx\]'") as caught:
+        export(read_spec(write_model()), "onnx")
+
+    assert caught.value.facts["missing"] == "onnxscript"
+
+
+def test_a_file_that_computes_something_else_is_refused(
+    write_model: WriteModel, export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check is the same as for ExecuTorch's format, and nothing is left in the cache."""
+
+    def wrong_runtime(*_: object) -> tuple[Tensor, ...]:
+        return (torch.zeros(1, 5),)
+
+    monkeypatch.setattr(onnx.Program, "run_once", wrong_runtime)
+
+    with pytest.raises(ExportError, match=r"computes something else.*ONNX Runtime"):
+        export(read_spec(write_model()), "onnx")
+
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_the_runtime_refuses_is_told(
+    write_model: WriteModel, export: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime's words reach the user."""
+    monkeypatch.setattr(onnx.Program, "write", lambda _, path: path.write_bytes(b"nonsense"))
+
+    with pytest.raises(ExportError, match="ONNX Runtime cannot run small: InvalidProtobuf"):
+        export(read_spec(write_model(SMALL)), "onnx")

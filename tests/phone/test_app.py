@@ -1,0 +1,224 @@
+"""Installing the companion app, on a virtual phone behind a real adb server."""
+
+import threading
+import time
+
+import pytest
+from apks import make_apk, make_manifest
+
+from mobilekit import __version__
+from mobilekit.errors import AppError, DisconnectedError, UsageError
+from mobilekit.phone.adb import AdbServer
+from mobilekit.phone.app import ensure_app, find_apk, fix_of_refusal
+from mobilekit.phone.parse import parse_install_failure
+from mobilekit.protocol import PACKAGE
+from mobilekit.virtual.phone import Faults
+
+
+@pytest.fixture
+def write_apk(tmp_path):
+    def write(version=__version__, *, code=100, package=PACKAGE, abis=(), padding_bytes=0):
+        path = tmp_path / "bench.apk"
+        manifest = make_manifest(package, code, version, debuggable=False)
+        path.write_bytes(make_apk(manifest, abis, padding_bytes))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def ensure(phone):
+    """Ensures the app on the phone; gives the notes and the bytes told."""
+    handle = AdbServer(phone.server.port).phone(phone.serial)
+
+    def run(apk, *, may_install=True):
+        notes, told = [], []
+        ensure_app(
+            handle,
+            apk,
+            may_install=may_install,
+            on_note=notes.append,
+            on_bytes=lambda done, total: told.append((done, total)),
+        )
+        return notes, told
+
+    return run
+
+
+def test_the_right_app_is_left_alone(ensure, write_apk):
+    """Nothing is said or sent where the version is there."""
+    assert ensure(write_apk()) == ([], [])
+
+
+def test_a_missing_app_is_installed(ensure, phone, write_apk):
+    """What is done and from which file is said, and the bytes told add up."""
+    phone.adb("uninstall", PACKAGE)
+    apk = write_apk(padding_bytes=3_000_000)
+
+    notes, told = ensure(apk)
+
+    size_bytes = apk.stat().st_size
+    assert "not installed" in notes[0]
+    assert f"{apk} (given with --apk)" in notes[0]
+    assert notes[1] == f"Installed the companion app {__version__}"
+    assert told[-1] == (size_bytes, size_bytes)
+    assert f"versionName={__version__}" in phone.adb("shell", f"dumpsys package {PACKAGE}").stdout
+
+
+def test_an_app_of_another_version_is_updated(ensure, phone, write_apk):
+    """Over the one that is there, and both versions are said."""
+    phone.adb("uninstall", PACKAGE)
+    phone.adb("install", str(write_apk("0.0.9", code=9)))
+
+    notes, _ = ensure(write_apk())
+
+    assert "of version 0.0.9" in notes[0]
+    assert __version__ in notes[0]
+
+
+def test_an_apk_of_another_version_is_reported(ensure, phone, write_apk):
+    """It was installed, but it is not the one that belongs."""
+    phone.adb("uninstall", PACKAGE)
+
+    with pytest.raises(AppError, match=r"version 7\.7 after the installation") as caught:
+        ensure(write_apk("7.7"))
+
+    assert "make app" in caught.value.fix
+
+
+def test_an_apk_of_another_app_is_reported(ensure, phone, write_apk):
+    """The companion is still missing afterwards."""
+    phone.adb("uninstall", PACKAGE)
+
+    with pytest.raises(AppError, match="does not have the companion app"):
+        ensure(write_apk(package="com.example.other"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason", "fix"),
+    [
+        ({"abis": ["armeabi-v7a"]}, "INSTALL_FAILED_NO_MATCHING_ABIS", "MVN_FLAGS=-Dabis"),
+        ({"code": 1}, "INSTALL_FAILED_VERSION_DOWNGRADE", "uninstall"),
+    ],
+)
+def test_the_phones_reason_and_the_way_out_are_told(ensure, phone, write_apk, options, reason, fix):
+    """An app for other processors, and one that is older than what is there."""
+    phone.adb("uninstall", PACKAGE)
+    phone.adb("install", str(write_apk("9.9", code=50)))
+
+    with pytest.raises(AppError, match=reason) as caught:
+        ensure(write_apk(**options))
+
+    assert fix in caught.value.fix
+    assert caught.value.facts["apk"].endswith("bench.apk")
+
+
+def test_what_is_no_apk_is_refused(ensure, phone, tmp_path):
+    """A damaged file is the phone's to notice."""
+    phone.adb("uninstall", PACKAGE)
+    path = tmp_path / "bad.apk"
+    path.write_bytes(b"nonsense" * 1000)
+
+    with pytest.raises(AppError, match="INSTALL_PARSE_FAILED_NOT_APK") as caught:
+        ensure(path)
+
+    assert "damaged" in caught.value.fix
+
+
+def test_a_full_phone_refuses_early(ensure, phone, write_apk):
+    """The reason arrives although the phone stopped reading in the middle."""
+    phone.adb("uninstall", PACKAGE)
+    phone.call(phone.phone.set_faults(Faults(storage_bytes=1_000_000)))
+
+    with pytest.raises(AppError, match="INSTALL_FAILED_INSUFFICIENT_STORAGE") as caught:
+        ensure(write_apk(padding_bytes=30_000_000))
+
+    assert "Free space" in caught.value.fix
+
+
+def test_unplugged_in_mid_installation(ensure, phone, write_apk):
+    """A link that breaks is a disconnection, not a refusal."""
+    phone.adb("uninstall", PACKAGE)
+    apk = write_apk(padding_bytes=50_000_000)
+    handle = AdbServer(phone.server.port).phone(phone.serial)
+    unplugging = threading.Thread(
+        target=lambda: phone.call(phone.phone.set_faults(Faults(cable="unplugged")))
+    )
+
+    def unplug_once(_size_bytes):
+        if unplugging.ident is None:
+            unplugging.start()
+        time.sleep(0.01)
+
+    with pytest.raises(DisconnectedError):
+        handle.install(apk, on_bytes=unplug_once)
+
+    unplugging.join()
+
+
+def test_installing_may_be_forbidden(ensure, phone, write_apk):
+    """Then the phone is left as it is, and the command to do it by hand is told."""
+    phone.adb("uninstall", PACKAGE)
+
+    with pytest.raises(AppError, match="not installed") as caught:
+        ensure(write_apk(), may_install=False)
+
+    assert f"adb -s {phone.serial} install" in caught.value.fix
+    assert PACKAGE not in phone.adb("shell", "pm list packages").stdout
+
+
+def test_the_apk_is_looked_for_in_order(tmp_path):
+    """The user's, the package's, the local build's, none."""
+    given, packaged, built = (tmp_path / name for name in ("given", "packaged", "built"))
+
+    def origin(user=None):
+        source = find_apk(user, packaged=packaged, built=built)
+        return source and (source.path, source.origin)
+
+    assert origin() is None
+    built.touch()
+    assert origin() == (built, "the local build")
+    packaged.touch()
+    assert origin() == (packaged, "it came with mobilekit")
+    with pytest.raises(UsageError, match="no such APK"):
+        origin(given)
+    given.touch()
+    assert origin(given) == (given, "given with --apk")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Success\n", None),
+        ("Performing Streamed Install\r\nSuccess\r\n", None),
+        (
+            "Failure [INSTALL_FAILED_USER_RESTRICTED: Install canceled by user]\r\n",
+            "INSTALL_FAILED_USER_RESTRICTED: Install canceled by user",
+        ),
+        (
+            "Failure [INSTALL_FAILED_OLDER_SDK: Failed parse during installPackageLI:\n"
+            "base.apk: Requires newer sdk version #23 (current version is #19)]\n",
+            "INSTALL_FAILED_OLDER_SDK: Failed parse during installPackageLI: base.apk: Requires "
+            "newer sdk version #23 (current version is #19)",
+        ),
+        ("cmd: Can't find service: package\n", "cmd: Can't find service: package"),
+        ("\n", "it gave no reason"),
+    ],
+)
+def test_an_installers_answer_is_parsed(text, reason):
+    """Whatever its line ends and however many lines."""
+    assert parse_install_failure(text) == reason
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("INSTALL_FAILED_UPDATE_INCOMPATIBLE: signatures do not match", "uninstall"),
+        ("INSTALL_FAILED_USER_RESTRICTED: Install canceled by user", "developer options"),
+        ("INSTALL_FAILED_OLDER_SDK: Requires newer sdk version #23", "newer Android"),
+        ("INSTALL_FAILED_SOMETHING_ELSE", "by hand"),
+    ],
+)
+def test_each_refusal_has_its_way_out(reason, told):
+    """Those that the virtual phone never gives, as well."""
+    assert told in fix_of_refusal(reason, "0123")

@@ -1,0 +1,80 @@
+"""ONNX Runtime behind the engine's interface, on files made by hand."""
+
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from mobilekit.runner.__main__ import make_engine
+from mobilekit.runner.engine import EngineError
+
+
+@pytest.fixture
+def gather_file(tmp_path):
+    """``output = data[index]``."""
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["data", "index"], ["output"])],
+        "gather",
+        [
+            helper.make_tensor_value_info("data", TensorProto.FLOAT, [4]),
+            helper.make_tensor_value_info("index", TensorProto.INT64, [2]),
+        ],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [2])],
+    )
+    path = tmp_path / "gather.onnx"
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+DATA = np.array([1, 2, 3, 4], np.float32)
+
+
+def test_inputs_are_bound_by_position(gather_file):
+    """Each input keeps its type, and what is returned stays after the program is closed."""
+    engine = make_engine("onnx", 1)
+    program = engine.load(gather_file, "forward", [DATA, np.array([3, 1])])
+
+    program.execute()
+    (output,) = program.outputs()
+    program.close()
+
+    assert (engine.name, engine.threads) == ("onnxruntime", 1)
+    assert output.tolist() == [4, 2]
+
+
+def test_a_failing_inference_is_told(gather_file):
+    """The runtime's own words, without a traceback of its own kind."""
+    program = make_engine("onnx", 1).load(gather_file, "forward", [DATA, np.array([3, 9])])
+
+    with pytest.raises(EngineError, match="out of data bounds"):
+        program.execute()
+
+
+@pytest.mark.parametrize(
+    "inputs", [[DATA], [DATA, np.array([0.5, 1.0])], [DATA, np.array([1, 2]), DATA]]
+)
+def test_inputs_that_do_not_fit_are_refused(gather_file, inputs):
+    """Too few, too many, or of another type: at the load or at the first inference."""
+    with pytest.raises(EngineError):
+        make_engine("onnx", 1).load(gather_file, "forward", inputs).execute()
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    """A damaged file is an engine's refusal."""
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(b"nonsense")
+
+    with pytest.raises(EngineError, match="INVALID_PROTOBUF"):
+        make_engine("onnx", 1).load(path, "forward", [])
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    """Without onnxruntime there is no engine, and what installs it is said."""
+    monkeypatch.delitem(sys.modules, "mobilekit.runner.onnx_engine", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+    with pytest.raises(EngineError, match=r"mobilekit\[onnx\]"):
+        make_engine("onnx", None)

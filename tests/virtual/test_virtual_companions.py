@@ -1,0 +1,57 @@
+"""The programs that play the companion app: what they need and how they are started."""
+
+import sys
+
+import pytest
+
+from mobilekit import places
+from mobilekit.errors import UsageError
+from mobilekit.protocol import OUTPUT_ROOT
+from mobilekit.virtual.companions import check_companion, companion_command
+from mobilekit.virtual.files import PhoneFiles
+
+
+@pytest.fixture
+def jar(tmp_path, monkeypatch):
+    path = tmp_path / "companion.jar"
+    path.touch()
+    monkeypatch.setattr(places, "built_jvm_companion", lambda: path)
+    return path
+
+
+def test_the_python_companion_is_always_there():
+    """It is mobilekit itself."""
+    check_companion("python")
+
+
+def test_a_jvm_companion_that_was_not_built(jar):
+    """The command that builds it is named."""
+    jar.unlink()
+
+    with pytest.raises(UsageError, match="make app") as caught:
+        check_companion("jvm")
+
+    assert caught.value.facts["jar"] == str(jar)
+
+
+def test_a_computer_without_java(jar, monkeypatch, tmp_path):
+    """A JDK is what is missing."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(UsageError, match="JDK 17"):
+        check_companion("jvm")
+
+
+def test_both_work_on_the_phones_own_files(jar, tmp_path):
+    """The JVM companion gets the roots of the contract where they lie on this computer."""
+    PhoneFiles(tmp_path / "files", {}).make_directories(OUTPUT_ROOT)
+
+    python = companion_command("python", tmp_path, "run-1")
+    jvm = companion_command("jvm", tmp_path, "run-1")
+
+    assert python == [sys.executable, "-m", "mobilekit.virtual.companion", str(tmp_path), "run-1"]
+    assert jvm[:3] == ["java", "-jar", str(jar)]
+    options = dict(zip(jvm[3::2], jvm[4::2], strict=True))
+    assert options["--run-id"] == "run-1"
+    assert options["--input-root"] == f"{tmp_path}/files/data/local/tmp/mobilekit"
+    assert options["--output-root"].startswith(f"{tmp_path}/files/")
