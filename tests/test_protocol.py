@@ -111,4 +111,9 @@ def test_the_app_has_the_version_of_the_host() -> None:
     """Host and app match exactly, so one release holds both."""
     pom = (Path(__file__).parents[1] / "android-app/pom.xml").read_text(encoding="utf-8")
 
-    assert re.search(r"<version>([^<]+)</version>", pom)[1] == __version__  # type: ignore[index]
+    app = (Path(__file__).parents[1] / "android-app/app/pom.xml").read_text(encoding="utf-8")
+    major, minor, patch = (int(part) for part in __version__.split("."))
+
+    assert re.findall(r"<version>([^<]+)</version>", pom)[0] == __version__
+    code = re.findall(r"<versionCode>(\d+)</versionCode>", app)[0]
+    assert int(code) == 10_000 * major + 100 * minor + patch
