@@ -53,6 +53,11 @@ exactly its own ``protocol_version``, and looks at it before any other field.
    window's event is written when it is over. A phone that is plugged in at either end of a
    window refuses the rest: ``EnergyRefused``.
 
+   A phone that has power monitors is asked for their readings just before a window starts and
+   just after it has ended, never while iterations run. What it gives goes into the window's
+   ``rails`` with each reading's own time, which may lie before the window. A phone without
+   monitors has none, and what it does not tell in time is left out; neither ends a run.
+
 The battery and the thermal state are also read once before ``load`` and once after the last
 phase.
 
@@ -229,6 +234,21 @@ class OutputCheck(Record, frozen=True):
     """The largest absolute difference divided by the largest absolute reference value."""
 
 
+class RailSample(Record, frozen=True):
+    """One reading of one power monitor: what a part of the phone has consumed since boot.
+
+    An ordinary caller is given readings that are up to 20 s old, and noisy; one that holds
+    ``ACCESS_FINE_POWER_MONITORS``, at most 250 ms old. Hence the timestamp of its own.
+    """
+
+    at_ns: int
+    """When the phone took the reading, not when it was asked; negative if before the run."""
+    name: str
+    """As the phone calls the monitor."""
+    energy_uj: int
+    """Microjoules (Android's microwatt-seconds) since boot."""
+
+
 class Window(Record, frozen=True):
     """One idle or load window of the energy phase with the battery's samples in it."""
 
@@ -237,6 +257,10 @@ class Window(Record, frozen=True):
     ended_ns: int
     iterations: int
     battery: tuple[BatterySample, ...]
+    rails: tuple[RailSample, ...]
+    """Readings of the power monitors taken at both ends, in time order; empty where the phone
+    has none. A reading that was still the newest at the end is there twice.
+    """
 
 
 class CompanionInfo(Record, frozen=True):

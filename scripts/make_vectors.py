@@ -71,6 +71,7 @@ IDLE = p.Window(
     ended_ns=10_200_000_000,
     iterations=0,
     battery=(BATTERY, msgspec.structs.replace(BATTERY, at_ns=10_200_000_000)),
+    rails=(),
 )
 LOAD = p.Window(
     kind="load",
@@ -78,6 +79,17 @@ LOAD = p.Window(
     ended_ns=10_413_000_000,
     iterations=16,
     battery=(BATTERY,),
+    rails=(),
+)
+# The first readings were taken before the run began.
+RAILS = msgspec.structs.replace(
+    LOAD,
+    rails=(
+        p.RailSample(at_ns=-1_750_000_000, name="[VSYS_PWR_MMWAVE]:modem", energy_uj=0),
+        p.RailSample(at_ns=-1_750_000_000, name="S2M_VDD_CPUCL2", energy_uj=7_345_678_901),
+        p.RailSample(at_ns=10_250_000_000, name="[VSYS_PWR_MMWAVE]:modem", energy_uj=12),
+        p.RailSample(at_ns=10_250_000_000, name="S2M_VDD_CPUCL2", energy_uj=7_345_912_345),
+    ),
 )
 REQUEST = p.RunRequest(
     protocol_version=p.PROTOCOL_VERSION,
@@ -218,6 +230,7 @@ VALID: dict[str, object] = {
     "state_sampled-bare-battery": p.StateSampled(battery=BARE_BATTERY, thermal=THERMAL),
     "window_measured-idle": p.WindowMeasured(window=IDLE),
     "window_measured-load": p.WindowMeasured(window=LOAD),
+    "window_measured-rails": p.WindowMeasured(window=RAILS),
     "energy_refused-plugged": p.EnergyRefused(reason="the phone is plugged in"),
     "run_ended-late": p.RunEnded(at_ns=10_500_000_000),
 }
@@ -286,6 +299,11 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ("state_sampled-full", "null-plugged", ["battery", "plugged"], None, "$.battery.plugged"),
     ("window_measured-idle", "other-kind", ["window", "kind"], "rest", "$.window.kind"),
     ("window_measured-idle", "null-battery", ["window", "battery"], None, "$.window.battery"),
+    ("window_measured-idle", "no-rails", ["window", "rails"], MISSING, "rails"),
+    ("window_measured-idle", "null-rails", ["window", "rails"], None, "$.window.rails"),
+    ("window_measured-rails", "float-rail", ["window", "rails", 1, "energy_uj"], 1.0, "energy_uj"),
+    ("window_measured-rails", "null-rail", ["window", "rails", 0, "energy_uj"], None, "energy_uj"),
+    ("window_measured-rails", "rail-time", ["window", "rails", 3, "at_ns"], "1", "rails[3].at_ns"),
     ("energy_refused-plugged", "null", ["reason"], None, "$.reason"),
     ("run_ended-late", "other-type", ["type"], "over", "$.type"),
     ("run_ended-late", "unknown", ["at_ms"], 1, "at_ms"),

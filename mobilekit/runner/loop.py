@@ -375,6 +375,7 @@ def measure_window(plan: EnergyPlan, stage: EnergyStage, *, is_load: bool) -> Wi
         ended_ns=now_ns,
         iterations=iterations,
         battery=tuple(samples),
+        rails=(),
     )
 
 

@@ -124,6 +124,7 @@ def staircase(plan, *, idle_w, load_w, step_uah):
                 ended_ns=at_ns,
                 iterations=200 if is_load else 0,
                 battery=tuple(samples),
+                rails=(),
             )
         )
     return windows

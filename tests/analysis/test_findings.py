@@ -192,6 +192,7 @@ def windows(
                 ended_ns=at_ns + 10**10,
                 iterations=100 if number % 2 else 0,
                 battery=tuple(readings),
+                rails=(),
             )
         )
         at_ns += 10**10

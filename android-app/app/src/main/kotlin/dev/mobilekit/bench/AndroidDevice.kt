@@ -32,6 +32,8 @@ internal fun androidDevice(
     carried: List<EngineProvider> = carriedEngines(),
 ): Device {
     val abi = if (Process.is64Bit()) Build.SUPPORTED_64_BIT_ABIS[0] else Build.SUPPORTED_32_BIT_ABIS[0]
+    val clock = RunClock(elapsedNs)
+    val mayHaveRails = Build.VERSION.SDK_INT >= Build.VERSION_CODES.VANILLA_ICE_CREAM
     return Device(
         companion = "mobilekit android",
         version =
@@ -43,8 +45,9 @@ internal fun androidDevice(
         processors = Runtime.getRuntime().availableProcessors(),
         debuggable = context.applicationInfo.flags and ApplicationInfo.FLAG_DEBUGGABLE != 0,
         engines = { format -> chooseEngine(format, carried, abi, Build.VERSION.SDK_INT) },
-        clock = RunClock(elapsedNs),
+        clock = clock,
         battery = AndroidBattery(context),
+        rails = if (mayHaveRails) AndroidRails(context, clock) else null,
         memory = LinuxMemory { Debug.getPss() * 1024 },
         thermal = AndroidThermal(context),
     )

@@ -136,6 +136,7 @@ class RunActivityTest {
         val samples = result.samples.battery + result.samples.windows.flatMap { it.battery }
         assertEquals(3, result.samples.windows.size)
         assertTrue(samples.size >= 8)
+        assertTrue("Robolectric has no power monitors", result.samples.windows.all { it.rails.isEmpty() })
         for (sample in samples) {
             assertEquals(2_345_678L, sample.chargeCounterUah)
             assertEquals(-412_500L, sample.currentNowUa)
@@ -171,6 +172,11 @@ class RunActivityTest {
         assertNull(sample.chargeCounterUah)
         assertEquals(0L, sample.currentNowUa)
         assertNull(sample.energyCounterNwh)
+    }
+
+    @Test
+    fun `only Android 15 and newer is asked for rails`() {
+        assertEquals(Build.VERSION.SDK_INT >= 35, androidDevice(context).rails != null)
     }
 
     @Test

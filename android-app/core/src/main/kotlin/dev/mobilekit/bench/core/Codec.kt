@@ -259,6 +259,7 @@ private fun Fields.readWindow() =
         endedNs = long("ended_ns"),
         iterations = long("iterations"),
         battery = records("battery") { readBattery() },
+        rails = records("rails") { RailSample(long("at_ns"), string("name"), long("energy_uj")) },
     )
 
 private fun Fields.readSamples() =
@@ -348,6 +349,7 @@ private fun Window.toJson() =
         "ended_ns" to endedNs,
         "iterations" to iterations,
         "battery" to battery.map { it.toJson() },
+        "rails" to rails.map { obj("at_ns" to it.atNs, "name" to it.name, "energy_uj" to it.energyUj) },
     )
 
 private fun Samples.toJson() =

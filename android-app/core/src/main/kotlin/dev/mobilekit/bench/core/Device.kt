@@ -10,6 +10,7 @@ class Device(
     val engines: Engines,
     val clock: Clock,
     val battery: BatteryReader?,
+    val rails: RailReader?,
     val memory: MemoryReader,
     val thermal: ThermalReader,
 )
@@ -44,6 +45,12 @@ interface BatteryReader {
     val source: BatterySource
 
     fun read(atNs: Long): BatterySample
+}
+
+/** The phone's own meters of what its parts consume. */
+fun interface RailReader {
+    /** The newest reading of each meter, with its own time; none where they cannot be read just now. */
+    fun read(): List<RailSample>
 }
 
 /** The memory of this process. */

@@ -4,13 +4,14 @@ package dev.mobilekit.bench.core
  * The windows `idle load idle load ... idle`, each told of when it is over.
  *
  * During a window the gauge is read by the clock's other thread; the loop between two readings of
- * the time is the bare inference.
+ * the time is the bare inference. The rails are read before a window and after it.
  */
 internal class EnergyPhase(
     private val program: Program,
     private val plan: EnergyPlan,
     private val clock: Clock,
     private val battery: BatteryReader?,
+    private val rails: RailReader?,
     private val tell: (ProgressEvent) -> Unit,
 ) {
     fun run() {
@@ -29,6 +30,7 @@ internal class EnergyPhase(
         kind: WindowKind,
         gauge: BatteryReader,
     ): Window? {
+        val railsBefore = rails?.read().orEmpty()
         val samples = ArrayList<BatterySample>()
         val sample: () -> Unit = { samples += gauge.read(clock.nowNs()) }
         sample()
@@ -43,7 +45,8 @@ internal class EnergyPhase(
             }
         val endedNs = clock.nowNs()
         sample()
-        return Window(kind, startedNs, endedNs, iterations, samples)
+        val railsOfBothEnds = (railsBefore + rails?.read().orEmpty()).sortedBy { it.atNs }
+        return Window(kind, startedNs, endedNs, iterations, samples, railsOfBothEnds)
     }
 
     private fun inferUntil(endNs: Long): Long {

@@ -133,6 +133,13 @@ data class OutputCheck(
     val maxRelativeError: Double,
 )
 
+/** One reading of one power monitor, at the time of the reading itself: microjoules since boot. */
+data class RailSample(
+    val atNs: Long,
+    val name: String,
+    val energyUj: Long,
+)
+
 /** One idle or load window of the energy phase with the battery's samples in it. */
 data class Window(
     val kind: WindowKind,
@@ -140,6 +147,7 @@ data class Window(
     val endedNs: Long,
     val iterations: Long,
     val battery: List<BatterySample>,
+    val rails: List<RailSample>,
 )
 
 /** Who ran the request. */

@@ -101,7 +101,7 @@ internal class Run(
 
             request.energy?.let { plan ->
                 enter(Phase.ENERGY)
-                inferring { EnergyPhase(loader.program, plan, clock, device.battery, ::tell).run() }
+                inferring { EnergyPhase(loader.program, plan, clock, device.battery, device.rails, ::tell).run() }
             }
         }
         sampleState()

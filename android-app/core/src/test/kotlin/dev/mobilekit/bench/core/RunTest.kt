@@ -17,6 +17,7 @@ class RunTest {
 
     private val clock = FakeClock()
     private val battery = FakeBattery(clock)
+    private var rails: RailReader? = null
     private var engine = FakeEngine(clock)
     private val roots by lazy { Roots(folder.root) }
     private val shown = ArrayList<ProgressEvent>()
@@ -33,6 +34,7 @@ class RunTest {
             },
             clock = clock,
             battery = battery,
+            rails = rails,
             memory = FakeMemory,
             thermal = { ThermalSample(it, 0, null, listOf(1000)) },
         )
@@ -142,6 +144,45 @@ class RunTest {
         assertEquals(listOf(0L, 20, 40, 60, 80, 100, 100), windows[0].battery.map { it.atNs - windows[0].startedNs })
         assertEquals(listOf(0L, 20, 40, 60, 60), windows[1].battery.map { it.atNs - windows[1].startedNs })
         assertNull(result.samples.energyRefusal)
+    }
+
+    @Test
+    fun `the rails are read at both ends of a window and come back exactly`() {
+        val read = ArrayList<List<RailSample>>()
+        val askedNs = ArrayList<Long>()
+        val inferences = ArrayList<Int>()
+        rails =
+            RailReader {
+                askedNs += clock.nowNs()
+                inferences += engine.inferences
+                // Each meter has its own delay; the later one comes first.
+                val atNs = clock.nowNs() - 400
+                listOf(RailSample(atNs + 7, "GPU", 3_000_000_000L + read.size), RailSample(atNs, "modem: \"5G\"", 0))
+                    .also { read += it }
+            }
+
+        val result = run(roots.request().copy(energy = EnergyPlan(1, 100, 55, 20))) as RunSuccess
+
+        val windows = result.samples.windows
+        assertEquals(windows.flatMap { listOf(it.startedNs, it.endedNs) }, askedNs)
+        assertEquals(listOf(0L, 6, 0), inferences.chunked(2).map { (before, after) -> (after - before).toLong() })
+        assertEquals(
+            read.chunked(2).map { (before, after) -> before.reversed() + after.reversed() },
+            windows.map { it.rails },
+        )
+        assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
+    }
+
+    @Test
+    fun `a device without rails leaves them empty`() {
+        val plan = EnergyPlan(1, 100, 55, 20)
+        for (none in listOf(null, RailReader { emptyList() })) {
+            rails = none
+
+            val result = run(roots.request().copy(runId = "run-${none == null}", energy = plan)) as RunSuccess
+
+            assertEquals(listOf(0, 0, 0), result.samples.windows.map { it.rails.size })
+        }
     }
 
     @Test
@@ -291,6 +332,7 @@ class RunTest {
                 { EngineChoice.Found(broken) },
                 clock,
                 battery,
+                rails,
                 FakeMemory,
                 working.thermal,
             )

@@ -77,6 +77,7 @@ private fun thisComputer(battery: File?) =
         },
         clock = SystemClock(System::nanoTime),
         battery = battery?.let(::FileBattery),
+        rails = null,
         memory = LinuxMemory { readKibFields(File("/proc/self/smaps_rollup"))["Pss"] },
         thermal = { atNs -> ThermalSample(atNs, null, null, readCpuKhz()) },
     )
