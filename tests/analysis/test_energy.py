@@ -17,6 +17,7 @@ from mobilekit.virtual.battery import BatteryState, SimulatedBattery
 from mobilekit.virtual.companion import EnergyTruth, SimulatedEnergyStage
 
 PROFILE = load_profiles()["nexus7"]
+GAUGE = PROFILE.gauge
 LATENCY_NS = [13_000_000, 12_500_000, 14_000_000]
 
 
@@ -77,6 +78,23 @@ def test_intervals_are_not_wide_for_nothing():
     assert energy.source == "charge_counter"
     assert energy.gross_interval_j.high - energy.gross_j < 0.1 * energy.gross_j
     assert energy.marginal_interval_j.high - energy.marginal_j < 0.1 * energy.marginal_j
+
+
+@pytest.mark.parametrize("kind", ["gross", "marginal"])
+def test_the_interval_is_made_of_the_budget(kind):
+    """The larger of scatter (Student's t of 4 degrees: 2.776) and quantisation, with the rest."""
+    energy = estimate_energy(
+        simulate(2, plan_energy(PROFILE, blocks=5, target_error=0.1))[0], GAUGE
+    )
+    term = {item.name: getattr(item, f"{kind}_j") for item in energy.budget}
+    random_j = max(2.776 * term["blocks"], 1.96 * term["quantisation"])
+    expected_j = (random_j**2 + (1.96 * term["gain"]) ** 2 + (1.96 * term["voltage"]) ** 2) ** 0.5
+
+    interval, middle_j = getattr(energy, f"{kind}_interval_j"), getattr(energy, f"{kind}_j")
+
+    assert random_j > 0
+    assert interval.high - middle_j == pytest.approx(expected_j, rel=1e-3)
+    assert middle_j - interval.low == pytest.approx(expected_j, rel=1e-3)
 
 
 def test_a_perfect_staircase_gives_back_its_powers():

@@ -3,12 +3,14 @@
 import hashlib
 import threading
 import time
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from servers import running_adb_server
 
 from mobilekit.errors import AdbServerError, DeviceError, DisconnectedError, PhoneError
-from mobilekit.phone.adb import AdbServer
+from mobilekit.phone.adb import AdbServer, Phone
 from mobilekit.virtual.phone import Faults
 
 TARGET = "/data/local/tmp/file.bin"
@@ -38,6 +40,25 @@ def test_a_shell_gives_output_and_exit_code(handle):
         handle.shell("cat /data/local/tmp/missing")
     assert "No such file or directory" in str(caught.value)
     assert caught.value.facts["command"] == "cat /data/local/tmp/missing"
+
+
+class OldDevice:
+    """adbutils' handle of an Android 6 phone, whose shell ends lines by CRLF."""
+
+    def get_features(self):
+        return "cmd,stat_v2"
+
+    def shell2(self, command, timeout, encoding, v2):
+        assert not v2
+        # As adbutils does without shell_v2: stdout and stderr are never filled.
+        return SimpleNamespace(returncode=0, stdout=b"", stderr=b"", output=b"one\r\ntwo\r\n")
+
+
+def test_an_old_shell_has_its_line_ends_mended():
+    """What comes through a terminal reads like what the command wrote."""
+    phone = Phone(OldDevice(), "N7", lambda _serial: nullcontext())
+
+    assert phone.shell("cat file").text == "one\ntwo\n"
 
 
 def test_a_push_arrives_whole_and_readable(handle, phone, big_file):
