@@ -10,23 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from mobilekit.runner.engine import Engine, EngineError
+from mobilekit.runner.engines import make_engine
 from mobilekit.runner.loop import Surroundings, run
-
-
-def make_engine(artifact_format: str, threads: int | None) -> Engine:
-    """The engine of this computer for a format; raises ``EngineError`` where there is none."""
-    if artifact_format == "pte":
-        from mobilekit.runner.executorch_engine import ExecutorchEngine
-
-        return ExecutorchEngine(threads)
-    if artifact_format == "onnx":
-        try:
-            from mobilekit.runner.onnx_engine import OnnxEngine
-        except ImportError as error:
-            raise EngineError(f"{error}; pip install 'mobilekit[onnx]'") from None
-        return OnnxEngine(threads)
-    raise EngineError(f"this companion has no engine for .{artifact_format}")
 
 
 def main(input_root: str, output_root: str, run_id: str) -> None:

@@ -22,8 +22,8 @@ from statistics import fmean
 from mobilekit.codec import Record, decode, encode
 from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT, BatterySample
 from mobilekit.records import DeviceProfile
-from mobilekit.runner.__main__ import make_engine
 from mobilekit.runner.engine import Program
+from mobilekit.runner.engines import make_engine
 from mobilekit.runner.loop import EnergyStage, Surroundings, run
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mobilekit.runner.__main__ import make_engine
 from mobilekit.runner.engine import EngineError
+from mobilekit.runner.engines import make_engine
 
 
 @pytest.fixture
