@@ -120,10 +120,6 @@ class AdbServer:
                 fix="Check that the phone listens there (`adb tcpip 5555` on a phone).",
             )
 
-    def disconnect(self, address: str) -> None:
-        with self._translated(address):
-            self._client.disconnect(address)
-
     def stop(self) -> None:
         """``adb kill-server``."""
         with self._translated(None):
