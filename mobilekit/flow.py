@@ -245,6 +245,8 @@ def make_request(wanted: Wanted, artifact: Artifact, target: Target) -> RunReque
         min_iterations=preset.min_iterations,
         min_duration_ns=preset.min_duration_ns,
         max_duration_ns=preset.max_duration_ns,
+        profile_iterations=None,
+        evaluation=None,
         energy=energy,
     )
 

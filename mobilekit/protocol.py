@@ -17,6 +17,8 @@ connection. Everything lies below two roots:
 ``OUTPUT_ROOT`` (written by the app, readable by the host)::
 
     runs/<run_id>/progress.jsonl    one ProgressEvent a line, appended and synced
+    runs/<run_id>/trace.bin         the engine's own trace of the ``profile`` phase
+    runs/<run_id>/outputs.bin       the outputs of the ``evaluate`` phase
     runs/<run_id>/result.json       one RunResult, written aside, synced and renamed:
                                     its existence means that the run is over
 
@@ -46,17 +48,37 @@ exactly its own ``protocol_version``, and looks at it before any other field.
    value, is at most ``relative_tolerance``.
 6. ``memory``: with the program closed a reading (``closed``), load, a reading (``loaded``),
    ``MEMORY_ITERATIONS`` iterations, a reading (``inferred``).
-7. ``energy``, if asked for: windows ``idle load idle load ... idle``, ``blocks`` loads and one
-   idle more; neighbouring blocks share the idle window between them. During a load window
-   iterations run back to back; a window ends with the first iteration that ends after its
-   duration. The battery is read every ``sample_period_ns`` and at both ends of a window, and a
-   window's event is written when it is over. A phone that is plugged in at either end of a
-   window refuses the rest: ``EnergyRefused``.
+7. ``profile``, if asked for: the program is loaded anew with the engine's tracing on, runs
+   ``PROFILE_WARMUPS`` times untimed and ``profile_iterations`` times timed, and the engine's trace
+   of all of them, in its own format, is written to ``trace.bin`` (``TraceMade``). An engine that
+   cannot trace gives its reason: ``ProfileRefused``. Afterwards the program is loaded without
+   tracing.
+8. ``evaluate``, if asked for: each example in turn becomes the program's input, is executed once,
+   timed, and its first output is appended to ``outputs.bin``, in C order, little-endian, without
+   a header (``EvaluationMade``). Afterwards the program has its first inputs again.
+9. ``energy``, if asked for. The order is:
+
+   a. A phone that is plugged in is waited for until it is not, for ``unplug_timeout_ns`` at most
+      (``WaitStarted``, ``WaitEnded`` with the reason ``unplug``); if it stays plugged in, or is not
+      to be waited for, there is no energy: ``EnergyRefused``.
+   b. It rests for ``rest_ns`` (reason ``rest``).
+   c. If its battery is warmer than ``temperature_gate`` allows, it is waited for until it is not;
+      the run goes on after the gate's time-out too, with ``passed`` false (reason
+      ``temperature``).
+   d. The synchronisation pattern, if asked for: ``SYNC_PULSES`` times ``SYNC_PULSE_NS`` of
+      iterations and as long a pause. It is made again after the last window.
+   e. Windows ``idle load idle load ... idle`` until ``blocks`` loads are complete; neighbouring
+      blocks share the idle window between them. During a load window iterations run back to back;
+      a window ends with the first iteration that ends after its duration. The battery is read
+      every ``sample_period_ns`` and at both ends of a window, and a window's event is written when
+      it is over. A window in which any sample is plugged spoils its block, which does not count:
+      the windows begin again with an idle one, after step a.
 
    A phone that has power monitors is asked for their readings just before a window starts and
    just after it has ended, never while iterations run. What it gives goes into the window's
    ``rails`` with each reading's own time, which may lie before the window. A phone without
    monitors has none, and what it does not tell in time is left out; neither ends a run.
+   The thermal state is read once, after a window has ended.
 
 The battery and the thermal state are also read once before ``load`` and once after the last
 phase.
@@ -84,13 +106,22 @@ ACTIVITY = f"{PACKAGE}/.RunActivity"
 INPUT_ROOT = "/data/local/tmp/mobilekit"
 OUTPUT_ROOT = f"/sdcard/Android/data/{PACKAGE}/files"
 MEMORY_ITERATIONS = 3
+PROFILE_WARMUPS = 3
+SYNC_PULSES = 3
+SYNC_PULSE_NS = 2_000_000_000
+GATE_POLL_NS = 1_000_000_000
+"""How often the battery is read while a gate is closed."""
 
 RUN_ID_PATTERN = r"[a-z0-9-]{1,64}"
 SHA256_PATTERN = r"[0-9a-f]{64}"
 
 Format = Literal["pte", "onnx", "tflite"]
 DType = Literal["float32", "int64", "int32", "uint8", "int8", "bool"]
-Phase = Literal["verify", "load", "warmup", "iterate", "check", "memory", "energy"]
+Phase = Literal[
+    "verify", "load", "warmup", "iterate", "check", "memory", "profile", "evaluate", "energy"
+]
+WaitReason = Literal["unplug", "rest", "temperature"]
+TraceKind = Literal["etdump", "onnxruntime"]
 MemoryStage = Literal["closed", "loaded", "inferred"]
 FailureCode = Literal[
     "bad_request",
@@ -154,13 +185,26 @@ class WarmupRule(Record, frozen=True):
     max_duration_ns: int
 
 
+class TemperatureGate(Record, frozen=True):
+    """How warm the battery may be when the windows begin, and how long that is waited for."""
+
+    max_decicelsius: int
+    timeout_ns: int
+
+
 class EnergyPlan(Record, frozen=True):
-    """The windows of the energy phase."""
+    """The energy phase: what is waited for before its windows, and the windows."""
 
     blocks: int
     idle_ns: int
     load_ns: int
     sample_period_ns: int
+    unplug_timeout_ns: int | None
+    """``None``: a phone that is plugged in is refused at once."""
+    rest_ns: int | None
+    temperature_gate: TemperatureGate | None
+    sync_pattern: bool
+    """Whether to make a pattern that an external meter's trace can be aligned with."""
 
 
 class RunRequest(Record, frozen=True):
@@ -179,6 +223,11 @@ class RunRequest(Record, frozen=True):
     min_iterations: int
     min_duration_ns: int
     max_duration_ns: int
+    profile_iterations: int | None
+    """``None``: no ``profile`` phase."""
+    evaluation: TensorFile | None
+    """N examples stacked: ``inputs[0]`` with one more dimension before its own; only for a network
+    with one input. ``None``: no ``evaluate`` phase."""
     energy: EnergyPlan | None
 
 
@@ -261,6 +310,41 @@ class Window(Record, frozen=True):
     """Readings of the power monitors taken at both ends, in time order; empty where the phone
     has none. A reading that was still the newest at the end is there twice.
     """
+    thermal: ThermalSample
+    """After its end."""
+
+
+class Wait(Record, frozen=True):
+    """What the energy phase waited for."""
+
+    reason: WaitReason
+    started_ns: int
+    ended_ns: int
+    passed: bool
+    """False when its time ran out."""
+
+
+class SyncPattern(Record, frozen=True):
+    """``SYNC_PULSES`` pulses of load: the times at which it went on, off, on, off, ..."""
+
+    edges_ns: tuple[int, ...]
+
+
+class Trace(Record, frozen=True):
+    """``trace.bin``: the engine's own trace of ``PROFILE_WARMUPS`` and the timed iterations."""
+
+    kind: TraceKind
+    sha256: str
+    size_bytes: int
+    latency_ns: tuple[int, ...]
+    """Of each timed iteration: what tracing costs shows against the plain ones."""
+
+
+class Evaluation(Record, frozen=True):
+    """``outputs.bin``: the first output for each example, stacked."""
+
+    outputs: TensorFile
+    latency_ns: tuple[int, ...]
 
 
 class CompanionInfo(Record, frozen=True):
@@ -323,6 +407,33 @@ class StateSampled(Record, frozen=True, tag_field="type", tag="state"):
     thermal: ThermalSample
 
 
+class TraceMade(Record, frozen=True, tag_field="type", tag="trace"):
+    trace: Trace
+
+
+class ProfileRefused(Record, frozen=True, tag_field="type", tag="profile_refused"):
+    """No trace, and why: for people."""
+
+    reason: str
+
+
+class EvaluationMade(Record, frozen=True, tag_field="type", tag="evaluation"):
+    evaluation: Evaluation
+
+
+class WaitStarted(Record, frozen=True, tag_field="type", tag="wait"):
+    reason: WaitReason
+    at_ns: int
+
+
+class WaitEnded(Record, frozen=True, tag_field="type", tag="waited"):
+    wait: Wait
+
+
+class SyncPatternMade(Record, frozen=True, tag_field="type", tag="sync"):
+    pattern: SyncPattern
+
+
 class WindowMeasured(Record, frozen=True, tag_field="type", tag="window"):
     window: Window
 
@@ -348,6 +459,12 @@ ProgressEvent = Union[
     OutputsChecked,
     MemoryMeasured,
     StateSampled,
+    TraceMade,
+    ProfileRefused,
+    EvaluationMade,
+    WaitStarted,
+    WaitEnded,
+    SyncPatternMade,
     WindowMeasured,
     EnergyRefused,
     RunEnded,
@@ -376,6 +493,11 @@ class Samples(Record, frozen=True):
     memory: tuple[MemorySample, ...]
     battery: tuple[BatterySample, ...]
     thermal: tuple[ThermalSample, ...]
+    trace: Trace | None
+    profile_refusal: str | None
+    evaluation: Evaluation | None
+    waits: tuple[Wait, ...]
+    sync_patterns: tuple[SyncPattern, ...]
     windows: tuple[Window, ...]
     energy_refusal: str | None
     ended_ns: int | None
@@ -424,6 +546,9 @@ def decode_request(data: bytes) -> RunRequest:
         problem = _range_problem(name, value)
         if problem:
             raise _out_of_range(name, problem)
+    problem = _evaluation_problem(request)
+    if problem:
+        raise _out_of_range("evaluation", problem)
     return request
 
 
@@ -452,6 +577,7 @@ def decode_events(data: bytes) -> Iterator[ProgressEvent]:
 def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
     """Fold progress events into ``Samples``; any prefix of a run's events is taken."""
     companion = output_check = energy_refusal = ended_ns = None
+    trace = profile_refusal = evaluation = None
     warmup_ns: tuple[int, ...] = ()
     warmup_settled = False
     iteration_ns: tuple[int, ...] = ()
@@ -460,6 +586,8 @@ def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
     memory: list[MemorySample] = []
     battery: list[BatterySample] = []
     thermal: list[ThermalSample] = []
+    waits: list[Wait] = []
+    sync_patterns: list[SyncPattern] = []
     windows: list[Window] = []
     for event in events:
         if isinstance(event, CompanionStarted):
@@ -480,11 +608,21 @@ def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
             thermal.append(event.thermal)
             if event.battery is not None:
                 battery.append(event.battery)
+        elif isinstance(event, TraceMade):
+            trace = event.trace
+        elif isinstance(event, ProfileRefused):
+            profile_refusal = event.reason
+        elif isinstance(event, EvaluationMade):
+            evaluation = event.evaluation
+        elif isinstance(event, WaitEnded):
+            waits.append(event.wait)
+        elif isinstance(event, SyncPatternMade):
+            sync_patterns.append(event.pattern)
         elif isinstance(event, WindowMeasured):
             windows.append(event.window)
         elif isinstance(event, EnergyRefused):
             energy_refusal = event.reason
-        else:
+        elif isinstance(event, RunEnded):
             ended_ns = event.at_ns
     return Samples(
         companion=companion,
@@ -497,6 +635,11 @@ def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
         memory=tuple(memory),
         battery=tuple(battery),
         thermal=tuple(thermal),
+        trace=trace,
+        profile_refusal=profile_refusal,
+        evaluation=evaluation,
+        waits=tuple(waits),
+        sync_patterns=tuple(sync_patterns),
         windows=tuple(windows),
         energy_refusal=energy_refusal,
         ended_ns=ended_ns,
@@ -549,22 +692,45 @@ def _values_to_check(request: RunRequest) -> list[tuple[str, object]]:
         ("min_duration_ns", request.min_duration_ns),
         ("max_duration_ns", request.max_duration_ns),
     ]
-    if request.threads is not None:
-        values.append(("threads", request.threads))
-    for field in ("inputs", "reference_outputs"):
-        for index, tensor in enumerate(getattr(request, field)):
-            values.append((f"{field}[{index}].sha256", tensor.sha256))
-            values += [
-                (f"{field}[{index}].shape[{axis}]", n) for axis, n in enumerate(tensor.shape)
-            ]
+    values += [("threads", request.threads), ("profile_iterations", request.profile_iterations)]
+    tensors = [
+        (f"{field}[{index}]", tensor)
+        for field in ("inputs", "reference_outputs")
+        for index, tensor in enumerate(getattr(request, field))
+    ]
+    if request.evaluation is not None:
+        tensors.append(("evaluation", request.evaluation))
+    for name, tensor in tensors:
+        values.append((f"{name}.sha256", tensor.sha256))
+        values += [(f"{name}.shape[{axis}]", n) for axis, n in enumerate(tensor.shape)]
     if request.energy is not None:
+        plan, gate = request.energy, request.energy.temperature_gate
         values += [
-            ("energy.blocks", request.energy.blocks),
-            ("energy.idle_ns", request.energy.idle_ns),
-            ("energy.load_ns", request.energy.load_ns),
-            ("energy.sample_period_ns", request.energy.sample_period_ns),
+            ("energy.blocks", plan.blocks),
+            ("energy.idle_ns", plan.idle_ns),
+            ("energy.load_ns", plan.load_ns),
+            ("energy.sample_period_ns", plan.sample_period_ns),
+            ("energy.unplug_timeout_ns", plan.unplug_timeout_ns),
+            ("energy.rest_ns", plan.rest_ns),
         ]
-    return values
+        if gate is not None:
+            values += [
+                ("energy.temperature_gate.max_decicelsius", gate.max_decicelsius),
+                ("energy.temperature_gate.timeout_ns", gate.timeout_ns),
+            ]
+    return [(name, value) for name, value in values if value is not None]
+
+
+def _evaluation_problem(request: RunRequest) -> str | None:
+    examples = request.evaluation
+    if examples is None:
+        return None
+    if len(request.inputs) != 1:
+        return f"a network with {len(request.inputs)} inputs cannot be evaluated"
+    expected = request.inputs[0]
+    if examples.dtype != expected.dtype or examples.shape[1:] != expected.shape:
+        return "its examples are not like inputs[0]"
+    return None
 
 
 def _range_problem(name: str, value: object) -> str | None:

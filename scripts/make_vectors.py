@@ -72,6 +72,7 @@ IDLE = p.Window(
     iterations=0,
     battery=(BATTERY, msgspec.structs.replace(BATTERY, at_ns=10_200_000_000)),
     rails=(),
+    thermal=BARE_THERMAL,
 )
 LOAD = p.Window(
     kind="load",
@@ -80,6 +81,7 @@ LOAD = p.Window(
     iterations=16,
     battery=(BATTERY,),
     rails=(),
+    thermal=THERMAL,
 )
 # The first readings were taken before the run began.
 RAILS = msgspec.structs.replace(
@@ -91,6 +93,15 @@ RAILS = msgspec.structs.replace(
         p.RailSample(at_ns=10_250_000_000, name="S2M_VDD_CPUCL2", energy_uj=7_345_912_345),
     ),
 )
+TRACE = p.Trace(
+    kind="etdump", sha256="e" * 64, size_bytes=40_960, latency_ns=(13_100_000, 13_200_000)
+)
+EVALUATION = p.Evaluation(
+    outputs=p.TensorFile(sha256="f" * 64, dtype="float32", shape=(2, 1, 10)),
+    latency_ns=(13_000_000, 13_000_001),
+)
+WAIT = p.Wait(reason="unplug", started_ns=9_100_000_000, ended_ns=9_900_000_000, passed=True)
+SYNC = p.SyncPattern(edges_ns=tuple(10_000_000_000 + index * 2_000_000_000 for index in range(6)))
 REQUEST = p.RunRequest(
     protocol_version=p.PROTOCOL_VERSION,
     run_id="20260814-091500-nin-4f2a",
@@ -108,11 +119,17 @@ REQUEST = p.RunRequest(
     min_iterations=200,
     min_duration_ns=2_000_000_000,
     max_duration_ns=60_000_000_000,
+    profile_iterations=20,
+    evaluation=p.TensorFile(sha256="d" * 64, dtype="float32", shape=(300, 1, 3, 224, 224)),
     energy=p.EnergyPlan(
         blocks=5,
         idle_ns=60_000_000_000,
         load_ns=60_000_000_000,
         sample_period_ns=100_000_000,
+        unplug_timeout_ns=600_000_000_000,
+        rest_ns=30_000_000_000,
+        temperature_gate=p.TemperatureGate(max_decicelsius=350, timeout_ns=300_000_000_000),
+        sync_pattern=True,
     ),
 )
 BARE_REQUEST = msgspec.structs.replace(
@@ -128,7 +145,22 @@ BARE_REQUEST = msgspec.structs.replace(
     threads=None,
     min_duration_ns=1,
     max_duration_ns=2**63 - 1,
+    profile_iterations=None,
+    evaluation=None,
     energy=None,
+)
+BARE_ENERGY_REQUEST = msgspec.structs.replace(
+    BARE_REQUEST,
+    energy=p.EnergyPlan(
+        blocks=1,
+        idle_ns=1,
+        load_ns=1,
+        sample_period_ns=1,
+        unplug_timeout_ns=None,
+        rest_ns=None,
+        temperature_gate=None,
+        sync_pattern=False,
+    ),
 )
 EVENTS: dict[str, list[p.ProgressEvent]] = {
     "bare": [],
@@ -148,7 +180,15 @@ EVENTS: dict[str, list[p.ProgressEvent]] = {
         p.PhaseStarted(phase="memory", at_ns=210_000_000),
         p.MemoryMeasured(sample=BARE_MEMORY),
         p.MemoryMeasured(sample=MEMORY),
+        p.PhaseStarted(phase="profile", at_ns=9_050_000_000),
+        p.TraceMade(trace=TRACE),
+        p.ProfileRefused(reason="the engine cannot trace"),
+        p.PhaseStarted(phase="evaluate", at_ns=9_080_000_000),
+        p.EvaluationMade(evaluation=EVALUATION),
         p.PhaseStarted(phase="energy", at_ns=9_100_000_000),
+        p.WaitStarted(reason="unplug", at_ns=9_100_000_000),
+        p.WaitEnded(wait=WAIT),
+        p.SyncPatternMade(pattern=SYNC),
         p.WindowMeasured(window=IDLE),
         p.WindowMeasured(window=LOAD),
         p.EnergyRefused(reason="the phone is plugged in"),
@@ -180,6 +220,7 @@ def failure(code: p.FailureCode, phase: p.Phase, message: str, events: int) -> p
 VALID: dict[str, object] = {
     "run_request-full": REQUEST,
     "run_request-bare": BARE_REQUEST,
+    "run_request-bare-energy": BARE_ENERGY_REQUEST,
     "run_success-full": success("all"),
     "run_failure-early": failure("bad_request", "verify", "$.threads: 0 is not in [1, 2^63)", 0),
     "run_failure-midway": failure("inference_failed", "iterate", 'it said "no"\n\tdépassé 🔋', 9),
@@ -228,6 +269,21 @@ VALID: dict[str, object] = {
     "state_sampled-full": p.StateSampled(battery=BATTERY, thermal=THERMAL),
     "state_sampled-bare": p.StateSampled(battery=None, thermal=BARE_THERMAL),
     "state_sampled-bare-battery": p.StateSampled(battery=BARE_BATTERY, thermal=THERMAL),
+    "trace_made-etdump": p.TraceMade(trace=TRACE),
+    "trace_made-onnxruntime": p.TraceMade(
+        trace=msgspec.structs.replace(TRACE, kind="onnxruntime", latency_ns=())
+    ),
+    "profile_refused-why": p.ProfileRefused(reason="the engine cannot trace"),
+    "evaluation_made-two": p.EvaluationMade(evaluation=EVALUATION),
+    **{
+        f"wait_started-{reason}": p.WaitStarted(reason=reason, at_ns=at_ns)
+        for at_ns, reason in enumerate(get_args(p.WaitReason))
+    },
+    "wait_ended-passed": p.WaitEnded(wait=WAIT),
+    "wait_ended-timed-out": p.WaitEnded(
+        wait=msgspec.structs.replace(WAIT, reason="temperature", passed=False)
+    ),
+    "sync_pattern_made-six": p.SyncPatternMade(pattern=SYNC),
     "window_measured-idle": p.WindowMeasured(window=IDLE),
     "window_measured-load": p.WindowMeasured(window=LOAD),
     "window_measured-rails": p.WindowMeasured(window=RAILS),
@@ -272,6 +328,30 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ("run_request-full", "zero-period", ["energy", "sample_period_ns"], 0, "sample_period_ns"),
     ("run_request-full", "large-tolerance", ["relative_tolerance"], 1.5, "$.relative_tolerance"),
     ("run_request-full", "negative-tolerance", ["warmup", "tolerance"], -0.5, "$.warmup.tolerance"),
+    ("run_request-full", "zero-iterations", ["profile_iterations"], 0, "$.profile_iterations"),
+    ("run_request-full", "no-profile", ["profile_iterations"], MISSING, "profile_iterations"),
+    ("run_request-full", "evaluation-hash", ["evaluation", "sha256"], "x", "$.evaluation.sha256"),
+    ("run_request-full", "evaluation-axis", ["evaluation", "shape", 0], 0, "$.evaluation.shape[0]"),
+    ("run_request-full", "evaluation-shape", ["evaluation", "shape", 4], 9, "$.evaluation"),
+    ("run_request-full", "evaluation-dtype", ["evaluation", "dtype"], "int8", "$.evaluation"),
+    ("run_request-full", "evaluation-inputs", ["inputs"], [], "$.evaluation"),
+    ("run_request-full", "zero-rest", ["energy", "rest_ns"], 0, "$.energy.rest_ns"),
+    ("run_request-full", "negative-wait", ["energy", "unplug_timeout_ns"], -1, "unplug_timeout_ns"),
+    (
+        "run_request-full",
+        "zero-gate",
+        ["energy", "temperature_gate", "timeout_ns"],
+        0,
+        "$.energy.temperature_gate.timeout_ns",
+    ),
+    (
+        "run_request-full",
+        "missing-in-gate",
+        ["energy", "temperature_gate", "max_decicelsius"],
+        MISSING,
+        "max_decicelsius",
+    ),
+    ("run_request-full", "null-sync", ["energy", "sync_pattern"], None, "$.energy.sync_pattern"),
     ("run_success-full", "other-type", ["type"], "triumph", "$.type"),
     ("run_success-full", "no-type", ["type"], MISSING, "type"),
     ("run_success-full", "newer-version", ["protocol_version"], 2, "$.protocol_version"),
@@ -304,6 +384,14 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ("window_measured-rails", "float-rail", ["window", "rails", 1, "energy_uj"], 1.0, "energy_uj"),
     ("window_measured-rails", "null-rail", ["window", "rails", 0, "energy_uj"], None, "energy_uj"),
     ("window_measured-rails", "rail-time", ["window", "rails", 3, "at_ns"], "1", "rails[3].at_ns"),
+    ("window_measured-idle", "null-thermal", ["window", "thermal"], None, "$.window.thermal"),
+    ("trace_made-etdump", "other-kind", ["trace", "kind"], "perfetto", "$.trace.kind"),
+    ("trace_made-etdump", "float-size", ["trace", "size_bytes"], 1.0, "$.trace.size_bytes"),
+    ("profile_refused-why", "null", ["reason"], None, "$.reason"),
+    ("evaluation_made-two", "null-outputs", ["evaluation", "outputs"], None, "evaluation.outputs"),
+    ("wait_started-rest", "other-reason", ["reason"], "tea", "$.reason"),
+    ("wait_ended-passed", "int-for-bool", ["wait", "passed"], 1, "$.wait.passed"),
+    ("sync_pattern_made-six", "float-edge", ["pattern", "edges_ns", 3], 1.5, "edges_ns[3]"),
     ("energy_refused-plugged", "null", ["reason"], None, "$.reason"),
     ("run_ended-late", "other-type", ["type"], "over", "$.type"),
     ("run_ended-late", "unknown", ["at_ms"], 1, "at_ms"),

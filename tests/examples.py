@@ -5,6 +5,7 @@ from mobilekit.protocol import (
     PROTOCOL_VERSION,
     ArtifactFile,
     CompanionInfo,
+    EnergyPlan,
     MemorySample,
     OutputCheck,
     PhaseStart,
@@ -28,6 +29,7 @@ from mobilekit.records import (
 )
 
 MS = 1_000_000
+THERMAL = ThermalSample(at_ns=0, status=0, headroom=None, cpu_khz=())
 
 
 def device_info(device="flo", **fields) -> DeviceInfo:
@@ -111,9 +113,26 @@ def run_request(**fields) -> RunRequest:
         "min_iterations": 100,
         "min_duration_ns": 10**9,
         "max_duration_ns": 10**11,
+        "profile_iterations": None,
+        "evaluation": None,
         "energy": None,
     }
     return RunRequest(**(values | fields))
+
+
+def energy_plan(**fields) -> EnergyPlan:
+    """Refuses a cable at once, and waits for nothing."""
+    values = {
+        "blocks": 5,
+        "idle_ns": 10**10,
+        "load_ns": 10**10,
+        "sample_period_ns": 10**9,
+        "unplug_timeout_ns": None,
+        "rest_ns": None,
+        "temperature_gate": None,
+        "sync_pattern": False,
+    }
+    return EnergyPlan(**(values | fields))
 
 
 def samples(**fields) -> Samples:
@@ -149,7 +168,12 @@ def samples(**fields) -> Samples:
             )
         ),
         "battery": (),
-        "thermal": (ThermalSample(at_ns=0, status=0, headroom=None, cpu_khz=()),),
+        "thermal": (THERMAL,),
+        "trace": None,
+        "profile_refusal": None,
+        "evaluation": None,
+        "waits": (),
+        "sync_patterns": (),
         "windows": (),
         "energy_refusal": None,
         "ended_ns": 10**10,

@@ -85,7 +85,14 @@ def plan_energy(profile: DeviceProfile, *, blocks: int, target_error: float) -> 
     window_s = NORMAL_95 * resolution_j / (2 * target_error * marginal_w * np.sqrt(blocks))
     window_ns = int(max(window_s, 10.0) * NS_PER_S)
     return EnergyPlan(
-        blocks=blocks, idle_ns=window_ns, load_ns=window_ns, sample_period_ns=NS_PER_S // 5
+        blocks=blocks,
+        idle_ns=window_ns,
+        load_ns=window_ns,
+        sample_period_ns=NS_PER_S // 5,
+        unplug_timeout_ns=None,
+        rest_ns=None,
+        temperature_gate=None,
+        sync_pattern=False,
     )
 
 

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Protocol
 
 from mobilekit.outputs import Array
+from mobilekit.protocol import TraceKind
 
 
 class EngineError(Exception):
     """The runtime refused: its own words."""
+
+
+class TracingUnavailableError(Exception):
+    """This engine cannot trace its operators, and why."""
 
 
 class Program(Protocol):
@@ -19,11 +24,23 @@ class Program(Protocol):
     execute: Callable[[], object]
     """One inference and nothing else; raises ``EngineError``."""
 
+    def set_inputs(self, inputs: Sequence[Array]) -> None:
+        """Bind other inputs, of the shapes and types of those before."""
+
     def outputs(self) -> list[Array]:
         """Copies of the last inference's outputs."""
 
     def close(self) -> None:
         """Free everything that the program holds."""
+
+
+class TracedProgram(Program, Protocol):
+    """A program whose runtime records when each operator ran."""
+
+    trace_kind: TraceKind
+
+    def write_trace(self, target: Path) -> None:
+        """Write what was recorded since the program was loaded; closes the program."""
 
 
 class Engine(Protocol):
@@ -33,3 +50,6 @@ class Engine(Protocol):
 
     def load(self, path: Path, method: str, inputs: Sequence[Array]) -> Program:
         """Open a program, load its method and bind the inputs; raises ``EngineError``."""
+
+    def load_traced(self, path: Path, method: str, inputs: Sequence[Array]) -> TracedProgram:
+        """``load`` with tracing on; raises ``TracingUnavailableError`` too."""

@@ -17,19 +17,28 @@ import torch
 from executorch.extension.pybindings import _C
 
 from mobilekit.outputs import Array
-from mobilekit.runner.engine import EngineError, Program
+from mobilekit.protocol import TraceKind
+from mobilekit.runner.engine import EngineError, Program, TracedProgram
 
 
 class ExecutorchProgram:
-    """A loaded method with its inputs."""
+    """A loaded method with its inputs; with ``traced`` it records an ETDump."""
 
-    def __init__(self, path: Path, method: str, inputs: Sequence[Array]) -> None:
-        tensors = tuple(torch.from_numpy(array) for array in inputs)
+    trace_kind: TraceKind = "etdump"
+
+    def __init__(
+        self, path: Path, method: str, inputs: Sequence[Array], *, traced: bool = False
+    ) -> None:
         try:
-            self._program = _C._load_program(str(path))
+            self._program = _C._load_program(str(path), enable_etdump=traced)
             self._method = self._program.load_method(method)
         except RuntimeError as error:
             raise EngineError(str(error)) from None
+        self.execute: Callable[[], object]
+        self.set_inputs(inputs)
+
+    def set_inputs(self, inputs: Sequence[Array]) -> None:
+        tensors = tuple(torch.from_numpy(array) for array in inputs)
         call = self._method.call
 
         def execute() -> None:
@@ -38,10 +47,14 @@ class ExecutorchProgram:
             except RuntimeError as error:
                 raise EngineError(str(error)) from None
 
-        self.execute: Callable[[], object] = execute
+        self.execute = execute
 
     def outputs(self) -> list[Array]:
         return [np.array(tensor.numpy()) for tensor in self._method.get_outputs(True)]
+
+    def write_trace(self, target: Path) -> None:
+        self._program.write_etdump_result_to_file(str(target), os.devnull)
+        self.close()
 
     def close(self) -> None:
         del self.execute, self._method, self._program
@@ -59,3 +72,6 @@ class ExecutorchEngine:
 
     def load(self, path: Path, method: str, inputs: Sequence[Array]) -> Program:
         return ExecutorchProgram(path, method, inputs)
+
+    def load_traced(self, path: Path, method: str, inputs: Sequence[Array]) -> TracedProgram:
+        return ExecutorchProgram(path, method, inputs, traced=True)

@@ -20,10 +20,10 @@ class Journal:
     """Appends progress and writes the result below ``output_root``."""
 
     def __init__(self, output_root: Path, run_id: str) -> None:
-        self._directory = output_root / run_directory(run_id)
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self.directory = output_root / run_directory(run_id)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._events: list[ProgressEvent] = []
-        self._file = (self._directory / "progress.jsonl").open("wb", buffering=0)
+        self._file = (self.directory / "progress.jsonl").open("wb", buffering=0)
 
     def append(self, event: ProgressEvent) -> None:
         self._events.append(event)
@@ -36,9 +36,9 @@ class Journal:
     def write_result(self, result: RunResult) -> None:
         """Make ``result.json`` appear whole, and close the journal."""
         self._file.close()
-        aside = self._directory / "result.json.new"
+        aside = self.directory / "result.json.new"
         with aside.open("wb") as file:
             file.write(encode(result))
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(self._directory / "result.json")
+        aside.replace(self.directory / "result.json")

@@ -5,23 +5,31 @@ from __future__ import annotations
 import errno
 import gc
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from mobilekit import __version__
+from mobilekit.codec import decode, encode
 from mobilekit.errors import ProtocolError
 from mobilekit.outputs import Array, check_outputs
 from mobilekit.protocol import (
+    GATE_POLL_NS,
     MEMORY_ITERATIONS,
+    PROFILE_WARMUPS,
     PROTOCOL_VERSION,
+    SYNC_PULSE_NS,
+    SYNC_PULSES,
     BatterySample,
     CompanionInfo,
     CompanionStarted,
+    DType,
     EnergyPlan,
     EnergyRefused,
+    Evaluation,
+    EvaluationMade,
     FailureCode,
     IterationsMeasured,
     LoadMeasured,
@@ -30,13 +38,24 @@ from mobilekit.protocol import (
     OutputsChecked,
     Phase,
     PhaseStarted,
+    ProfileRefused,
+    ProgressEvent,
     RunEnded,
     RunFailure,
     RunRequest,
     RunResult,
     RunSuccess,
     StateSampled,
+    SyncPattern,
+    SyncPatternMade,
     TensorFile,
+    ThermalSample,
+    Trace,
+    TraceMade,
+    Wait,
+    WaitEnded,
+    WaitReason,
+    WaitStarted,
     WarmupMeasured,
     Window,
     WindowMeasured,
@@ -44,7 +63,7 @@ from mobilekit.protocol import (
     run_directory,
 )
 from mobilekit.runner.abi import this_abi
-from mobilekit.runner.engine import Engine, EngineError, Program
+from mobilekit.runner.engine import Engine, EngineError, Program, TracingUnavailableError
 from mobilekit.runner.journal import Journal
 from mobilekit.runner.readers import read_memory, read_thermal, release_freed_memory
 from mobilekit.runner.warmup import WarmupDetector
@@ -61,6 +80,11 @@ class EnergyStage(Protocol):
         """Run back-to-back iterations until one ends at or after ``until_ns``; their number."""
 
     def read_battery(self) -> BatterySample: ...
+
+    def read_thermal(self) -> ThermalSample: ...
+
+
+PLUGGED_IN = "the phone is plugged in, so its battery does not pay for the work"
 
 
 class Surroundings(NamedTuple):
@@ -154,6 +178,15 @@ class _Run:
         self._journal.append(OutputsChecked(check=check))
         self._enter("memory")
         program = self._measure_memory(program, engine, path, request, inputs)
+        if request.profile_iterations is not None:
+            self._enter("profile")
+            program.close()
+            self._profile(engine, path, request, inputs, request.profile_iterations)
+            program = engine.load(path, request.artifact.method, inputs)
+        if request.evaluation is not None:
+            self._enter("evaluate")
+            self._evaluate(program, request.evaluation)
+            program.set_inputs(inputs)
         if request.energy is not None:
             self._enter("energy")
             self._measure_energy(request.energy, program, latency_ns)
@@ -281,6 +314,62 @@ class _Run:
         self._journal.append(IterationsMeasured(latency_ns=tuple(latency_ns)))
         return latency_ns
 
+    # --- operators, examples
+
+    def _profile(
+        self,
+        engine: Engine,
+        path: Path,
+        request: RunRequest,
+        inputs: Sequence[Array],
+        iterations: int,
+    ) -> None:
+        clock_ns = self._surroundings.clock_ns
+        try:
+            program = engine.load_traced(path, request.artifact.method, inputs)
+        except TracingUnavailableError as error:
+            self._journal.append(ProfileRefused(reason=str(error)))
+            return
+        latency_ns = []
+        for number in range(-PROFILE_WARMUPS, iterations):
+            started_ns = clock_ns()
+            program.execute()
+            if number >= 0:
+                latency_ns.append(clock_ns() - started_ns)
+        target = self._journal.directory / "trace.bin"
+        program.write_trace(target)
+        with target.open("rb") as file:
+            sha256 = _sha256_of(file)
+        trace = Trace(
+            kind=program.trace_kind,
+            sha256=sha256,
+            size_bytes=target.stat().st_size,
+            latency_ns=tuple(latency_ns),
+        )
+        self._journal.append(TraceMade(trace=trace))
+
+    def _evaluate(self, program: Program, examples: TensorFile) -> None:
+        clock_ns = self._surroundings.clock_ns
+        latency_ns = []
+        digest = hashlib.sha256()
+        with (self._journal.directory / "outputs.bin").open("wb") as file:
+            for example in self._read_tensor(examples):
+                program.set_inputs([example])
+                started_ns = clock_ns()
+                program.execute()
+                latency_ns.append(clock_ns() - started_ns)
+                output = program.outputs()[0]
+                data = np.ascontiguousarray(output, output.dtype.newbyteorder("<")).tobytes()
+                digest.update(data)
+                file.write(data)
+        outputs = TensorFile(
+            sha256=digest.hexdigest(),
+            dtype=_contract_dtype(output),
+            shape=(len(latency_ns), *output.shape),
+        )
+        evaluation = Evaluation(outputs=outputs, latency_ns=tuple(latency_ns))
+        self._journal.append(EvaluationMade(evaluation=evaluation))
+
     # --- memory and energy
 
     def _measure_memory(
@@ -314,13 +403,8 @@ class _Run:
             self._journal.append(EnergyRefused(reason="this computer has no battery to read"))
             return
         stage = make_stage(program, latency_ns, self._now_ns())
-        for number in range(2 * plan.blocks + 1):
-            window = measure_window(plan, stage, is_load=number % 2 == 1)
-            if any(sample.plugged for sample in (window.battery[0], window.battery[-1])):
-                reason = "the phone is plugged in, so its battery does not pay for the work"
-                self._journal.append(EnergyRefused(reason=reason))
-                return
-            self._journal.append(WindowMeasured(window=window))
+        for event in measure_energy(plan, stage):
+            self._journal.append(event)
 
 
 def iterate(
@@ -356,6 +440,83 @@ def iterate(
         gc.enable()
 
 
+def measure_energy(plan: EnergyPlan, stage: EnergyStage) -> Iterator[ProgressEvent]:
+    """The energy phase, an event at a time, as the contract orders it."""
+    if not (yield from _wait("unplug", plan.unplug_timeout_ns, stage, _is_unplugged)):
+        yield EnergyRefused(reason=PLUGGED_IN)
+        return
+    if plan.rest_ns is not None:
+        yield from _wait("rest", plan.rest_ns, stage, None)
+    gate = plan.temperature_gate
+    if gate is not None:
+        yield from _wait(
+            "temperature",
+            gate.timeout_ns,
+            stage,
+            lambda sample: (sample.temperature_decicelsius or 0) <= gate.max_decicelsius,
+        )
+    if plan.sync_pattern:
+        yield SyncPatternMade(pattern=make_sync_pattern(stage))
+    complete, shares_idle = 0, False
+    while complete < plan.blocks:
+        unplugged = True
+        for is_load in (True, False) if shares_idle else (False, True, False):
+            window = measure_window(plan, stage, is_load=is_load)
+            yield WindowMeasured(window=window)
+            unplugged = all(_is_unplugged(sample) for sample in window.battery)
+            if not unplugged:
+                break
+        complete += unplugged
+        shares_idle = unplugged
+        if not (yield from _wait("unplug", plan.unplug_timeout_ns, stage, _is_unplugged)):
+            yield EnergyRefused(reason=PLUGGED_IN)
+            return
+    if plan.sync_pattern:
+        yield SyncPatternMade(pattern=make_sync_pattern(stage))
+
+
+def _wait(
+    reason: WaitReason,
+    timeout_ns: int | None,
+    stage: EnergyStage,
+    is_over: Callable[[BatterySample], bool] | None,
+) -> Generator[ProgressEvent, None, bool]:
+    """Wait until ``is_over``, or, without it, for the whole time; false when the time ran out.
+
+    Nothing is said where nothing had to be waited for.
+    """
+    if is_over is not None and is_over(stage.read_battery()):
+        return True
+    if timeout_ns is None:
+        return False
+    started_ns = stage.now_ns()
+    end_ns = started_ns + timeout_ns
+    yield WaitStarted(reason=reason, at_ns=started_ns)
+    passed = is_over is None
+    while stage.now_ns() < end_ns:
+        stage.idle_until(min(end_ns, stage.now_ns() + GATE_POLL_NS))
+        if is_over is not None and is_over(stage.read_battery()):
+            passed = True
+            break
+    wait = Wait(reason=reason, started_ns=started_ns, ended_ns=stage.now_ns(), passed=passed)
+    yield WaitEnded(wait=wait)
+    return passed
+
+
+def _is_unplugged(sample: BatterySample) -> bool:
+    return not sample.plugged
+
+
+def make_sync_pattern(stage: EnergyStage) -> SyncPattern:
+    edges_ns = []
+    for _ in range(SYNC_PULSES):
+        edges_ns.append(stage.now_ns())
+        stage.iterate_until(edges_ns[-1] + SYNC_PULSE_NS)
+        edges_ns.append(stage.now_ns())
+        stage.idle_until(edges_ns[-1] + SYNC_PULSE_NS)
+    return SyncPattern(edges_ns=tuple(edges_ns))
+
+
 def measure_window(plan: EnergyPlan, stage: EnergyStage, *, is_load: bool) -> Window:
     samples = [stage.read_battery()]
     started_ns = now_ns = stage.now_ns()
@@ -376,7 +537,13 @@ def measure_window(plan: EnergyPlan, stage: EnergyStage, *, is_load: bool) -> Wi
         iterations=iterations,
         battery=tuple(samples),
         rails=(),
+        thermal=stage.read_thermal(),
     )
+
+
+def _contract_dtype(array: Array) -> DType:
+    name: DType = decode(encode(array.dtype.name), DType, source="an output's type")
+    return name
 
 
 def _sha256_of(file: BinaryIO) -> str:

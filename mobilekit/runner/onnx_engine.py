@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from mobilekit.outputs import Array
-from mobilekit.runner.engine import EngineError, Program
+from mobilekit.protocol import TraceKind
+from mobilekit.runner.engine import EngineError, Program, TracedProgram
 
 LOG_ERRORS_ONLY = 3
 REFUSALS = (
@@ -29,20 +32,28 @@ REFUSALS = (
 
 
 class OnnxProgram:
-    """A session with its inputs bound by position, so that an inference copies none of them."""
+    """A session with its inputs bound by position, so that an inference copies none of them.
 
-    def __init__(self, path: Path, threads: int, inputs: Sequence[Array]) -> None:
+    With ``traced`` it records ONNX Runtime's profile.
+    """
+
+    trace_kind: TraceKind = "onnxruntime"
+
+    def __init__(
+        self, path: Path, threads: int, inputs: Sequence[Array], *, traced: bool = False
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = LOG_ERRORS_ONLY
+        if traced:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(tempfile.gettempdir()) / "mobilekit-trace")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
             self._binding = self._session.io_binding()
-            for node, array in zip(self._session.get_inputs(), inputs, strict=True):
-                value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
-                self._binding.bind_ortvalue_input(node.name, value)
+            self.set_inputs(inputs)
             for node in self._session.get_outputs():
                 self._binding.bind_output(node.name)
         except REFUSALS as error:
@@ -57,8 +68,17 @@ class OnnxProgram:
 
         self.execute: Callable[[], object] = execute
 
+    def set_inputs(self, inputs: Sequence[Array]) -> None:
+        for node, array in zip(self._session.get_inputs(), inputs, strict=True):
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+            self._binding.bind_ortvalue_input(node.name, value)
+
     def outputs(self) -> list[Array]:
         return list(self._binding.copy_outputs_to_cpu())
+
+    def write_trace(self, target: Path) -> None:
+        shutil.move(self._session.end_profiling(), target)
+        self.close()
 
     def close(self) -> None:
         del self.execute, self._binding, self._session
@@ -75,3 +95,6 @@ class OnnxEngine:
 
     def load(self, path: Path, method: str, inputs: Sequence[Array]) -> Program:
         return OnnxProgram(path, self.threads, inputs)
+
+    def load_traced(self, path: Path, method: str, inputs: Sequence[Array]) -> TracedProgram:
+        return OnnxProgram(path, self.threads, inputs, traced=True)

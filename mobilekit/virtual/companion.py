@@ -20,11 +20,12 @@ from pathlib import Path
 from statistics import fmean
 
 from mobilekit.codec import Record, decode, encode
-from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT, BatterySample
+from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT, BatterySample, ThermalSample
 from mobilekit.records import DeviceProfile
 from mobilekit.runner.engine import Program
 from mobilekit.runner.engines import make_engine
 from mobilekit.runner.loop import EnergyStage, Surroundings, run
+from mobilekit.runner.readers import read_thermal
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery
 from mobilekit.virtual.companions import COMPANION_FORMATS, CompanionKind, companion_command
@@ -102,6 +103,9 @@ class SimulatedEnergyStage:
 
     def read_battery(self) -> BatterySample:
         return self._battery.read(self._now_ns)
+
+    def read_thermal(self) -> ThermalSample:
+        return read_thermal(self._now_ns)
 
 
 class PhoneBattery:

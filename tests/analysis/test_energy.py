@@ -1,5 +1,6 @@
 import msgspec
 import pytest
+from examples import THERMAL, energy_plan
 
 from mobilekit.analysis.energy import (
     charge_ratio,
@@ -10,7 +11,7 @@ from mobilekit.analysis.energy import (
 )
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.presets import PRESETS
-from mobilekit.protocol import EnergyPlan, Window
+from mobilekit.protocol import Window
 from mobilekit.records import EnergyEstimate, Interval
 from mobilekit.runner.loop import measure_window
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery
@@ -100,7 +101,7 @@ def test_the_interval_is_made_of_the_budget(kind):
 def test_a_perfect_staircase_gives_back_its_powers():
     """Without noise and with a fine gauge, the fit finds idle and load power to a thousandth."""
     fine = msgspec.structs.replace(PROFILE.gauge, charge_step_uah=10, update_period_ms=10)
-    plan = EnergyPlan(blocks=3, idle_ns=20 * 10**9, load_ns=20 * 10**9, sample_period_ns=10**7)
+    plan = energy_plan(blocks=3, idle_ns=20 * 10**9, load_ns=20 * 10**9, sample_period_ns=10**7)
     windows = staircase(plan, idle_w=1.0, load_w=3.0, step_uah=10)
 
     energy = estimate_energy(windows, fine)
@@ -143,6 +144,7 @@ def staircase(plan, *, idle_w, load_w, step_uah):
                 iterations=200 if is_load else 0,
                 battery=tuple(samples),
                 rails=(),
+                thermal=THERMAL,
             )
         )
     return windows
@@ -207,7 +209,7 @@ def test_blocks_that_agree_by_rounding_prove_nothing():
     """With a step as large as a window's charge the interval stays at least as wide as the step."""
     coarse = msgspec.structs.replace(PROFILE.gauge, charge_step_uah=1500)
     profile = msgspec.structs.replace(PROFILE, gauge=coarse)
-    plan = EnergyPlan(blocks=8, idle_ns=30 * 10**9, load_ns=30 * 10**9, sample_period_ns=2 * 10**8)
+    plan = energy_plan(blocks=8, idle_ns=30 * 10**9, load_ns=30 * 10**9, sample_period_ns=2 * 10**8)
     covered = estimates = 0
     for seed in range(60):
         windows, truth = simulate(seed, plan, profile)

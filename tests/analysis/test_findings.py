@@ -1,13 +1,20 @@
 import msgspec
 import pytest
-from examples import artifact, battery_status, device_info, run_request, samples
+from examples import (
+    THERMAL,
+    artifact,
+    battery_status,
+    device_info,
+    energy_plan,
+    run_request,
+    samples,
+)
 
 from mobilekit.analysis.findings import find_doubts
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.protocol import (
     PROTOCOL_VERSION,
     BatterySample,
-    EnergyPlan,
     OutputCheck,
     RunSuccess,
     ThermalSample,
@@ -154,9 +161,7 @@ def test_errors_come_first():
 
 # --- energy ------------------------------------------------------------------------------------
 
-REQUEST = run_request(
-    energy=EnergyPlan(blocks=5, idle_ns=10**10, load_ns=10**10, sample_period_ns=10**9)
-)
+REQUEST = run_request(energy=energy_plan())
 
 
 def windows(
@@ -193,6 +198,7 @@ def windows(
                 iterations=100 if number % 2 else 0,
                 battery=tuple(readings),
                 rails=(),
+                thermal=THERMAL,
             )
         )
         at_ns += 10**10

@@ -8,23 +8,24 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from examples import THERMAL, energy_plan
 
 from mobilekit.codec import decode, encode
 from mobilekit.protocol import (
     PROTOCOL_VERSION,
     ArtifactFile,
     BatterySample,
-    EnergyPlan,
     RunFailure,
     RunRequest,
     RunSuccess,
+    TemperatureGate,
     TensorFile,
     WarmupRule,
     collect_samples,
     decode_events,
     decode_result,
 )
-from mobilekit.runner.engine import EngineError
+from mobilekit.runner.engine import EngineError, TracingUnavailableError
 from mobilekit.runner.loop import Surroundings, iterate, run
 
 RUN_ID = "test-run-1"
@@ -58,6 +59,9 @@ class FakeProgram:
         self._last = next(self._latencies, self._last)
         self._clock.ns += self._last
 
+    def set_inputs(self, inputs):
+        self._inputs = inputs
+
     def outputs(self):
         return [2 * self._inputs[0]]
 
@@ -65,12 +69,22 @@ class FakeProgram:
         self.closed = True
 
 
+class FakeTracedProgram(FakeProgram):
+    trace_kind = "etdump"
+
+    def write_trace(self, target):
+        target.write_bytes(b"%d iterations" % self.executed)
+        self.close()
+
+
 class FakeEngine:
     name, version, threads = "fake", "1", 1
 
-    def __init__(self, clock, latencies_ns=(10 * MS,), fail_at=None, fail_load=False):
+    def __init__(
+        self, clock, latencies_ns=(10 * MS,), fail_at=None, fail_load=False, can_trace=True
+    ):
         self._clock, self._latencies, self._fail_at = clock, latencies_ns, fail_at
-        self._fail_load = fail_load
+        self._fail_load, self._can_trace = fail_load, can_trace
         self.programs = []
 
     def load(self, path, method, inputs):
@@ -80,12 +94,22 @@ class FakeEngine:
         self.programs.append(FakeProgram(self._clock, self._latencies, inputs, self._fail_at))
         return self.programs[-1]
 
+    def load_traced(self, path, method, inputs):
+        if not self._can_trace:
+            raise TracingUnavailableError("built without tracing")
+        self.programs.append(FakeTracedProgram(self._clock, self._latencies, inputs))
+        return self.programs[-1]
+
 
 class FakeStage:
-    """An energy stage on the fake clock whose battery is plugged in at some time."""
+    """An energy stage on the fake clock whose battery is plugged in during some times.
 
-    def __init__(self, clock, plugged_at_ns=None):
-        self._clock, self._plugged_at_ns = clock, plugged_at_ns
+    It is as warm as ``warm_until_ns`` says.
+    """
+
+    def __init__(self, clock, *plugged_ns, warm_until_ns=0):
+        self._clock, self._plugged_ns = clock, plugged_ns
+        self._warm_until_ns = warm_until_ns
 
     def now_ns(self):
         return self._clock.ns
@@ -98,18 +122,22 @@ class FakeStage:
         return 4
 
     def read_battery(self):
-        plugged = self._plugged_at_ns is not None and self._clock.ns >= self._plugged_at_ns
-        return battery_sample(self._clock.ns, plugged)
+        now_ns = self._clock.ns
+        plugged = any(start_ns <= now_ns < end_ns for start_ns, end_ns in self._plugged_ns)
+        return battery_sample(now_ns, plugged, 400 if now_ns < self._warm_until_ns else 250)
+
+    def read_thermal(self):
+        return msgspec.structs.replace(THERMAL, at_ns=self._clock.ns)
 
 
-def battery_sample(at_ns, plugged=False):
+def battery_sample(at_ns, plugged=False, temperature_decicelsius=250):
     return BatterySample(
         at_ns=at_ns,
         charge_counter_uah=1_000_000,
         current_now_ua=-1000,
         energy_counter_nwh=None,
         voltage_mv=3800,
-        temperature_decicelsius=250,
+        temperature_decicelsius=temperature_decicelsius,
         level_percent=50,
         plugged=plugged,
     )
@@ -164,6 +192,8 @@ def roots(tmp_path):
         min_iterations=10,
         min_duration_ns=200 * MS,
         max_duration_ns=10**12,
+        profile_iterations=None,
+        evaluation=None,
         energy=None,
     )
     write_request(tmp_path, request)
@@ -270,7 +300,7 @@ def test_iterations_end_when_count_and_duration_are_reached(
 def test_energy_windows_alternate_and_overlap_nothing(roots):
     """Two blocks are idle load idle load idle, each starting where the one before ended."""
     root, request = roots
-    plan = EnergyPlan(blocks=2, idle_ns=100 * MS, load_ns=100 * MS, sample_period_ns=40 * MS)
+    plan = energy_plan(blocks=2, idle_ns=100 * MS, load_ns=100 * MS, sample_period_ns=40 * MS)
     write_request(root, msgspec.structs.replace(request, energy=plan))
     clock = FakeClock()
 
@@ -286,31 +316,164 @@ def test_energy_windows_alternate_and_overlap_nothing(roots):
         assert window.battery[-1].at_ns == window.ended_ns
 
 
-def test_plugging_in_refuses_the_rest(roots):
-    """A window with the cable in at its end is left out, and no further one is begun."""
-    root, request = roots
-    plan = EnergyPlan(blocks=5, idle_ns=100 * MS, load_ns=100 * MS, sample_period_ns=40 * MS)
-    write_request(root, msgspec.structs.replace(request, energy=plan))
+def measured_energy(root, request, make_stage, **plan):
+    """The samples of a run with that energy plan, of windows of 100 ms."""
+    values = {"idle_ns": 100 * MS, "load_ns": 100 * MS, "sample_period_ns": 40 * MS} | plan
+    write_request(root, msgspec.structs.replace(request, energy=energy_plan(**values)))
     clock = FakeClock()
 
-    result = carry_out(
-        root,
-        surroundings(
-            clock,
-            FakeEngine(clock),
-            lambda _program, _latencies, at_ns: FakeStage(clock, at_ns + 250 * MS),
-        ),
+    def stage(_program, _latencies, at_ns):
+        return make_stage(clock, at_ns)
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock), stage))
+    assert isinstance(result, RunSuccess)
+    return result.samples
+
+
+def test_plugging_in_refuses_the_rest(roots):
+    """A window with the cable in at its end is the last one where no unplugging is waited for."""
+    samples = measured_energy(
+        *roots, lambda clock, at_ns: FakeStage(clock, (at_ns + 250 * MS, 10**15))
     )
 
+    assert [window.kind for window in samples.windows] == ["idle", "load", "idle"]
+    assert "plugged in" in samples.energy_refusal
+    assert samples.waits == ()
+
+
+def test_a_block_that_was_plugged_in_is_measured_again(roots):
+    """The cable spoils its block, is waited for, and the blocks that were asked for get done."""
+    samples = measured_energy(
+        *roots,
+        lambda clock, at_ns: FakeStage(clock, (at_ns + 250 * MS, at_ns + 5000 * MS)),
+        blocks=2,
+        unplug_timeout_ns=60_000 * MS,
+    )
+
+    kinds = [window.kind for window in samples.windows]
+    plugged = [any(sample.plugged for sample in window.battery) for window in samples.windows]
+    assert kinds == ["idle", "load", "idle", "idle", "load", "idle", "load", "idle"]
+    assert plugged == [False, False, True] + 5 * [False]
+    assert [(wait.reason, wait.passed) for wait in samples.waits] == [("unplug", True)]
+    assert samples.energy_refusal is None
+
+
+def test_a_cable_that_stays_in_refuses_energy(roots):
+    """The wait for the cable ends, is told, and no window is begun."""
+    samples = measured_energy(
+        *roots, lambda clock, _: FakeStage(clock, (0, 10**15)), unplug_timeout_ns=3000 * MS
+    )
+
+    assert samples.windows == ()
+    assert "plugged in" in samples.energy_refusal
+    (wait,) = samples.waits
+    assert (wait.reason, wait.passed, wait.ended_ns - wait.started_ns) == (
+        "unplug",
+        False,
+        3000 * MS,
+    )
+
+
+@pytest.mark.parametrize(("warm_ns", "passed"), [(2500 * MS, True), (10**15, False)])
+def test_windows_wait_for_rest_and_for_a_cool_battery(roots, warm_ns, passed):
+    """Rest, then the temperature; a time-out of the gate is told, and the run goes on."""
+    samples = measured_energy(
+        *roots,
+        lambda clock, at_ns: FakeStage(clock, warm_until_ns=at_ns + 1000 * MS + warm_ns),
+        blocks=1,
+        rest_ns=1000 * MS,
+        temperature_gate=TemperatureGate(max_decicelsius=350, timeout_ns=5000 * MS),
+    )
+
+    rest, temperature = samples.waits
+    assert (rest.reason, rest.passed, rest.ended_ns - rest.started_ns) == ("rest", True, 1000 * MS)
+    assert (temperature.reason, temperature.passed) == ("temperature", passed)
+    assert temperature.ended_ns - temperature.started_ns == (3000 * MS if passed else 5000 * MS)
+    assert len(samples.windows) == 3
+
+
+def test_a_cool_phone_waits_for_nothing(roots):
+    """Gates that are open leave no trace."""
+    samples = measured_energy(
+        *roots,
+        lambda clock, _: FakeStage(clock),
+        blocks=1,
+        unplug_timeout_ns=10**12,
+        temperature_gate=TemperatureGate(max_decicelsius=350, timeout_ns=10**12),
+    )
+
+    assert samples.waits == ()
+
+
+def test_the_synchronisation_pattern_is_made_before_and_after(roots):
+    """Three pulses of two seconds at each end, whose edges are told."""
+    samples = measured_energy(
+        *roots, lambda clock, _: FakeStage(clock), blocks=1, sync_pattern=True
+    )
+
+    before, after = samples.sync_patterns
+    assert before.edges_ns[-1] < samples.windows[0].started_ns
+    assert after.edges_ns[0] >= samples.windows[-1].ended_ns
+    for pattern in (before, after):
+        widths = [end - start for start, end in itertools.pairwise(pattern.edges_ns)]
+        assert widths == pytest.approx([2000 * MS] * 5, abs=5 * MS)
+
+
+# --- operators and examples --------------------------------------------------------------------
+
+
+def test_a_profile_leaves_the_trace_and_its_cost(roots):
+    """Traced iterations are counted apart from three untimed ones, and the file has its hash."""
+    root, request = roots
+    write_request(root, msgspec.structs.replace(request, profile_iterations=5))
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+
+    data = (written(root) / "trace.bin").read_bytes()
+    trace = result.samples.trace
+    assert data == b"8 iterations"
+    assert trace.latency_ns == (10 * MS,) * 5
+    assert (trace.sha256, trace.size_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+
+
+def test_an_engine_that_cannot_trace_says_so(roots):
+    """The run succeeds, with the reason in place of the trace."""
+    root, request = roots
+    write_request(root, msgspec.structs.replace(request, profile_iterations=5))
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock, can_trace=False)))
+
     assert isinstance(result, RunSuccess)
-    assert [window.kind for window in result.samples.windows] == ["idle", "load"]
-    assert "plugged in" in result.samples.energy_refusal
+    assert result.samples.trace is None
+    assert result.samples.profile_refusal == "built without tracing"
+
+
+def test_every_example_is_evaluated(roots):
+    """The outputs of all examples are written in order, timed, and hashed."""
+    root, request = roots
+    examples = np.arange(24, dtype="<f4").reshape(4, 1, 6)
+    sha256 = hashlib.sha256(examples.tobytes()).hexdigest()
+    tensor = TensorFile(sha256=sha256, dtype="float32", shape=(4, 1, 6))
+    (root / "in" / tensor.path).write_bytes(examples.tobytes())
+    write_request(root, msgspec.structs.replace(request, evaluation=tensor))
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+
+    data = (written(root) / "outputs.bin").read_bytes()
+    evaluation = result.samples.evaluation
+    assert data == (2 * examples).tobytes()
+    assert evaluation.outputs.sha256 == hashlib.sha256(data).hexdigest()
+    assert evaluation.outputs.shape == (4, 1, 6)
+    assert evaluation.latency_ns == (10 * MS,) * 4
 
 
 def test_a_computer_without_battery_refuses_energy(roots):
     """Asked for energy, this computer says why it gives none, and the run succeeds."""
     root, request = roots
-    plan = EnergyPlan(blocks=1, idle_ns=MS, load_ns=MS, sample_period_ns=MS)
+    plan = energy_plan(blocks=1, idle_ns=MS, load_ns=MS, sample_period_ns=MS)
     write_request(root, msgspec.structs.replace(request, energy=plan))
     clock = FakeClock()
 
