@@ -67,6 +67,10 @@ class DeviceError(MobilekitError):
     exit_code = 3
 
 
+class InUseError(DeviceError):
+    """Another mobilekit is using the phone."""
+
+
 class DisconnectedError(MobilekitError):
     """The device or the adb server went away, or stopped answering, in the middle of something."""
 

@@ -6,18 +6,26 @@ import fcntl
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.analysis.energy import plan_energy
 from mobilekit.analysis.findings import find_doubts
 from mobilekit.codec import encode_pretty
-from mobilekit.errors import DeviceError, DisconnectedError, StoreError
+from mobilekit.errors import (
+    DeviceError,
+    DisconnectedError,
+    InUseError,
+    MobilekitError,
+    StoreError,
+)
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model
 from mobilekit.phone import bench
@@ -36,7 +44,7 @@ from mobilekit.phone.device import (
 )
 from mobilekit.phone.formats import WantedFormat, choose_format
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.presets import PRESETS, WARMUP
+from mobilekit.presets import PRESETS, WARMUP, Preset
 from mobilekit.protocol import (
     PROTOCOL_VERSION,
     EnergyPlan,
@@ -44,6 +52,9 @@ from mobilekit.protocol import (
     RunFailure,
     RunRequest,
     RunResult,
+    WindowMeasured,
+    interrupted,
+    was_lost,
 )
 from mobilekit.records import (
     Artifact,
@@ -54,7 +65,7 @@ from mobilekit.records import (
     Measurement,
     TimeSpent,
 )
-from mobilekit.results.store import Store
+from mobilekit.results.store import PendingRun, Purpose, Store
 from mobilekit.runner.host import COMPUTER, FORMATS, read_computer, read_host
 from mobilekit.runner.process import run_on_computer
 from mobilekit.virtual import service
@@ -91,6 +102,11 @@ class Reporter(Protocol):
 
     def event(self, event: ProgressEvent) -> None: ...
 
+    def lost(self, request: RunRequest) -> None:
+        """The phone of that run went away."""
+
+    def back(self) -> None: ...
+
 
 class Target(NamedTuple):
     """Where a run is to happen; ``phone`` is ``None`` for this computer."""
@@ -101,6 +117,8 @@ class Target(NamedTuple):
     battery: BatteryStatus | None
     told_formats: tuple[str, ...] | None
     """What the device itself says that it runs; ``None`` for a real phone, which says nothing."""
+    reconnect: Callable[[], Phone] | None
+    """As in ``bench.Link``."""
 
 
 def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
@@ -108,6 +126,32 @@ def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
 
     Raises a ``MobilekitError`` for what keeps the run from taking place.
     """
+    with _ready(wanted, reporter) as ready:
+        plan = None
+        on_battery = ready.target.battery is not None and not ready.target.battery.plugged
+        if wanted.energy and on_battery and ready.target.profile is not None:
+            preset = PRESETS[wanted.preset]
+            plan = plan_energy(
+                ready.target.profile,
+                blocks=preset.energy_blocks,
+                target_error=preset.energy_target_error,
+            )
+            reporter.planned_energy(plan, simulated=ready.target.info.virtual)
+        request = make_request(wanted, ready, PRESETS[wanted.preset], plan)
+        return _measure(ready, request, store, reporter, energy_wanted=wanted.energy)
+
+
+class Ready(NamedTuple):
+    """An artifact that is where it is to run."""
+
+    target: Target
+    artifact: Artifact
+    steps: _Steps
+
+
+@contextmanager
+def _ready(wanted: Wanted, reporter: Reporter) -> Iterator[Ready]:
+    """Find the model and the device, export, install the app and push."""
     steps = _Steps(reporter)
     with steps("model"):
         spec = find_model(wanted.model, weights=wanted.weights)
@@ -138,37 +182,174 @@ def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
                     places.artifacts_directory(),
                     on_bytes=reporter.pushed,
                 )
-        request = make_request(wanted, artifact, target)
-        if request.energy is not None:
-            reporter.planned_energy(request.energy, simulated=target.info.virtual)
-        started_at = datetime.now(timezone.utc)
-        with steps("run"):
-            result = _carry_out(target, request, reporter)
-        measurement = Measurement(
-            id=request.run_id,
-            started_at=started_at.isoformat(timespec="milliseconds"),
-            artifact=artifact,
-            device=target.info,
-            profile=target.profile,
-            battery_before=target.battery,
-            request=request,
-            result=result,
-            host=read_host(),
-            findings=find_doubts(
-                artifact,
-                target.info,
-                target.profile,
-                target.battery,
-                request,
-                result,
-                energy_wanted=wanted.energy,
-            ),
-            time_spent=steps.spent,
-            virtual=target.info.virtual,
-        )
-        _save(measurement, store)
-        _clear_up(target, measurement)
+        yield Ready(target, artifact, steps)
+
+
+def _measure(
+    ready: Ready,
+    request: RunRequest,
+    store: Store,
+    reporter: Reporter,
+    *,
+    energy_wanted: bool,
+    purpose: Purpose = "measure",
+) -> Measurement:
+    """Run and store; a run on a phone can be collected later if this process does not live."""
+    target = ready.target
+    started_at = datetime.now(timezone.utc)
+    begun = Measurement(
+        id=request.run_id,
+        started_at=started_at.isoformat(timespec="milliseconds"),
+        artifact=ready.artifact,
+        device=target.info,
+        profile=target.profile,
+        battery_before=target.battery,
+        request=request,
+        result=interrupted(request.run_id, [], "not collected yet", "disconnected"),
+        host=read_host(),
+        findings=(),
+        time_spent=ready.steps.spent,
+        virtual=target.info.virtual,
+    )
+    with ready.steps("run"):
+        if target.phone is None:
+            result = run_on_computer(request, places.artifacts_directory(), on_event=reporter.event)
+        else:
+            assert target.reconnect is not None
+            store.add_pending(PendingRun(begun, purpose))
+            try:
+                with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
+                    bench.start_run(target.phone, request, Path(scratch))
+                link = _link(reporter, request, target.reconnect)
+                result = bench.follow_run(target.phone, request, link)
+            except MobilekitError:
+                store.forget_pending(begun.id)  # It did not begin.
+                raise
+    begun = replace(begun, time_spent=ready.steps.spent)
+    return _finish(begun, result, target.phone, store, energy_wanted=energy_wanted)
+
+
+def _link(reporter: Reporter, request: RunRequest, reconnect: Callable[[], Phone]) -> bench.Link:
+    return bench.Link(
+        on_event=reporter.event,
+        on_lost=lambda: reporter.lost(request),
+        on_back=reporter.back,
+        reconnect=reconnect,
+        sleep=time.sleep,
+        clock_ns=time.monotonic_ns,
+    )
+
+
+def _finish(
+    begun: Measurement,
+    result: RunResult,
+    phone: Phone | None,
+    store: Store,
+    *,
+    energy_wanted: bool,
+) -> Measurement:
+    """Store what came of a run, and leave nothing of it on the phone."""
+    measurement = replace(
+        begun,
+        result=result,
+        findings=find_doubts(
+            begun.artifact,
+            begun.device,
+            begun.profile,
+            begun.battery_before,
+            begun.request,
+            result,
+            energy_wanted=energy_wanted,
+        ),
+    )
+    _save(measurement, store)
+    if phone is not None and not was_lost(result):
+        _clear_up(phone, measurement)
     return measurement
+
+
+class Waiting(NamedTuple):
+    """A run that could not be collected."""
+
+    run: PendingRun
+    why: Literal["not attached", "running", "followed by another mobilekit"]
+    windows: int
+    """How many the phone has told of."""
+
+
+class Collection(NamedTuple):
+    collected: tuple[Measurement, ...]
+    waiting: tuple[Waiting, ...]
+
+
+def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
+    """Fetch and store the results of runs that were started earlier and left on their phones.
+
+    A phone is known by the runs that it holds, so it may be reached in another way than when they
+    were started. With ``wait``, a run that still goes on is followed to its end.
+    """
+    pending = {run.measurement.id: run for run in store.list_pending()}
+    collected: list[Measurement] = []
+    waiting: dict[str, Waiting] = {
+        run_id: Waiting(run, "not attached", 0) for run_id, run in pending.items()
+    }
+    for phone, reconnect in _attached_phones() if pending else ():
+        with suppress(DeviceError, DisconnectedError):
+            for run_id in sorted(bench.list_runs(phone) & set(waiting)):
+                run = pending[run_id]
+                outcome = _collect_run(phone, reconnect, run, store, reporter, wait=wait)
+                if isinstance(outcome, Waiting):
+                    waiting[run_id] = outcome
+                else:
+                    del waiting[run_id]
+                    collected.append(outcome)
+    return Collection(tuple(collected), tuple(waiting.values()))
+
+
+def _collect_run(
+    phone: Phone,
+    reconnect: Callable[[], Phone],
+    run: PendingRun,
+    store: Store,
+    reporter: Reporter,
+    *,
+    wait: bool,
+) -> Measurement | Waiting:
+    request = run.measurement.request
+    link = _link(reporter, request, reconnect)
+    windows = 0
+
+    def count(event: ProgressEvent) -> None:
+        nonlocal windows
+        windows += isinstance(event, WindowMeasured)
+
+    try:
+        with _exclusive(phone.serial):
+            result = bench.look_at_run(phone, request, link._replace(on_event=count))
+            if result is None and wait:
+                result = bench.follow_run(phone, request, link)
+    except InUseError:
+        return Waiting(run, "followed by another mobilekit", 0)
+    if result is None:
+        return Waiting(run, "running", windows)
+    energy_wanted = request.energy is not None
+    return _finish(run.measurement, result, phone, store, energy_wanted=energy_wanted)
+
+
+def _attached_phones() -> Iterator[tuple[Phone, Callable[[], Phone]]]:
+    """Every phone that is ready, virtual ones included, with what gets it back."""
+    own = AdbServer()
+    own.ensure_running()
+    servers: list[tuple[AdbServer, str | None]] = [(own, None)]
+    servers += [(connect_virtual(virtual), virtual.address) for virtual in service.list_phones()]
+    seen = set()
+    for server, only in servers:
+        for attached in server.list_devices():
+            serial = attached.serial
+            if attached.state == "device" and serial not in seen and only in (None, serial):
+                seen.add(serial)
+                with suppress(DeviceError, DisconnectedError):
+                    yield server.phone(serial), _reconnector(server, serial)
 
 
 def list_devices() -> list[ListedDevice]:
@@ -218,15 +399,11 @@ def connect_virtual(phone: service.RunningPhone) -> AdbServer:
     return server
 
 
-def make_request(wanted: Wanted, artifact: Artifact, target: Target) -> RunRequest:
-    """The run that a preset asks for; energy only where a battery will pay for it."""
-    preset = PRESETS[wanted.preset]
-    energy = None
-    on_battery = target.battery is not None and not target.battery.plugged
-    if wanted.energy and on_battery and target.profile is not None:
-        energy = plan_energy(
-            target.profile, blocks=preset.energy_blocks, target_error=preset.energy_target_error
-        )
+def make_request(
+    wanted: Wanted, ready: Ready, preset: Preset, energy: EnergyPlan | None
+) -> RunRequest:
+    """The run that a preset asks for."""
+    artifact, target = ready.artifact, ready.target
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     name = "".join(
         char if char.isascii() and char.isalnum() else "-"
@@ -255,7 +432,7 @@ def make_request(wanted: Wanted, artifact: Artifact, target: Target) -> RunReque
 def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
     """The device that is meant; a virtual phone runs for as long as it is needed."""
     if wanted.device == COMPUTER:
-        yield Target(read_computer(), None, None, None, FORMATS)
+        yield Target(read_computer(), None, None, None, FORMATS, None)
         return
     profiles = load_profiles()
     server = AdbServer()
@@ -270,7 +447,7 @@ def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
     choice = choose_device(device, found, profiles, require_phone=wanted.require_phone)
     if not isinstance(choice, VirtualChoice):
         with _exclusive(choice.attached.serial):
-            yield _look_at(server.phone(choice.attached.serial), profiles)
+            yield _look_at(server, choice.attached.serial, profiles)
         return
     if not choice.asked_for:
         reporter.note(
@@ -280,30 +457,30 @@ def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
     with _exclusive(f"{VIRTUAL_PREFIX}{choice.profile.name}"):
         try:
             with service.phone_running(choice.profile) as virtual:
-                yield _look_at(connect_virtual(virtual).phone(virtual.address), profiles)
+                yield _look_at(connect_virtual(virtual), virtual.address, profiles)
         finally:
             _stop_idle_server()
 
 
-def _look_at(phone: Phone, profiles: dict[str, DeviceProfile]) -> Target:
+def _look_at(server: AdbServer, serial: str, profiles: dict[str, DeviceProfile]) -> Target:
+    phone = server.phone(serial)
     info = read_device_info(phone, profiles)
     battery = read_battery(phone)
     profile = profiles.get(info.name) or read_generic_profile(phone, info, battery)
-    return Target(info, phone, profile, battery, read_told_formats(phone, info))
+    told_formats = read_told_formats(phone, info)
+    return Target(info, phone, profile, battery, told_formats, _reconnector(server, serial))
 
 
-def _carry_out(target: Target, request: RunRequest, reporter: Reporter) -> RunResult:
-    if target.phone is None:
-        return run_on_computer(request, places.artifacts_directory(), on_event=reporter.event)
-    with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
-        return bench.run_on_phone(
-            target.phone,
-            request,
-            scratch=Path(scratch),
-            on_event=reporter.event,
-            sleep=time.sleep,
-            clock_ns=time.monotonic_ns,
-        )
+def _reconnector(server: AdbServer, serial: str) -> Callable[[], Phone]:
+    """What finds a phone that went away, at the serial that it had."""
+
+    def reconnect() -> Phone:
+        server.ensure_running()
+        if ":" in serial:
+            server.connect(serial)
+        return server.phone(serial)
+
+    return reconnect
 
 
 def _save(measurement: Measurement, store: Store) -> None:
@@ -326,7 +503,7 @@ def _save(measurement: Measurement, store: Store) -> None:
 def _exclusive(phone: str) -> Iterator[None]:
     """Keep other deploys from the phone of this serial or virtual name: it runs one at a time.
 
-    Raises ``DeviceError`` when one is using it.
+    Raises ``InUseError`` when one is using it.
     """
     path = places.locks_directory() / quote(phone, safe="")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -334,23 +511,21 @@ def _exclusive(phone: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DeviceError(
+            raise InUseError(
                 "Another mobilekit is using this phone", phone=phone, fix="Wait until it is done."
             ) from None
         yield
 
 
-def _clear_up(target: Target, measurement: Measurement) -> None:
+def _clear_up(phone: Phone, measurement: Measurement) -> None:
     """Leave nothing of a stored run on the phone, and no file that it found corrupt."""
     result = measurement.result
-    if target.phone is None or (isinstance(result, RunFailure) and result.code == "disconnected"):
-        return
     # All is stored: a phone that leaves now takes nothing with it.
     with suppress(DeviceError, DisconnectedError):
-        bench.remove_run(target.phone, measurement.id)
+        bench.remove_run(phone, measurement.id)
         if isinstance(result, RunFailure) and result.code == "file_corrupt":
             for file in measurement.artifact.files:
-                bench.forget_file(target.phone, file)
+                bench.forget_file(phone, file)
 
 
 class _Steps:

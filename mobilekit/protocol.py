@@ -664,6 +664,11 @@ def interrupted(
     )
 
 
+def was_lost(result: RunResult) -> bool:
+    """Whether its phone went away, so that there may be more to collect."""
+    return isinstance(result, RunFailure) and result.code == "disconnected"
+
+
 class _Versioned(msgspec.Struct, frozen=True):
     """Any message, of which only its version is read."""
 

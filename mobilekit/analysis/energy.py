@@ -30,7 +30,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from mobilekit.protocol import BatterySample, EnergyPlan, Window
+from mobilekit.protocol import SYNC_PULSE_NS, SYNC_PULSES, BatterySample, EnergyPlan, Window
 from mobilekit.records import (
     ChargeEstimate,
     DeviceProfile,
@@ -97,7 +97,10 @@ def plan_energy(profile: DeviceProfile, *, blocks: int, target_error: float) -> 
 
 
 def planned_duration_ns(plan: EnergyPlan) -> int:
-    return (plan.blocks + 1) * plan.idle_ns + plan.blocks * plan.load_ns
+    """From the moment that the cable is out, on a phone that need not cool down."""
+    windows_ns = (plan.blocks + 1) * plan.idle_ns + plan.blocks * plan.load_ns
+    patterns_ns = 2 * SYNC_PULSES * 2 * SYNC_PULSE_NS if plan.sync_pattern else 0
+    return (plan.rest_ns or 0) + windows_ns + patterns_ns
 
 
 # --- estimating --------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from types import TracebackType
 
 from rich.console import Console
@@ -13,10 +14,13 @@ from mobilekit.protocol import (
     LoadMeasured,
     PhaseStarted,
     ProgressEvent,
+    RunRequest,
+    WaitEnded,
+    WaitStarted,
     WindowMeasured,
 )
 from mobilekit.results.render import render_energy_plan
-from mobilekit.units import format_bytes
+from mobilekit.units import NS_PER_S, format_bytes
 
 STEP_TEXTS = {
     "model": "Looking the model up",
@@ -32,7 +36,16 @@ PHASE_TEXTS = {
     "iterate": "timing inferences",
     "check": "checking the outputs",
     "memory": "measuring memory",
+    "profile": "tracing operators",
+    "evaluate": "running the examples",
     "energy": "measuring energy",
+}
+
+
+WAIT_TEXTS = {
+    "unplug": "Pull the cable now: the phone goes on by itself.",
+    "rest": "The phone rests before its energy is measured.",
+    "temperature": "The phone's battery is warm: waiting until it has cooled down.",
 }
 
 
@@ -85,8 +98,26 @@ class TerminalReporter:
         elif isinstance(event, WindowMeasured):
             self._windows += 1
             self._show(f"Running: energy, window {self._windows} of {self._planned_windows}")
+        elif isinstance(event, WaitStarted):
+            self.note(WAIT_TEXTS[event.reason])
+        elif isinstance(event, WaitEnded) and not event.wait.passed:
+            self.note(f"Waited in vain ({event.wait.reason}).")
         elif isinstance(event, EnergyRefused):
             self.note(f"No energy: {event.reason}")
+
+    def lost(self, request: RunRequest) -> None:
+        if request.energy is None or request.energy.unplug_timeout_ns is None:
+            self.note("The phone is away: waiting for it.")
+            return
+        over = datetime.now() + timedelta(seconds=planned_duration_ns(request.energy) / NS_PER_S)
+        self.note(
+            "The phone is away and goes on by itself. Plug it in again when it is done, at "
+            f"{over:%H:%M} or later. Ctrl-C leaves it alone: `mobilekit collect` fetches "
+            "everything, also days later."
+        )
+
+    def back(self) -> None:
+        self.note("The phone is back.")
 
     def _show(self, text: str) -> None:
         if self._status is not None:

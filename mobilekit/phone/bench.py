@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from mobilekit.codec import encode
 from mobilekit.errors import (
@@ -20,6 +22,7 @@ from mobilekit.protocol import (
     INPUT_ROOT,
     OUTPUT_ROOT,
     PACKAGE,
+    RUN_ID_PATTERN,
     ArtifactFile,
     FailureCode,
     ProgressEvent,
@@ -39,6 +42,8 @@ FIRST_POLL_S, LONGEST_POLL_S = 0.1, 2.0
 POLLS_BETWEEN_LIFE_SIGNS = 5
 START_TIMEOUT_S = 20.0
 SILENCE_MARGIN_S = 120.0
+RECONNECT_S = 15.0
+"""How long a phone that went away is waited for where its run needs the link."""
 
 
 def deliver(
@@ -81,81 +86,11 @@ def deliver(
     return total_bytes
 
 
-def run_on_phone(
-    phone: Phone,
-    request: RunRequest,
-    *,
-    scratch: Path,
-    on_event: Callable[[ProgressEvent], None],
-    sleep: Callable[[float], None],
-    clock_ns: Callable[[], int],
-) -> RunResult:
-    """Start a run and follow it to its result.
+def start_run(phone: Phone, request: RunRequest, scratch: Path) -> None:
+    """Deliver a request and start it; ``scratch`` is a directory for its file.
 
-    ``scratch`` is a directory for the request's file. A companion that dies, goes silent or is
-    disconnected, that writes what is no message, and one that is stopped from the keyboard, yields
-    a ``RunFailure`` with everything that it had reported. Raises ``AppError`` when it does not
-    start.
+    Raises ``AppError`` when the companion does not start, ``PhoneError``, ``DisconnectedError``.
     """
-    _start(phone, request, scratch)
-    follower = _Follower(phone, request, on_event)
-    started_ns = heard_ns = clock_ns()
-    wait_s, polls = FIRST_POLL_S, 0
-    try:
-        while True:
-            result = follower.poll()
-            if result is not None:
-                return result
-            now_ns = clock_ns()
-            if follower.heard_something:
-                heard_ns = now_ns
-            silence_s = (now_ns - heard_ns) / NS_PER_S
-            if silence_s > _longest_silence_s(request):
-                return follower.failure(f"the companion has been silent for {silence_s:.0f} s")
-            if not follower.events and now_ns - started_ns > START_TIMEOUT_S * NS_PER_S:
-                raise AppError(
-                    "The companion app did not start the run",
-                    serial=phone.serial,
-                    run_id=request.run_id,
-                    fix=f"Look at `adb -s {phone.serial} logcat -d` for {PACKAGE}.",
-                )
-            polls += 1
-            if polls % POLLS_BETWEEN_LIFE_SIGNS == 0 and follower.events:
-                alive = follower.is_alive()
-                # It may have finished between the poll and the look for its process.
-                result = None if alive else follower.poll()
-                if result is not None:
-                    return result
-                if not alive:
-                    return follower.failure("the companion's process ended without a result")
-            sleep(wait_s)
-            wait_s = min(LONGEST_POLL_S, wait_s * 1.1)
-    except KeyboardInterrupt:
-        with suppress(DeviceError, DisconnectedError):
-            phone.shell(f"am force-stop {PACKAGE}", check=False)
-        return follower.failure("interrupted from the keyboard")
-    except (DisconnectedError, DeviceError) as error:
-        if not follower.events:
-            raise
-        return follower.failure(error.what, "disconnected")
-    except (ProtocolError, PhoneError) as error:
-        if not follower.events:
-            raise
-        return follower.failure(error.what, "internal")
-
-
-def remove_run(phone: Phone, run_id: str) -> None:
-    """Delete a run's files from the phone, once they are stored here."""
-    directory = run_directory(run_id)
-    phone.shell(f"rm -rf {INPUT_ROOT}/{directory} {OUTPUT_ROOT}/{directory}", check=False)
-
-
-def forget_file(phone: Phone, file: ArtifactFile | TensorFile) -> None:
-    """Delete a delivered file, so that the next deploy pushes it again."""
-    phone.shell(f"rm -f {INPUT_ROOT}/{file.path}", check=False)
-
-
-def _start(phone: Phone, request: RunRequest, scratch: Path) -> None:
     directory = f"{INPUT_ROOT}/{run_directory(request.run_id)}"
     source = scratch / f"{request.run_id}.json"
     source.write_bytes(encode(request))
@@ -174,24 +109,142 @@ def _start(phone: Phone, request: RunRequest, scratch: Path) -> None:
         )
 
 
-class _Follower:
-    """Reads a run's progress from where it stopped reading before."""
+class Link(NamedTuple):
+    """What following a run needs besides the phone."""
 
-    def __init__(
-        self, phone: Phone, request: RunRequest, on_event: Callable[[ProgressEvent], None]
-    ) -> None:
+    on_event: Callable[[ProgressEvent], None]
+    on_lost: Callable[[], None]
+    on_back: Callable[[], None]
+    reconnect: Callable[[], Phone]
+    """The phone again; raises ``DisconnectedError`` or ``DeviceError`` while it is away."""
+    sleep: Callable[[float], None]
+    clock_ns: Callable[[], int]
+
+
+def follow_run(phone: Phone, request: RunRequest, link: Link) -> RunResult:
+    """Follow a run that was started to its result.
+
+    A phone that goes away is waited for: for as long as it takes where the run is one that is meant
+    to go on without a cable, else ``RECONNECT_S``. A companion that dies, goes silent or stays
+    away, that writes what is no message, and one that is stopped from the keyboard, yields a
+    ``RunFailure`` with everything that it had reported. A run whose phone is away is not stopped
+    from the keyboard but left to itself. Raises ``AppError`` when it does not start.
+    """
+    follower = _Follower(request, link)
+    while True:
+        try:
+            return follower.follow(phone)
+        except KeyboardInterrupt:
+            with suppress(DeviceError, DisconnectedError):
+                phone.shell(f"am force-stop {PACKAGE}", check=False)
+            return follower.failure("interrupted from the keyboard")
+        except AppError:
+            raise
+        except (DisconnectedError, DeviceError) as error:
+            link.on_lost()
+            try:
+                returned = _wait_for_return(request, link)
+            except KeyboardInterrupt:
+                return follower.failure("left to itself from the keyboard", "disconnected")
+            if returned is None:
+                return follower.failure(error.what, "disconnected")
+            phone = returned
+            link.on_back()
+        except (ProtocolError, PhoneError) as error:
+            return follower.failure(error.what, "internal")
+
+
+def look_at_run(phone: Phone, request: RunRequest, link: Link) -> RunResult | None:
+    """The result of a run that was started earlier; ``None`` while it goes on.
+
+    A run whose process ended without a result is a ``RunFailure`` with all that it had reported.
+    """
+    follower = _Follower(request, link)
+    result = follower.poll(phone)
+    if result is None and not is_running(phone):
+        # It may have finished between the poll and the look for its process.
+        result = follower.poll(phone)
+        return result or follower.failure("the companion's process ended without a result")
+    return result
+
+
+def list_runs(phone: Phone) -> set[str]:
+    """The ids of all runs whose files are on the phone."""
+    listing = phone.shell(f"ls {INPUT_ROOT}/runs {OUTPUT_ROOT}/runs 2>/dev/null; true").text
+    return {line for line in listing.splitlines() if re.fullmatch(RUN_ID_PATTERN, line)}
+
+
+def is_running(phone: Phone) -> bool:
+    """Whether the companion's process lives."""
+    return phone.shell(f"pidof {PACKAGE}", check=False).exit_code == 0
+
+
+def remove_run(phone: Phone, run_id: str) -> None:
+    """Delete a run's files from the phone, once they are stored here."""
+    directory = run_directory(run_id)
+    phone.shell(f"rm -rf {INPUT_ROOT}/{directory} {OUTPUT_ROOT}/{directory}", check=False)
+
+
+def forget_file(phone: Phone, file: ArtifactFile | TensorFile) -> None:
+    """Delete a delivered file, so that the next deploy pushes it again."""
+    phone.shell(f"rm -f {INPUT_ROOT}/{file.path}", check=False)
+
+
+def _wait_for_return(request: RunRequest, link: Link) -> Phone | None:
+    may_be_away = request.energy is not None and request.energy.unplug_timeout_ns is not None
+    deadline_ns = None if may_be_away else link.clock_ns() + int(RECONNECT_S * NS_PER_S)
+    while deadline_ns is None or link.clock_ns() < deadline_ns:
+        link.sleep(LONGEST_POLL_S)
+        with suppress(DisconnectedError, DeviceError):
+            return link.reconnect()
+    return None
+
+
+class _Follower:
+    """Reads a run's progress from where it stopped reading before, whatever link it comes over."""
+
+    def __init__(self, request: RunRequest, link: Link) -> None:
         self.events: list[ProgressEvent] = []
-        self.heard_something = False
-        self._phone = phone
         self._request = request
-        self._on_event = on_event
+        self._link = link
         self._directory = f"{OUTPUT_ROOT}/{run_directory(request.run_id)}"
         self._read_bytes = 0
 
-    def poll(self) -> RunResult | None:
+    def follow(self, phone: Phone) -> RunResult:
+        """Until there is a result, or there will be none."""
+        clock_ns = self._link.clock_ns
+        started_ns = heard_ns = clock_ns()
+        wait_s, polls = FIRST_POLL_S, 0
+        while True:
+            heard_before = len(self.events)
+            result = self.poll(phone)
+            if result is not None:
+                return result
+            now_ns = clock_ns()
+            if len(self.events) > heard_before:
+                heard_ns = now_ns
+            silence_s = (now_ns - heard_ns) / NS_PER_S
+            if silence_s > _longest_silence_s(self._request):
+                return self.failure(f"the companion has been silent for {silence_s:.0f} s")
+            if not self.events and now_ns - started_ns > START_TIMEOUT_S * NS_PER_S:
+                raise AppError(
+                    "The companion app did not start the run",
+                    serial=phone.serial,
+                    run_id=self._request.run_id,
+                    fix=f"Look at `adb -s {phone.serial} logcat -d` for {PACKAGE}.",
+                )
+            polls += 1
+            if polls % POLLS_BETWEEN_LIFE_SIGNS == 0 and self.events and not is_running(phone):
+                # It may have finished between the poll and the look for its process.
+                result = self.poll(phone)
+                return result or self.failure("the companion's process ended without a result")
+            self._link.sleep(wait_s)
+            wait_s = min(LONGEST_POLL_S, wait_s * 1.1)
+
+    def poll(self, phone: Phone) -> RunResult | None:
         """Read new events; the result once it is there."""
         progress, result = f"{self._directory}/progress.jsonl", f"{self._directory}/result.json"
-        data = self._phone.shell(
+        data = phone.shell(
             f"test -f {result} && echo over; "
             f"tail -c +{self._read_bytes + 1} {progress} 2>/dev/null",
             check=False,
@@ -200,14 +253,10 @@ class _Follower:
         data = data[data.find(b"\n") + 1 :] if over else data
         complete = data[: data.rfind(b"\n") + 1]
         self._read_bytes += len(complete)
-        self.heard_something = bool(complete)
         for event in decode_events(complete):
             self.events.append(event)
-            self._on_event(event)
-        return decode_result(self._phone.shell(f"cat {result}").stdout) if over else None
-
-    def is_alive(self) -> bool:
-        return self._phone.shell(f"pidof {PACKAGE}", check=False).exit_code == 0
+            self._link.on_event(event)
+        return decode_result(phone.shell(f"cat {result}").stdout) if over else None
 
     def failure(self, message: str, code: FailureCode = "interrupted") -> RunFailure:
         return interrupted(self._request.run_id, self.events, message, code)
@@ -216,6 +265,8 @@ class _Follower:
 def _longest_silence_s(request: RunRequest) -> float:
     """Nothing is written during the longest of a run's timed parts."""
     parts_ns = [request.max_duration_ns, request.warmup.max_duration_ns]
-    if request.energy is not None:
-        parts_ns += [request.energy.idle_ns, request.energy.load_ns]
+    plan = request.energy
+    if plan is not None:
+        parts_ns += [plan.idle_ns, plan.load_ns, plan.rest_ns or 0, plan.unplug_timeout_ns or 0]
+        parts_ns.append(plan.temperature_gate.timeout_ns if plan.temperature_gate else 0)
     return max(parts_ns) / NS_PER_S + SILENCE_MARGIN_S

@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mobilekit.codec import decode, encode
 from mobilekit.errors import StoreError, UsageError
+from mobilekit.protocol import was_lost
 from mobilekit.records import Measurement
 
 # Of the tables and of the records in them. History: 1: first.
@@ -32,6 +34,25 @@ _measurements = sa.Table(
     sa.Column("virtual", sa.Boolean, nullable=False),
     sa.Column("document", sa.LargeBinary, nullable=False),
 )
+
+
+_pending = sa.Table(
+    "pending_runs",
+    _tables,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("purpose", sa.String(20), nullable=False),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+)
+
+Purpose = Literal["measure", "calibrate"]
+
+
+class PendingRun(NamedTuple):
+    """A run that was started on a phone and whose result has not been stored yet."""
+
+    measurement: Measurement
+    """With a failure that holds no samples in the place of the result."""
+    purpose: Purpose
 
 
 class Store:
@@ -74,8 +95,18 @@ class Store:
             return version
 
     def save(self, measurement: Measurement) -> None:
-        """Add one measurement; all of it or nothing."""
+        """Add one measurement; all of it or nothing.
+
+        It replaces what was stored when the phone of the same run was lost. Its run is pending no
+        longer, unless its phone was lost.
+        """
         with self._begin() as connection:
+            same = _measurements.c.id == measurement.id
+            stored = connection.scalar(sa.select(_measurements.c.document).where(same))
+            if stored is not None and was_lost(self._decode(stored).result):
+                connection.execute(_measurements.delete().where(same))
+            if not was_lost(measurement.result):
+                connection.execute(_pending.delete().where(_pending.c.id == measurement.id))
             connection.execute(
                 _measurements.insert().values(
                     id=measurement.id,
@@ -85,6 +116,34 @@ class Store:
                     virtual=measurement.virtual,
                     document=encode(measurement),
                 )
+            )
+
+    def add_pending(self, run: PendingRun) -> None:
+        """Remember a run before it is started, so that its result can be collected later."""
+        with self._begin() as connection:
+            connection.execute(
+                _pending.insert().values(
+                    id=run.measurement.id,
+                    purpose=run.purpose,
+                    document=encode(run.measurement),
+                )
+            )
+
+    def list_pending(self) -> list[PendingRun]:
+        """In the order of their ids."""
+        query = sa.select(_pending.c.document, _pending.c.purpose).order_by(_pending.c.id)
+        with self._begin() as connection:
+            rows = connection.execute(query).all()
+        return [PendingRun(self._decode(row.document), row.purpose) for row in rows]
+
+    def forget_pending(self, run_id: str) -> None:
+        """Raises ``UsageError`` for a run that is not pending."""
+        with self._begin() as connection:
+            done = connection.execute(_pending.delete().where(_pending.c.id == run_id))
+        if not done.rowcount:
+            raise UsageError(
+                f"No run {run_id!r} is waiting to be collected",
+                fix="`mobilekit collect` lists those that are.",
             )
 
     def list_measurements(self, model: str | None = None, limit: int = 50) -> list[Measurement]:

@@ -6,7 +6,8 @@ import pytest
 from examples import artifact, device_info, measurement
 
 from mobilekit.errors import StoreError, UsageError
-from mobilekit.results.store import SCHEMA_VERSION, Store
+from mobilekit.protocol import interrupted
+from mobilekit.results.store import SCHEMA_VERSION, PendingRun, Store
 
 
 @pytest.fixture
@@ -130,3 +131,44 @@ def test_several_may_open_a_new_database_at_once(tmp_path):
         thread.join()
 
     assert problems == []
+
+
+# --- runs that are left on their phones --------------------------------------------------------
+
+
+def lost_run(**fields):
+    return measurement(result=interrupted("nin-nexus7-1", [], "gone", "disconnected"), **fields)
+
+
+def test_a_pending_run_waits_until_its_result_is_stored(url):
+    """It is listed with its purpose by any opening of the database, until its result is saved."""
+    Store(url).add_pending(PendingRun(lost_run(), "calibrate"))
+
+    assert Store(url).list_pending() == [PendingRun(lost_run(), "calibrate")]
+    Store(url).save(measurement())
+    assert Store(url).list_pending() == []
+
+
+def test_a_lost_run_stays_pending_and_is_replaced(url):
+    """What a lost phone had told is stored at once; what is collected later takes its place."""
+    store = Store(url)
+    store.add_pending(PendingRun(lost_run(), "measure"))
+
+    store.save(lost_run())
+    assert len(store.list_pending()) == 1
+    store.save(measurement())
+
+    assert store.list_pending() == []
+    assert store.read("nin-nexus7-1") == measurement()
+
+
+def test_a_pending_run_can_be_forgotten_once(url):
+    """Forgetting what does not wait is a usage error."""
+    store = Store(url)
+    store.add_pending(PendingRun(lost_run(), "measure"))
+
+    store.forget_pending("nin-nexus7-1")
+
+    assert store.list_pending() == []
+    with pytest.raises(UsageError, match="waiting"):
+        store.forget_pending("nin-nexus7-1")
