@@ -25,6 +25,7 @@ from mobilekit.errors import (
     InUseError,
     MobilekitError,
     StoreError,
+    UsageError,
 )
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model
@@ -44,7 +45,14 @@ from mobilekit.phone.device import (
 )
 from mobilekit.phone.formats import WantedFormat, choose_format
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.presets import PRESETS, WARMUP, Preset
+from mobilekit.presets import (
+    PRESETS,
+    REST_NS,
+    TEMPERATURE_GATE,
+    UNPLUG_TIMEOUT_NS,
+    WARMUP,
+    Preset,
+)
 from mobilekit.protocol import (
     PROTOCOL_VERSION,
     EnergyPlan,
@@ -64,6 +72,7 @@ from mobilekit.records import (
     ListedDevice,
     Measurement,
     TimeSpent,
+    WaitingRun,
 )
 from mobilekit.results.store import PendingRun, Purpose, Store
 from mobilekit.runner.host import COMPUTER, FORMATS, read_computer, read_host
@@ -108,6 +117,11 @@ class Reporter(Protocol):
     def back(self) -> None: ...
 
 
+class Confirm(Protocol):
+    def __call__(self, plan: EnergyPlan, *, simulated: bool) -> None:
+        """Return to go on, raise to leave it."""
+
+
 class Target(NamedTuple):
     """Where a run is to happen; ``phone`` is ``None`` for this computer."""
 
@@ -139,6 +153,51 @@ def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
             reporter.planned_energy(plan, simulated=ready.target.info.virtual)
         request = make_request(wanted, ready, PRESETS[wanted.preset], plan)
         return _measure(ready, request, store, reporter, energy_wanted=wanted.energy)
+
+
+def measure_energy(
+    wanted: Wanted,
+    store: Store,
+    reporter: Reporter,
+    *,
+    target_error: float | None,
+    sync_pattern: bool,
+    confirm: Confirm,
+) -> Measurement:
+    """Measure the energy of a network on a phone whose cable may be pulled meanwhile.
+
+    A short pilot run comes first and is stored too; what it shows plans the run, which is put to
+    ``confirm`` before it is started. Raises ``UsageError`` for this computer, ``DeviceError`` for a
+    phone of which nothing is known, and what ``confirm`` raises.
+    """
+    if wanted.device == COMPUTER:
+        raise UsageError(
+            "This computer has no battery to measure with",
+            fix="Name a phone, or a virtual one: --device nexus7.",
+        )
+    with _ready(wanted, reporter) as ready:
+        profile = ready.target.profile
+        if profile is None:
+            raise DeviceError(
+                "Nothing is known of this phone's battery",
+                serial=ready.target.info.serial,
+                fix="Write a device profile for it (docs/devices.md).",
+            )
+        preset = PRESETS[wanted.preset]
+        plan = replace(
+            plan_energy(
+                profile,
+                blocks=preset.energy_blocks,
+                target_error=target_error or preset.energy_target_error,
+            ),
+            unplug_timeout_ns=UNPLUG_TIMEOUT_NS,
+            rest_ns=REST_NS,
+            temperature_gate=TEMPERATURE_GATE,
+            sync_pattern=sync_pattern,
+        )
+        confirm(plan, simulated=ready.target.info.virtual)
+        request = make_request(wanted, ready, preset, plan)
+        return _measure(ready, request, store, reporter, energy_wanted=True)
 
 
 class Ready(NamedTuple):
@@ -268,18 +327,9 @@ def _finish(
     return measurement
 
 
-class Waiting(NamedTuple):
-    """A run that could not be collected."""
-
-    run: PendingRun
-    why: Literal["not attached", "running", "followed by another mobilekit"]
-    windows: int
-    """How many the phone has told of."""
-
-
 class Collection(NamedTuple):
     collected: tuple[Measurement, ...]
-    waiting: tuple[Waiting, ...]
+    waiting: tuple[WaitingRun, ...]
 
 
 def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
@@ -290,15 +340,13 @@ def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
     """
     pending = {run.measurement.id: run for run in store.list_pending()}
     collected: list[Measurement] = []
-    waiting: dict[str, Waiting] = {
-        run_id: Waiting(run, "not attached", 0) for run_id, run in pending.items()
-    }
+    waiting = {run_id: _waiting(run, "not attached") for run_id, run in pending.items()}
     for phone, reconnect in _attached_phones() if pending else ():
         with suppress(DeviceError, DisconnectedError):
             for run_id in sorted(bench.list_runs(phone) & set(waiting)):
                 run = pending[run_id]
                 outcome = _collect_run(phone, reconnect, run, store, reporter, wait=wait)
-                if isinstance(outcome, Waiting):
+                if isinstance(outcome, WaitingRun):
                     waiting[run_id] = outcome
                 else:
                     del waiting[run_id]
@@ -314,7 +362,7 @@ def _collect_run(
     reporter: Reporter,
     *,
     wait: bool,
-) -> Measurement | Waiting:
+) -> Measurement | WaitingRun:
     request = run.measurement.request
     link = _link(reporter, request, reconnect)
     windows = 0
@@ -329,11 +377,27 @@ def _collect_run(
             if result is None and wait:
                 result = bench.follow_run(phone, request, link)
     except InUseError:
-        return Waiting(run, "followed by another mobilekit", 0)
+        return _waiting(run, "followed by another mobilekit")
     if result is None:
-        return Waiting(run, "running", windows)
+        return _waiting(run, "running", windows)
     energy_wanted = request.energy is not None
     return _finish(run.measurement, result, phone, store, energy_wanted=energy_wanted)
+
+
+def _waiting(
+    run: PendingRun,
+    why: Literal["not attached", "running", "followed by another mobilekit"],
+    windows: int = 0,
+) -> WaitingRun:
+    measurement, plan = run.measurement, run.measurement.request.energy
+    return WaitingRun(
+        id=measurement.id,
+        started_at=measurement.started_at,
+        device=measurement.device.name,
+        why=why,
+        windows=windows,
+        planned_windows=2 * plan.blocks + 1 if plan else 0,
+    )
 
 
 def _attached_phones() -> Iterator[tuple[Phone, Callable[[], Phone]]]:

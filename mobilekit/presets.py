@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mobilekit.codec import Record
-from mobilekit.protocol import WarmupRule
+from mobilekit.protocol import TemperatureGate, WarmupRule
 from mobilekit.units import NS_PER_S
 
 
@@ -21,6 +21,11 @@ WARMUP = WarmupRule(
     window_iterations=5, tolerance=0.04, max_iterations=100, max_duration_ns=30 * NS_PER_S
 )
 """Within 4 %, as androidx.benchmark asks of its two moving averages."""
+UNPLUG_TIMEOUT_NS = 600 * NS_PER_S
+"""How long a person is given to pull the cable."""
+REST_NS = 30 * NS_PER_S
+TEMPERATURE_GATE = TemperatureGate(max_decicelsius=350, timeout_ns=600 * NS_PER_S)
+"""Between 20 and 35 degC a battery is itself; above, the phone may be about to throttle."""
 PRESETS = {
     "fast": Preset(
         cold_loads=3,

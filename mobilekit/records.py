@@ -333,3 +333,15 @@ class Measurement(Record, frozen=True):
     findings: tuple[Finding, ...]
     time_spent: tuple[TimeSpent, ...]
     virtual: bool
+
+
+class WaitingRun(Record, frozen=True):
+    """A run that was started on a phone and could not be collected yet."""
+
+    id: str
+    started_at: str
+    device: str
+    why: Literal["not attached", "running", "followed by another mobilekit"]
+    windows: int
+    """How many the phone has told of, and how many there will be at least."""
+    planned_windows: int

@@ -1,12 +1,57 @@
-"""How an expected failure looks: one paragraph on stderr."""
+"""How an expected failure looks: one paragraph on stderr, and an exit code."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import typer
 
-from mobilekit.errors import MobilekitError
+from mobilekit.errors import DisconnectedError, MobilekitError, RunFailedError, UnreliableError
+
+if TYPE_CHECKING:
+    from mobilekit.records import Measurement
 
 
 def show_failure(error: MobilekitError) -> None:
     typer.secho("Error: ", fg=typer.colors.RED, bold=True, err=True, nl=False)
     typer.echo(str(error), err=True)
+
+
+def exit_for(measurements: Sequence[Measurement], *, strict: bool = False) -> None:
+    """End the program for runs that failed or, under ``strict``, are doubtful.
+
+    What was asked for on stdout holds the failure already.
+    """
+    failures = [
+        failure
+        for measurement in measurements
+        if (failure := _failure_of(measurement, strict=strict)) is not None
+    ]
+    for failure in failures:
+        show_failure(failure)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _failure_of(measurement: Measurement, *, strict: bool) -> MobilekitError | None:
+    from mobilekit.protocol import RunFailure, was_lost
+
+    result = measurement.result
+    if isinstance(result, RunFailure):
+        lost = was_lost(result)
+        fix = f"What it measured is kept: `mobilekit results show {measurement.id}`."
+        more = " When the phone is back, `mobilekit collect` fetches the rest." if lost else ""
+        return (DisconnectedError if lost else RunFailedError)(
+            f"The run failed in its {result.phase} phase: {result.message}",
+            fix=fix + more,
+            code=result.code,
+        )
+    doubts = [finding.id for finding in measurement.findings if finding.severity != "info"]
+    if strict and doubts:
+        return UnreliableError(
+            "The figures are unreliable",
+            findings=", ".join(doubts),
+            fix="Each finding says what to do about it.",
+        )
+    return None

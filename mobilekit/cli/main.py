@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mobilekit import __version__
-from mobilekit.cli import results, virtual
+from mobilekit.cli import energy, results, virtual
 from mobilekit.cli.deploy import deploy, export
 from mobilekit.cli.failure import show_failure
 from mobilekit.cli.listing import devices, models
@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 app.command()(deploy)
 app.command()(export)
+app.add_typer(energy.app, name="energy")
+app.command()(energy.collect)
 app.command()(models)
 app.command()(devices)
 app.add_typer(results.app, name="results")

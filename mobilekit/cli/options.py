@@ -1,11 +1,68 @@
-"""Options that several commands share."""
+"""Arguments and options that several commands share, and what follows from them."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+if TYPE_CHECKING:
+    from mobilekit.flow import Wanted
+    from mobilekit.phone.formats import WantedFormat
+
+ModelArgument = Annotated[
+    str, typer.Argument(help="A name that `mobilekit models` lists, or a model file (./mynet.py).")
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", "-d", help="A serial, a profile's name (nexus7), auto, virtual:NAME, or pc."
+    ),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", help="State dict to load: .pt, .pth or .safetensors."),
+]
+FastFlag = Annotated[
+    bool, typer.Option("--fast", help="A quick look: at least 0.5 s and 30 iterations.")
+]
+RigorousFlag = Annotated[
+    bool,
+    typer.Option("--rigorous", help="For publication: at least 60 s and 1,024 iterations."),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="Threads. [default: all]", show_default=False),
+]
+FormatOption = Annotated[
+    Literal["auto", "pte", "onnx"],
+    typer.Option(
+        "--format", help="ExecuTorch's .pte, ONNX Runtime's .onnx, or what the device can run."
+    ),
+]
+ApkOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--apk",
+        help="The companion app to install, where it is missing or of another version. "
+        "[default: mobilekit's own, else the local build's]",
+        show_default=False,
+    ),
+]
+InstallOption = Annotated[
+    bool,
+    typer.Option("--install/--no-install", help="Install or update the companion app."),
+]
+RequirePhoneFlag = Annotated[
+    bool,
+    typer.Option(
+        "--require-phone", envvar="MOBILEKIT_REQUIRE_PHONE", help="Refuse a virtual phone."
+    ),
+]
+StrictFlag = Annotated[
+    bool, typer.Option("--strict", help="Exit with 5 when there is a warning or an error.")
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 StoreOption = Annotated[
     str | None,
@@ -16,3 +73,39 @@ StoreOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def wanted_of(
+    model: str,
+    device: str,
+    *,
+    fast: bool,
+    rigorous: bool,
+    weights: Path | None = None,
+    threads: int | None = None,
+    energy: bool = True,
+    format: WantedFormat = "auto",
+    apk: Path | None = None,
+    install: bool = True,
+    require_phone: bool = False,
+) -> Wanted:
+    """What a command's options ask for; raises ``UsageError`` for those that exclude each other."""
+    from mobilekit.errors import UsageError
+    from mobilekit.flow import Wanted
+
+    if fast and rigorous:
+        raise UsageError("--fast and --rigorous contradict each other", fix="Give one of them.")
+    if apk is not None and not install:
+        raise UsageError("--apk and --no-install contradict each other", fix="Give one of them.")
+    return Wanted(
+        model=model,
+        device=device,
+        weights=weights,
+        preset="fast" if fast else "rigorous" if rigorous else "default",
+        threads=threads,
+        energy=energy,
+        require_phone=require_phone,
+        format=format,
+        apk=apk,
+        install=install,
+    )

@@ -72,6 +72,11 @@ class TerminalReporter:
         if self._status is not None:
             self._status.stop()
 
+    def pause(self) -> None:
+        """Leave the terminal to a question."""
+        if self._status is not None:
+            self._status.stop()
+
     def step(self, name: str) -> None:
         self._show(STEP_TEXTS[name])
 
@@ -122,3 +127,4 @@ class TerminalReporter:
     def _show(self, text: str) -> None:
         if self._status is not None:
             self._status.update(text)
+            self._status.start()

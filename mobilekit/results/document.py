@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 from mobilekit.codec import Record
-from mobilekit.records import Answer, Measurement
+from mobilekit.records import Answer, Measurement, WaitingRun
 
 # History: 1: first.
 SCHEMA = "mobilekit.measurement/1"
+COLLECTION_SCHEMA = "mobilekit.collection/1"
 
 
 class Document(Record, frozen=True):
@@ -27,6 +29,20 @@ def make_document(measurement: Measurement, answer: Answer) -> Document:
         virtual=measurement.virtual,
         answer=answer,
         measurement=measurement,
+    )
+
+
+class CollectionDocument(Record, frozen=True):
+    schema: str
+    collected: tuple[Document, ...]
+    waiting: tuple[WaitingRun, ...]
+
+
+def make_collection(
+    collected: Sequence[Document], waiting: Sequence[WaitingRun]
+) -> CollectionDocument:
+    return CollectionDocument(
+        schema=COLLECTION_SCHEMA, collected=tuple(collected), waiting=tuple(waiting)
     )
 
 

@@ -17,6 +17,7 @@ from mobilekit.records import (
     Measurement,
     MemoryGrowth,
     Summary,
+    WaitingRun,
 )
 from mobilekit.units import (
     NS_PER_S,
@@ -87,6 +88,29 @@ def render_energy_plan(plan: EnergyPlan, planned_ns: int, *, simulated: bool) ->
     if simulated:
         return text + "in simulated time"
     return text + f"{planned_ns / NS_PER_S / 60:.1f} min in all (--no-energy leaves it out)"
+
+
+def render_waiting(runs: Sequence[WaitingRun]) -> str:
+    """What could not be collected, a run a line, and what to do about it."""
+    if not runs:
+        return "No run is waiting to be collected."
+    rows = [
+        [
+            run.id,
+            run.started_at[:16].replace("T", " "),
+            run.device,
+            run.why,
+            f"{run.windows} of {run.planned_windows}" if run.planned_windows else "-",
+        ]
+        for run in runs
+    ]
+    advice = {
+        "not attached": "Attach the phone, then collect again; --forget ID gives a run up.",
+        "running": "Pull the cable again and collect later, or follow it with --wait.",
+        "followed by another mobilekit": "Wait until the other one is done.",
+    }
+    lines = [advice[why] for why in sorted({run.why for run in runs})]
+    return "\n".join([render_table(["run", "started", "device", "state", "windows"], rows), *lines])
 
 
 def measurement_row(measurement: Measurement, answer: Answer) -> list[str]:
