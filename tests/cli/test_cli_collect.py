@@ -1,0 +1,139 @@
+"""Runs that outlive their command or their link, through the CLI and the real adb server."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from mobilekit.virtual.phone import Faults
+
+RUNS = "files/storage/emulated/0/Android/data/dev.mobilekit.bench/files/runs"
+
+
+def wait_for(condition, timeout_s=60.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def progress_of(phone):
+    return "".join(path.read_text() for path in (phone.directory / RUNS).glob("*/progress.jsonl"))
+
+
+def is_over(phone):
+    return bool(list((phone.directory / RUNS).glob("*/result.json")))
+
+
+@pytest.fixture
+def abandoned(cli, bench_phone):
+    """A phone with a run whose command was killed while it timed inferences."""
+    process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone))
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    return bench_phone
+
+
+def test_nothing_is_waiting(cli):
+    """Without abandoned runs no phone is looked for, and that is said."""
+    outcome = cli("collect", ANDROID_ADB_SERVER_PORT="1", ADBUTILS_ADB_PATH="/bin/false")
+
+    assert outcome.exit_code == 0
+    assert "No run is waiting" in outcome.stdout
+
+
+def test_a_killed_command_loses_nothing(cli, abandoned):
+    """The run goes on; when it is over, collecting stores all of it and cleans the phone up."""
+    assert cli("results", "list", "--json").document == []
+    wait_for(lambda: is_over(abandoned))
+
+    outcome = cli("collect", "--json")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    (document,) = outcome.document["collected"]
+    assert outcome.document["waiting"] == []
+    assert document["measurement"]["result"]["type"] == "success"
+    assert len(document["measurement"]["result"]["samples"]["iteration_ns"]) >= 100
+    assert [item["id"] for item in cli("results", "list", "--json").document] == [document["id"]]
+    assert abandoned.adb("shell", "ls /data/local/tmp/mobilekit/runs").stdout == ""
+    assert cli("collect", "--json").document["collected"] == []
+
+
+def test_a_run_that_goes_on_is_left_alone_or_followed(cli, abandoned):
+    """Without --wait it is listed as running; with it, it is followed to its end."""
+    listed = cli("collect", "--json")
+    followed = cli("collect", "--wait")
+
+    assert listed.exit_code == followed.exit_code == 0
+    assert [run["why"] for run in listed.document["waiting"]] == ["running"]
+    assert "latency   p50" in followed.stdout
+    assert "No run is waiting" in followed.stdout
+
+
+def test_a_phone_that_is_not_there(cli, abandoned):
+    """Its run stays listed until it is given up."""
+    abandoned.call(abandoned.phone.set_faults(Faults(cable="unplugged")))
+    abandoned.server.wait_for_state(abandoned.serial, "offline")
+
+    listed = cli("collect")
+    run_id = cli("collect", "--json").document["waiting"][0]["id"]
+    forgotten = cli("collect", "--forget", run_id)
+    again = cli("collect", "--forget", run_id)
+
+    assert "not attached" in listed.stdout
+    assert run_id in listed.stdout
+    assert forgotten.exit_code == 0
+    assert "No run is waiting" in cli("collect").stdout
+    assert again.exit_code == 2
+
+
+def test_a_companion_that_died_meanwhile(cli, abandoned):
+    """What it had written is collected as a failed run."""
+    abandoned.companion.stop()
+
+    outcome = cli("collect", "--json")
+
+    assert outcome.exit_code == 1
+    (document,) = outcome.document["collected"]
+    result = document["measurement"]["result"]
+    assert (result["type"], result["code"]) == ("failure", "interrupted")
+    assert len(result["samples"]["load_ns"]) == 5
+
+
+def test_a_link_that_comes_back_in_time(cli, bench_phone):
+    """A short break of the link is waited out, and nothing of the run is missing."""
+    process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone))
+    bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
+    time.sleep(2)
+    bench_phone.call(bench_phone.phone.set_faults(Faults()))
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 0, stderr
+    assert "away" in stderr
+    assert "is back" in stderr
+    assert "latency   p50" in stdout
+
+
+def test_what_a_lost_phone_had_told_is_completed_later(cli, bench_phone):
+    """The partial result of a phone that stays away is stored, and collecting replaces it."""
+    process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone))
+    bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
+    _, stderr = process.communicate(timeout=60)
+    partial = cli("results", "show", "last", "--json").document
+    bench_phone.call(bench_phone.phone.set_faults(Faults()))
+    bench_phone.server.adb("connect", bench_phone.serial)
+    bench_phone.server.wait_for_state(bench_phone.serial, "device")
+
+    collected = cli("collect")
+    whole = cli("results", "show", "last", "--json").document
+
+    assert process.returncode == 4
+    assert "mobilekit collect" in stderr
+    assert partial["measurement"]["result"]["code"] == "disconnected"
+    assert collected.exit_code == 0, collected.stderr
+    assert whole["id"] == partial["id"]
+    assert whole["measurement"]["result"]["type"] == "success"
