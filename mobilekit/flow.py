@@ -78,7 +78,7 @@ from mobilekit.results.store import PendingRun, Purpose, Store
 from mobilekit.runner.host import COMPUTER, FORMATS, read_computer, read_host
 from mobilekit.runner.process import run_on_computer
 from mobilekit.virtual import service
-from mobilekit.virtual.companions import CompanionKind
+from mobilekit.virtual.companions import CompanionSettings
 
 
 class Wanted(NamedTuple):
@@ -431,7 +431,7 @@ def list_devices() -> list[ListedDevice]:
 
 
 def start_virtual(
-    name: str, companion: CompanionKind = "python"
+    name: str, companion: CompanionSettings = service.DEFAULT_COMPANION
 ) -> tuple[service.RunningPhone, int]:
     """A virtual phone of that profile, and the port of the adb server that it is attached to."""
     phone = service.start_phone(profile_named(name, load_profiles()), companion)

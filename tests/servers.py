@@ -195,6 +195,8 @@ def running_adb_server(home: Path) -> Iterator[AdbServer]:
     finally:
         process.terminate()
         process.wait(10)
+        if _listens(port):  # A command may have started another one in its place.
+            subprocess.run([adbutils.adb_path(), "kill-server"], env=environment, timeout=10)
 
 
 def _listens(port: int) -> bool:

@@ -23,13 +23,25 @@ def start(
             "or the Android app's own core on the JVM (.onnx only, no energy).",
         ),
     ] = "python",
+    energy_speed: Annotated[
+        float | None,
+        typer.Option(
+            "--energy-speed",
+            min=0.1,
+            help="Let the simulated energy phase go this many times as fast as real time, to try "
+            "pulling cables. [default: in no time]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Start a virtual phone that stays until it is stopped."""
     from mobilekit import flow
     from mobilekit.codec import encode_pretty
+    from mobilekit.virtual.companions import CompanionSettings
 
-    phone, port = flow.start_virtual(name, companion)
+    settings = CompanionSettings(kind=companion, energy_speed=energy_speed)
+    phone, port = flow.start_virtual(name, settings)
     if as_json:
         typer.echo(encode_pretty({"phone": phone, "adb_server_port": port}), nl=False)
         return

@@ -7,19 +7,17 @@ import signal
 import sys
 from pathlib import Path
 
-from mobilekit.codec import decode
 from mobilekit.errors import MobilekitError
 from mobilekit.runner.abi import this_abi
 from mobilekit.virtual.companion import CompanionProcess, PhoneBattery, read_profile
-from mobilekit.virtual.companions import CompanionKind
+from mobilekit.virtual.companions import CompanionSettings
 from mobilekit.virtual.phone import VirtualPhone
 from mobilekit.virtual.service import registered
 
 
 async def serve(directory: Path) -> None:
     profile = read_profile(directory)
-    path = directory / "companion.json"
-    companion: CompanionKind = decode(path.read_bytes(), CompanionKind, source=str(path))
+    companion = CompanionSettings.read(directory).kind
     battery = PhoneBattery(profile, directory / "battery.json")
     battery.reset()  # A newcomer's phone is never found empty, nor plugged in by pretence.
     phone = VirtualPhone(

@@ -52,6 +52,7 @@ class SimulatedBattery:
     def __init__(self, profile: DeviceProfile, state: BatteryState) -> None:
         self.energy_j = 0.0
         """True energy drawn since this object was made."""
+        self.plugged = state.plugged
         self._profile = profile
         self._state = state
         self._random = random.Random(state.seed)
@@ -68,7 +69,7 @@ class SimulatedBattery:
     def state(self) -> BatteryState:
         """To be kept; the next use of it continues with other noise."""
         return BatteryState(
-            charge_uah=self._charge_uah, plugged=self._state.plugged, seed=self._state.seed + 1
+            charge_uah=self._charge_uah, plugged=self.plugged, seed=self._state.seed + 1
         )
 
     def advance(self, duration_ns: int, power_w: float) -> None:
@@ -96,7 +97,7 @@ class SimulatedBattery:
             voltage_mv=round(self._voltage_mv),
             temperature_decicelsius=TEMPERATURE_DECICELSIUS,
             level_percent=max(0, min(100, int(100 * self._charge_uah / capacity_uah))),
-            plugged=self._state.plugged,
+            plugged=self.plugged,
         )
 
     @property
@@ -104,7 +105,7 @@ class SimulatedBattery:
         return self._profile.gauge.update_period_ms * 1_000_000
 
     def _draw(self, duration_s: float, power_w: float) -> None:
-        if self._state.plugged:
+        if self.plugged:
             self._current_ua = 0.0
             return
         memory = math.exp(-duration_s / BACKGROUND_TIME_S)

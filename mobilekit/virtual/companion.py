@@ -28,8 +28,14 @@ from mobilekit.runner.loop import EnergyStage, Surroundings, run
 from mobilekit.runner.readers import read_thermal
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery
-from mobilekit.virtual.companions import COMPANION_FORMATS, CompanionKind, companion_command
+from mobilekit.virtual.companions import (
+    COMPANION_FORMATS,
+    CompanionKind,
+    CompanionSettings,
+    companion_command,
+)
 from mobilekit.virtual.files import PhoneFiles
+from mobilekit.virtual.pacing import PacedStage
 
 
 class EnergyTruth(Record, frozen=True):
@@ -195,7 +201,8 @@ def main(phone_directory: str, run_id: str) -> None:
 
     def make_energy_stage(_: Program, latency_ns: Sequence[int], at_ns: int) -> EnergyStage:
         stages.append(SimulatedEnergyStage(profile, battery, latency_ns, at_ns))
-        return stages[-1]
+        speed = CompanionSettings.read(directory).energy_speed
+        return PacedStage(stages[-1], battery, battery_path, speed, time.sleep)
 
     def settle() -> None:
         battery.state.write(battery_path)

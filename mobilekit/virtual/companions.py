@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from mobilekit import places
+from mobilekit.codec import Record, decode, encode
 from mobilekit.errors import UsageError
 from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT
 from mobilekit.runner.host import FORMATS
@@ -16,6 +17,28 @@ from mobilekit.virtual.files import PhoneFiles
 CompanionKind = Literal["python", "jvm"]
 """``python`` is this computer's runner with a simulated battery, ``jvm`` the Android app's own core
 on this computer's JVM, which has no battery and therefore no energy."""
+
+
+class CompanionSettings(Record, frozen=True):
+    """How a virtual phone's companion was asked to be, kept in the phone's directory."""
+
+    kind: CompanionKind = "python"
+    energy_speed: float | None = None
+    """How many times as fast as real time the energy phase goes; ``None``: no time passes."""
+
+    @classmethod
+    def read(cls, phone_directory: Path) -> CompanionSettings:
+        path = phone_directory / SETTINGS_FILE
+        if not path.exists():
+            return cls()
+        settings: CompanionSettings = decode(path.read_bytes(), cls, source=str(path))
+        return settings
+
+    def write(self, phone_directory: Path) -> None:
+        (phone_directory / SETTINGS_FILE).write_bytes(encode(self))
+
+
+SETTINGS_FILE = "companion.json"
 COMPANION_FORMATS: dict[CompanionKind, tuple[str, ...]] = {"python": FORMATS, "jvm": ("onnx",)}
 
 

@@ -23,12 +23,13 @@ from mobilekit import places
 from mobilekit.codec import Record, decode, encode
 from mobilekit.errors import PhoneError, UsageError
 from mobilekit.records import DeviceProfile
-from mobilekit.virtual.companions import CompanionKind, check_companion
+from mobilekit.virtual.companions import CompanionKind, CompanionSettings, check_companion
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.02
 LOCK_TRIES = 25
+DEFAULT_COMPANION = CompanionSettings()
 
 
 class RunningPhone(Record, frozen=True):
@@ -48,13 +49,15 @@ def list_phones() -> list[RunningPhone]:
     return [phone for phone in phones if phone is not None]
 
 
-def start_phone(profile: DeviceProfile, companion: CompanionKind = "python") -> RunningPhone:
+def start_phone(
+    profile: DeviceProfile, companion: CompanionSettings = DEFAULT_COMPANION
+) -> RunningPhone:
     """Start a phone of this profile and wait until it listens.
 
     It finds the files of its last life again. Raises ``UsageError`` when one of that name runs or
     the companion cannot, ``PhoneError`` when it does not come up.
     """
-    check_companion(companion)
+    check_companion(companion.kind)
     directory = places.virtual_directory() / profile.name
     directory.mkdir(parents=True, exist_ok=True)
     if _running(directory) is not None:
@@ -63,7 +66,7 @@ def start_phone(profile: DeviceProfile, companion: CompanionKind = "python") -> 
             fix=f"Use it with --device {profile.name}, or `mobilekit virtual stop {profile.name}`.",
         )
     (directory / "profile.json").write_bytes(encode(profile))
-    (directory / "companion.json").write_bytes(encode(companion))
+    companion.write(directory)
     log = directory / "phone.log"
     with log.open("wb") as log_file:
         process = subprocess.Popen(

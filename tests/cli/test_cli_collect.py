@@ -1,29 +1,15 @@
 """Runs that outlive their command or their link, through the CLI and the real adb server."""
 
+import json
 import os
 import signal
 import time
 
 import pytest
+from following import is_over, progress_of, wait_for
 
+from mobilekit.virtual.companions import CompanionSettings
 from mobilekit.virtual.phone import Faults
-
-RUNS = "files/storage/emulated/0/Android/data/dev.mobilekit.bench/files/runs"
-
-
-def wait_for(condition, timeout_s=60.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def progress_of(phone):
-    return "".join(path.read_text() for path in (phone.directory / RUNS).glob("*/progress.jsonl"))
-
-
-def is_over(phone):
-    return bool(list((phone.directory / RUNS).glob("*/result.json")))
 
 
 @pytest.fixture
@@ -137,3 +123,82 @@ def test_what_a_lost_phone_had_told_is_completed_later(cli, bench_phone):
     assert collected.exit_code == 0, collected.stderr
     assert whole["id"] == partial["id"]
     assert whole["measurement"]["result"]["type"] == "success"
+
+
+# --- energy with the cable out -----------------------------------------------------------------
+
+
+def windows_told(phone):
+    return progress_of(phone).count('"type":"window"')
+
+
+def test_the_cable_is_pulled_and_plugged_in_again(cli, bench_phone):
+    """The command says when to pull it, goes on without the phone, and collects by itself."""
+    CompanionSettings(energy_speed=100.0).write(bench_phone.directory)
+    bench_phone.battery.set_plugged(True)
+    process = cli.start("energy", "tiny.py", "-d", bench_phone.serial, "--fast", "--yes", "--json")
+    wait_for(lambda: '"type":"wait"' in progress_of(bench_phone))
+    time.sleep(1)
+    assert windows_told(bench_phone) == 0
+    bench_phone.battery.set_plugged(False)
+    bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
+    wait_for(lambda: is_over(bench_phone))
+    bench_phone.battery.set_plugged(True)
+    bench_phone.call(bench_phone.phone.set_faults(Faults()))
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 0, stderr
+    assert "Pull the cable now" in stderr
+    assert "goes on by itself" in stderr
+    assert "is back" in stderr
+    (document,) = json.loads(stdout)
+    samples = document["measurement"]["result"]["samples"]
+    assert len(samples["windows"]) == 11
+    assert [wait["reason"] for wait in samples["waits"]] == ["unplug", "rest"]
+    assert document["answer"]["energy_simulated"]["blocks"] == 5
+
+
+def test_a_block_with_the_cable_in_is_made_up_for(cli, bench_phone):
+    """Plugging in for a moment spoils a block, which is measured again."""
+    CompanionSettings(energy_speed=30.0).write(bench_phone.directory)
+    process = cli.start("energy", "tiny.py", "-d", bench_phone.serial, "--fast", "--yes", "--json")
+    wait_for(lambda: windows_told(bench_phone) >= 3)
+    bench_phone.battery.set_plugged(True)
+    wait_for(lambda: progress_of(bench_phone).count('"reason":"unplug"') == 1)
+    bench_phone.battery.set_plugged(False)
+    stdout, stderr = process.communicate(timeout=60)
+
+    assert process.returncode == 0, stderr
+    (document,) = json.loads(stdout)
+    windows = document["measurement"]["result"]["samples"]["windows"]
+    assert len(windows) > 11
+
+
+def test_ctrl_c_leaves_an_absent_phone_alone(cli, bench_phone):
+    """The command ends with 4 and what it had heard; the run goes on and is collected."""
+    CompanionSettings(energy_speed=30.0).write(bench_phone.directory)
+    process = cli.start("energy", "tiny.py", "-d", bench_phone.serial, "--fast", "--yes")
+    wait_for(lambda: windows_told(bench_phone) >= 1)
+    bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
+    assert "goes on by itself" in read_until(process.stderr, "goes on by itself")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    bench_phone.call(bench_phone.phone.set_faults(Faults()))
+    bench_phone.server.adb("connect", bench_phone.serial)
+    bench_phone.server.wait_for_state(bench_phone.serial, "device")
+
+    collected = cli("collect", "--wait", "--json")
+
+    assert process.returncode == 4
+    assert "mobilekit collect" in stderr
+    (document,) = collected.document["collected"]
+    assert len(document["measurement"]["result"]["samples"]["windows"]) == 11
+
+
+def read_until(stream, words):
+    text = ""
+    while words not in text:
+        line = stream.readline()
+        assert line, text
+        text += line
+    return text

@@ -8,6 +8,7 @@ import time
 import msgspec
 import pytest
 from apks import make_apk, make_manifest
+from following import progress_of, wait_for
 
 from mobilekit import __version__
 from mobilekit.codec import decode, encode
@@ -200,18 +201,6 @@ def test_a_run_leaves_nothing_on_the_phone_but_artifacts(cli, bench_phone):
 
 
 # --- when things go wrong ----------------------------------------------------------------------
-
-
-def wait_for(condition, timeout_s=30.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def progress_of(phone):
-    root = phone.directory / "files/storage/emulated/0/Android/data/dev.mobilekit.bench/files/runs"
-    return "".join(path.read_text() for path in root.glob("*/progress.jsonl"))
 
 
 def test_unplugged_in_mid_run(cli, bench_phone):
