@@ -38,6 +38,7 @@ from mobilekit.phone.device import (
     choose_device,
     find_devices,
     profile_named,
+    read_airplane_mode,
     read_battery,
     read_device_info,
     read_generic_profile,
@@ -129,6 +130,7 @@ class Target(NamedTuple):
     phone: Phone | None
     profile: DeviceProfile | None
     battery: BatteryStatus | None
+    airplane_mode: bool | None
     told_formats: tuple[str, ...] | None
     """What the device itself says that it runs; ``None`` for a real phone, which says nothing."""
     reconnect: Callable[[], Phone] | None
@@ -263,6 +265,7 @@ def _measure(
         device=target.info,
         profile=target.profile,
         battery_before=target.battery,
+        airplane_mode=target.airplane_mode,
         request=request,
         result=interrupted(request.run_id, [], "not collected yet", "disconnected"),
         host=read_host(),
@@ -496,7 +499,7 @@ def make_request(
 def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
     """The device that is meant; a virtual phone runs for as long as it is needed."""
     if wanted.device == COMPUTER:
-        yield Target(read_computer(), None, None, None, FORMATS, None)
+        yield Target(read_computer(), None, None, None, None, FORMATS, None)
         return
     profiles = load_profiles()
     server = AdbServer()
@@ -531,8 +534,15 @@ def _look_at(server: AdbServer, serial: str, profiles: dict[str, DeviceProfile])
     info = read_device_info(phone, profiles)
     battery = read_battery(phone)
     profile = profiles.get(info.name) or read_generic_profile(phone, info, battery)
-    told_formats = read_told_formats(phone, info)
-    return Target(info, phone, profile, battery, told_formats, _reconnector(server, serial))
+    return Target(
+        info=info,
+        phone=phone,
+        profile=profile,
+        battery=battery,
+        airplane_mode=read_airplane_mode(phone),
+        told_formats=read_told_formats(phone, info),
+        reconnect=_reconnector(server, serial),
+    )
 
 
 def _reconnector(server: AdbServer, serial: str) -> Callable[[], Phone]:

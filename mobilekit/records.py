@@ -172,6 +172,9 @@ class DeviceInfo(Record, frozen=True):
     """A device as it was found."""
 
     serial: str
+    """By which adb addresses it; another one over Wi-Fi."""
+    hardware_serial: str
+    """``ro.serialno``; empty where it is not told."""
     name: str
     """The profile's name, or ``pc``, or a name made of the phone's own properties."""
     manufacturer: str
@@ -184,6 +187,11 @@ class DeviceInfo(Record, frozen=True):
     ram_bytes: int | None
     virtual: bool
     link: Literal["usb", "network", "none"]
+
+    @property
+    def key(self) -> str:
+        """What stays the same however the device is attached."""
+        return f"virtual:{self.name}" if self.virtual else self.hardware_serial or self.serial
 
 
 class ListedDevice(Record, frozen=True):
@@ -327,6 +335,8 @@ class Measurement(Record, frozen=True):
     """``None`` for this computer."""
     battery_before: BatteryStatus | None
     """``None`` for this computer."""
+    airplane_mode: bool | None
+    """Before the run; ``None`` where it is not told."""
     request: RunRequest
     result: RunSuccess | RunFailure
     host: HostInfo

@@ -35,6 +35,7 @@ THERMAL = ThermalSample(at_ns=0, status=0, headroom=None, cpu_khz=())
 def device_info(device="flo", **fields) -> DeviceInfo:
     values = {
         "serial": "0123",
+        "hardware_serial": "0123",
         "name": "nexus-7",
         "manufacturer": "asus",
         "model": "Nexus 7",
@@ -189,6 +190,7 @@ def measurement(**fields) -> Measurement:
         "device": device_info(name="nexus7"),
         "profile": load_profiles()["nexus7"],
         "battery_before": battery_status(),
+        "airplane_mode": True,
         "request": run_request(),
         "result": RunSuccess(
             protocol_version=PROTOCOL_VERSION, run_id="nin-nexus7-1", samples=samples()

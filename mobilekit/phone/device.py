@@ -95,6 +95,7 @@ def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> Device
     ram_bytes = parse_ram_bytes(phone.shell("cat /proc/meminfo", check=False).text)
     info = DeviceInfo(
         serial=phone.serial,
+        hardware_serial=properties.get("ro.serialno") or properties.get("ro.boot.serialno", ""),
         name=properties.get("ro.product.model", phone.serial).lower().replace(" ", "-"),
         manufacturer=properties.get("ro.product.manufacturer", ""),
         model=properties.get("ro.product.model", ""),
@@ -126,6 +127,11 @@ def read_told_formats(phone: Phone, info: DeviceInfo) -> tuple[str, ...] | None:
 
 def read_battery(phone: Phone) -> BatteryStatus:
     return parse_battery(phone.shell("dumpsys battery").text)
+
+
+def read_airplane_mode(phone: Phone) -> bool | None:
+    told = phone.shell("settings get global airplane_mode_on", check=False).text.strip()
+    return {"0": False, "1": True}.get(told)
 
 
 def read_generic_profile(

@@ -30,6 +30,7 @@ def read_computer() -> DeviceInfo:
     """This computer in the place of a phone."""
     return DeviceInfo(
         serial=platform.node(),
+        hardware_serial="",
         name=COMPUTER,
         manufacturer="",
         model=_cpu_name(),

@@ -23,6 +23,8 @@ class Faults(Record, frozen=True):
     """What is wrong with the phone; the default is nothing."""
 
     cable: Cable = "ready"
+    powered_off: bool = False
+    """As with an empty battery: the companion is gone, and so is the link, until it is charged."""
     storage_bytes: int = STORAGE_BYTES
 
 
@@ -44,6 +46,10 @@ def read_faults(directory: Path) -> Faults:
         return Faults()
     faults: Faults = decode(data, Faults, source=FAULTS_FILE)
     return faults
+
+
+def _link(faults: Faults) -> Cable:
+    return "unplugged" if faults.powered_off else faults.cable
 
 
 class VirtualPhone:
@@ -103,8 +109,10 @@ class VirtualPhone:
     async def _apply(self, faults: Faults) -> None:
         before, self._faults = self._faults, faults
         self.device.files.quota_bytes = faults.storage_bytes
-        if faults.cable != before.cable:
-            await self._adbd.set_cable(faults.cable)
+        if faults.powered_off:
+            self.device.companion.stop()
+        if _link(faults) != _link(before):
+            await self._adbd.set_cable(_link(faults))
 
     async def _watch_faults(self) -> None:
         complaint = ""

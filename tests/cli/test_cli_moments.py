@@ -42,9 +42,8 @@ def test_no_completed_block_is_lost(cli, bench_phone, moment):
     elif kind == "server":
         bench_phone.server.adb("kill-server")  # The command starts another one.
     else:
-        bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
-        if kind == "battery":
-            bench_phone.companion.stop()
+        faults = Faults(cable="unplugged") if kind == "link" else Faults(powered_off=True)
+        bench_phone.call(bench_phone.phone.set_faults(faults))
         time.sleep(chance.uniform(0, 2))
     before = windows_of(bench_phone)
     over = is_over(bench_phone)
