@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -18,7 +19,13 @@ from mobilekit.phone.parse import (
     parse_ram_bytes,
 )
 from mobilekit.phone.profiles import generic_profile, match_profile
-from mobilekit.records import BatteryStatus, DeviceInfo, DeviceProfile, ListedDevice
+from mobilekit.records import (
+    AttachedDevice,
+    BatteryStatus,
+    DeviceInfo,
+    DeviceProfile,
+    ListedDevice,
+)
 
 VIRTUAL_PREFIX = "virtual:"
 VIRTUAL_PROPERTY = "ro.mobilekit.virtual"
@@ -34,17 +41,20 @@ class VirtualChoice(NamedTuple):
 
 
 def find_devices(server: AdbServer, profiles: dict[str, DeviceProfile]) -> list[ListedDevice]:
-    """Everything attached to an adb server."""
-    found = []
-    for attached in server.list_devices():
+    """Everything attached to an adb server, read at once: one that hangs delays no other."""
+
+    def look_at(attached: AttachedDevice) -> ListedDevice:
         info = battery = None
         if attached.state == "device":
             # Of one that leaves meanwhile, or is still booting, nothing is known.
             with suppress(DeviceError, DisconnectedError, PhoneError):
                 phone = server.phone(attached.serial)
                 info, battery = read_device_info(phone, profiles), read_battery(phone)
-        found.append(ListedDevice(attached=attached, info=info, battery=battery))
-    return found
+        return ListedDevice(attached=attached, info=info, battery=battery)
+
+    devices = server.list_devices()
+    with ThreadPoolExecutor(max_workers=max(1, len(devices))) as pool:
+        return list(pool.map(look_at, devices))
 
 
 def choose_device(

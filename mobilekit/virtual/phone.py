@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from mobilekit.codec import Record, decode, encode_pretty
 from mobilekit.errors import ProtocolError
 from mobilekit.records import DeviceProfile
@@ -91,7 +93,8 @@ class VirtualPhone:
     async def start(self, port: int = 0) -> None:
         """Plug it in: listen on ``port`` of this computer, or on a free one."""
         await self._adbd.listen(port)
-        await self._apply(read_faults(self._directory))
+        # Whoever starts it has charged it.
+        await self.set_faults(replace(read_faults(self._directory), powered_off=False))
         self._watch = asyncio.get_running_loop().create_task(self._watch_faults())
 
     async def stop(self) -> None:
