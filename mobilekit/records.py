@@ -32,6 +32,16 @@ class ModelSpec(Record, frozen=True):
     """Of the file, the local modules that it imports and the weights."""
 
 
+class ModelCard(Record, frozen=True):
+    """What a model's file says of it to people; ``None`` where it says nothing."""
+
+    task: str | None
+    input: str | None
+    published_accuracy: str | None
+    """Of whoever is named in it, with their weights; never measured here."""
+    note: str | None
+
+
 class ModelCost(Record, frozen=True):
     """Static counts of a network for one inference."""
 

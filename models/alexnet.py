@@ -2,11 +2,16 @@
 
 from torch import nn
 
+from mobilekit.model.untrained import draw_weights
+
 TITLE = "AlexNet (Caffe's bvlc_alexnet)"
 SOURCE = (
     "A. Krizhevsky, I. Sutskever, G. Hinton, NIPS 2012; Caffe, models/bvlc_alexnet/deploy.prototxt"
 )
 LICENSE = "BSD-2-Clause"
+TASK = "Which of 1,000 ImageNet classes a photo shows"
+INPUT = "ImageNet photo, 3x227x227, BGR, less the mean of ImageNet"
+ACCURACY = "top-1 57.1 %, top-5 80.2 % (ImageNet, center crop; Caffe's bvlc_alexnet)"
 INPUT_SHAPES = ((1, 3, 227, 227),)
 
 
@@ -37,14 +42,4 @@ def build() -> nn.Module:
         nn.Linear(4096, 1000),
         nn.Softmax(dim=1),
     )
-    # Untrained, the output must still depend on the input, or comparing outputs would mean little.
-    # Filters that sum to zero drop the common mean that ReLU adds, and this scale keeps the rest:
-    # a rectified standard normal has the variance 0.5 - 1 / (2 pi) = 0.341 = 1 / 1.71**2.
-    for layer in network.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            weight = layer.weight.detach()
-            fan_in = weight[0].numel()
-            nn.init.normal_(weight, std=1.71 / fan_in**0.5)
-            weight -= weight.mean(tuple(range(1, weight.dim())), keepdim=True)
-            nn.init.zeros_(layer.bias)
-    return network
+    return draw_weights(network)

@@ -3,11 +3,16 @@
 import torch
 from torch import nn
 
+from mobilekit.model.untrained import draw_weights
+
 TITLE = "SqueezeNet 1.0"
 # The paper's Table 1. Its prototxt differs in two ways that cost more: an input of 227, and a
 # border of one pixel around the last 1x1 convolution.
 SOURCE = "F. Iandola et al., arXiv:1602.07360, Table 1"
 LICENSE = "BSD-2-Clause"
+TASK = "Which of 1,000 ImageNet classes a photo shows"
+INPUT = "ImageNet photo, 3x224x224, BGR, less the mean of ImageNet"
+ACCURACY = "top-1 57.5 %, top-5 80.3 % (ImageNet; the paper's Table 2)"
 INPUT_SHAPES = ((1, 3, 224, 224),)
 
 
@@ -49,14 +54,4 @@ def build() -> nn.Module:
         nn.Flatten(),
         nn.Softmax(dim=1),
     )
-    # Untrained, the output must still depend on the input, or comparing outputs would mean little.
-    # Filters that sum to zero drop the common mean that ReLU adds, and this scale keeps the rest:
-    # a rectified standard normal has the variance 0.5 - 1 / (2 pi) = 0.341 = 1 / 1.71**2.
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            weight = layer.weight.detach()
-            fan_in = weight[0].numel()
-            nn.init.normal_(weight, std=1.71 / fan_in**0.5)
-            weight -= weight.mean(tuple(range(1, weight.dim())), keepdim=True)
-            nn.init.zeros_(layer.bias)
-    return network
+    return draw_weights(network)

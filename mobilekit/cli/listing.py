@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from mobilekit.cli.options import JsonFlag
 
 
-def models(as_json: JsonFlag = False) -> None:
-    """List the networks that can be deployed by name."""
+def models(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Tell all about this one: a name, or a model file (./mynet.py)."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the networks that can be deployed by name, or show the card of one."""
     from mobilekit import places
     from mobilekit.codec import encode_pretty
     from mobilekit.model.describe import read_cost
-    from mobilekit.model.zoo import list_models
-    from mobilekit.results.render import render_table
+    from mobilekit.model.zoo import find_model, list_models, read_card
+    from mobilekit.results.render import render_card, render_table
 
     directory = places.artifacts_directory()
-    specs = [(spec, read_cost(spec, cache_directory=directory)) for spec in list_models()]
+    known = [
+        (spec, read_card(spec), read_cost(spec, cache_directory=directory))
+        for spec in ([find_model(model)] if model else list_models())
+    ]
     if as_json:
-        document = [{"model": spec, "cost": cost} for spec, cost in specs]
-        typer.echo(encode_pretty(document), nl=False)
+        entries = [{"model": spec, "card": card, "cost": cost} for spec, card, cost in known]
+        typer.echo(encode_pretty(entries[0] if model else entries), nl=False)
+        return
+    if model:
+        typer.echo(render_card(*known[0]))
         return
     rows = [
         [
             spec.name,
             f"{cost.parameters:,}",
-            f"{cost.macs / 1e6:,.0f} M",
+            f"{cost.macs / 1e6:,.0f} M" if cost.macs >= 1e8 else f"{cost.macs / 1e6:.3g} M",
             " ".join("x".join(map(str, shape)) for shape in spec.input_shapes),
             "trained" if spec.weights_path else "untrained",
             spec.title,
         ]
-        for spec, cost in specs
+        for spec, _, cost in known
     ]
     typer.echo(render_table(["model", "parameters", "MACs", "input", "weights", "title"], rows))
 

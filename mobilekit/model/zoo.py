@@ -12,6 +12,9 @@ which must be literals, because they are read with ``ast.literal_eval``:
     network keeps the weights that ``build`` gives it.
 ``TITLE``, ``SOURCE``, ``LICENSE``
     For people. ``TITLE`` defaults to the docstring's first line.
+``TASK``, ``INPUT``, ``ACCURACY``, ``NOTE``
+    The network's card, for people too: what its output says, what its input is, the accuracy
+    that others have published (``None`` where nobody has), and whatever else one should know.
 
 ``build`` may import modules that lie beside the file.
 """
@@ -31,7 +34,7 @@ import msgspec
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
 from mobilekit.model.files import file_sha256
 from mobilekit.protocol import DType
-from mobilekit.records import ModelSpec
+from mobilekit.records import ModelCard, ModelSpec
 
 _EXAMPLE = "INPUT_SHAPES = ((1, 3, 224, 224),)"
 _CONVENTION = f"A model file holds `{_EXAMPLE}` and `def build():` returning a torch.nn.Module."
@@ -99,18 +102,28 @@ def read_spec(path: Path, *, weights: Path | None = None) -> ModelSpec:
     shapes = _input_shapes(constants["INPUT_SHAPES"], path)
     dtypes = _input_dtypes(constants.get("INPUT_DTYPES"), len(shapes), path)
     docstring = ast.get_docstring(tree) or path.stem
+    _card(constants, path)  # a bad one is refused whatever is asked for
     weights_path = _weights_path(weights, constants.get("WEIGHTS"), path)
     return ModelSpec(
         name=path.stem,
         path=str(path),
-        title=_text(constants.get("TITLE"), docstring.splitlines()[0], path),
-        source=_text(constants.get("SOURCE"), "", path),
-        license=_text(constants.get("LICENSE"), "", path),
+        title=_text(constants, "TITLE", path) or docstring.splitlines()[0],
+        source=_text(constants, "SOURCE", path) or "",
+        license=_text(constants, "LICENSE", path) or "",
         input_shapes=shapes,
         input_dtypes=dtypes,
         weights_path=str(weights_path) if weights_path else None,
         content_sha256=_content_sha256(path, weights_path),
     )
+
+
+def read_card(spec: ModelSpec) -> ModelCard:
+    """What a model's file says of it to people.
+
+    Raises ``ModelFileError``.
+    """
+    path = Path(spec.path)
+    return _card(_read_constants(_parse(_read_source(path), path), path), path)
 
 
 def _named_files() -> dict[str, Path]:
@@ -136,7 +149,10 @@ class _Constant:
     line: int
 
 
-_CONSTANTS = frozenset({"TITLE", "SOURCE", "LICENSE", "INPUT_SHAPES", "INPUT_DTYPES", "WEIGHTS"})
+_CONSTANTS = frozenset(
+    {"TITLE", "SOURCE", "LICENSE", "INPUT_SHAPES", "INPUT_DTYPES", "WEIGHTS"}
+    | {"TASK", "INPUT", "ACCURACY", "NOTE"}
+)
 
 
 def _read_source(path: Path) -> bytes:
@@ -224,12 +240,23 @@ def _input_dtypes(constant: _Constant | None, inputs: int, path: Path) -> tuple[
     return dtypes
 
 
-def _text(constant: _Constant | None, default: str, path: Path) -> str:
-    if constant is None:
-        return default
+def _text(constants: dict[str, _Constant], name: str, path: Path) -> str | None:
+    """A constant for people; ``None`` if the file says nothing."""
+    constant = constants.get(name)
+    if constant is None or constant.value is None:
+        return None
     if not isinstance(constant.value, str):
-        raise _bad_file(path, constant.line, "TITLE, SOURCE and LICENSE must be strings")
+        raise _bad_file(path, constant.line, f"{name} must be a string")
     return constant.value
+
+
+def _card(constants: dict[str, _Constant], path: Path) -> ModelCard:
+    return ModelCard(
+        task=_text(constants, "TASK", path),
+        input=_text(constants, "INPUT", path),
+        published_accuracy=_text(constants, "ACCURACY", path),
+        note=_text(constants, "NOTE", path),
+    )
 
 
 def _weights_path(given: Path | None, declared: _Constant | None, path: Path) -> Path | None:

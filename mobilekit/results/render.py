@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from mobilekit.records import (
     Interval,
     Measurement,
     MemoryGrowth,
+    ModelCard,
+    ModelCost,
+    ModelSpec,
     Summary,
     WaitingRun,
 )
@@ -61,7 +65,7 @@ def render_artifact(artifact: Artifact, directory: Path) -> str:
     rows = [
         ("file", str(directory / Path(artifact.file.path).name)),
         ("size", format_bytes(artifact.file.size_bytes)),
-        ("network", f"{artifact.cost.parameters:,} parameters, {artifact.cost.macs:,} MACs"),
+        ("network", _cost_text(artifact.cost)),
         (
             "delegated",
             f"{delegation.mac_fraction:.0%} of the MACs and {delegation.operator_fraction:.0%} of "
@@ -71,6 +75,38 @@ def render_artifact(artifact: Artifact, directory: Path) -> str:
     ]
     heading = " · ".join((artifact.model.name, artifact.precision, artifact.backend))
     return "\n".join([heading, *(f"  {name:9} {text}" for name, text in rows)])
+
+
+def render_card(spec: ModelSpec, card: ModelCard, cost: ModelCost) -> str:
+    """What is known of a network before it is run."""
+    shapes = (
+        f"{'x'.join(map(str, shape))} {dtype}"
+        for shape, dtype in zip(spec.input_shapes, spec.input_dtypes, strict=True)
+    )
+    rows = [
+        ("task", card.task),
+        ("input", card.input),
+        ("tensors", ", ".join(shapes)),
+        ("network", _cost_text(cost)),
+        ("accuracy", f"published: {card.published_accuracy or 'none'}; not measured here"),
+        ("weights", spec.weights_path or "untrained"),
+        ("source", spec.source),
+        ("licence", spec.license),
+        ("note", card.note),
+        ("file", spec.path),
+    ]
+    lines = [f"{spec.name} · {spec.title}"]
+    for name, text in rows:
+        indent = " " * 12
+        lines += textwrap.wrap(
+            text or "", 100, initial_indent=f"  {name:8}  ", subsequent_indent=indent,
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+def _cost_text(cost: ModelCost) -> str:
+    return f"{cost.parameters:,} parameters, {cost.macs:,} MACs"
 
 
 def render_findings(findings: Iterable[Finding]) -> list[str]:

@@ -54,12 +54,26 @@ def test_an_export_that_cannot_be_written_leaves_nothing(cli, deployed, tmp_path
 
 
 def test_models_are_listed_with_their_costs(cli):
-    """The four networks are there with the published parameters, and a user's directory too."""
+    """The packaged networks are there with the published parameters and their cards."""
     models = {item["model"]["name"]: item["cost"] for item in cli("models", "--json").document}
 
     assert models["alexnet"]["parameters"] == 60_965_224
     assert set(models) >= {"nin", "alexnet", "googlenet", "squeezenet"}
     assert "60,965,224" in cli("models").stdout
+
+
+def test_a_models_card_is_shown(cli):
+    """By name or by file: task, input, counts, and the accuracy as published by others."""
+    nin = cli("models", "nin").stdout
+    card = cli("models", "nin", "--json").document
+    tiny = cli("models", "tiny.py").stdout
+
+    assert card["card"]["published_accuracy"] in nin
+    assert "published" in nin
+    assert "1x3x224x224 float32" in nin
+    assert f"{card['cost']['macs']:,} MACs" in nin
+    assert "published: none" in tiny
+    assert cli("models", "nein").exit_code == 2
 
 
 def test_export_stands_alone(cli):

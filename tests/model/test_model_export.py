@@ -93,7 +93,8 @@ def test_manifest_says_what_was_made(small_artifact: SmallArtifact) -> None:
     assert artifact.cost.parameters == 4 * 28 + 145 * 5
     assert artifact.delegation.portable_operator_counts == {}
     assert artifact.delegation.mac_fraction == 1.0
-    assert set(artifact.tool_versions) == {"torch", "executorch", "torchao", "mobilekit"}
+    tools = {"torch", "torchvision", "executorch", "torchao", "mobilekit"}
+    assert set(artifact.tool_versions) == tools
     assert artifact.export_ns > 0
 
 

@@ -42,7 +42,8 @@ def test_the_same_network_runs_in_both_formats(write_model: WriteModel, export: 
 
     assert (made.file.format, made.backend) == ("onnx", "onnxruntime")
     assert (made.inputs, made.reference_outputs) == (other.inputs, other.reference_outputs)
-    assert set(made.tool_versions) == {"torch", "onnx", "onnxscript", "onnxruntime", "mobilekit"}
+    tools = {"torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "mobilekit"}
+    assert set(made.tool_versions) == tools
     assert "Checking its outputs in ONNX Runtime" in messages
     assert export(spec, "onnx") == (made, [])
 

@@ -11,9 +11,10 @@ import pytest
 from model_files import SMALL, WriteModel
 
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
-from mobilekit.model.zoo import find_model, list_models, read_spec
+from mobilekit.model.zoo import find_model, list_models, read_card, read_spec
 
 BUILD = "\ndef build():\n    pass\n"
+PACKAGED = sorted(path.stem for path in (Path(__file__).parents[2] / "models").glob("*.py"))
 
 
 def test_lists_the_published_networks_everywhere(
@@ -21,7 +22,8 @@ def test_lists_the_published_networks_everywhere(
 ) -> None:
     """The packaged networks are found from any working directory."""
     monkeypatch.chdir(tmp_path)
-    assert [spec.name for spec in list_models()] == ["alexnet", "googlenet", "nin", "squeezenet"]
+    assert [spec.name for spec in list_models()] == PACKAGED
+    assert "nin" in PACKAGED
 
 
 def test_reading_specs_imports_neither_torch_nor_numpy() -> None:
@@ -62,6 +64,14 @@ def test_declared_constants_are_read(write_model: WriteModel, tmp_path: Path) ->
     assert str(tmp_path / "w.pt") == spec.weights_path
 
 
+def test_a_card_is_read(write_model: WriteModel) -> None:
+    """What the file says of the network, and nothing where it says nothing."""
+    path = write_model('TASK = "T"\nACCURACY = "90 %"\nNOTE = None\n' + SMALL)
+    card = read_card(read_spec(path))
+    assert (card.task, card.input) == ("T", None)
+    assert (card.published_accuracy, card.note) == ("90 %", None)
+
+
 def test_a_model_in_the_working_directory_takes_precedence(
     write_model: WriteModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,7 +82,7 @@ def test_a_model_in_the_working_directory_takes_precedence(
     monkeypatch.chdir(tmp_path)
     assert str(own) == find_model("nin").path
     listed = [spec.name for spec in list_models()]
-    assert listed == ["alexnet", "googlenet", "mine", "nin", "squeezenet"]
+    assert listed == sorted([*PACKAGED, "mine"])
 
 
 def test_unknown_name_offers_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +92,7 @@ def test_unknown_name_offers_the_nearest(tmp_path: Path, monkeypatch: pytest.Mon
         find_model("GoogleNt")
     assert "googlenet" in caught.value.fix
     assert "./mynet.py" in caught.value.fix
-    assert caught.value.facts["known"] == "alexnet, googlenet, nin, squeezenet"
+    assert caught.value.facts["known"] == ", ".join(PACKAGED)
 
 
 def test_missing_file_is_named() -> None:
@@ -104,7 +114,8 @@ def test_missing_file_is_named() -> None:
         ("\n\nINPUT_SHAPES = make()" + BUILD, 3, "must be a literal"),
         ('INPUT_SHAPES = ((1,),)\nINPUT_DTYPES = ("float",)' + BUILD, 2, "float32"),
         ('INPUT_SHAPES = ((1,),)\nINPUT_DTYPES = ("int8", "int8")' + BUILD, 2, "1 inputs"),
-        ("INPUT_SHAPES = ((1,),)\nTITLE = 3" + BUILD, 2, "must be strings"),
+        ("INPUT_SHAPES = ((1,),)\nTITLE = 3" + BUILD, 2, "TITLE must be a string"),
+        ("INPUT_SHAPES = ((1,),)\nACCURACY = 3" + BUILD, 2, "ACCURACY must be a string"),
         ("INPUT_SHAPES = ((1,),)\nWEIGHTS = 3" + BUILD, 2, "must be a string"),
     ],
 )
