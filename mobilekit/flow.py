@@ -16,8 +16,14 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from mobilekit import places
-from mobilekit.analysis.energy import plan_energy
 from mobilekit.analysis.findings import find_doubts
+from mobilekit.analysis.gauge import (
+    NO_OVERRIDES,
+    Overrides,
+    characterize_gauge,
+    override_verdict,
+)
+from mobilekit.analysis.planning import pilot_of, plan_calibration, plan_energy, plan_pilot
 from mobilekit.codec import encode_pretty
 from mobilekit.errors import (
     DeviceError,
@@ -41,6 +47,7 @@ from mobilekit.phone.device import (
     read_airplane_mode,
     read_battery,
     read_device_info,
+    read_full_charge_uah,
     read_generic_profile,
     read_told_formats,
 )
@@ -70,8 +77,12 @@ from mobilekit.records import (
     BatteryStatus,
     DeviceInfo,
     DeviceProfile,
+    GaugeFound,
+    GaugeGain,
+    GaugeVerdict,
     ListedDevice,
     Measurement,
+    PlannedEnergy,
     TimeSpent,
     WaitingRun,
 )
@@ -108,7 +119,7 @@ class Reporter(Protocol):
 
     def pushed(self, done_bytes: int, total_bytes: int) -> None: ...
 
-    def planned_energy(self, plan: EnergyPlan, *, simulated: bool) -> None: ...
+    def planned_energy(self, planned: PlannedEnergy, *, simulated: bool) -> None: ...
 
     def event(self, event: ProgressEvent) -> None: ...
 
@@ -119,7 +130,7 @@ class Reporter(Protocol):
 
 
 class Confirm(Protocol):
-    def __call__(self, plan: EnergyPlan, *, simulated: bool) -> None:
+    def __call__(self, planned: PlannedEnergy, *, simulated: bool) -> None:
         """Return to go on, raise to leave it."""
 
 
@@ -131,6 +142,7 @@ class Target(NamedTuple):
     profile: DeviceProfile | None
     battery: BatteryStatus | None
     airplane_mode: bool | None
+    full_charge_uah: int | None
     told_formats: tuple[str, ...] | None
     """What the device itself says that it runs; ``None`` for a real phone, which says nothing."""
     reconnect: Callable[[], Phone] | None
@@ -142,17 +154,20 @@ def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
 
     Raises a ``MobilekitError`` for what keeps the run from taking place.
     """
-    with _ready(wanted, reporter) as ready:
+    with _ready(wanted, store, reporter) as ready:
         plan = None
         on_battery = ready.target.battery is not None and not ready.target.battery.plugged
         if wanted.energy and on_battery and ready.target.profile is not None:
             preset = PRESETS[wanted.preset]
-            plan = plan_energy(
+            planned = plan_energy(
                 ready.target.profile,
                 blocks=preset.energy_blocks,
                 target_error=preset.energy_target_error,
+                verdict=ready.gauge,
+                gain=ready.gain,
             )
-            reporter.planned_energy(plan, simulated=ready.target.info.virtual)
+            plan = planned.plan
+            reporter.planned_energy(planned, simulated=ready.target.info.virtual)
         request = make_request(wanted, ready, PRESETS[wanted.preset], plan)
         return _measure(ready, request, store, reporter, energy_wanted=wanted.energy)
 
@@ -172,46 +187,137 @@ def measure_energy(
     ``confirm`` before it is started. Raises ``UsageError`` for this computer, ``DeviceError`` for a
     phone of which nothing is known, and what ``confirm`` raises.
     """
+    _refuse_computer(wanted)
+    with _ready(wanted, store, reporter) as ready:
+        profile = _profile_with_battery(ready)
+        preset = PRESETS[wanted.preset]
+        pilot = None
+        if ready.target.battery is not None and not ready.target.battery.plugged:
+            request = make_request(wanted, ready, PRESETS["fast"], plan_pilot(), name="pilot")
+            reporter.note("A pilot run, to plan by.")
+            measured = _measure(ready, request, store, reporter, energy_wanted=False)
+            if isinstance(measured.result, RunFailure):
+                return measured
+            pilot = pilot_of(measured)
+        planned = plan_energy(
+            profile,
+            blocks=preset.energy_blocks,
+            target_error=target_error or preset.energy_target_error,
+            verdict=ready.gauge,
+            pilot=pilot,
+            gain=ready.gain,
+        )
+        plan = replace(_waiting_plan(planned.plan), sync_pattern=sync_pattern)
+        confirm(replace(planned, plan=plan), simulated=ready.target.info.virtual)
+        request = make_request(wanted, ready, preset, plan)
+        return _measure(ready, request, store, reporter, energy_wanted=True)
+
+
+class Calibration(NamedTuple):
+    """A calibration run and what it found out; ``None`` when it gave no windows."""
+
+    measurement: Measurement
+    found: GaugeFound | None
+
+
+def calibrate_gauge(
+    wanted: Wanted, store: Store, reporter: Reporter, overrides: Overrides
+) -> Calibration:
+    """Find out what a phone's gauge tells, and remember it for the device's later runs.
+
+    ``wanted.model`` is the load. Raises as ``measure_energy``.
+    """
+    _refuse_computer(wanted)
+    with _ready(wanted, store, reporter) as ready:
+        _profile_with_battery(ready)
+        plan = _waiting_plan(plan_calibration())
+        request = make_request(wanted, ready, PRESETS["fast"], plan, name="calibrate")
+        reporter.note("A calibration run: the gauge is read 20 times a second under load.")
+        measured = _measure(
+            ready, request, store, reporter, energy_wanted=False, purpose="calibrate"
+        )
+    return Calibration(measured, _learn_gauge(measured, store, overrides))
+
+
+def override_gauge(
+    wanted: Wanted, store: Store, reporter: Reporter, overrides: Overrides
+) -> GaugeVerdict:
+    """Put a person's own word into what is known of a phone's gauge, without a run.
+
+    Raises ``UsageError`` where nothing is known yet.
+    """
+    _refuse_computer(wanted)
+    with _open_target(wanted, reporter) as target:
+        found = store.read_gauge(target.info.key)
+    if not isinstance(found, GaugeVerdict):
+        raise UsageError(
+            "This phone's gauge has not been calibrated",
+            device=target.info.key,
+            fix="Run `mobilekit energy calibrate` first; it takes the same options.",
+        )
+    verdict = override_verdict(found, overrides)
+    store.save_gauge(verdict)
+    return verdict
+
+
+def _learn_gauge(
+    measurement: Measurement, store: Store, overrides: Overrides = NO_OVERRIDES
+) -> GaugeFound | None:
+    windows, profile = measurement.result.samples.windows, measurement.profile
+    if not windows or profile is None:
+        return None
+    found = characterize_gauge(
+        windows,
+        profile,
+        device=measurement.device.key,
+        run_id=measurement.id,
+        measured_at=measurement.started_at,
+        overrides=overrides,
+    )
+    store.save_gauge(found)
+    return found
+
+
+def _waiting_plan(plan: EnergyPlan) -> EnergyPlan:
+    """For a phone whose cable has to be pulled, and that should be at rest and cool."""
+    return replace(
+        plan,
+        unplug_timeout_ns=UNPLUG_TIMEOUT_NS,
+        rest_ns=REST_NS,
+        temperature_gate=TEMPERATURE_GATE,
+    )
+
+
+def _refuse_computer(wanted: Wanted) -> None:
     if wanted.device == COMPUTER:
         raise UsageError(
             "This computer has no battery to measure with",
             fix="Name a phone, or a virtual one: --device nexus7.",
         )
-    with _ready(wanted, reporter) as ready:
-        profile = ready.target.profile
-        if profile is None:
-            raise DeviceError(
-                "Nothing is known of this phone's battery",
-                serial=ready.target.info.serial,
-                fix="Write a device profile for it (docs/devices.md).",
-            )
-        preset = PRESETS[wanted.preset]
-        plan = replace(
-            plan_energy(
-                profile,
-                blocks=preset.energy_blocks,
-                target_error=target_error or preset.energy_target_error,
-            ),
-            unplug_timeout_ns=UNPLUG_TIMEOUT_NS,
-            rest_ns=REST_NS,
-            temperature_gate=TEMPERATURE_GATE,
-            sync_pattern=sync_pattern,
+
+
+def _profile_with_battery(ready: Ready) -> DeviceProfile:
+    if ready.target.profile is None:
+        raise DeviceError(
+            "Nothing is known of this phone's battery",
+            serial=ready.target.info.serial,
+            fix="Write a device profile for it (docs/devices.md).",
         )
-        confirm(plan, simulated=ready.target.info.virtual)
-        request = make_request(wanted, ready, preset, plan)
-        return _measure(ready, request, store, reporter, energy_wanted=True)
+    return ready.target.profile
 
 
 class Ready(NamedTuple):
-    """An artifact that is where it is to run."""
+    """An artifact that is where it is to run, and what is known of the gauge there."""
 
     target: Target
     artifact: Artifact
+    gauge: GaugeVerdict | None
+    gain: GaugeGain | None
     steps: _Steps
 
 
 @contextmanager
-def _ready(wanted: Wanted, reporter: Reporter) -> Iterator[Ready]:
+def _ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
     """Find the model and the device, export, install the app and push."""
     steps = _Steps(reporter)
     with steps("model"):
@@ -243,7 +349,14 @@ def _ready(wanted: Wanted, reporter: Reporter) -> Iterator[Ready]:
                     places.artifacts_directory(),
                     on_bytes=reporter.pushed,
                 )
-        yield Ready(target, artifact, steps)
+        found = store.read_gauge(target.info.key)
+        yield Ready(
+            target,
+            artifact,
+            gauge=found if isinstance(found, GaugeVerdict) else None,
+            gain=store.read_gain(target.info.key),
+            steps=steps,
+        )
 
 
 def _measure(
@@ -266,6 +379,9 @@ def _measure(
         profile=target.profile,
         battery_before=target.battery,
         airplane_mode=target.airplane_mode,
+        gauge=ready.gauge,
+        gain=ready.gain,
+        full_charge_uah=target.full_charge_uah,
         request=request,
         result=interrupted(request.run_id, [], "not collected yet", "disconnected"),
         host=read_host(),
@@ -322,6 +438,8 @@ def _finish(
             begun.request,
             result,
             energy_wanted=energy_wanted,
+            gauge=begun.gauge,
+            gain=begun.gain,
         ),
     )
     _save(measurement, store)
@@ -384,7 +502,10 @@ def _collect_run(
     if result is None:
         return _waiting(run, "running", windows)
     energy_wanted = request.energy is not None
-    return _finish(run.measurement, result, phone, store, energy_wanted=energy_wanted)
+    measurement = _finish(run.measurement, result, phone, store, energy_wanted=energy_wanted)
+    if run.purpose == "calibrate":
+        _learn_gauge(measurement, store)
+    return measurement
 
 
 def _waiting(
@@ -467,18 +588,18 @@ def connect_virtual(phone: service.RunningPhone) -> AdbServer:
 
 
 def make_request(
-    wanted: Wanted, ready: Ready, preset: Preset, energy: EnergyPlan | None
+    wanted: Wanted, ready: Ready, preset: Preset, energy: EnergyPlan | None, *, name: str = ""
 ) -> RunRequest:
-    """The run that a preset asks for."""
+    """The run that a preset asks for; ``name`` tells its id from others'."""
     artifact, target = ready.artifact, ready.target
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    name = "".join(
+    prefix = "".join(
         char if char.isascii() and char.isalnum() else "-"
-        for char in f"{artifact.model.name}-{target.info.name}".lower()
+        for char in f"{artifact.model.name}-{target.info.name}{name and '-'}{name}".lower()
     )
     return RunRequest(
         protocol_version=PROTOCOL_VERSION,
-        run_id=f"{name[:40]}-{stamp}-{secrets.token_hex(2)}",
+        run_id=f"{prefix[:40]}-{stamp}-{secrets.token_hex(2)}",
         artifact=artifact.file,
         inputs=artifact.inputs,
         reference_outputs=artifact.reference_outputs,
@@ -499,7 +620,7 @@ def make_request(
 def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
     """The device that is meant; a virtual phone runs for as long as it is needed."""
     if wanted.device == COMPUTER:
-        yield Target(read_computer(), None, None, None, None, FORMATS, None)
+        yield Target(read_computer(), None, None, None, None, None, FORMATS, None)
         return
     profiles = load_profiles()
     server = AdbServer()
@@ -514,7 +635,7 @@ def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
     choice = choose_device(device, found, profiles, require_phone=wanted.require_phone)
     if not isinstance(choice, VirtualChoice):
         with _exclusive(choice.attached.serial):
-            yield _look_at(server, choice.attached.serial, profiles)
+            yield _look_at(server, choice.attached.serial, profiles, energy=wanted.energy)
         return
     if not choice.asked_for:
         reporter.note(
@@ -524,12 +645,15 @@ def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
     with _exclusive(f"{VIRTUAL_PREFIX}{choice.profile.name}"):
         try:
             with service.phone_running(choice.profile) as virtual:
-                yield _look_at(connect_virtual(virtual), virtual.address, profiles)
+                server = connect_virtual(virtual)
+                yield _look_at(server, virtual.address, profiles, energy=wanted.energy)
         finally:
             _stop_idle_server()
 
 
-def _look_at(server: AdbServer, serial: str, profiles: dict[str, DeviceProfile]) -> Target:
+def _look_at(
+    server: AdbServer, serial: str, profiles: dict[str, DeviceProfile], *, energy: bool
+) -> Target:
     phone = server.phone(serial)
     info = read_device_info(phone, profiles)
     battery = read_battery(phone)
@@ -540,6 +664,7 @@ def _look_at(server: AdbServer, serial: str, profiles: dict[str, DeviceProfile])
         profile=profile,
         battery=battery,
         airplane_mode=read_airplane_mode(phone),
+        full_charge_uah=read_full_charge_uah(phone) if energy else None,
         told_formats=read_told_formats(phone, info),
         reconnect=_reconnector(server, serial),
     )

@@ -21,11 +21,18 @@ from mobilekit.records import (
     BatteryStatus,
     Delegation,
     DeviceInfo,
+    EnergyEstimate,
+    GaugeEvidence,
+    GaugeGain,
+    GaugeVerdict,
     HostInfo,
+    Interval,
     Measurement,
     ModelCost,
     ModelSpec,
+    SourceVerdict,
     TimeSpent,
+    UncertaintyTerm,
 )
 
 MS = 1_000_000
@@ -136,6 +143,106 @@ def energy_plan(**fields) -> EnergyPlan:
     return EnergyPlan(**(values | fields))
 
 
+def energy_estimate(**fields) -> EnergyEstimate:
+    """3.65 J gross, 2.55 J marginal, five blocks of 200 s at 1.08 s an inference."""
+    values = {
+        "source": "charge_counter",
+        "plane": "battery",
+        "blocks": 5,
+        "spoiled_windows": 0,
+        "gauge_steps": 500,
+        "iterations": 925,
+        "idle_w": 1.0,
+        "load_w": 3.38,
+        "seconds_per_inference": 1.08,
+        "gross_j": 3.65,
+        "gross_interval_j": Interval(low=3.43, high=3.87),
+        "marginal_j": 2.55,
+        "marginal_interval_j": Interval(low=2.40, high=2.70),
+        "interval_kind": "interval_95",
+        "budget": (
+            UncertaintyTerm(
+                name="gain",
+                gross_j=0.11,
+                marginal_j=0.077,
+                gross_freedom=None,
+                marginal_freedom=None,
+                note="3.0% of an uncalibrated gauge, an assumption",
+            ),
+        ),
+        "drift_ratio": 0.0,
+        "scatter_w": 0.01,
+        "gauge_charge_uah": 260.0,
+        "gauge_voltage_mv": 3900.0,
+        "burst": None,
+        "sustained": None,
+    }
+    return EnergyEstimate(**(values | fields))
+
+
+def gauge_verdict(**fields) -> GaugeVerdict:
+    """Of a MAX170xx, whose charge counter is trusted."""
+    values = {
+        "device": "virtual:nexus7",
+        "run_id": "calibration-1",
+        "measured_at": "2026-05-04T10:00:00+00:00",
+        "source": "charge_counter",
+        "sources": tuple(
+            SourceVerdict(
+                source=source,
+                usable=usable,
+                reason="resolution" if usable else "unsupported",
+                expected_half_width=half_width,
+            )
+            for source, usable, half_width in (
+                ("charge_counter", True, 0.008),
+                ("current_now", True, 0.012),
+                ("energy_counter", False, None),
+                ("power_rails", False, None),
+            )
+        ),
+        "stated_blocks": 5,
+        "stated_window_s": 60.0,
+        "charge_step_uah": 500.0,
+        "charge_period_ms": 176.0,
+        "current_step_ua": 156.25,
+        "current_period_ms": 176.0,
+        "current_scale": 1,
+        "current_sign": 1,
+        "charge_ratio": 1.002,
+        "energy_step_nwh": None,
+        "energy_period_ms": None,
+        "rails": 0,
+        "rail_age_ms": None,
+        "idle_w": 1.0,
+        "load_w": 3.38,
+        "seconds_per_inference": 1.08,
+        "scatter_w": 0.01,
+        "evidence": (
+            GaugeEvidence(
+                name="charge ratio",
+                value=1.002,
+                unit="",
+                text="integral of the current over the charge counter's change",
+            ),
+        ),
+        "overridden": (),
+    }
+    return GaugeVerdict(**(values | fields))
+
+
+def gauge_gain(**fields) -> GaugeGain:
+    values = {
+        "device": "virtual:nexus7",
+        "gain": 1.03,
+        "relative_uncertainty": 0.005,
+        "trace_sha256": "d" * 64,
+        "run_id": "nin-nexus7-1",
+        "measured_at": "2026-05-04T11:00:00+00:00",
+    }
+    return GaugeGain(**(values | fields))
+
+
 def samples(**fields) -> Samples:
     values = {
         "companion": CompanionInfo(
@@ -191,6 +298,9 @@ def measurement(**fields) -> Measurement:
         "profile": load_profiles()["nexus7"],
         "battery_before": battery_status(),
         "airplane_mode": True,
+        "gauge": None,
+        "gain": None,
+        "full_charge_uah": None,
         "request": run_request(),
         "result": RunSuccess(
             protocol_version=PROTOCOL_VERSION, run_id="nin-nexus7-1", samples=samples()

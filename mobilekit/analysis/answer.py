@@ -17,9 +17,11 @@ def derive_answer(measurement: Measurement) -> Answer:
     samples = measurement.result.samples
     energy = charge = None
     if measurement.profile is not None:
-        energy = estimate_energy(samples.windows, measurement.profile.gauge)
+        energy = estimate_energy(
+            samples.windows, measurement.profile.gauge, measurement.gauge, measurement.gain
+        )
         if energy is not None:
-            charge = estimate_charge(energy, measurement.profile)
+            charge = estimate_charge(energy, measurement.profile, measurement.full_charge_uah)
     virtual = measurement.virtual
     return Answer(
         init=summarize(samples.load_ns) if samples.load_ns else None,

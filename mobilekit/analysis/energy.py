@@ -1,418 +1,361 @@
-"""From a fuel gauge's samples over idle-load-idle windows to joules per inference.
+"""From the windows of an energy phase to joules per inference, and to inferences per charge.
 
-**Power of the windows.** The charge counter is a staircase whose step, often several joules, is
-large against a window. All that it tells is when it changes, so the charge is fitted through every
-change of the whole run as a continuous line with one slope per window: a change in one window helps
-its neighbours, and an idle window in which the counter never moves is still determined by them. At
-the gauge's update that shows a change, the charge lies below the level that it crossed by up to
-what was drawn since the update before, at most one step; that and the time between the two polls
-are the error of a change,
+**Blocks.** A load window and the idle windows on both sides are a block. Its marginal power is
+P_load - (P_idle_before + P_idle_after) / 2, which cancels linear drift. The block is the unit of
+analysis: readings inside a block are not independent.
 
-    sigma_q^2 = (min(L, r tau)^2 + (r t_poll)^2) / 12
+**Blocks and quantisation are two components of one variance.** With y the energies of K blocks,
+y = W p + noise, p the windows' powers with covariance sigma^2 I + C: sigma is what the phone's
+power itself scatters from window to window, C what the gauge's resolution makes uncertain
+(``sources``). C is computed; sigma^2 is what the scatter of the blocks leaves after C's share,
 
-with L the step, r the rate in that window and tau the update's period. Errors are propagated
-through the fit. Where the counter does not step enough, the mean of the current serves if it is
-plausible: draining, 50 mA to 6 A under load, and not in contradiction with the counter.
+    sigma^2 = max(0, (y'My - tr(M W C W')) / tr(M W W')),    M = I - 11'/K
 
-**Blocks.** The marginal power of a block is P_load - (P_idle_before + P_idle_after) / 2, which
-cancels linear drift. The block is the unit of analysis: the interval is Student's t over blocks,
-but never less than what the gauge's resolution alone allows, since blocks that agree because they
-were all rounded alike prove nothing. Gain and voltage errors are common to all blocks and are
-added in quadrature.
+and both go into the variance of the mean, 1'W (sigma^2 I + C) W'1 / K^2. So neither is counted
+twice, blocks that agree because all were rounded alike prove nothing, and the idle window that two
+blocks share is not taken for two.
+
+**Interval.** All terms add in quadrature and are expanded by Student's t for the effective degrees
+of freedom of Welch and Satterthwaite (JCGM 100:2008, G.4.1); only sigma^2 was estimated. Below
+five blocks it is the range of the blocks, widened by gain and voltage, and called a range.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.linalg import block_diag
 from scipy.special import stdtrit
 
-from mobilekit.protocol import SYNC_PULSE_NS, SYNC_PULSES, BatterySample, EnergyPlan, Window
+from mobilekit.analysis.sources import (
+    Gauge,
+    Unusable,
+    WindowPowers,
+    charge_ratio,
+    count_readings,
+    find_segments,
+    judge_ratio,
+    known_gauge,
+    mean_voltage_mv,
+    measure_powers,
+    voltage_is_told,
+)
+from mobilekit.protocol import Window
 from mobilekit.records import (
     ChargeEstimate,
     DeviceProfile,
     EnergyEstimate,
     EnergySource,
+    GaugeGain,
+    GaugeVerdict,
     Interval,
+    IntervalKind,
     ProfileGauge,
+    RateEstimate,
     UncertaintyTerm,
 )
-from mobilekit.units import NOMINAL_CELL_MV, NS_PER_S, charge_energy_j, normalize_voltage_mv
+from mobilekit.units import COULOMB_PER_UAH, NS_PER_S
 
 GAIN_RELATIVE_UNCERTAINTY = 0.03
 """Of a gauge whose gain nobody calibrated: an assumption (sense resistor and ADC tolerance)."""
 VOLTAGE_RELATIVE_UNCERTAINTY = 0.005
 """About 20 mV at 3.85 V, usual for fuel gauges: an assumption."""
+UNTOLD_VOLTAGE_RELATIVE_UNCERTAINTY = 0.03
+"""Of the nominal voltage between 30 and 80 % of charge: an assumption."""
 BATTERY_RELATIVE_UNCERTAINTY = 0.075
 """Of a full charge against the profile's figure, for a battery of unknown age: an assumption."""
-PLAUSIBLE_LOAD_CURRENT_UA = (50_000, 6_000_000)
-CONSISTENT_CHARGE_RATIO = (0.85, 1.15)
-"""Integral of the current over the change of the charge counter, where both are sound."""
-MAX_RELATIVE_RESIDUAL = 0.1
-"""How far a change may lie off the fit beyond the gauge's resolution, relative to the charge of a
-load window: a counter that jumps (gauges correct themselves) is not used."""
+LEARNED_CHARGE_RELATIVE_UNCERTAINTY = 0.03
+"""Of the full charge that a gauge has learned, against what it would count: an assumption."""
+NOMINAL_VOLTAGE_RELATIVE_UNCERTAINTY = 0.02
+"""Of the mean voltage of a whole discharge against the battery's nominal one: an assumption."""
 NORMAL_95 = 1.96
+MIN_INTERVAL_BLOCKS = 5
+"""Below it there is a range of the blocks and no interval."""
+MIN_BLOCKS = 2
+SLOWER = 1.05
+"""How much longer an inference takes on a phone that is taken to have slowed down."""
+SOURCES_IN_ORDER: tuple[EnergySource, ...] = (
+    "charge_counter",
+    "current_now",
+    "energy_counter",
+    "power_rails",
+)
+"""Where no verdict says which is best."""
 
 
-class WindowPowers(NamedTuple):
-    """The power of each of n windows."""
+class _Blocks(NamedTuple):
+    """K blocks over n windows, by one source."""
 
-    power_w: np.ndarray
-    covariance_w2: np.ndarray
-    """n x n: what the gauge's resolution alone makes uncertain."""
+    powers: WindowPowers
+    seconds_per_inference: np.ndarray
+    """K."""
+    gross_weights: np.ndarray
+    """K x n: their product with the windows' powers is in joules per inference."""
+    marginal_weights: np.ndarray
+    idle_curvature_w: float
+    """What the idle power's curvature adds to the marginal power."""
+
+    def rows(self, chosen: np.ndarray) -> _Blocks:
+        return self._replace(
+            seconds_per_inference=self.seconds_per_inference[chosen],
+            gross_weights=self.gross_weights[chosen],
+            marginal_weights=self.marginal_weights[chosen],
+        )
 
 
-# --- planning ----------------------------------------------------------------------------------
+class _Mean(NamedTuple):
+    """The mean over blocks of an energy, with the variance of its two random components."""
+
+    mean_j: float
+    blocks_j: float
+    blocks_freedom: float | None
+    quantisation_j: float
+    scatter_w: float
+    values_j: np.ndarray
 
 
-def plan_energy(profile: DeviceProfile, *, blocks: int, target_error: float) -> EnergyPlan:
-    """Windows long enough for the gauge: the half-width that its resolution causes in the marginal
-    power, averaged over ``blocks``, is at most ``target_error`` of it.
+# --- energy ------------------------------------------------------------------------------------
 
-    T = 1.96 sqrt(L^2 + (P tau)^2) / (2 eps dP sqrt(K)): a window's power from the counter at its
-    two ends has the variance (L^2 + (P tau)^2) / (6 T^2), an idle-load-idle difference 3/2 of it.
-    The fit does better, which leaves room for a gauge that is coarser than assumed. At least 10 s,
-    so that the load reaches its steady state.
+
+def estimate_energy(
+    windows: Sequence[Window],
+    profile_gauge: ProfileGauge,
+    verdict: GaugeVerdict | None = None,
+    gain: GaugeGain | None = None,
+) -> EnergyEstimate | None:
+    """Energy per inference over the complete unplugged blocks of ``windows``.
+
+    The verdict's source comes first, then its other usable ones by expected error. ``None`` with
+    fewer than two blocks, when no source can be used, and when charge counter and current
+    contradict each other (unless a person chose the source).
     """
-    step_j = charge_energy_j(profile.gauge.charge_step_uah, NOMINAL_CELL_MV)
-    load_w = profile.power.active_mw / 1000
-    marginal_w = load_w - profile.power.idle_mw / 1000
-    period_s = profile.gauge.update_period_ms / 1000
-    resolution_j = float(np.hypot(step_j, load_w * period_s))
-    window_s = NORMAL_95 * resolution_j / (2 * target_error * marginal_w * np.sqrt(blocks))
-    window_ns = int(max(window_s, 10.0) * NS_PER_S)
-    return EnergyPlan(
-        blocks=blocks,
-        idle_ns=window_ns,
-        load_ns=window_ns,
-        sample_period_ns=NS_PER_S // 5,
-        unplug_timeout_ns=None,
-        rest_ns=None,
-        temperature_gate=None,
-        sync_pattern=False,
-    )
-
-
-def planned_duration_ns(plan: EnergyPlan) -> int:
-    """From the moment that the cable is out, on a phone that need not cool down."""
-    windows_ns = (plan.blocks + 1) * plan.idle_ns + plan.blocks * plan.load_ns
-    patterns_ns = 2 * SYNC_PULSES * 2 * SYNC_PULSE_NS if plan.sync_pattern else 0
-    return (plan.rest_ns or 0) + windows_ns + patterns_ns
-
-
-# --- estimating --------------------------------------------------------------------------------
-
-
-def estimate_energy(windows: Sequence[Window], gauge: ProfileGauge) -> EnergyEstimate | None:
-    """Energy per inference over the complete blocks of ``windows``.
-
-    ``None`` with fewer than two complete blocks, when neither the charge counter nor the current
-    can be used, and when the two contradict each other.
-    """
-    blocks = (len(windows) - 1) // 2
-    used = windows[: 2 * blocks + 1]
-    if blocks < 2 or any(window.iterations == 0 for window in used[1::2]):
+    gauge = known_gauge(profile_gauge, verdict)
+    segments = find_segments(windows)
+    if sum(len(segment) // 2 for segment in segments) < MIN_BLOCKS:
         return None
-    source: EnergySource = "charge_counter"
-    if judge_ratio(charge_ratio(used)) == "contradictory":
-        return None
-    powers = fit_counter(used, gauge)
-    if powers is None and current_is_plausible(used):
-        source = "current_now"
-        powers = _mean_current(used, gauge)
-    if powers is None:
-        return None
-    idle_w, load_w = powers.power_w[0::2], powers.power_w[1::2]
-    seconds_per_inference = np.array(
-        [
-            (window.ended_ns - window.started_ns) / NS_PER_S / window.iterations
-            for window in used[1::2]
+    for source in usable_sources(segments, gauge, verdict):
+        measured = _measure_segments(segments, source, gauge)
+        if measured is not None:
+            used, blocks = measured
+            return _estimate(windows, used, blocks, source, gain)
+    return None
+
+
+def usable_sources(
+    segments: Sequence[Sequence[Window]], gauge: Gauge, verdict: GaugeVerdict | None
+) -> list[EnergySource]:
+    """Which sources may be tried, the best first; none where the evidence is contradictory."""
+    agreement = judge_ratio(charge_ratio(segments, gauge))
+    if verdict is None:
+        if agreement == "contradictory":
+            return []
+        return [
+            source for source in SOURCES_IN_ORDER if source != "current_now" or agreement == "agree"
         ]
+    if "source" in verdict.overridden:
+        return [verdict.source]
+    if agreement != "agree":
+        return []
+    usable = [item for item in verdict.sources if item.usable]
+    usable.sort(key=lambda item: (item.source != verdict.source, item.expected_half_width or 0.0))
+    return [item.source for item in usable]
+
+
+def explain_refusal(
+    windows: Sequence[Window], profile_gauge: ProfileGauge, verdict: GaugeVerdict | None = None
+) -> str:
+    """Why ``estimate_energy`` says nothing, for people."""
+    gauge = known_gauge(profile_gauge, verdict)
+    segments = find_segments(windows)
+    blocks = sum(len(segment) // 2 for segment in segments)
+    if blocks < MIN_BLOCKS:
+        return f"{blocks} complete blocks without a cable, and {MIN_BLOCKS} are needed"
+    sources = usable_sources(segments, gauge, verdict)
+    if not sources:
+        return "charge counter and current contradict each other"
+    reasons = []
+    for source in sources:
+        for segment in segments:
+            powers = measure_powers(segment, source, gauge)
+            if isinstance(powers, Unusable):
+                reasons.append(f"{source.replace('_', ' ')}: {powers.reason}")
+                break
+    return "; ".join(reasons)
+
+
+def _measure_segments(
+    segments: Sequence[list[Window]], source: EnergySource, gauge: Gauge
+) -> tuple[list[list[Window]], _Blocks] | None:
+    """The segments that the source tells something of; ``None`` where it cannot be right in one, or
+    tells too little."""
+    used, parts = [], []
+    for segment in segments:
+        powers = measure_powers(segment, source, gauge)
+        if isinstance(powers, Unusable):
+            if powers.contradictory:
+                return None
+            continue
+        used.append(segment)
+        parts.append(powers)
+    if sum(len(segment) // 2 for segment in used) < MIN_BLOCKS:
+        return None
+    return used, _join(used, parts)
+
+
+def _join(segments: Sequence[Sequence[Window]], parts: Sequence[WindowPowers]) -> _Blocks:
+    seconds, gross, marginal, curvatures = [], [], [], []
+    for segment, powers in zip(segments, parts, strict=True):
+        loads = segment[1::2]
+        seconds_here = np.array(
+            [
+                (window.ended_ns - window.started_ns) / NS_PER_S / window.iterations
+                for window in loads
+            ]
+        )
+        count = np.arange(len(loads))
+        load_only = np.zeros((len(loads), len(segment)))
+        load_only[count, 1 + 2 * count] = seconds_here
+        less_idle = load_only.copy()
+        less_idle[count, 2 * count] = less_idle[count, 2 * count + 2] = -seconds_here / 2
+        seconds.append(seconds_here)
+        gross.append(load_only)
+        marginal.append(less_idle)
+        curvatures += np.diff(powers.power_w[0::2], n=2).tolist()
+    return _Blocks(
+        powers=WindowPowers(
+            np.concatenate([powers.power_w for powers in parts]),
+            block_diag(*[powers.covariance_w2 for powers in parts]),
+        ),
+        seconds_per_inference=np.concatenate(seconds),
+        gross_weights=block_diag(*gross),
+        marginal_weights=block_diag(*marginal),
+        # The second difference of a parabola over two windows' distance is eight times what it
+        # adds to a load between two idle windows.
+        idle_curvature_w=float(np.mean(curvatures)) / 8 if curvatures else 0.0,
     )
-    # Rows: blocks; columns: windows. Their product with the powers is in joules per inference.
-    gross_weights = np.zeros((blocks, len(used)))
-    gross_weights[np.arange(blocks), 1 + 2 * np.arange(blocks)] = seconds_per_inference
-    marginal_weights = gross_weights.copy()
-    marginal_weights[:, :-2] -= gross_weights[:, 1:-1] / 2
-    marginal_weights[:, 2:] -= gross_weights[:, 1:-1] / 2
-    gross_j, marginal_j = gross_weights @ powers.power_w, marginal_weights @ powers.power_w
+
+
+def _estimate(
+    windows: Sequence[Window],
+    segments: Sequence[Sequence[Window]],
+    blocks: _Blocks,
+    source: EnergySource,
+    gain: GaugeGain | None,
+) -> EnergyEstimate:
+    on_battery = source != "power_rails"
+    gain_value = 1.0
+    gain_relative = GAIN_RELATIVE_UNCERTAINTY
+    gain_note = f"{gain_relative:.1%} of an uncalibrated gauge, an assumption"
+    if gain is not None and on_battery:
+        gain_value, gain_relative = gain.gain, gain.relative_uncertainty
+        gain_note = f"{gain_relative:.2%} after the comparison with an external meter"
+    used = [window for segment in segments for window in segment]
+    voltage_relative, voltage_note = 0.0, "power rails need none"
+    if on_battery and source != "energy_counter" and not voltage_is_told(used):
+        voltage_relative = UNTOLD_VOLTAGE_RELATIVE_UNCERTAINTY
+        voltage_note = f"{voltage_relative:.1%}: the nominal one, since the phone tells none"
+    elif on_battery and gain is None:
+        voltage_relative = VOLTAGE_RELATIVE_UNCERTAINTY
+        voltage_note = f"{voltage_relative:.1%}, an assumption"
+    elif on_battery:
+        voltage_note = "part of the gain, which compares energies"
+    counted_w = blocks.powers.power_w
+    blocks = blocks._replace(
+        powers=WindowPowers(counted_w / gain_value, blocks.powers.covariance_w2 / gain_value**2)
+    )
+    gross = _mean_of(blocks.gross_weights, blocks.powers)
+    marginal = _mean_of(blocks.marginal_weights, blocks.powers)
+    drift_j = abs(blocks.idle_curvature_w) / gain_value * float(blocks.seconds_per_inference.mean())
+    drift_j /= np.sqrt(3)
     budget = (
         UncertaintyTerm(
             name="blocks",
-            gross_j=_standard_error(gross_j),
-            marginal_j=_standard_error(marginal_j),
-            note=f"scatter of {blocks} blocks, Student's t",
+            gross_j=gross.blocks_j,
+            marginal_j=marginal.blocks_j,
+            gross_freedom=gross.blocks_freedom,
+            marginal_freedom=marginal.blocks_freedom,
+            note=f"scatter of {len(gross.values_j)} blocks, less quantisation's share",
         ),
         UncertaintyTerm(
             name="quantisation",
-            gross_j=_of_mean(gross_weights, powers.covariance_w2),
-            marginal_j=_of_mean(marginal_weights, powers.covariance_w2),
-            note="the gauge's step and period; counts where it exceeds the blocks' scatter",
+            gross_j=gross.quantisation_j,
+            marginal_j=marginal.quantisation_j,
+            gross_freedom=None,
+            marginal_freedom=None,
+            note="the source's step, period and noise, carried through the fit",
         ),
+        _common("gain", gain_relative, gross, marginal, gain_note),
+        _common("voltage", voltage_relative, gross, marginal, voltage_note),
         UncertaintyTerm(
-            name="gain",
-            gross_j=GAIN_RELATIVE_UNCERTAINTY * abs(float(gross_j.mean())),
-            marginal_j=GAIN_RELATIVE_UNCERTAINTY * abs(float(marginal_j.mean())),
-            note=f"{GAIN_RELATIVE_UNCERTAINTY:.1%} of an uncalibrated gauge, an assumption",
-        ),
-        UncertaintyTerm(
-            name="voltage",
-            gross_j=VOLTAGE_RELATIVE_UNCERTAINTY * abs(float(gross_j.mean())),
-            marginal_j=VOLTAGE_RELATIVE_UNCERTAINTY * abs(float(marginal_j.mean())),
-            note=f"{VOLTAGE_RELATIVE_UNCERTAINTY:.1%}, an assumption",
+            name="drift",
+            gross_j=0.0,
+            marginal_j=drift_j,
+            gross_freedom=None,
+            marginal_freedom=None,
+            note="the idle power's curvature, which idle-load-idle does not cancel",
         ),
     )
+    loads = [window for segment in segments for window in segment[1::2]]
+    idle_w = np.concatenate(
+        [part[0::2] for part in np.split(blocks.powers.power_w, _splits(segments))]
+    )
+    load_w = np.concatenate(
+        [part[1::2] for part in np.split(blocks.powers.power_w, _splits(segments))]
+    )
+    kind: IntervalKind = (
+        "interval_95" if len(gross.values_j) >= MIN_INTERVAL_BLOCKS else "block_range"
+    )
+    charge_uah = voltage_mv = None
+    if source in ("charge_counter", "current_now"):
+        voltage_mv = float(np.mean([mean_voltage_mv(window.battery) for window in loads]))
+        charge_uah = gross.mean_j * gain_value / (COULOMB_PER_UAH * voltage_mv / 1000)
+    burst, sustained = _rates(loads, blocks, gain_relative, voltage_relative)
     return EnergyEstimate(
         source=source,
-        blocks=blocks,
-        gauge_steps=sum(_count_readings(window.battery, source) for window in used[1::2]),
-        iterations=sum(window.iterations for window in used[1::2]),
+        plane="battery" if on_battery else "rails",
+        blocks=len(loads),
+        spoiled_windows=len(windows) - len(used),
+        gauge_steps=count_readings(loads, source),
+        iterations=sum(window.iterations for window in loads),
         idle_w=float(idle_w.mean()),
         load_w=float(load_w.mean()),
-        gross_j=float(gross_j.mean()),
-        gross_interval_j=_interval(gross_j, [term.gross_j for term in budget]),
-        marginal_j=float(marginal_j.mean()),
-        marginal_interval_j=_interval(marginal_j, [term.marginal_j for term in budget]),
+        seconds_per_inference=float(blocks.seconds_per_inference.mean()),
+        gross_j=gross.mean_j,
+        gross_interval_j=_interval(gross, [(t.gross_j, t.gross_freedom) for t in budget]),
+        marginal_j=marginal.mean_j,
+        marginal_interval_j=_interval(
+            marginal, [(t.marginal_j, t.marginal_freedom) for t in budget]
+        ),
+        interval_kind=kind,
         budget=budget,
         drift_ratio=_drift_ratio(idle_w, float(load_w.mean())),
+        scatter_w=marginal.scatter_w,
+        gauge_charge_uah=charge_uah,
+        gauge_voltage_mv=voltage_mv,
+        burst=burst,
+        sustained=sustained,
     )
 
 
-def estimate_charge(energy: EnergyEstimate, profile: DeviceProfile) -> ChargeEstimate:
-    """Inferences per charge: N = E_battery / E_gross, with both relative uncertainties."""
-    inferences = profile.battery.energy_j / energy.gross_j
-    half_width_j = (energy.gross_interval_j.high - energy.gross_interval_j.low) / 2
-    relative = float(
-        np.hypot(half_width_j / NORMAL_95 / energy.gross_j, BATTERY_RELATIVE_UNCERTAINTY)
+def _splits(segments: Sequence[Sequence[Window]]) -> np.ndarray:
+    """Where one segment's windows end in the array of all."""
+    return np.cumsum([len(segment) for segment in segments])[:-1]
+
+
+def _common(
+    name: Literal["gain", "voltage"], relative: float, gross: _Mean, marginal: _Mean, note: str
+) -> UncertaintyTerm:
+    """What is wrong with all blocks alike."""
+    return UncertaintyTerm(
+        name=name,
+        gross_j=relative * abs(gross.mean_j),
+        marginal_j=relative * abs(marginal.mean_j),
+        gross_freedom=None,
+        marginal_freedom=None,
+        note=note,
     )
-    half_width = NORMAL_95 * relative * inferences
-    return ChargeEstimate(
-        battery_j=profile.battery.energy_j,
-        battery_source=profile.sources["battery.energy_j"],
-        battery_relative_uncertainty=BATTERY_RELATIVE_UNCERTAINTY,
-        inferences=inferences,
-        inferences_interval=Interval(
-            low=max(0.0, inferences - half_width), high=inferences + half_width
-        ),
-    )
-
-
-def current_is_plausible(windows: Sequence[Window]) -> bool:
-    """Whether the current drains under load, is of a phone's size and agrees with the counter."""
-    currents = [
-        sample.current_now_ua
-        for window in windows[1::2]
-        for sample in window.battery
-        if sample.current_now_ua is not None
-    ]
-    if not currents:
-        return False
-    low_ua, high_ua = PLAUSIBLE_LOAD_CURRENT_UA
-    ratio = charge_ratio(windows)
-    return low_ua <= -float(np.median(currents)) <= high_ua and judge_ratio(ratio) == "agree"
-
-
-def charge_ratio(windows: Sequence[Window]) -> float | None:
-    """Integral of the current over the counter's change, both over the whole run.
-
-    ``None`` where either is missing or the counter changed fewer than five times. 1 is right; a
-    negative ratio means an inverted sign, a thousandth means milliamperes.
-    """
-    samples = [sample for window in windows for sample in window.battery]
-    counters = [sample.charge_counter_uah for sample in samples]
-    if _count_readings(samples, "charge_counter") < 5 or None in counters:
-        return None
-    if any(sample.current_now_ua is None for sample in samples):
-        return None
-    hours = np.array([sample.at_ns for sample in samples]) / NS_PER_S / 3600
-    current_ua = np.array([sample.current_now_ua for sample in samples], dtype=np.float64)
-    integral_uah = float(np.sum((current_ua[1:] + current_ua[:-1]) / 2 * np.diff(hours)))
-    change_uah = float(counters[-1] - counters[0])  # type: ignore[operator]
-    return integral_uah / change_uah if change_uah else None
-
-
-def judge_ratio(ratio: float | None) -> Literal["agree", "current is odd", "contradictory"]:
-    """What ``charge_ratio`` says of the two: milliamperes and an inverted sign are known quirks of
-    the current, which leave the counter trusted; for any other ratio, either may be wrong.
-
-    No ratio is no contradiction.
-    """
-    if ratio is None:
-        return "agree"
-    low, high = CONSISTENT_CHARGE_RATIO
-    if low <= ratio <= high:
-        return "agree"
-    sizes = (abs(ratio), abs(ratio) * 1000)
-    return "current is odd" if any(low <= size <= high for size in sizes) else "contradictory"
-
-
-# --- the windows' power ------------------------------------------------------------------------
-
-
-def fit_counter(windows: Sequence[Window], gauge: ProfileGauge) -> WindowPowers | None:
-    """The windows' powers from the changes of the charge counter, as the module's docstring says.
-
-    ``None`` where the counter does not change in every load window, or changes too rarely to
-    determine a slope for every window.
-    """
-    if not all(_count_readings(window.battery, "charge_counter") for window in windows[1::2]):
-        return None
-    samples = [sample for window in windows for sample in window.battery]
-    changes = _counter_changes(samples)
-    change_ns = np.array([change.at_ns for change in changes])
-    level_uah = np.array([change.level_uah for change in changes], dtype=np.float64)
-    starts_ns = np.array([window.started_ns for window in windows])
-    ends_ns = np.array([*starts_ns[1:], windows[-1].ended_ns])
-    elapsed_s = np.clip(change_ns[:, None] - starts_ns, 0, ends_ns - starts_ns) / NS_PER_S
-    design = np.column_stack([np.ones(len(changes)), -elapsed_s])
-    if len(changes) < design.shape[1] or np.linalg.matrix_rank(design) < design.shape[1]:
-        return None
-    inverse = np.linalg.pinv(design)
-    window_of_change = np.searchsorted(ends_ns, change_ns).clip(max=len(windows) - 1)
-    step_uah = min(change.step_uah for change in changes)
-
-    def drawn_at_update_uah(rates: np.ndarray) -> np.ndarray:
-        drawn: np.ndarray = np.abs(rates[window_of_change]) * gauge.update_period_ms / 1000
-        return drawn.clip(max=step_uah)
-
-    rates_uah_per_s = (inverse @ level_uah)[1:]
-    level_uah = level_uah - drawn_at_update_uah(rates_uah_per_s) / 2
-    solution = inverse @ level_uah
-    rates_uah_per_s = solution[1:]
-    load_charge_uah = (
-        float(np.median(rates_uah_per_s[1::2] * np.diff([*starts_ns, ends_ns[-1]])[1::2]))
-        / NS_PER_S
-    )
-    residual_uah = float(np.max(np.abs(level_uah - design @ solution)))
-    tolerated_uah = 3 * (step_uah + drawn_at_update_uah(rates_uah_per_s).max())
-    if (
-        not _is_a_phone_draining(rates_uah_per_s)
-        or residual_uah > tolerated_uah + MAX_RELATIVE_RESIDUAL * load_charge_uah
-    ):
-        return None
-    poll_s = np.array([change.poll_ns for change in changes]) / NS_PER_S
-    polled_uah = rates_uah_per_s[window_of_change] * poll_s
-    variance_uah2 = (drawn_at_update_uah(rates_uah_per_s) ** 2 + polled_uah**2) / 12
-    covariance = (inverse * variance_uah2) @ inverse.T
-    watt_per_rate = np.array(
-        [charge_energy_j(1.0, _mean_voltage_mv(window.battery)) for window in windows]
-    )
-    return WindowPowers(
-        power_w=rates_uah_per_s * watt_per_rate,
-        covariance_w2=covariance[1:, 1:] * np.outer(watt_per_rate, watt_per_rate),
-    )
-
-
-def _is_a_phone_draining(rates_uah_per_s: np.ndarray) -> bool:
-    """Whether every load drains, on the average at a current that a phone can have."""
-    load_ua = rates_uah_per_s[1::2] * 3600
-    low_ua, high_ua = PLAUSIBLE_LOAD_CURRENT_UA
-    return bool(load_ua.min() > 0 and low_ua <= load_ua.mean() <= high_ua)
-
-
-class _Change(NamedTuple):
-    at_ns: float
-    """The middle of the two polls that it lies between."""
-    poll_ns: int
-    """The time between those two."""
-    level_uah: int
-    """What the counter said before: the level that was crossed last when it falls."""
-    step_uah: int
-
-
-def _counter_changes(samples: Sequence[BatterySample]) -> list[_Change]:
-    readings = [
-        (sample.at_ns, sample.charge_counter_uah)
-        for sample in samples
-        if sample.charge_counter_uah is not None
-    ]
-    smallest_uah = min(
-        (
-            abs(after[1] - before[1])
-            for before, after in pairwise(readings)
-            if after[1] != before[1]
-        ),
-        default=0,
-    )
-    return [
-        _Change(
-            (before[0] + after[0]) / 2,
-            after[0] - before[0],
-            after[1] + smallest_uah,
-            abs(after[1] - before[1]),
-        )
-        for before, after in pairwise(readings)
-        if before[1] != after[1]
-    ]
-
-
-def _mean_current(windows: Sequence[Window], gauge: ProfileGauge) -> WindowPowers | None:
-    """``None`` where a window has fewer than two readings."""
-    power_w, variance_w2 = [], []
-    for window in windows:
-        current_ua = np.array(
-            [
-                sample.current_now_ua
-                for sample in window.battery
-                if sample.current_now_ua is not None
-            ],
-            dtype=np.float64,
-        )
-        if len(current_ua) < 2:
-            return None
-        watt_per_ua = -_mean_voltage_mv(window.battery) * 1e-9
-        # Polls between two updates of the gauge repeat one reading and carry nothing new.
-        duration_ms = (window.ended_ns - window.started_ns) / 1e6
-        updates = max(2, min(len(current_ua), int(duration_ms / gauge.update_period_ms)))
-        variance_ua2 = current_ua.var(ddof=1) / updates + gauge.current_step_ua**2 / 12
-        power_w.append(current_ua.mean() * watt_per_ua)
-        variance_w2.append(variance_ua2 * watt_per_ua**2)
-    return WindowPowers(np.array(power_w), np.diag(variance_w2))
-
-
-def _mean_voltage_mv(samples: Sequence[BatterySample]) -> float:
-    voltages = [
-        voltage_mv
-        for sample in samples
-        if (voltage_mv := normalize_voltage_mv(sample.voltage_mv)) is not None
-    ]
-    return float(np.mean(voltages)) if voltages else float(NOMINAL_CELL_MV)
-
-
-def _count_readings(samples: Sequence[BatterySample], source: EnergySource) -> int:
-    """How often the gauge's reading changed."""
-    field = "charge_counter_uah" if source == "charge_counter" else "current_now_ua"
-    readings = [getattr(sample, field) for sample in samples]
-    return sum(
-        before is not None and after is not None and before != after
-        for before, after in pairwise(readings)
-    )
-
-
-# --- intervals ---------------------------------------------------------------------------------
-
-
-def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def _of_mean(weights: np.ndarray, covariance_w2: np.ndarray) -> float:
-    """Standard uncertainty in joules of the mean over the rows of ``weights``."""
-    mean_weights = weights.mean(axis=0)
-    return float(np.sqrt(mean_weights @ covariance_w2 @ mean_weights))
-
-
-def _interval(values: np.ndarray, standard_j: Sequence[float]) -> Interval:
-    """95 % around the mean: terms in the order of the budget (blocks, quantisation, common ...)."""
-    blocks_j, quantisation_j, *common_j = standard_j
-    student_t = float(stdtrit(len(values) - 1, 0.975))
-    random_j = max(student_t * blocks_j, NORMAL_95 * quantisation_j)
-    half_width_j = float(np.sqrt(random_j**2 + sum((NORMAL_95 * term) ** 2 for term in common_j)))
-    mean_j = float(values.mean())
-    return Interval(low=mean_j - half_width_j, high=mean_j + half_width_j)
 
 
 def _drift_ratio(idle_w: np.ndarray, load_w: float) -> float:
@@ -420,3 +363,158 @@ def _drift_ratio(idle_w: np.ndarray, load_w: float) -> float:
     slope = float(np.polyfit(np.arange(len(idle_w)), idle_w, 1)[0])
     marginal_w = load_w - float(idle_w.mean())
     return slope * (len(idle_w) - 1) / marginal_w if marginal_w else 0.0
+
+
+# --- burst and sustained -----------------------------------------------------------------------
+
+
+def _rates(
+    loads: Sequence[Window], blocks: _Blocks, gain_relative: float, voltage_relative: float
+) -> tuple[RateEstimate | None, RateEstimate | None]:
+    """What the blocks before the phone slowed down cost, and those on the plateau at the end.
+
+    Slowed down: 5 % longer than in the first block. On the plateau: within 5 % of the last block.
+    ``None`` for both where it did not, and for one of fewer than two blocks.
+    """
+    seconds = blocks.seconds_per_inference
+    hot = np.array([(window.thermal.status or 0) > 0 for window in loads])
+    slowed = seconds > SLOWER * seconds[0]
+    if not slowed[-1]:
+        return None, None
+    cool = ~(slowed | hot)
+    burst = np.cumprod(cool).astype(bool)
+    like_last = np.abs(seconds / seconds[-1] - 1) < SLOWER - 1
+    sustained = np.cumprod((slowed & like_last)[::-1])[::-1].astype(bool)
+    rates: list[RateEstimate | None] = []
+    for chosen in (burst, sustained):
+        if chosen.sum() < MIN_BLOCKS:
+            rates.append(None)
+            continue
+        rows = blocks.rows(chosen)
+        gross = _mean_of(rows.gross_weights, rows.powers)
+        terms = [
+            (gross.blocks_j, gross.blocks_freedom),
+            (gross.quantisation_j, None),
+            (gain_relative * abs(gross.mean_j), None),
+            (voltage_relative * abs(gross.mean_j), None),
+        ]
+        kind: IntervalKind = "interval_95" if chosen.sum() >= MIN_INTERVAL_BLOCKS else "block_range"
+        rates.append(
+            RateEstimate(
+                blocks=int(chosen.sum()),
+                seconds_per_inference=float(rows.seconds_per_inference.mean()),
+                gross_j=gross.mean_j,
+                gross_interval_j=_interval(gross, terms),
+                interval_kind=kind,
+            )
+        )
+    return rates[0], rates[1]
+
+
+# --- charge ------------------------------------------------------------------------------------
+
+
+def estimate_charge(
+    energy: EnergyEstimate, profile: DeviceProfile, full_charge_uah: int | None = None
+) -> ChargeEstimate | None:
+    """Inferences per charge; ``None`` for an energy that is not metered at the battery.
+
+    Where the gauge has learned its full charge and counts the charge of an inference, N is the one
+    over the other, so that the gauge's gain cancels; the charge of an inference is brought from the
+    run's voltage to the nominal one of the battery, at which a discharge is on the average.
+    Otherwise N = E_battery / E_gross.
+    """
+    if energy.plane != "battery":
+        return None
+    capacity_as = profile.battery.capacity_uah * COULOMB_PER_UAH
+    nominal_v = profile.battery.energy_j / capacity_as
+    if full_charge_uah is None or not energy.gauge_charge_uah or not energy.gauge_voltage_mv:
+        battery_j, battery_source = profile.battery.energy_j, profile.sources["battery.energy_j"]
+        inferences = battery_j / energy.gross_j
+        battery_relative = BATTERY_RELATIVE_UNCERTAINTY
+        half_widths = [
+            (energy.gross_interval_j.high - energy.gross_j) / energy.gross_j,
+            (energy.gross_j - energy.gross_interval_j.low) / energy.gross_j,
+        ]
+    else:
+        battery_j = full_charge_uah * COULOMB_PER_UAH * nominal_v
+        battery_source = "the full charge that the gauge has learned, at the nominal voltage"
+        charge_at_nominal_uah = energy.gauge_charge_uah * energy.gauge_voltage_mv / 1000 / nominal_v
+        inferences = full_charge_uah / charge_at_nominal_uah
+        battery_relative = float(
+            np.hypot(LEARNED_CHARGE_RELATIVE_UNCERTAINTY, NOMINAL_VOLTAGE_RELATIVE_UNCERTAINTY)
+        )
+        random_terms = [
+            (term.gross_j / energy.gross_j, term.gross_freedom)
+            for term in energy.budget
+            if term.name not in ("gain", "voltage")
+        ]
+        half_widths = [_expanded(random_terms)] * 2
+    low, high = (
+        float(np.hypot(half_width, NORMAL_95 * battery_relative)) for half_width in half_widths
+    )
+    return ChargeEstimate(
+        method="energy" if full_charge_uah is None else "coulombs",
+        battery_j=battery_j,
+        battery_source=battery_source,
+        battery_relative_uncertainty=battery_relative,
+        full_charge_uah=full_charge_uah,
+        inferences=inferences,
+        inferences_interval=Interval(
+            low=max(0.0, inferences * (1 - low)), high=inferences * (1 + high)
+        ),
+        interval_kind=energy.interval_kind,
+    )
+
+
+# --- intervals ---------------------------------------------------------------------------------
+
+
+def _mean_of(weights: np.ndarray, powers: WindowPowers) -> _Mean:
+    """Mean and variance components over the rows of ``weights``, as the module's docstring says."""
+    values = weights @ powers.power_w
+    count = len(values)
+    centring = np.eye(count) - 1 / count
+    phone = weights @ weights.T
+    resolution = weights @ powers.covariance_w2 @ weights.T
+    share = float(np.trace(centring @ phone))
+    unexplained = float(values @ centring @ values) - float(np.trace(centring @ resolution))
+    scatter_w2 = max(0.0, unexplained / share)
+    blocks_j2 = scatter_w2 * float(phone.sum()) / count**2
+    freedom = None
+    if blocks_j2 > 0:
+        # The variance of a quadratic form of normal variables: 2 tr((M V)^2).
+        spread = centring @ (scatter_w2 * phone + resolution)
+        variance_j4 = 2 * float(np.trace(spread @ spread)) * (phone.sum() / count**2 / share) ** 2
+        freedom = float(2 * blocks_j2**2 / variance_j4)
+    return _Mean(
+        mean_j=float(values.mean()),
+        blocks_j=float(np.sqrt(blocks_j2)),
+        blocks_freedom=freedom,
+        quantisation_j=float(np.sqrt(max(0.0, float(resolution.sum())))) / count,
+        scatter_w=float(np.sqrt(scatter_w2)),
+        values_j=values,
+    )
+
+
+def _expanded(terms: Sequence[tuple[float, float | None]]) -> float:
+    """The 95 % half-width of standard uncertainties with their degrees of freedom."""
+    variance = sum(standard**2 for standard, _ in terms)
+    if not variance:
+        return 0.0
+    estimated = sum(
+        standard**4 / freedom for standard, freedom in terms if standard and freedom is not None
+    )
+    factor = float(stdtrit(variance**2 / estimated, 0.975)) if estimated else NORMAL_95
+    return factor * float(np.sqrt(variance))
+
+
+def _interval(mean: _Mean, terms: Sequence[tuple[float, float | None]]) -> Interval:
+    """Terms in the order of the budget: blocks and quantisation, then what all blocks share."""
+    if len(mean.values_j) < MIN_INTERVAL_BLOCKS:
+        shared = _expanded(terms[2:])
+        return Interval(
+            low=float(mean.values_j.min()) - shared, high=float(mean.values_j.max()) + shared
+        )
+    half_width = _expanded(terms)
+    return Interval(low=mean.mean_j - half_width, high=mean.mean_j + half_width)

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mobilekit.analysis import energy as energy_analysis
+from mobilekit.analysis.sources import (
+    charge_ratio,
+    find_segments,
+    judge_ratio,
+    known_gauge,
+)
 from mobilekit.analysis.stats import relative_drift, two_modes
-from mobilekit.protocol import RunFailure, RunRequest, RunResult, RunSuccess, Samples
+from mobilekit.protocol import (
+    RunFailure,
+    RunRequest,
+    RunResult,
+    RunSuccess,
+    Samples,
+    Window,
+)
 from mobilekit.records import (
     Artifact,
     BatteryStatus,
@@ -14,8 +29,10 @@ from mobilekit.records import (
     DeviceProfile,
     EnergyEstimate,
     Finding,
+    GaugeGain,
+    GaugeVerdict,
 )
-from mobilekit.units import format_duration
+from mobilekit.units import NS_PER_S, format_duration
 
 LOW_DELEGATION_MACS = 0.9
 MIN_ITERATIONS = 30
@@ -36,8 +53,13 @@ def find_doubts(
     result: RunResult,
     *,
     energy_wanted: bool,
+    gauge: GaugeVerdict | None = None,
+    gain: GaugeGain | None = None,
 ) -> tuple[Finding, ...]:
-    """Everything doubtful about a run, errors first."""
+    """Everything doubtful about a run, errors first.
+
+    ``gauge`` and ``gain`` are what was known of the phone's gauge when it was measured.
+    """
     samples = result.samples
     findings = [
         *_of_result(result),
@@ -48,8 +70,8 @@ def find_doubts(
     if energy_wanted and battery_before is not None:
         findings += _of_power_supply(battery_before, profile)
         if profile is not None and request.energy is not None:
-            estimate = energy_analysis.estimate_energy(samples.windows, profile.gauge)
-            findings += _of_energy(samples, estimate)
+            estimate = energy_analysis.estimate_energy(samples.windows, profile.gauge, gauge, gain)
+            findings += _of_energy(samples, profile, gauge, estimate)
     order = ("error", "warning", "info")
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 
@@ -252,7 +274,12 @@ def _of_power_supply(battery: BatteryStatus, profile: DeviceProfile | None) -> l
     return []
 
 
-def _of_energy(samples: Samples, estimate: EnergyEstimate | None) -> list[Finding]:
+def _of_energy(
+    samples: Samples,
+    profile: DeviceProfile,
+    gauge: GaugeVerdict | None,
+    estimate: EnergyEstimate | None,
+) -> list[Finding]:
     findings = []
     if samples.energy_refusal is not None:
         has_battery = samples.companion is not None and samples.companion.battery is not None
@@ -266,37 +293,16 @@ def _of_energy(samples: Samples, estimate: EnergyEstimate | None) -> list[Findin
                 else "Use a phone, or a virtual phone with the python companion.",
             )
         )
-    ratio = energy_analysis.charge_ratio(samples.windows)
-    agreement = energy_analysis.judge_ratio(ratio)
-    if agreement == "current is odd":
-        findings.append(
-            Finding(
-                id="CURRENT-CONTRADICTS",
-                severity="info",
-                summary=f"the current's unit or sign is off on this phone: its integral is "
-                f"{ratio:.3g} of the charge counter's change",
-                advice="Nothing: it is not used.",
-            )
-        )
-    elif agreement == "contradictory":
-        findings.append(
-            Finding(
-                id="GAUGE-CONTRADICTS",
-                severity="warning",
-                summary="charge counter and current disagree, and nothing tells which is right: "
-                f"the current's integral is {ratio:.3g} of the counter's change",
-                advice="No energy can be told from this gauge; a ratio near 2 or 0.5 suggests a "
-                "battery of two cells.",
-            )
-        )
+    findings += _of_waits(samples)
+    findings += _of_gauge(samples, profile, gauge, estimate)
     if estimate is None:
         if samples.windows:
             findings.append(
                 Finding(
                     id="NO-ENERGY",
                     severity="warning",
-                    summary=f"no energy can be told from {len(samples.windows)} windows: too few, "
-                    "or the gauge did not move",
+                    summary=f"no energy can be told from {len(samples.windows)} windows: "
+                    + energy_analysis.explain_refusal(samples.windows, profile.gauge, gauge),
                     advice="Use --rigorous for longer windows; some phones have no usable gauge.",
                 )
             )
@@ -308,6 +314,27 @@ def _of_energy(samples: Samples, estimate: EnergyEstimate | None) -> list[Findin
                 severity="warning",
                 summary=f"the charge counter moved only {estimate.gauge_steps} times under load",
                 advice="Use --rigorous for longer windows.",
+            )
+        )
+    if estimate.spoiled_windows:
+        findings.append(
+            Finding(
+                id="SPOILED-BLOCKS",
+                severity="warning",
+                summary=f"{estimate.spoiled_windows} of {len(samples.windows)} windows are left "
+                f"out, plugged in or without the rest of their block: {estimate.blocks} blocks "
+                "are left",
+                advice="Keep the cable out until the run is over.",
+            )
+        )
+    if estimate.interval_kind == "block_range":
+        findings.append(
+            Finding(
+                id="FEW-BLOCKS",
+                severity="warning",
+                summary=f"only {estimate.blocks} blocks: what is printed is their range, "
+                "which promises no 95 %",
+                advice=f"At least {energy_analysis.MIN_INTERVAL_BLOCKS} blocks make an interval.",
             )
         )
     if estimate.marginal_interval_j.low <= 0:
@@ -330,3 +357,96 @@ def _of_energy(samples: Samples, estimate: EnergyEstimate | None) -> list[Findin
             )
         )
     return findings
+
+
+def _of_waits(samples: Samples) -> list[Finding]:
+    late = [wait for wait in samples.waits if wait.reason == "temperature" and not wait.passed]
+    return [
+        Finding(
+            id="GATE-TIMED-OUT",
+            severity="warning",
+            summary="the battery was still too warm after "
+            f"{format_duration(wait.ended_ns - wait.started_ns)}, and was measured all the same",
+            advice="Let the phone cool down, out of its case, and run it again.",
+        )
+        for wait in late
+    ]
+
+
+def _of_gauge(
+    samples: Samples,
+    profile: DeviceProfile,
+    verdict: GaugeVerdict | None,
+    estimate: EnergyEstimate | None,
+) -> list[Finding]:
+    findings = []
+    known = known_gauge(profile.gauge, verdict)
+    ratio = charge_ratio(find_segments(samples.windows), known)
+    agreement = judge_ratio(ratio)
+    if agreement == "current is odd" and verdict is None:
+        findings.append(
+            Finding(
+                id="CURRENT-CONTRADICTS",
+                severity="info",
+                summary=f"the current's unit or sign is off on this phone: its integral is "
+                f"{ratio:.3g} of the charge counter's change",
+                advice="It is not used; `mobilekit energy calibrate` finds out what it means.",
+            )
+        )
+    elif agreement != "agree":
+        findings.append(
+            Finding(
+                id="GAUGE-CONTRADICTS",
+                severity="warning",
+                summary="charge counter and current disagree, and nothing tells which is right: "
+                f"the current's integral is {ratio:.3g} of the counter's change",
+                advice="No energy can be told from this gauge, unless you know which source to "
+                "trust; a ratio near 2 or 0.5 suggests a battery of two cells.",
+            )
+        )
+    if estimate is None:
+        return findings
+    if verdict is None:
+        findings.append(
+            Finding(
+                id="GAUGE-UNCALIBRATED",
+                severity="info",
+                summary="the gauge's period, and its current's unit and sign, are assumed",
+                advice="`mobilekit energy calibrate` measures them, once for a phone.",
+            )
+        )
+    elif verdict.overridden:
+        findings.append(
+            Finding(
+                id="GAUGE-OVERRIDDEN",
+                severity="info",
+                summary=f"set by a person, whatever the gauge's evidence says: "
+                f"{', '.join(verdict.overridden)}",
+                advice="`mobilekit energy calibrate` decides from evidence again.",
+            )
+        )
+    if estimate.source == "current_now" and aliases(
+        estimate.seconds_per_inference, known.current_period_s, samples.windows
+    ):
+        findings.append(
+            Finding(
+                id="ALIASING",
+                severity="warning",
+                summary=f"an inference takes nearly a multiple of the current's update period of "
+                f"{format_duration(known.current_period_s * NS_PER_S)}: the current may always be "
+                "read at the same moment of it",
+                advice="Change the number of threads, or trust the charge counter.",
+            )
+        )
+    return findings
+
+
+def aliases(seconds_per_inference: float, period_s: float, windows: Sequence[Window]) -> bool:
+    """Whether the gauge's updates fall on the same moments of the inferences for longer than half
+    of a window: whether their beat is that slow."""
+    multiple = round(seconds_per_inference / period_s)
+    if multiple == 0:
+        return False
+    beat_hz = abs(1 / period_s - multiple / seconds_per_inference)
+    window_s = min(window.ended_ns - window.started_ns for window in windows) / NS_PER_S
+    return beat_hz * window_s < 2

@@ -26,7 +26,7 @@ from mobilekit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mobilekit.protocol import EnergyPlan
+    from mobilekit.records import PlannedEnergy
 
 
 class _ModelsOrCommand(TyperGroup):
@@ -109,8 +109,8 @@ def measure(
         )
         with TerminalReporter() as reporter:
 
-            def confirm(plan: EnergyPlan, *, simulated: bool) -> None:
-                reporter.planned_energy(plan, simulated=simulated)
+            def confirm(planned: PlannedEnergy, *, simulated: bool) -> None:
+                reporter.planned_energy(planned, simulated=simulated)
                 if not simulated and not yes:
                     reporter.pause()
                     _ask()

@@ -7,9 +7,8 @@ from types import TracebackType
 
 from rich.console import Console
 
-from mobilekit.analysis.energy import planned_duration_ns
+from mobilekit.analysis.planning import planned_duration_ns
 from mobilekit.protocol import (
-    EnergyPlan,
     EnergyRefused,
     LoadMeasured,
     PhaseStarted,
@@ -19,6 +18,7 @@ from mobilekit.protocol import (
     WaitStarted,
     WindowMeasured,
 )
+from mobilekit.records import PlannedEnergy
 from mobilekit.results.render import render_energy_plan
 from mobilekit.units import NS_PER_S, format_bytes
 
@@ -90,9 +90,10 @@ class TerminalReporter:
         elif done_bytes == total_bytes:
             self.note(f"Pushed {total}")
 
-    def planned_energy(self, plan: EnergyPlan, *, simulated: bool) -> None:
-        self._planned_windows = 2 * plan.blocks + 1
-        self.note(render_energy_plan(plan, planned_duration_ns(plan), simulated=simulated))
+    def planned_energy(self, planned: PlannedEnergy, *, simulated: bool) -> None:
+        self._planned_windows = 2 * planned.plan.blocks + 1
+        self._windows = 0
+        self.note(render_energy_plan(planned, simulated=simulated))
 
     def event(self, event: ProgressEvent) -> None:
         if isinstance(event, PhaseStarted):

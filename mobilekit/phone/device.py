@@ -15,6 +15,7 @@ from mobilekit.phone.adb import AdbServer, Phone, advice, not_ready
 from mobilekit.phone.parse import (
     parse_battery,
     parse_integer,
+    parse_learned_uah,
     parse_properties,
     parse_ram_bytes,
 )
@@ -142,6 +143,11 @@ def read_battery(phone: Phone) -> BatteryStatus:
 def read_airplane_mode(phone: Phone) -> bool | None:
     told = phone.shell("settings get global airplane_mode_on", check=False).text.strip()
     return {"0": False, "1": True}.get(told)
+
+
+def read_full_charge_uah(phone: Phone) -> int | None:
+    """What the gauge has learned that its battery holds; ``None`` where it does not tell."""
+    return parse_learned_uah(phone.shell("dumpsys batterystats", check=False).text)
 
 
 def read_generic_profile(

@@ -70,12 +70,26 @@ def parse_install_failure(text: str) -> str | None:
     return next((line.strip() for line in lines if line.strip()), "it gave no reason")
 
 
+def parse_learned_uah(text: str) -> int | None:
+    """The full charge that the gauge has learned, as ``dumpsys batterystats`` tells it.
+
+    ``None`` where it tells none, or zero.
+    """
+    return _parse_capacity(text, "Last learned battery capacity")
+
+
 def parse_capacity_uah(text: str) -> int | None:
     """The full charge that ``dumpsys batterystats`` tells: the learned one, else the estimated.
 
     ``None`` where it tells none, or zero.
     """
-    for name in ("Last learned battery capacity", "Estimated battery capacity", "Capacity"):
+    return _parse_capacity(
+        text, "Last learned battery capacity", "Estimated battery capacity", "Capacity"
+    )
+
+
+def _parse_capacity(text: str, *names: str) -> int | None:
+    for name in names:
         match = re.search(rf"^\s*{name}:\s*(\d[\d,]*(?:\.\d+)?)", text, flags=re.MULTILINE)
         capacity_mah = float(match[1].replace(",", "")) if match else 0.0
         if capacity_mah > 0:

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mobilekit.protocol import EnergyPlan
 from mobilekit.records import (
     Answer,
     Artifact,
@@ -20,6 +19,7 @@ from mobilekit.records import (
     ModelCard,
     ModelCost,
     ModelSpec,
+    PlannedEnergy,
     Summary,
     WaitingRun,
 )
@@ -32,7 +32,12 @@ from mobilekit.units import (
 )
 
 VIRTUAL_LABEL = "virtual: latency is this computer's, energy is simulated"
-SOURCE_NAMES = {"charge_counter": "charge counter", "current_now": "current x voltage"}
+SOURCE_NAMES = {
+    "charge_counter": "charge counter",
+    "current_now": "current x voltage",
+    "energy_counter": "energy counter",
+    "power_rails": "power rails",
+}
 
 
 def render_measurement(measurement: Measurement, answer: Answer) -> str:
@@ -117,13 +122,19 @@ def render_findings(findings: Iterable[Finding]) -> list[str]:
     ]
 
 
-def render_energy_plan(plan: EnergyPlan, planned_ns: int, *, simulated: bool) -> str:
-    """What the energy phase will do, before it does it."""
-    window = format_duration(plan.load_ns)
-    text = f"Energy: {plan.blocks} blocks of idle and load, {window} each, "
-    if simulated:
-        return text + "in simulated time"
-    return text + f"{planned_ns / NS_PER_S / 60:.1f} min in all (--no-energy leaves it out)"
+def render_energy_plan(planned: PlannedEnergy, *, simulated: bool) -> str:
+    """What the energy phase will do and what is to be expected of it, before it does it."""
+    minutes = planned.expected_duration_ns / NS_PER_S / 60
+    duration = f"{minutes:.1f} min{' of simulated time' if simulated else ''}"
+    text = (
+        f"Energy: {planned.plan.blocks} blocks of idle and load, "
+        f"{format_duration(planned.plan.load_ns)} each: {duration}, "
+        f"{planned.expected_charge_fraction:.1%} of the battery. "
+        f"Expected of the marginal energy, by {SOURCE_NAMES[planned.source]}: "
+        f"+- {planned.expected_half_width:.1%}, "
+        f"{planned.expected_total_half_width:.1%} with the gauge's gain."
+    )
+    return f"{text} Not better, because {planned.limit}." if planned.limit else text
 
 
 def render_waiting(runs: Sequence[WaitingRun]) -> str:

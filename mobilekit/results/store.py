@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from mobilekit.codec import decode, encode
 from mobilekit.errors import StoreError, UsageError
 from mobilekit.protocol import was_lost
-from mobilekit.records import Measurement
+from mobilekit.records import GaugeFound, GaugeGain, Measurement
 
 # Of the tables and of the records in them. History: 1: first.
 SCHEMA_VERSION = 1
@@ -36,6 +36,19 @@ _measurements = sa.Table(
 )
 
 
+def _device_table(name: str) -> sa.Table:
+    """What was found out about devices: every finding is kept, and the newest counts."""
+    return sa.Table(
+        name,
+        _tables,
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("device", sa.String(200), nullable=False, index=True),
+        sa.Column("measured_at", sa.String(40), nullable=False),
+        sa.Column("document", sa.LargeBinary, nullable=False),
+    )
+
+
+_gauges, _gains = _device_table("gauges"), _device_table("gauge_gains")
 _pending = sa.Table(
     "pending_runs",
     _tables,
@@ -184,6 +197,47 @@ class Store:
         raise UsageError(
             f"There is no result {measurement_id!r}", fix="`mobilekit results list` shows all."
         )
+
+    def save_gauge(self, found: GaugeFound) -> None:
+        """Add what a calibration run found; a refusal takes the place of an older verdict."""
+        self._save_of_device(_gauges, found)
+
+    def read_gauge(self, device: str) -> GaugeFound | None:
+        """The newest of this device key: a serial, or ``virtual:NAME``."""
+        found = self.list_gauges(device)
+        return found[0] if found else None
+
+    def list_gauges(self, device: str) -> list[GaugeFound]:
+        """All that was found of this device, the newest first."""
+        return [
+            decode(row, GaugeFound, source="the stored gauge")
+            for row in self._documents_of_device(_gauges, device)
+        ]
+
+    def save_gain(self, gain: GaugeGain) -> None:
+        """Add the comparison of a device's gauge with an external meter."""
+        self._save_of_device(_gains, gain)
+
+    def read_gain(self, device: str) -> GaugeGain | None:
+        """The newest of this device key."""
+        rows = self._documents_of_device(_gains, device)
+        if not rows:
+            return None
+        gain: GaugeGain = decode(rows[0], GaugeGain, source="the stored gain")
+        return gain
+
+    def _save_of_device(self, table: sa.Table, found: GaugeFound | GaugeGain) -> None:
+        with self._begin() as connection:
+            connection.execute(
+                table.insert().values(
+                    device=found.device, measured_at=found.measured_at, document=encode(found)
+                )
+            )
+
+    def _documents_of_device(self, table: sa.Table, device: str) -> list[bytes]:
+        query = sa.select(table.c.document).where(table.c.device == device)
+        with self._begin() as connection:
+            return list(connection.scalars(query.order_by(table.c.number.desc())).all())
 
     def _decode(self, document: bytes | str) -> Measurement:
         measurement: Measurement = decode(document, Measurement, source="the stored result")

@@ -40,6 +40,7 @@ from mobilekit.protocol import (
     PhaseStarted,
     ProfileRefused,
     ProgressEvent,
+    RailSample,
     RunEnded,
     RunFailure,
     RunRequest,
@@ -80,6 +81,9 @@ class EnergyStage(Protocol):
         """Run back-to-back iterations until one ends at or after ``until_ns``; their number."""
 
     def read_battery(self) -> BatterySample: ...
+
+    def read_rails(self) -> Sequence[RailSample]:
+        """The power monitors' newest readings; empty where there are none."""
 
     def read_thermal(self) -> ThermalSample: ...
 
@@ -518,6 +522,7 @@ def make_sync_pattern(stage: EnergyStage) -> SyncPattern:
 
 
 def measure_window(plan: EnergyPlan, stage: EnergyStage, *, is_load: bool) -> Window:
+    rails = [*stage.read_rails()]
     samples = [stage.read_battery()]
     started_ns = now_ns = stage.now_ns()
     end_ns = started_ns + (plan.load_ns if is_load else plan.idle_ns)
@@ -530,13 +535,14 @@ def measure_window(plan: EnergyPlan, stage: EnergyStage, *, is_load: bool) -> Wi
             stage.idle_until(next_ns)
         now_ns = stage.now_ns()
         samples.append(stage.read_battery())
+    rails += stage.read_rails()
     return Window(
         kind="load" if is_load else "idle",
         started_ns=started_ns,
         ended_ns=now_ns,
         iterations=iterations,
         battery=tuple(samples),
-        rails=(),
+        rails=tuple(rails),
         thermal=stage.read_thermal(),
     )
 

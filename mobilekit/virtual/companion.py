@@ -19,15 +19,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+import msgspec
+
 from mobilekit.codec import Record, decode, encode
-from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT, BatterySample, ThermalSample
+from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT, BatterySample, RailSample, ThermalSample
 from mobilekit.records import DeviceProfile
 from mobilekit.runner.engine import Program
 from mobilekit.runner.engines import make_engine
 from mobilekit.runner.loop import EnergyStage, Surroundings, run
-from mobilekit.runner.readers import read_thermal
-from mobilekit.units import NS_PER_S
-from mobilekit.virtual.battery import BatteryState, SimulatedBattery
+from mobilekit.virtual.battery import (
+    SLOWDOWN,
+    THROTTLED_SHARE,
+    BatteryEmpty,
+    BatteryState,
+    GaugeKind,
+    SimulatedBattery,
+    gauge_of_profile,
+)
 from mobilekit.virtual.companions import (
     COMPANION_FORMATS,
     CompanionKind,
@@ -36,15 +44,23 @@ from mobilekit.virtual.companions import (
 )
 from mobilekit.virtual.files import PhoneFiles
 from mobilekit.virtual.pacing import PacedStage
+from mobilekit.virtual.phone import read_faults, write_faults
+
+GAUGE_FILE = "gauge.json"
+"""In the phone's directory: which ``GaugeKind`` it has."""
 
 
 class EnergyTruth(Record, frozen=True):
-    """What the simulated battery paid in the load windows of a run."""
+    """What the load windows of a run cost on the average.
+
+    Without the background's chance, so that an interval is judged by what it is for: what the same
+    work would cost again.
+    """
 
     load_energy_j: float
     load_ns: int
-    idle_w: float
-    """The profile's, without the background."""
+    idle_energy_j: float
+    """What an idle phone would have drawn in them."""
     iterations: int
 
     @property
@@ -53,7 +69,7 @@ class EnergyTruth(Record, frozen=True):
 
     @property
     def marginal_j(self) -> float:
-        return self.gross_j - self.idle_w * self.load_ns / NS_PER_S / self.iterations
+        return self.gross_j - self.idle_energy_j / self.iterations
 
 
 class SimulatedEnergyStage:
@@ -66,12 +82,13 @@ class SimulatedEnergyStage:
         latency_ns: Sequence[int],
         start_ns: int,
     ) -> None:
-        self._power = profile.power
+        self._idle_w = profile.power.idle_mw / 1000
+        self._marginal_w = profile.power.active_mw / 1000 - self._idle_w
         self._battery = battery
         self._latency_ns = itertools.cycle(latency_ns)
         self._mean_latency_ns = fmean(latency_ns)
         self._now_ns = start_ns
-        self._load_energy_j = 0.0
+        self._load_energy_j = self._idle_energy_j = 0.0
         self._load_ns = 0
         self._iterations = 0
 
@@ -80,7 +97,7 @@ class SimulatedEnergyStage:
         return EnergyTruth(
             load_energy_j=self._load_energy_j,
             load_ns=self._load_ns,
-            idle_w=self._power.idle_mw / 1000,
+            idle_energy_j=self._idle_energy_j,
             iterations=self._iterations,
         )
 
@@ -88,20 +105,23 @@ class SimulatedEnergyStage:
         return self._now_ns
 
     def idle_until(self, until_ns: int) -> None:
-        self._battery.advance(until_ns - self._now_ns, self._power.idle_mw / 1000)
+        self._battery.advance(until_ns - self._now_ns, self._idle_w)
         self._now_ns = until_ns
 
     def iterate_until(self, until_ns: int) -> int:
+        slowdown, share = (SLOWDOWN, THROTTLED_SHARE) if self._battery.throttled else (1.0, 1.0)
+        mean_ns = self._mean_latency_ns * slowdown
         remaining_ns = until_ns - self._now_ns
         # Tiny networks would take millions of steps: most of the time passes at their mean.
-        iterations = max(0, int(remaining_ns / self._mean_latency_ns) - 2)
-        spent_ns = int(iterations * self._mean_latency_ns)
+        iterations = max(0, int(remaining_ns / mean_ns) - 2)
+        spent_ns = int(iterations * mean_ns)
         while spent_ns < remaining_ns:
-            spent_ns += next(self._latency_ns)
+            spent_ns += int(next(self._latency_ns) * slowdown)
             iterations += 1
-        before_j = self._battery.energy_j
-        self._battery.advance(spent_ns, self._power.active_mw / 1000)
+        before_j, idle_before_j = self._battery.energy_j, self._battery.idle_j
+        self._battery.advance(spent_ns, self._idle_w + self._marginal_w * share)
         self._load_energy_j += self._battery.energy_j - before_j
+        self._idle_energy_j += self._battery.idle_j - idle_before_j
         self._load_ns += spent_ns
         self._iterations += iterations
         self._now_ns += spent_ns
@@ -110,8 +130,11 @@ class SimulatedEnergyStage:
     def read_battery(self) -> BatterySample:
         return self._battery.read(self._now_ns)
 
+    def read_rails(self) -> tuple[RailSample, ...]:
+        return self._battery.read_rails(self._now_ns)
+
     def read_thermal(self) -> ThermalSample:
-        return read_thermal(self._now_ns)
+        return self._battery.read_thermal(self._now_ns)
 
 
 class PhoneBattery:
@@ -124,20 +147,17 @@ class PhoneBattery:
             self.reset()
 
     def read(self) -> BatterySample:
-        return SimulatedBattery(self._profile, BatteryState.read(self._path)).read(0)
+        kind = read_gauge(self._path.parent, self._profile)
+        return SimulatedBattery(self._profile, BatteryState.read(self._path), kind).read(0)
 
     def set_plugged(self, plugged: bool) -> None:
         state = BatteryState.read(self._path)
-        BatteryState(charge_uah=state.charge_uah, plugged=plugged, seed=state.seed).write(
-            self._path
-        )
+        msgspec.structs.replace(state, plugged=plugged).write(self._path)
 
     def set_level(self, percent: int) -> None:
         state = BatteryState.read(self._path)
         charge_uah = self._profile.battery.capacity_uah * percent / 100
-        BatteryState(charge_uah=charge_uah, plugged=state.plugged, seed=state.seed).write(
-            self._path
-        )
+        msgspec.structs.replace(state, charge_uah=charge_uah).write(self._path)
 
     def reset(self) -> None:
         """Four fifths full, unplugged: the adb link is a network's, not a cable's."""
@@ -190,13 +210,23 @@ def read_profile(phone_directory: Path) -> DeviceProfile:
     return profile
 
 
+def read_gauge(phone_directory: Path, profile: DeviceProfile) -> GaugeKind:
+    """The phone's ``gauge.json``; without one, a sound gauge as the profile says."""
+    path = phone_directory / GAUGE_FILE
+    if not path.exists():
+        return gauge_of_profile(profile)
+    kind: GaugeKind = decode(path.read_bytes(), GaugeKind, source=str(path))
+    return kind
+
+
 def main(phone_directory: str, run_id: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The phone decides when its companion ends.
     directory = Path(phone_directory)
     files = PhoneFiles(directory / "files", {})
     profile = read_profile(directory)
     battery_path = directory / "battery.json"
-    battery = SimulatedBattery(profile, BatteryState.read(battery_path))
+    kind = read_gauge(directory, profile)
+    battery = SimulatedBattery(profile, BatteryState.read(battery_path), kind)
     stages: list[SimulatedEnergyStage] = []
 
     def make_energy_stage(_: Program, latency_ns: Sequence[int], at_ns: int) -> EnergyStage:
@@ -220,7 +250,11 @@ def main(phone_directory: str, run_id: str) -> None:
         make_energy_stage=make_energy_stage,
         settle=settle,
     )
-    run(files.host_path(INPUT_ROOT), files.host_path(OUTPUT_ROOT), run_id, surroundings)
+    try:
+        run(files.host_path(INPUT_ROOT), files.host_path(OUTPUT_ROOT), run_id, surroundings)
+    except BatteryEmpty:
+        battery.state.write(battery_path)
+        write_faults(directory, msgspec.structs.replace(read_faults(directory), powered_off=True))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mobilekit.protocol import BatterySample, ThermalSample
+from mobilekit.protocol import BatterySample, RailSample, ThermalSample
 from mobilekit.runner.loop import EnergyStage
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery
@@ -50,6 +50,9 @@ class PacedStage:
     def read_battery(self) -> BatterySample:
         self._battery.plugged = BatteryState.read(self._battery_path).plugged
         return self._stage.read_battery()
+
+    def read_rails(self) -> Sequence[RailSample]:
+        return self._stage.read_rails()
 
     def read_thermal(self) -> ThermalSample:
         return self._stage.read_thermal()

@@ -1,20 +1,18 @@
 import msgspec
 import pytest
-from examples import THERMAL, energy_plan
+from examples import THERMAL, energy_estimate, energy_plan
+from scipy.stats import t
 
-from mobilekit.analysis.energy import (
-    charge_ratio,
-    estimate_charge,
-    estimate_energy,
-    plan_energy,
-    planned_duration_ns,
-)
+from mobilekit.analysis import planning, sources
+from mobilekit.analysis.energy import estimate_charge, estimate_energy
+from mobilekit.analysis.planning import planned_duration_ns
+from mobilekit.analysis.sources import find_segments, known_gauge
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.presets import PRESETS
 from mobilekit.protocol import Window
-from mobilekit.records import EnergyEstimate, Interval
+from mobilekit.records import Interval
 from mobilekit.runner.loop import measure_window
-from mobilekit.virtual.battery import BatteryState, SimulatedBattery
+from mobilekit.virtual.battery import BatteryState, GaugeKind, SimulatedBattery
 from mobilekit.virtual.companion import EnergyTruth, SimulatedEnergyStage
 
 PROFILE = load_profiles()["nexus7"]
@@ -22,11 +20,21 @@ GAUGE = PROFILE.gauge
 LATENCY_NS = [13_000_000, 12_500_000, 14_000_000]
 
 
+def plan_energy(profile, *, blocks, target_error):
+    return planning.plan_energy(profile, blocks=blocks, target_error=target_error).plan
+
+
+def charge_ratio(windows):
+    return sources.charge_ratio(find_segments(windows), known_gauge(GAUGE, None))
+
+
 def simulate(
-    seed, plan, profile=PROFILE, latency_ns=LATENCY_NS
+    seed, plan, profile=PROFILE, latency_ns=LATENCY_NS, kind=None
 ) -> tuple[list[Window], EnergyTruth]:
-    state = BatteryState(charge_uah=0.8 * profile.battery.capacity_uah, plugged=False, seed=seed)
-    stage = SimulatedEnergyStage(profile, SimulatedBattery(profile, state), latency_ns, 0)
+    state = BatteryState(
+        charge_uah=0.8 * profile.battery.capacity_uah, plugged=False, seed=seed, gauge_seed=seed
+    )
+    stage = SimulatedEnergyStage(profile, SimulatedBattery(profile, state, kind), latency_ns, 0)
     windows = [
         measure_window(plan, stage, is_load=number % 2 == 1)
         for number in range(2 * plan.blocks + 1)
@@ -83,19 +91,22 @@ def test_intervals_are_not_wide_for_nothing():
 
 @pytest.mark.parametrize("kind", ["gross", "marginal"])
 def test_the_interval_is_made_of_the_budget(kind):
-    """The larger of scatter (Student's t of 4 degrees: 2.776) and quantisation, with the rest."""
-    energy = estimate_energy(
-        simulate(2, plan_energy(PROFILE, blocks=5, target_error=0.1))[0], GAUGE
-    )
-    term = {item.name: getattr(item, f"{kind}_j") for item in energy.budget}
-    random_j = max(2.776 * term["blocks"], 1.96 * term["quantisation"])
-    expected_j = (random_j**2 + (1.96 * term["gain"]) ** 2 + (1.96 * term["voltage"]) ** 2) ** 0.5
+    """All terms in quadrature, expanded by Student's t for the effective degrees of freedom."""
+    plan = plan_energy(PROFILE, blocks=5, target_error=0.1)
+    windows, _ = simulate(2, plan, kind=GaugeKind(background_relative=0.3))
+    energy = estimate_energy(windows, GAUGE)
+    terms = [(getattr(t, f"{kind}_j"), getattr(t, f"{kind}_freedom")) for t in energy.budget]
+    variance = sum(standard**2 for standard, _ in terms)
+    blocks_j, freedom = terms[0]
+    expected_j = t.ppf(0.975, variance**2 / (blocks_j**4 / freedom)) * variance**0.5
 
     interval, middle_j = getattr(energy, f"{kind}_interval_j"), getattr(energy, f"{kind}_j")
 
-    assert random_j > 0
-    assert interval.high - middle_j == pytest.approx(expected_j, rel=1e-3)
-    assert middle_j - interval.low == pytest.approx(expected_j, rel=1e-3)
+    assert 2 < freedom < 4.01
+    assert blocks_j > 0
+    assert all(other is None for _, other in terms[1:])
+    assert interval.high - middle_j == pytest.approx(expected_j, rel=1e-6)
+    assert middle_j - interval.low == pytest.approx(expected_j, rel=1e-6)
 
 
 def test_a_perfect_staircase_gives_back_its_powers():
@@ -223,37 +234,26 @@ def test_blocks_that_agree_by_rounding_prove_nothing():
 
 
 def test_planned_windows_follow_from_the_gauge():
-    """A ten times coarser step asks for ten times longer windows, half the error for twice."""
-    plan = plan_energy(PROFILE, blocks=5, target_error=0.05)
+    """A ten times coarser step, or half the error, asks for longer windows; never whole periods."""
+    plan = plan_energy(PROFILE, blocks=5, target_error=0.002)
     coarse = msgspec.structs.replace(
         PROFILE, gauge=msgspec.structs.replace(PROFILE.gauge, charge_step_uah=5000)
     )
+    period_ns = GAUGE.update_period_ms * 10**6
 
-    assert plan_energy(coarse, blocks=5, target_error=0.05).load_ns == pytest.approx(
-        10 * plan.load_ns, rel=0.02
-    )
-    assert plan_energy(PROFILE, blocks=5, target_error=0.025).load_ns == pytest.approx(
-        2 * plan.load_ns, rel=1e-6
-    )
+    assert plan_energy(coarse, blocks=5, target_error=0.002).load_ns > 2 * plan.load_ns
+    assert plan_energy(PROFILE, blocks=5, target_error=0.001).load_ns > 1.3 * plan.load_ns
     assert planned_duration_ns(plan) == 6 * plan.idle_ns + 5 * plan.load_ns
+    for window_ns in (plan.idle_ns, plan.load_ns, plan.idle_ns + plan.load_ns):
+        assert 0.2 < window_ns / period_ns % 1 < 0.8
 
 
 @pytest.mark.parametrize(("gross_j", "published"), [(4.05, 13_300), (3.65, 14_800), (5.63, 9_600)])
 def test_inferences_per_charge_are_the_published_ones(gross_j, published):
     """54 kJ over the paper's energies per inference gives its inferences per charge."""
-    energy = EnergyEstimate(
-        source="charge_counter",
-        blocks=5,
-        gauge_steps=50,
-        iterations=100,
-        idle_w=1.0,
-        load_w=3.0,
+    energy = energy_estimate(
         gross_j=gross_j,
         gross_interval_j=Interval(low=gross_j, high=gross_j),
-        marginal_j=gross_j / 2,
-        marginal_interval_j=Interval(low=gross_j / 2, high=gross_j / 2),
-        budget=(),
-        drift_ratio=0.0,
     )
 
     charge = estimate_charge(energy, PROFILE)

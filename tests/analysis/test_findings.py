@@ -6,6 +6,7 @@ from examples import (
     battery_status,
     device_info,
     energy_plan,
+    gauge_verdict,
     run_request,
     samples,
 )
@@ -34,6 +35,7 @@ def doubts(
     request=None,
     result=None,
     energy_wanted=True,
+    gauge=None,
     **sample_fields,
 ):
     result = result or RunSuccess(
@@ -47,6 +49,7 @@ def doubts(
         request or run_request(),
         result,
         energy_wanted=energy_wanted,
+        gauge=gauge,
     )
     return {finding.id: finding for finding in findings}
 
@@ -206,8 +209,11 @@ def windows(
 
 
 def test_a_sound_energy_run_has_no_doubt():
-    """Enough steps, agreeing current, steady idle: nothing."""
-    assert doubts(request=REQUEST, windows=windows(10, 50, 250)) == {}
+    """Enough steps, agreeing current, steady idle: nothing but that the gauge is not calibrated."""
+    sound = windows(10, 50, 250)
+
+    assert set(doubts(request=REQUEST, windows=sound)) == {"GAUGE-UNCALIBRATED"}
+    assert doubts(request=REQUEST, windows=sound, gauge=gauge_verdict()) == {}
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,9 @@ class FakeStage:
         plugged = any(start_ns <= now_ns < end_ns for start_ns, end_ns in self._plugged_ns)
         return battery_sample(now_ns, plugged, 400 if now_ns < self._warm_until_ns else 250)
 
+    def read_rails(self):
+        return ()
+
     def read_thermal(self):
         return msgspec.structs.replace(THERMAL, at_ns=self._clock.ns)
 

@@ -1,0 +1,610 @@
+"""What a phone's fuel gauge is like, told from a calibration run's own readings.
+
+Vendors report the current in milliamperes or with the opposite sign, counters that move in steps of
+a percent, constants, nothing. None of it can be told from one reading: the unit is the scale at
+which the load's median is a current that a phone can draw, the sign the one with which load drains,
+and both are confirmed by the integral of the current over the change of the charge counter. The
+step is the largest common divisor of the changes, the update period the time that the intervals
+between changes are multiples of. Where two witnesses contradict each other there is no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import msgspec
+import numpy as np
+
+from mobilekit.analysis.energy import estimate_energy
+from mobilekit.analysis.planning import (
+    CALIBRATION_WINDOW_S,
+    resolution_half_width,
+    resolution_of,
+)
+from mobilekit.analysis.sources import (
+    CONSISTENT_CHARGE_RATIO,
+    PLAUSIBLE_LOAD_CURRENT_UA,
+    Gauge,
+    Unusable,
+    charge_ratio,
+    find_segments,
+    measure_powers,
+    rail_age_s,
+    rail_names,
+)
+from mobilekit.protocol import BatterySample, Window
+from mobilekit.records import (
+    DeviceProfile,
+    EnergySource,
+    GaugeEvidence,
+    GaugeRefusal,
+    GaugeVerdict,
+    SourceVerdict,
+)
+from mobilekit.units import NS_PER_S
+
+STATED_BLOCKS = 5
+"""The run that expected errors are stated for has so many blocks, and a calibration's windows."""
+PERCENT_STEP = (0.008, 0.0125)
+"""A counter's step relative to the full charge, where it moves with the level shown only."""
+UNCONFIRMED_CURRENT_ERROR = 0.05
+"""Taken as the expected error of a current that no charge counter confirms: an assumption."""
+DUAL_CELL_RATIOS = (2.0, 0.5)
+SETTLING_S = 3.0
+"""After a window's start, before its period is known."""
+MAX_POLL_S = 0.12
+"""Between polls that a period of a fraction of a second can be told from."""
+MIN_PERIOD_INTERVALS = 12
+MAX_INCOHERENCE = 0.08
+"""How far below the expected one the coherence of a period may be."""
+MAX_POLL_SHARE = 0.35
+"""Of a period that can be told, a poll's."""
+MAX_DIVISOR = 16
+MIN_INEXACT_STEP = 8
+"""Smaller ones drown in the rounding of readings to whole numbers: the exact divisor counts."""
+
+State = Literal["fine", "unsupported", "stuck", "percent steps"]
+
+
+class Overrides(NamedTuple):
+    """What a person sets against the evidence; ``None``: nothing."""
+
+    current_scale: Literal[1, 1000] | None = None
+    current_sign: Literal[1, -1] | None = None
+    source: EnergySource | None = None
+
+    @property
+    def names(self) -> tuple[Literal["current_scale", "current_sign", "source"], ...]:
+        names: tuple[Literal["current_scale", "current_sign", "source"], ...] = (
+            "current_scale",
+            "current_sign",
+            "source",
+        )
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+
+NO_OVERRIDES = Overrides()
+
+
+class _Property(NamedTuple):
+    """What one property of the gauge does."""
+
+    state: State
+    step: float | None
+    period_ms: float | None
+    evidence: tuple[GaugeEvidence, ...]
+
+
+class _Current(NamedTuple):
+    """The current, with the unit and sign that were decided for it."""
+
+    state: State
+    scale: Literal[1, 1000]
+    sign: Literal[1, -1]
+    step_ua: float | None
+    period_ms: float | None
+    evidence: tuple[GaugeEvidence, ...]
+    contradiction: str | None
+
+
+class _ContradictionError(Exception):
+    """Two witnesses that cannot both be right."""
+
+
+def characterize_gauge(
+    windows: Sequence[Window],
+    profile: DeviceProfile,
+    *,
+    device: str,
+    run_id: str,
+    measured_at: str,
+    overrides: Overrides = NO_OVERRIDES,
+) -> GaugeVerdict | GaugeRefusal:
+    """What the readings of a calibration run (``planning.plan_calibration``) say of the gauge.
+
+    ``overrides`` replace what was decided; an overridden unit or sign is still refused where the
+    charge counter contradicts it, an overridden source is taken in spite of contradictions.
+    """
+    segments = find_segments(windows)
+    loads = [window for segment in segments for window in segment[1::2]]
+    evidence: list[GaugeEvidence] = []
+
+    def refuse(reason: str, *, contradictory: bool) -> GaugeRefusal:
+        return GaugeRefusal(
+            device=device,
+            run_id=run_id,
+            measured_at=measured_at,
+            reason=reason,
+            contradictory=contradictory,
+            evidence=tuple(evidence),
+        )
+
+    if not segments:
+        return refuse("there is no idle-load-idle block without a cable", contradictory=False)
+    current = _look_at_current(segments, overrides)
+    hint_s = None if current.period_ms is None else current.period_ms / 1000
+    charge = _look_at_counter(
+        segments, "charge counter", "uAh", lambda sample: sample.charge_counter_uah, hint_s
+    )
+    energy = _look_at_counter(
+        segments, "energy counter", "nWh", lambda sample: sample.energy_counter_nwh, hint_s
+    )
+    rails, age_s = rail_names(loads), rail_age_s(loads)
+    evidence += [*charge.evidence, *current.evidence, *energy.evidence]
+    if rails and age_s is not None:
+        evidence.append(
+            GaugeEvidence(
+                name="power rails",
+                value=float(len(rails)),
+                unit="rails",
+                text=f"{len(rails)} rails, readings up to {age_s:.1f} s old",
+            )
+        )
+    period_ms = charge.period_ms or current.period_ms or profile.gauge.update_period_ms
+    gauge = Gauge(
+        charge_step_uah=charge.step,
+        charge_period_s=period_ms / 1000,
+        current_step_ua=current.step_ua or profile.gauge.current_step_ua,
+        current_period_s=(current.period_ms or period_ms) / 1000,
+        energy_period_s=(energy.period_ms or period_ms) / 1000,
+        current_scale=current.scale,
+        current_sign=current.sign,
+    )
+    states: dict[EnergySource, State] = {
+        "charge_counter": charge.state,
+        "current_now": current.state,
+        "energy_counter": energy.state,
+        "power_rails": "fine" if rails else "unsupported",
+    }
+    powers = _measure_all(segments, states, gauge)
+    ratio = None
+    if charge.state == "fine" and current.state == "fine":
+        ratio = charge_ratio(segments, gauge)
+    if ratio is not None:
+        evidence.append(
+            GaugeEvidence(
+                name="charge ratio",
+                value=ratio,
+                unit="",
+                text="integral of the current over the charge counter's change",
+            )
+        )
+    if overrides.source is None:
+        try:
+            _check(current, ratio, powers)
+        except _ContradictionError as error:
+            return refuse(str(error), contradictory=True)
+    usable = {
+        source: measured for source, measured in powers.items() if isinstance(measured, _Levels)
+    }
+    if not usable or (overrides.source is not None and overrides.source not in usable):
+        wanted = overrides.source
+        reasons = "; ".join(
+            f"{source.replace('_', ' ')}: {measured.reason}"
+            for source, measured in powers.items()
+            if isinstance(measured, Unusable) and wanted in (None, source)
+        )
+        return refuse(f"no source of energy can be used: {reasons}", contradictory=False)
+    # To begin with: the best one follows from the expected errors.
+    pick = next(iter(usable)) if overrides.source is None else overrides.source
+    verdict = GaugeVerdict(
+        device=device,
+        run_id=run_id,
+        measured_at=measured_at,
+        source=pick,
+        sources=(),
+        stated_blocks=STATED_BLOCKS,
+        stated_window_s=CALIBRATION_WINDOW_S,
+        charge_step_uah=charge.step,
+        charge_period_ms=charge.period_ms,
+        current_step_ua=current.step_ua,
+        current_period_ms=current.period_ms,
+        current_scale=current.scale,
+        current_sign=current.sign,
+        charge_ratio=ratio,
+        energy_step_nwh=energy.step,
+        energy_period_ms=energy.period_ms,
+        rails=len(rails),
+        rail_age_ms=None if age_s is None else age_s * 1000,
+        idle_w=usable[pick].idle_w,
+        load_w=usable[pick].load_w,
+        seconds_per_inference=sum(w.ended_ns - w.started_ns for w in loads)
+        / NS_PER_S
+        / sum(window.iterations for window in loads),
+        scatter_w=0.0,
+        evidence=tuple(evidence),
+        overridden=overrides.names,
+    )
+    return _with_best_source(verdict, windows, profile, powers)
+
+
+def override_verdict(verdict: GaugeVerdict, overrides: Overrides) -> GaugeVerdict:
+    """The verdict with a person's own word in it, marked as theirs."""
+    changed = {name: getattr(overrides, name) for name in overrides.names}
+    names = tuple(dict.fromkeys((*verdict.overridden, *overrides.names)))
+    return msgspec.structs.replace(verdict, **changed, overridden=names)
+
+
+# --- which source ------------------------------------------------------------------------------
+
+
+class _Levels(NamedTuple):
+    """Mean idle and load power by one source."""
+
+    idle_w: float
+    load_w: float
+
+
+def _measure_all(
+    segments: Sequence[Sequence[Window]], states: dict[EnergySource, State], gauge: Gauge
+) -> dict[EnergySource, _Levels | Unusable]:
+    measured: dict[EnergySource, _Levels | Unusable] = {}
+    for source, state in states.items():
+        if state in ("unsupported", "stuck"):
+            measured[source] = Unusable(state, False)
+            continue
+        parts = [measure_powers(segment, source, gauge) for segment in segments]
+        refused = [part for part in parts if isinstance(part, Unusable)]
+        told = [part.power_w for part in parts if not isinstance(part, Unusable)]
+        worst = [part for part in refused if part.contradictory]
+        if worst or not told:
+            reason = (worst or refused)[0]
+            if state == "percent steps":
+                reason = Unusable("it moves in steps of one percent of the charge only", False)
+            measured[source] = reason
+        else:
+            measured[source] = _Levels(
+                float(np.mean(np.concatenate([power_w[0::2] for power_w in told]))),
+                float(np.mean(np.concatenate([power_w[1::2] for power_w in told]))),
+            )
+    return measured
+
+
+def _check(
+    current: _Current, ratio: float | None, powers: dict[EnergySource, _Levels | Unusable]
+) -> None:
+    """Raises ``_ContradictionError`` for readings that cannot all be right."""
+    low, high = CONSISTENT_CHARGE_RATIO
+    if current.contradiction is not None:
+        raise _ContradictionError(current.contradiction)
+    if ratio is not None and not low <= ratio <= high:
+        hint = ""
+        if any(abs(ratio / other - 1) <= high - 1 for other in DUAL_CELL_RATIOS):
+            hint = "; a ratio near 2 or 0.5 suggests a battery of two cells"
+        raise _ContradictionError(
+            f"the current's integral is {ratio:.3g} of the charge counter's change{hint}"
+        )
+    for source, measured in powers.items():
+        if isinstance(measured, Unusable) and measured.contradictory:
+            raise _ContradictionError(f"{source.replace('_', ' ')}: {measured.reason}")
+    told = {
+        source: measured.load_w
+        for source, measured in powers.items()
+        if isinstance(measured, _Levels)
+    }
+    others = [source for source in ("charge_counter", "current_now") if source in told]
+    if "energy_counter" in told and others:
+        share = told["energy_counter"] / told[others[0]]
+        if not low <= share <= high:
+            reason = f"it shows {share:.3g} of the power that the {others[0]} shows"
+            if len(others) < 2:
+                raise _ContradictionError(f"energy counter: {reason}".replace("_", " "))
+            powers["energy_counter"] = Unusable(reason.replace("_", " "), False)
+    if "power_rails" in told and others and told["power_rails"] > high * told[others[0]]:
+        powers["power_rails"] = Unusable("they show more than the battery gives", False)
+
+
+def _with_best_source(
+    verdict: GaugeVerdict,
+    windows: Sequence[Window],
+    profile: DeviceProfile,
+    powers: dict[EnergySource, _Levels | Unusable],
+) -> GaugeVerdict:
+    """The source with the smallest expected error for the stated run; rails only where nothing at
+    the battery can be used, since they are not the whole phone."""
+    sources = []
+    for source, measured in powers.items():
+        if isinstance(measured, Unusable):
+            sources.append(
+                SourceVerdict(
+                    source=source, usable=False, reason=measured.reason, expected_half_width=None
+                )
+            )
+            continue
+        half_width = resolution_half_width(
+            resolution_of(source, profile, verdict),
+            STATED_BLOCKS,
+            CALIBRATION_WINDOW_S,
+            measured.idle_w,
+            measured.load_w,
+        )
+        reason = "resolution over the stated run"
+        if source == "current_now":
+            confirmed = verdict.charge_ratio is not None
+            doubt = (
+                abs(verdict.charge_ratio - 1)
+                if verdict.charge_ratio is not None
+                else UNCONFIRMED_CURRENT_ERROR
+            )
+            half_width = float(np.hypot(half_width, doubt))
+            reason = (
+                "resolution, and how far its integral is from the charge counter"
+                if confirmed
+                else "resolution, and 5 % since no charge counter confirms it: an assumption"
+            )
+        if not np.isfinite(half_width):
+            reason = "the stated run is too short for it; a longer one is not"
+        sources.append(
+            SourceVerdict(
+                source=source,
+                usable=True,
+                reason=reason,
+                expected_half_width=half_width if np.isfinite(half_width) else None,
+            )
+        )
+    ranked = sorted(
+        (item for item in sources if item.usable),
+        key=lambda item: (
+            item.source == "power_rails",
+            item.expected_half_width is None,
+            item.expected_half_width or 0.0,
+        ),
+    )
+    best = verdict.source if "source" in verdict.overridden else ranked[0].source
+    levels = powers[best]
+    assert isinstance(levels, _Levels)
+    chosen = msgspec.structs.replace(
+        verdict,
+        source=best,
+        sources=tuple(sources),
+        idle_w=levels.idle_w,
+        load_w=levels.load_w,
+    )
+    estimate = estimate_energy(windows, profile.gauge, chosen)
+    scatter_w = estimate.scatter_w if estimate is not None else 0.0
+    return msgspec.structs.replace(chosen, scatter_w=scatter_w)
+
+
+# --- the properties ----------------------------------------------------------------------------
+
+
+def _look_at_counter(
+    segments: Sequence[Sequence[Window]],
+    name: str,
+    unit: str,
+    read: Callable[[BatterySample], int | None],
+    hint_s: float | None,
+) -> _Property:
+    samples = [sample for segment in segments for window in segment for sample in window.battery]
+    values = [value for sample in samples if (value := read(sample)) is not None]
+
+    def told(state: State, text: str) -> _Property:
+        return _Property(
+            state, None, None, (GaugeEvidence(name=name, value=None, unit=unit, text=text),)
+        )
+
+    if not values or not any(values):
+        return told("unsupported", "unsupported: no reading" if not values else "a constant 0")
+    step = measure_step(values)
+    if step is None:
+        return told("stuck", f"stuck at {values[0]}")
+    found = [
+        GaugeEvidence(name=f"{name}'s step", value=step, unit=unit, text="largest common divisor")
+    ]
+    levels = [sample.level_percent for sample in samples if sample.level_percent]
+    if levels and PERCENT_STEP[0] <= step / (values[0] * 100 / levels[0]) <= PERCENT_STEP[1]:
+        found.append(
+            GaugeEvidence(name=name, value=None, unit="", text="moves in steps of 1 % only")
+        )
+        return _Property("percent steps", step, None, tuple(found))
+    period_s = measure_period_s(samples, read, hint_s)
+    if period_s is not None:
+        found.append(_period_evidence(name, period_s))
+    return _Property("fine", step, None if period_s is None else period_s * 1000, tuple(found))
+
+
+def _look_at_current(segments: Sequence[Sequence[Window]], overrides: Overrides) -> _Current:
+    scale, sign = overrides.current_scale or 1, overrides.current_sign or 1
+    samples = [sample for segment in segments for window in segment for sample in window.battery]
+    raw = {
+        kind: [
+            sample.current_now_ua
+            for segment in segments
+            for window in segment
+            for sample in window.battery
+            if window.kind == kind
+            and sample.current_now_ua is not None
+            and sample.at_ns > window.started_ns + SETTLING_S * NS_PER_S
+        ]
+        for kind in ("idle", "load")
+    }
+
+    def told(state: State, text: str, contradiction: str | None = None) -> _Current:
+        found = GaugeEvidence(name="current", value=None, unit="", text=text)
+        return _Current(state, scale, sign, None, None, (found,), contradiction)
+
+    if not raw["load"] or not raw["idle"]:
+        return told("unsupported", "unsupported: no reading")
+    if not any(raw["load"]) and not any(raw["idle"]):
+        return told("unsupported", "a constant 0")
+    if len({*raw["load"], *raw["idle"]}) == 1:
+        return told("stuck", f"stuck at {raw['load'][0]}")
+    load, idle = float(np.median(raw["load"])), float(np.median(raw["idle"]))
+    low_ua, high_ua = PLAUSIBLE_LOAD_CURRENT_UA
+    if overrides.current_scale is None:
+        scales: list[Literal[1, 1000]] = [
+            scale for scale in (1, 1000) if low_ua <= abs(load) * scale <= high_ua
+        ]
+        if not scales:
+            return told(
+                "stuck",
+                f"its median under load, {load:.0f}, is no phone's current in uA nor in mA",
+            )
+        scale = scales[0]
+    if overrides.current_sign is None:
+        sign = 1 if load < 0 else -1
+    found = [
+        GaugeEvidence(name="current under load", value=load, unit="as reported", text="median"),
+        GaugeEvidence(name="current while idle", value=idle, unit="as reported", text="median"),
+        GaugeEvidence(
+            name="current's unit",
+            value=float(scale),
+            unit="uA",
+            text="set by a person" if overrides.current_scale else "the load is 0.05 to 6 A then",
+        ),
+        GaugeEvidence(
+            name="current's sign",
+            value=float(sign),
+            unit="",
+            text="set by a person" if overrides.current_sign else "load drains then",
+        ),
+    ]
+    contradiction = None
+    if (load - idle) * sign >= 0:
+        contradiction = (
+            f"the current, {idle:.0f} while idle and {load:.0f} under load, does not drain more "
+            "under load"
+        )
+    step = measure_step([reading for readings in raw.values() for reading in readings])
+    period_s = measure_period_s(samples, lambda sample: sample.current_now_ua)
+    if step is not None:
+        found.append(
+            GaugeEvidence(
+                name="current's step", value=step * scale, unit="uA", text="largest common divisor"
+            )
+        )
+    if period_s is not None:
+        found.append(_period_evidence("current", period_s))
+    return _Current(
+        "fine",
+        scale,
+        sign,
+        None if step is None else step * scale,
+        None if period_s is None else period_s * 1000,
+        tuple(found),
+        contradiction,
+    )
+
+
+def _period_evidence(name: str, period_s: float) -> GaugeEvidence:
+    return GaugeEvidence(
+        name=f"{name}'s update period",
+        value=period_s * 1000,
+        unit="ms",
+        text="the intervals between changes are multiples of it",
+    )
+
+
+# --- step and period ---------------------------------------------------------------------------
+
+
+def measure_step(values: Sequence[int]) -> float | None:
+    """The largest number that all differences of successive readings are multiples of, each reading
+    being rounded to a whole number; ``None`` where nothing changes.
+
+    Each divisor of the smallest difference is tried: with every larger difference it is known
+    better, and refused by the first one that is off by more than the rounding of two readings.
+    """
+    differences = sorted(
+        {abs(after - before) for before, after in pairwise(values) if after != before}
+    )
+    if not differences:
+        return None
+    for divisor in range(1, MAX_DIVISOR + 1):
+        step = differences[0] / divisor
+        if step < MIN_INEXACT_STEP:
+            break
+        counts = 0
+        total = 0.0
+        for difference in differences:
+            count = max(1, round(difference / step))
+            # What is known of the step is as good as the largest difference so far.
+            if abs(difference - count * step) > 1 + count * _step_error(total, counts):
+                break
+            if count > counts:
+                counts, total = count, float(difference)
+                step = total / counts
+        else:
+            return step
+    return float(np.gcd.reduce(differences))
+
+
+def _step_error(total: float, counts: int) -> float:
+    return 1 / counts if counts else 0.0
+
+
+def measure_period_s(
+    samples: Sequence[BatterySample],
+    read: Callable[[BatterySample], int | None],
+    hint_s: float | None = None,
+) -> float | None:
+    """How often a property is updated: the longest time that the intervals between its changes are
+    multiples of. ``None`` where it changes too rarely, or is polled too slowly to tell.
+
+    With f = 1/period, cos(2 pi f d) is near 1 for every interval d, but for the polls in which the
+    changes are seen. Under a steady load a counter's intervals may all be multiples of several
+    periods: ``hint_s``, another property's, is taken where it fits.
+    """
+    intervals: list[tuple[float, float, float]] = []
+    since: tuple[float, float] | None = None
+    for before, after in pairwise(samples):
+        gap_s = (after.at_ns - before.at_ns) / NS_PER_S
+        if not 0 < gap_s <= MAX_POLL_S:
+            since = since if gap_s == 0 else None
+            continue
+        if read(before) != read(after):
+            at_s = (before.at_ns + after.at_ns) / 2 / NS_PER_S
+            if since is not None:
+                intervals.append((at_s - since[0], since[1], gap_s))
+            since = at_s, gap_s
+    if len(intervals) < MIN_PERIOD_INTERVALS:
+        return None
+    lengths, first_poll_s, last_poll_s = np.array(intervals).T
+
+    def coherence_above_expected(frequencies: np.ndarray) -> np.ndarray:
+        # A change is seen up to a poll late, at both ends of an interval: sinc is left of each.
+        seen = np.sinc(np.outer(frequencies, first_poll_s))
+        seen *= np.sinc(np.outer(frequencies, last_poll_s))
+        return np.asarray((np.cos(2 * np.pi * np.outer(frequencies, lengths)) - seen).mean(axis=1))
+
+    if hint_s is not None:
+        wanted = np.array([1 / hint_s])
+        if coherence_above_expected(wanted)[0] > -MAX_INCOHERENCE:
+            return _mean_period(lengths, 1 / hint_s)
+    poll_s = float(np.median(first_poll_s))
+    lowest_hz = 1 / (lengths.min() + 2 * poll_s)
+    frequencies = np.arange(lowest_hz, MAX_POLL_SHARE / poll_s, 0.02 / np.median(lengths))
+    good = np.flatnonzero(coherence_above_expected(frequencies) > -MAX_INCOHERENCE)
+    if not len(good):
+        return None
+    near = frequencies[good[0] : good[0] + 1 + int(0.1 / 0.02)]
+    best = near[int(np.argmax(coherence_above_expected(near)))]
+    return _mean_period(lengths, float(best))
+
+
+def _mean_period(lengths: np.ndarray, frequency: float) -> float:
+    """From the whole numbers of periods that the lengths are."""
+    counts = np.maximum(1, np.round(lengths * frequency))
+    return float(lengths.sum() / counts.sum())

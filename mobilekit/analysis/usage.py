@@ -1,0 +1,118 @@
+"""What an inference's energy means in use: days, uploads, and life under a duty cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mobilekit.analysis.energy import NORMAL_95
+from mobilekit.errors import UsageError
+from mobilekit.records import (
+    ChargeEstimate,
+    EnergyEstimate,
+    Interval,
+    LifeEstimate,
+    UploadComparison,
+    UploadEnergy,
+    Use,
+)
+
+MINUTES_PER_DAY = 24 * 60
+S_PER_HOUR = 3600
+PUBLISHED_UPLOAD_SOURCE = (
+    "for one picture of 1.1 MB: estimate of doi 10.1109/CCGrid.2014.68, as quoted by C. Fantozzi, "
+    "F. Maiani, 'Squeezing Deep Learning onto a Phone', COLA 2016 (slides)"
+)
+PUBLISHED_UPLOADS = (
+    UploadEnergy(name="LTE", energy_j=40.0, source=PUBLISHED_UPLOAD_SOURCE),
+    UploadEnergy(name="Wi-Fi", energy_j=23.0, source=PUBLISHED_UPLOAD_SOURCE),
+)
+
+
+def describe_use(
+    energy: EnergyEstimate,
+    charge: ChargeEstimate,
+    uploads: Sequence[UploadEnergy] = PUBLISHED_UPLOADS,
+) -> Use:
+    """Days at one inference a minute, and inferences for one upload, at gross energy.
+
+    The days are those of the inferences alone; ``estimate_life`` adds what the phone draws in
+    between. The uploads' energies are taken as exact.
+    """
+    interval = charge.inferences_interval
+    return Use(
+        days_at_one_a_minute=charge.inferences / MINUTES_PER_DAY,
+        days_interval=Interval(
+            low=interval.low / MINUTES_PER_DAY, high=interval.high / MINUTES_PER_DAY
+        ),
+        uploads=tuple(_compare(upload, energy) for upload in uploads),
+    )
+
+
+def _compare(upload: UploadEnergy, energy: EnergyEstimate) -> UploadComparison:
+    gross = energy.gross_interval_j
+    return UploadComparison(
+        upload=upload,
+        inferences=upload.energy_j / energy.gross_j,
+        inferences_interval=Interval(
+            low=upload.energy_j / gross.high,
+            high=upload.energy_j / gross.low if gross.low > 0 else float("inf"),
+        ),
+    )
+
+
+def estimate_life(
+    energy: EnergyEstimate,
+    charge: ChargeEstimate,
+    *,
+    every_s: float,
+    idle_w: float,
+    idle_relative_uncertainty: float = 0.0,
+) -> LifeEstimate:
+    """Hours of one charge with an inference every ``every_s`` seconds on a phone that otherwise
+    draws ``idle_w``: battery / (E_marginal / every + P_idle).
+
+    ``idle_relative_uncertainty`` is a standard one; 0 where a person states the idle power. Raises
+    ``UsageError`` for a cycle shorter than an inference, and for powers that add up to nothing.
+    """
+    if every_s < energy.seconds_per_inference:
+        raise UsageError(
+            f"An inference every {every_s:.3g} s cannot be: one takes "
+            f"{energy.seconds_per_inference:.3g} s",
+            fix="Ask for a longer time with --every.",
+        )
+    if idle_w < 0 or not np.isfinite(idle_w) or not np.isfinite(every_s):
+        raise UsageError(
+            "Idle power and time must be finite and not negative",
+            idle_w=idle_w,
+            every_s=every_s,
+            fix="Give the phone's idle power in milliwatts.",
+        )
+    inference_w = energy.marginal_j / every_s
+    mean_w = inference_w + idle_w
+    if mean_w <= 0:
+        raise UsageError(
+            "The phone would draw nothing: neither idle, nor for an inference",
+            marginal_j=energy.marginal_j,
+            fix="Give its idle power, or measure for longer.",
+        )
+    marginal = energy.marginal_interval_j
+    idle_half_w = NORMAL_95 * idle_relative_uncertainty * idle_w
+    battery_half = NORMAL_95 * charge.battery_relative_uncertainty
+    # More power, shorter life: each end of the one is the other end of the other.
+    more = float(np.hypot((marginal.high - energy.marginal_j) / every_s, idle_half_w)) / mean_w
+    less = float(np.hypot((energy.marginal_j - marginal.low) / every_s, idle_half_w)) / mean_w
+    hours = charge.battery_j / mean_w / S_PER_HOUR
+    return LifeEstimate(
+        every_s=every_s,
+        idle_w=idle_w,
+        mean_w=mean_w,
+        inference_share=inference_w / mean_w,
+        inferences=hours * S_PER_HOUR / every_s,
+        hours=hours,
+        hours_interval=Interval(
+            low=max(0.0, hours * (1 - float(np.hypot(more, battery_half)))),
+            high=hours * (1 + float(np.hypot(less, battery_half))),
+        ),
+    )
