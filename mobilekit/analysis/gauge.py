@@ -334,7 +334,7 @@ def _with_best_source(
             )
             continue
         half_width = resolution_half_width(
-            resolution_of(source, profile, verdict),
+            resolution_of(source, profile, verdict, verdict.seconds_per_inference),
             STATED_BLOCKS,
             CALIBRATION_WINDOW_S,
             measured.idle_w,

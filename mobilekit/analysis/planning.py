@@ -70,6 +70,8 @@ class Resolution(NamedTuple):
     """Of a counter; of a current: its step times the voltage, in watts."""
     period_s: float
     rails: int
+    poll_s: float
+    """Between two readings under load, which are taken between inferences."""
 
 
 def plan_calibration() -> EnergyPlan:
@@ -117,12 +119,13 @@ def plan_energy(
     half of the battery is cut to that, and ``limit`` says so.
     """
     idle_w, load_w = profile.power.idle_mw / 1000, profile.power.active_mw / 1000
-    scatter_w = 0.0
+    scatter_w = inference_s = 0.0
     for known in (verdict, pilot):
         if known is not None and known.load_w > known.idle_w:
             idle_w, load_w, scatter_w = known.idle_w, known.load_w, known.scatter_w
+            inference_s = known.seconds_per_inference
     source = verdict.source if verdict is not None else "charge_counter"
-    resolution = resolution_of(source, profile, verdict)
+    resolution = resolution_of(source, profile, verdict, inference_s)
     relative_scatter = scatter_w / (load_w - idle_w)
     # Two thirds of the target's square for the scatter: more blocks are dearer than longer windows.
     scatter_target = target_error * np.sqrt(2 / 3)
@@ -181,9 +184,13 @@ def planned_duration_ns(plan: EnergyPlan) -> int:
 
 
 def resolution_of(
-    source: EnergySource, profile: DeviceProfile, verdict: GaugeVerdict | None
+    source: EnergySource,
+    profile: DeviceProfile,
+    verdict: GaugeVerdict | None,
+    seconds_per_inference: float,
 ) -> Resolution:
     """Of a source: measured where there is a verdict, else the profile's."""
+    poll_s = max(SAMPLE_PERIOD_S, seconds_per_inference)
     gauge = profile.gauge
     period_ms: float = gauge.update_period_ms
     charge_step: float = gauge.charge_step_uah
@@ -207,13 +214,13 @@ def resolution_of(
         age_s = (verdict.rail_age_ms or 0.0) / 1000
     if source == "power_rails":
         noise_j = COARSE_RAIL_NOISE_J if age_s > COARSE_RAIL_AGE_S else 0.0
-        return Resolution(source, noise_j, max(age_s, 0.25), rails)
+        return Resolution(source, noise_j, max(age_s, 0.25), rails, poll_s)
     step_j = {
         "charge_counter": charge_energy_j(charge_step, NOMINAL_CELL_MV),
         "energy_counter": energy_step_j,
         "current_now": current_step * NOMINAL_CELL_MV * 1e-9,
     }[source]
-    return Resolution(source, step_j, period_ms / 1000, rails)
+    return Resolution(source, step_j, period_ms / 1000, rails, poll_s)
 
 
 def resolution_half_width(
@@ -254,7 +261,7 @@ def _counter_covariance(
     design = np.column_stack([np.ones(len(at_s)), np.clip(at_s[:, None] - starts_s, 0, window_s)])
     rate_w = power_w[np.minimum((at_s / window_s).astype(int), windows - 1)]
     at_update_j = np.minimum(resolution.step_j, rate_w * resolution.period_s)
-    poll_s = max(SAMPLE_PERIOD_S, window_s / SAMPLES_PER_WINDOW)
+    poll_s = max(resolution.poll_s, window_s / SAMPLES_PER_WINDOW)
     weight = np.sqrt(12 / (at_update_j**2 + (rate_w * poll_s) ** 2))
     information = (design * weight[:, None]).T @ (design * weight[:, None])
     if len(at_s) < windows + 1 or np.linalg.cond(information) > 1e12:

@@ -414,7 +414,13 @@ def _fit_counter(
     at_ns = np.array([change.at_ns for change in changes])
     crossed = np.array([change.after for change in changes], dtype=np.float64) + step
     starts_ns, ends_ns = _boundaries(segment)
-    elapsed_s = np.clip(at_ns[:, None] - starts_ns, 0, ends_ns - starts_ns) / NS_PER_S
+
+    def time_in_windows_s(until_ns: np.ndarray) -> np.ndarray:
+        return np.asarray(np.clip(until_ns[:, None] - starts_ns, 0, ends_ns - starts_ns) / NS_PER_S)
+
+    elapsed_s = time_in_windows_s(at_ns)
+    # An update may look back over a window's start, at the power before it.
+    since_update_s = elapsed_s - time_in_windows_s(at_ns - period_s * NS_PER_S)
     design = np.column_stack([np.ones(len(changes)), -elapsed_s])
     window_of_change = np.searchsorted(ends_ns, at_ns).clip(max=len(segment) - 1)
     if not set(range(1, len(segment), 2)) <= set(window_of_change.tolist()):
@@ -425,7 +431,7 @@ def _fit_counter(
     rates = (np.linalg.pinv(design) @ crossed)[1:]
     for _ in range(2):  # The weights depend on the rates, and hardly change with the second.
         rate_then = np.abs(rates)[window_of_change]
-        drawn_at_update = (rate_then * period_s).clip(max=step)
+        drawn_at_update = (since_update_s @ np.abs(rates)).clip(max=step)
         variance = (drawn_at_update**2 + (rate_then * poll_s) ** 2) / 12 + (1e-3 * step) ** 2
         weight = 1 / np.sqrt(variance)
         inverse = np.linalg.pinv(design * weight[:, None])

@@ -158,8 +158,8 @@ class SimulatedBattery:
         own = random.Random(f"gauge {state.gauge_seed}")
         self.gain = 1 + self.kind.gain_error * own.gauss(0, 1)
         """What the gauge counts for each microampere-hour that is drawn."""
-        self._voltage_gain = 1 + VOLTAGE_ERROR * own.gauss(0, 1)
-        self._rail_gain = 1 + self.kind.gain_error * own.gauss(0, 1)
+        self.voltage_gain = 1 + VOLTAGE_ERROR * own.gauss(0, 1)
+        self.rail_gain = 1 + self.kind.gain_error * own.gauss(0, 1)
         self._profile = profile
         self._state = state
         self._random = random.Random(state.seed)
@@ -182,10 +182,13 @@ class SimulatedBattery:
         self._since_current_ns = 0
         self._current_ua = 0.0
         self._first: BatterySample | None = None
-        self._rails_uj = dict.fromkeys(RAIL_SHARES, 1e9)
         self._elapsed_ns = 0
+        # The newest reading was taken while the phone was idle.
         self._rails_read_ns = -self._random.randrange(COARSE_RAIL_PERIOD_NS)
+        since_uj = -self._rails_read_ns / NS_PER_S * self._idle_w * self.rail_gain * 1e6
+        self._rails_uj = {name: 1e9 - share * since_uj for name, share in RAIL_SHARES.items()}
         self._rail_readings = self._take_rail_readings()
+        self._rails_uj = dict.fromkeys(RAIL_SHARES, 1e9)
 
     @property
     def state(self) -> BatteryState:
@@ -267,7 +270,7 @@ class SimulatedBattery:
             charge_counter_uah=told["charge_counter_uah"],
             current_now_ua=told["current_now_ua"],
             energy_counter_nwh=energy_nwh,
-            voltage_mv=round(self._voltage_mv * self._voltage_gain * per_mv),
+            voltage_mv=round(self._voltage_mv * self.voltage_gain * per_mv),
             temperature_decicelsius=round(10 * self._celsius),
             level_percent=self._percent(),
             plugged=self.plugged,
@@ -334,11 +337,11 @@ class SimulatedBattery:
         drawn_j = power_w * duration_s
         self._charge_uah -= drawn_uah
         self._counted_uah -= self.gain * drawn_uah
-        self._counted_nwh -= self.gain * self._voltage_gain * drawn_j / 3.6e-6
+        self._counted_nwh -= self.gain * self.voltage_gain * drawn_j / 3.6e-6
         self._since_current_uah += self.gain * drawn_uah
         if self.kind.rails != "none":
             for name, share in RAIL_SHARES.items():
-                self._rails_uj[name] += share * self._rail_gain * drawn_j * 1e6
+                self._rails_uj[name] += share * self.rail_gain * drawn_j * 1e6
         if self._charge_uah <= 0:
             self._charge_uah = 0.0
             raise BatteryEmpty
