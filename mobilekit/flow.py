@@ -121,17 +121,14 @@ class Reporter(Protocol):
 
     def planned_energy(self, planned: PlannedEnergy, *, simulated: bool) -> None: ...
 
+    def planned_calibration(self, plan: EnergyPlan, *, simulated: bool) -> None: ...
+
     def event(self, event: ProgressEvent) -> None: ...
 
     def lost(self, request: RunRequest) -> None:
         """The phone of that run went away."""
 
     def back(self) -> None: ...
-
-
-class Confirm(Protocol):
-    def __call__(self, planned: PlannedEnergy, *, simulated: bool) -> None:
-        """Return to go on, raise to leave it."""
 
 
 class Target(NamedTuple):
@@ -179,13 +176,13 @@ def measure_energy(
     *,
     target_error: float | None,
     sync_pattern: bool,
-    confirm: Confirm,
+    confirm: Callable[[], None],
 ) -> Measurement:
     """Measure the energy of a network on a phone whose cable may be pulled meanwhile.
 
-    A short pilot run comes first and is stored too; what it shows plans the run, which is put to
-    ``confirm`` before it is started. Raises ``UsageError`` for this computer, ``DeviceError`` for a
-    phone of which nothing is known, and what ``confirm`` raises.
+    A short pilot run comes first and is stored too; what it shows plans the run. ``confirm`` is
+    called once the plan is told, where it takes real time. Raises ``UsageError`` for this computer,
+    ``DeviceError`` for a phone of which nothing is known, and what ``confirm`` raises.
     """
     _refuse_computer(wanted)
     with _ready(wanted, store, reporter) as ready:
@@ -208,7 +205,10 @@ def measure_energy(
             gain=ready.gain,
         )
         plan = replace(_waiting_plan(planned.plan), sync_pattern=sync_pattern)
-        confirm(replace(planned, plan=plan), simulated=ready.target.info.virtual)
+        simulated = ready.target.info.virtual
+        reporter.planned_energy(replace(planned, plan=plan), simulated=simulated)
+        if not simulated:
+            confirm()
         request = make_request(wanted, ready, preset, plan)
         return _measure(ready, request, store, reporter, energy_wanted=True)
 
@@ -221,7 +221,12 @@ class Calibration(NamedTuple):
 
 
 def calibrate_gauge(
-    wanted: Wanted, store: Store, reporter: Reporter, overrides: Overrides
+    wanted: Wanted,
+    store: Store,
+    reporter: Reporter,
+    overrides: Overrides,
+    *,
+    confirm: Callable[[], None],
 ) -> Calibration:
     """Find out what a phone's gauge tells, and remember it for the device's later runs.
 
@@ -231,8 +236,11 @@ def calibrate_gauge(
     with _ready(wanted, store, reporter) as ready:
         _profile_with_battery(ready)
         plan = _waiting_plan(plan_calibration())
+        simulated = ready.target.info.virtual
+        reporter.planned_calibration(plan, simulated=simulated)
+        if not simulated:
+            confirm()
         request = make_request(wanted, ready, PRESETS["fast"], plan, name="calibrate")
-        reporter.note("A calibration run: the gauge is read 20 times a second under load.")
         measured = _measure(
             ready, request, store, reporter, energy_wanted=False, purpose="calibrate"
         )

@@ -38,6 +38,14 @@ def format_duration(duration_ns: float, like_ns: float | None = None) -> str:
     return f"{duration_ns:.0f} ns"
 
 
+def format_hours(hours: float) -> str:
+    """``9.3 days``, ``14.2 h``, ``35.0 min``."""
+    for unit, size in (("days", 24.0), ("h", 1.0)):
+        if hours >= (2 * size if unit == "days" else size):
+            return f"{format_significant(hours / size)} {unit}"
+    return f"{format_significant(hours * 60)} min"
+
+
 def format_bytes(size_bytes: float) -> str:
     """``29.0 MiB``, ``12.3 KiB``."""
     for unit, size in (("GiB", 1024 * MIB), ("MiB", MIB), ("KiB", 1024)):

@@ -268,7 +268,7 @@ def _estimate(
     gross = _mean_of(blocks.gross_weights, blocks.powers)
     marginal = _mean_of(blocks.marginal_weights, blocks.powers)
     drift_j = abs(blocks.idle_curvature_w) / gain_value * float(blocks.seconds_per_inference.mean())
-    drift_j /= np.sqrt(3)
+    drift_j /= float(np.sqrt(3))
     budget = (
         UncertaintyTerm(
             name="blocks",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -26,7 +28,13 @@ from mobilekit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mobilekit.records import PlannedEnergy
+    from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.records import Measurement
+    from mobilekit.results.store import Store
+
+YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Start without asking.")]
+IDLE_RELATIVE_UNCERTAINTY = 0.05
+"""Of a measured idle power against the next day's: an assumption, with the gauge's gain in it."""
 
 
 class _ModelsOrCommand(TyperGroup):
@@ -76,7 +84,10 @@ def measure(
             "--sync-pattern", help="Make a load pattern that an external meter's trace shows."
         ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking.")] = False,
+    yes: YesFlag = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show every term of the energy's uncertainty.")
+    ] = False,
     apk: ApkOption = None,
     install: InstallOption = True,
     require_phone: RequirePhoneFlag = False,
@@ -87,10 +98,11 @@ def measure(
     """Measure energy with the cable out; several models in random order."""
     from mobilekit import flow, places
     from mobilekit.analysis.answer import derive_answer
+    from mobilekit.analysis.usage import PUBLISHED_UPLOADS, describe_use
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.codec import encode_pretty
     from mobilekit.results.document import make_document
-    from mobilekit.results.render import render_measurement
+    from mobilekit.results.render import render_budget, render_measurement, render_use
     from mobilekit.results.store import Store
 
     opened = Store(store or places.store_url())
@@ -108,28 +120,213 @@ def measure(
             require_phone=require_phone,
         )
         with TerminalReporter() as reporter:
-
-            def confirm(planned: PlannedEnergy, *, simulated: bool) -> None:
-                reporter.planned_energy(planned, simulated=simulated)
-                if not simulated and not yes:
-                    reporter.pause()
-                    _ask()
-
             measurement = flow.measure_energy(
                 wanted,
                 opened,
                 reporter,
                 target_error=_ratio_of(target_error),
                 sync_pattern=sync_pattern,
-                confirm=confirm,
+                confirm=_confirming(reporter, yes=yes),
             )
         measurements.append(measurement)
         if not as_json:
-            typer.echo(render_measurement(measurement, derive_answer(measurement)))
+            answer = derive_answer(measurement)
+            typer.echo(render_measurement(measurement, answer))
+            energy = answer.energy or answer.energy_simulated
+            charge = answer.charge or answer.charge_simulated
+            if energy is not None and charge is not None:
+                uploads = (measurement.profile and measurement.profile.uploads) or PUBLISHED_UPLOADS
+                use = describe_use(energy, charge, uploads)
+                typer.echo(render_use(use, simulated=measurement.virtual))
+            if explain and energy is not None:
+                typer.echo(render_budget(energy))
     if as_json:
         documents = [make_document(item, derive_answer(item)) for item in measurements]
         typer.echo(encode_pretty(documents), nl=False)
     exit_for(measurements, strict=strict)
+
+
+@app.command()
+def calibrate(
+    device: DeviceOption = "auto",
+    model: Annotated[
+        str, typer.Option("--model", help="The network that makes the load.")
+    ] = "squeezenet",
+    current_unit: Annotated[
+        Literal["uA", "mA"] | None,
+        typer.Option(
+            "--current-unit",
+            help="Set the current's unit against the evidence.",
+            show_default=False,
+        ),
+    ] = None,
+    current_sign: Annotated[
+        Literal["negative", "positive"] | None,
+        typer.Option(
+            "--discharge",
+            help="Set the sign of a discharge against the evidence.",
+            show_default=False,
+        ),
+    ] = None,
+    source: Annotated[
+        Literal["charge_counter", "current_now", "energy_counter", "power_rails"] | None,
+        typer.Option("--source", help="Trust this source whatever it shows.", show_default=False),
+    ] = None,
+    measured: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Measure anew, or only put the options above into what is known.",
+        ),
+    ] = True,
+    yes: YesFlag = False,
+    apk: ApkOption = None,
+    install: InstallOption = True,
+    require_phone: RequirePhoneFlag = False,
+    store: StoreOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Find out what a phone's fuel gauge tells, once for each phone; later runs use it."""
+    from mobilekit import flow, places
+    from mobilekit.analysis.gauge import Overrides
+    from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.codec import encode_pretty
+    from mobilekit.errors import UnreliableError
+    from mobilekit.records import GaugeRefusal
+    from mobilekit.results.render import render_gauge
+    from mobilekit.results.store import Store
+
+    overrides = Overrides(
+        current_scale=None if current_unit is None else 1 if current_unit == "uA" else 1000,
+        current_sign=None if current_sign is None else 1 if current_sign == "negative" else -1,
+        source=source,
+    )
+    wanted = wanted_of(
+        model,
+        device,
+        fast=True,
+        rigorous=False,
+        apk=apk,
+        install=install,
+        require_phone=require_phone,
+    )
+    opened = Store(store or places.store_url())
+    with TerminalReporter() as reporter:
+        if measured:
+            measurement, found = flow.calibrate_gauge(
+                wanted, opened, reporter, overrides, confirm=_confirming(reporter, yes=yes)
+            )
+        else:
+            measurement, found = None, flow.override_gauge(wanted, opened, reporter, overrides)
+    if found is not None:
+        typer.echo(encode_pretty(found) if as_json else render_gauge(found), nl=not as_json)
+    if measurement is not None:
+        exit_for([measurement])
+    if found is None:
+        raise UnreliableError(
+            "The run told nothing of the gauge",
+            fix="See what it did measure: `mobilekit results show last`.",
+        )
+    if isinstance(found, GaugeRefusal):
+        raise UnreliableError(
+            f"This gauge cannot be trusted: {found.reason}",
+            device=found.device,
+            fix="Measure with an external meter (docs/meter.md), or set --source yourself.",
+        )
+
+
+@app.command()
+def life(
+    model: Annotated[str, typer.Argument(help="A model whose energy has been measured.")],
+    every: Annotated[
+        str, typer.Option("--every", help="One inference in this time: 10s, 5min, 1h.")
+    ],
+    idle_mw: Annotated[
+        float | None,
+        typer.Option(
+            "--idle-mw",
+            min=0,
+            help="What the phone draws in between. [default: the idle power of the measurement]",
+            show_default=False,
+        ),
+    ] = None,
+    result: Annotated[
+        str | None,
+        typer.Option(
+            "--result",
+            metavar="ID",
+            help="The measurement to start from. [default: the newest with energy]",
+            show_default=False,
+        ),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """How long a charge lasts with an inference every so often."""
+    from mobilekit import places
+    from mobilekit.analysis.answer import derive_answer
+    from mobilekit.analysis.usage import estimate_life
+    from mobilekit.codec import encode_pretty
+    from mobilekit.results.document import make_life
+    from mobilekit.results.render import render_life
+    from mobilekit.results.store import Store
+
+    every_s = _seconds_of(every)
+    opened = Store(store or places.store_url())
+    measurement = _with_energy(opened, model, result)
+    answer = derive_answer(measurement)
+    energy = answer.energy or answer.energy_simulated
+    charge = answer.charge or answer.charge_simulated
+    assert energy is not None
+    assert charge is not None
+    estimate = estimate_life(
+        energy,
+        charge,
+        every_s=every_s,
+        idle_w=energy.idle_w if idle_mw is None else idle_mw / 1000,
+        idle_relative_uncertainty=IDLE_RELATIVE_UNCERTAINTY if idle_mw is None else 0.0,
+    )
+    document = make_life(measurement, energy, estimate, idle_measured=idle_mw is None)
+    typer.echo(encode_pretty(document) if as_json else render_life(document), nl=not as_json)
+
+
+def _with_energy(store: Store, model: str, result: str | None) -> Measurement:
+    """The named measurement, or the newest one of the model that tells its energy."""
+    from mobilekit.analysis.answer import derive_answer
+    from mobilekit.errors import UsageError
+
+    candidates = store.list_measurements(model) if result is None else [store.read(result)]
+    for measurement in candidates:
+        answer = derive_answer(measurement)
+        if answer.energy is not None or answer.energy_simulated is not None:
+            return measurement
+    raise UsageError(
+        f"No energy of {model} has been measured",
+        result=result or "-",
+        fix=f"`mobilekit energy {model} --device D` measures it.",
+    )
+
+
+def _seconds_of(text: str) -> float:
+    """``10s``, ``0.5 s``, ``200ms``, ``5min``, ``1h``."""
+    from mobilekit.errors import UsageError
+
+    sizes = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|h)\s*", text)
+    if match is None or float(match[1]) == 0:
+        raise UsageError(f"--every {text} is not a time", fix="Write it as 200ms, 10s, 5min or 1h.")
+    return float(match[1]) * sizes[match[2]]
+
+
+def _confirming(reporter: TerminalReporter, *, yes: bool) -> Callable[[], None]:
+    """Asks whether to start."""
+
+    def confirm() -> None:
+        if not yes:
+            reporter.pause()
+            _ask()
+
+    return confirm
 
 
 def _ask() -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from mobilekit.analysis.planning import planned_duration_ns
 from mobilekit.protocol import (
+    EnergyPlan,
     EnergyRefused,
     LoadMeasured,
     PhaseStarted,
@@ -94,6 +95,15 @@ class TerminalReporter:
         self._planned_windows = 2 * planned.plan.blocks + 1
         self._windows = 0
         self.note(render_energy_plan(planned, simulated=simulated))
+
+    def planned_calibration(self, plan: EnergyPlan, *, simulated: bool) -> None:
+        self._planned_windows = 2 * plan.blocks + 1
+        minutes = planned_duration_ns(plan) / NS_PER_S / 60
+        self.note(
+            f"Calibration: {self._planned_windows} windows of idle and load, "
+            f"{minutes:.1f} min{' of simulated time' if simulated else ''}, "
+            f"the gauge read {NS_PER_S / plan.sample_period_ns:.0f} times a second."
+        )
 
     def event(self, event: ProgressEvent) -> None:
         if isinstance(event, PhaseStarted):

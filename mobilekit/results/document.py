@@ -7,11 +7,20 @@ import io
 from collections.abc import Sequence
 
 from mobilekit.codec import Record
-from mobilekit.records import Answer, Measurement, WaitingRun
+from mobilekit.records import (
+    Answer,
+    EnergyEstimate,
+    EnergyPlane,
+    EnergySource,
+    LifeEstimate,
+    Measurement,
+    WaitingRun,
+)
 
 # History: 1: first.
 SCHEMA = "mobilekit.measurement/1"
 COLLECTION_SCHEMA = "mobilekit.collection/1"
+LIFE_SCHEMA = "mobilekit.life/1"
 
 
 class Document(Record, frozen=True):
@@ -43,6 +52,37 @@ def make_collection(
 ) -> CollectionDocument:
     return CollectionDocument(
         schema=COLLECTION_SCHEMA, collected=tuple(collected), waiting=tuple(waiting)
+    )
+
+
+class LifeDocument(Record, frozen=True):
+    schema: str
+    measurement_id: str
+    model: str
+    device: str
+    virtual: bool
+    source: EnergySource
+    plane: EnergyPlane
+    blocks: int
+    idle_measured: bool
+    """Whether the idle power is the measurement's own, else a person's."""
+    life: LifeEstimate
+
+
+def make_life(
+    measurement: Measurement, energy: EnergyEstimate, life: LifeEstimate, *, idle_measured: bool
+) -> LifeDocument:
+    return LifeDocument(
+        schema=LIFE_SCHEMA,
+        measurement_id=measurement.id,
+        model=measurement.artifact.model.name,
+        device=measurement.device.name,
+        virtual=measurement.virtual,
+        source=energy.source,
+        plane=energy.plane,
+        blocks=energy.blocks,
+        idle_measured=idle_measured,
+        life=life,
     )
 
 

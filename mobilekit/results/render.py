@@ -12,31 +12,52 @@ from mobilekit.records import (
     Artifact,
     ChargeEstimate,
     EnergyEstimate,
+    EnergyPlane,
+    EnergySource,
     Finding,
+    GaugeEvidence,
+    GaugeFound,
+    GaugeRefusal,
     Interval,
+    IntervalKind,
     Measurement,
     MemoryGrowth,
     ModelCard,
     ModelCost,
     ModelSpec,
     PlannedEnergy,
+    RateEstimate,
     Summary,
+    Use,
     WaitingRun,
 )
+from mobilekit.results.document import LifeDocument
 from mobilekit.units import (
     NS_PER_S,
     format_bytes,
     format_count,
     format_duration,
     format_energy,
+    format_hours,
+    format_significant,
 )
 
 VIRTUAL_LABEL = "virtual: latency is this computer's, energy is simulated"
-SOURCE_NAMES = {
+SOURCE_NAMES: dict[EnergySource, str] = {
     "charge_counter": "charge counter",
     "current_now": "current x voltage",
     "energy_counter": "energy counter",
     "power_rails": "power rails",
+}
+PLANE_NAMES: dict[EnergyPlane, str] = {
+    "battery": "at the battery",
+    "rails": "of the parts that have one",
+}
+STEP_NAMES: dict[EnergySource, str] = {
+    "charge_counter": "steps",
+    "current_now": "readings",
+    "energy_counter": "steps",
+    "power_rails": "readings",
 }
 
 
@@ -55,6 +76,11 @@ def render_measurement(measurement: Measurement, answer: Answer) -> str:
     charge = answer.charge or answer.charge_simulated
     if energy is not None:
         rows.append(("energy", _energy_text(energy, simulated=measurement.virtual)))
+        rows += [
+            (name, _rate_text(name, rate, simulated=measurement.virtual))
+            for name, rate in (("burst", energy.burst), ("sustain", energy.sustained))
+            if rate is not None
+        ]
     if charge is not None:
         rows.append(("charge", _charge_text(charge, simulated=measurement.virtual)))
     rows.append(("took", _time_text(measurement)))
@@ -122,19 +148,25 @@ def render_findings(findings: Iterable[Finding]) -> list[str]:
     ]
 
 
-def render_energy_plan(planned: PlannedEnergy, *, simulated: bool) -> str:
-    """What the energy phase will do and what is to be expected of it, before it does it."""
-    minutes = planned.expected_duration_ns / NS_PER_S / 60
-    duration = f"{minutes:.1f} min{' of simulated time' if simulated else ''}"
-    text = (
-        f"Energy: {planned.plan.blocks} blocks of idle and load, "
-        f"{format_duration(planned.plan.load_ns)} each: {duration}, "
-        f"{planned.expected_charge_fraction:.1%} of the battery. "
-        f"Expected of the marginal energy, by {SOURCE_NAMES[planned.source]}: "
-        f"+- {planned.expected_half_width:.1%}, "
-        f"{planned.expected_total_half_width:.1%} with the gauge's gain."
+def render_life(document: LifeDocument) -> str:
+    """How long a charge lasts under a duty cycle, and what that rests on."""
+    life = document.life
+    idle = "measured" if document.idle_measured else "as given"
+    simulated = ", simulated" if document.virtual else ""
+    return "\n".join(
+        [
+            f"{document.model} · {document.device} · one inference every {life.every_s:g} s",
+            f"  life      {format_hours(life.hours)} "
+            f"[{format_hours(life.hours_interval.low)}, {format_hours(life.hours_interval.high)}]"
+            f"{simulated}",
+            f"  count     {format_count(life.inferences)} inferences",
+            f"  power     {format_significant(life.mean_w)} W in the mean, "
+            f"{life.inference_share:.1%} of it for inferences; idle {life.idle_w:.3g} W ({idle})",
+            f"  from      {document.measurement_id}: marginal energy by "
+            f"{SOURCE_NAMES[document.source]} {PLANE_NAMES[document.plane]}, "
+            f"{document.blocks} blocks",
+        ]
     )
-    return f"{text} Not better, because {planned.limit}." if planned.limit else text
 
 
 def render_waiting(runs: Sequence[WaitingRun]) -> str:
@@ -158,6 +190,115 @@ def render_waiting(runs: Sequence[WaitingRun]) -> str:
     }
     lines = [advice[why] for why in sorted({run.why for run in runs})]
     return "\n".join([render_table(["run", "started", "device", "state", "windows"], rows), *lines])
+
+
+def render_energy_plan(planned: PlannedEnergy, *, simulated: bool) -> str:
+    """What an energy run will do and what is to be expected of it, before it begins."""
+    plan = planned.plan
+    lines = [
+        f"Energy by the {SOURCE_NAMES[planned.source]}: {plan.blocks} blocks of idle and load, "
+        f"{format_duration(plan.load_ns)} each, "
+        f"{planned.expected_duration_ns / NS_PER_S / 60:.1f} min"
+        f"{' of simulated time' if simulated else ''} and "
+        f"{planned.expected_charge_fraction:.1%} of the battery in all",
+        f"  expected: +-{planned.expected_half_width:.1%} of the marginal energy from resolution "
+        f"and scatter (target {planned.target_error:.1%}), "
+        f"+-{planned.expected_total_half_width:.1%} with the gauge's gain and voltage",
+    ]
+    if planned.limit is not None:
+        lines.append(f"  the target is not reached: {planned.limit}")
+    return "\n".join(lines)
+
+
+def render_budget(energy: EnergyEstimate) -> str:
+    """Each term of an estimate's uncertainty, as standard uncertainties."""
+    rows = [
+        [
+            term.name,
+            format_energy(term.gross_j),
+            _share(term.gross_j, energy.gross_j),
+            format_energy(term.marginal_j),
+            _share(term.marginal_j, energy.marginal_j),
+            "-" if term.marginal_freedom is None else f"{term.marginal_freedom:.1f}",
+            term.note,
+        ]
+        for term in energy.budget
+    ]
+    header = ("term", "gross", "", "marginal", "", "degrees", "what it is")
+    interval = (
+        "95 % intervals"
+        if energy.interval_kind == "interval_95"
+        else f"ranges of the {energy.blocks} blocks, which promise no 95 %"
+    )
+    return "\n".join(
+        [
+            f"{SOURCE_NAMES[energy.source]} {PLANE_NAMES[energy.plane]}, {energy.blocks} blocks, "
+            f"{energy.gauge_steps} {STEP_NAMES[energy.source]}: idle {_watts(energy.idle_w)}, load "
+            f"{_watts(energy.load_w)}; standard uncertainties for each inference",
+            render_table(header, rows),
+            f"gross {_energy_with_interval(energy.gross_j, energy.gross_interval_j)}, marginal "
+            f"{_energy_with_interval(energy.marginal_j, energy.marginal_interval_j)}: {interval}",
+        ]
+    )
+
+
+def render_gauge(found: GaugeFound) -> str:
+    """What a calibration run found out about a gauge, and why."""
+    evidence = [[item.name, _value_text(item), item.text] for item in found.evidence]
+    shown = render_table(("evidence", "value", "what it says"), evidence) if evidence else ""
+    if isinstance(found, GaugeRefusal):
+        word = "contradicts itself" if found.contradictory else "tells nothing"
+        return "\n".join([f"The gauge of {found.device} {word}: {found.reason}", shown]).rstrip()
+    sources = [
+        [
+            SOURCE_NAMES[item.source] + (" <- used" if item.source == found.source else ""),
+            "yes" if item.usable else "no",
+            "-" if item.expected_half_width is None else f"+-{item.expected_half_width:.2%}",
+            item.reason,
+        ]
+        for item in found.sources
+    ]
+    expected = f"expected in {found.stated_blocks} x {found.stated_window_s:.0f} s"
+    lines = [
+        f"The gauge of {found.device}: {SOURCE_NAMES[found.source]} is trusted",
+        shown,
+        render_table(("source", "usable", expected, "why"), sources),
+    ]
+    if found.overridden:
+        lines.append(f"set by a person, against this evidence: {', '.join(found.overridden)}")
+    return "\n".join(lines)
+
+
+def render_use(use: Use, *, simulated: bool) -> str:
+    """What a charge means in use, a line each."""
+    low, high = use.days_interval.low, use.days_interval.high
+    note = " (simulated)" if simulated else ""
+    lines = [
+        f"one inference a minute for {format_significant(use.days_at_one_a_minute)} days "
+        f"[{format_significant(low)}, {format_significant(high)}], were it all that the phone "
+        f"does{note}"
+    ]
+    for item in use.uploads:
+        lower, upper = item.inferences_interval.low, item.inferences_interval.high
+        lines.append(
+            f"one upload by {item.upload.name} ({format_energy(item.upload.energy_j)}) is worth "
+            f"{format_significant(item.inferences)} inferences [{format_significant(lower)}, "
+            f"{format_significant(upper)}]{note}"
+        )
+    lines += dict.fromkeys(f"uploads: {item.upload.source}" for item in use.uploads)
+    return "\n".join(lines)
+
+
+def _watts(power_w: float) -> str:
+    return f"{power_w * 1000:.0f} mW" if abs(power_w) < 0.9995 else f"{power_w:.2f} W"
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / abs(whole):.2%}" if whole else "-"
+
+
+def _value_text(item: GaugeEvidence) -> str:
+    return "-" if item.value is None else f"{item.value:.6g} {item.unit}".rstrip()
 
 
 def measurement_row(measurement: Measurement, answer: Answer) -> list[str]:
@@ -235,8 +376,24 @@ def _energy_text(energy: EnergyEstimate, *, simulated: bool) -> str:
     return (
         f"{_energy_with_interval(energy.gross_j, energy.gross_interval_j)} gross, "
         f"{_energy_with_interval(energy.marginal_j, energy.marginal_interval_j)} marginal   "
-        f"{'simulated ' if simulated else ''}{SOURCE_NAMES[energy.source]}, "
-        f"{energy.blocks} blocks, {energy.gauge_steps} steps"
+        f"{'simulated ' if simulated else ''}{SOURCE_NAMES[energy.source]} "
+        f"{PLANE_NAMES[energy.plane]}, "
+        f"{_blocks_text(energy.blocks, energy.interval_kind)}, "
+        f"{energy.gauge_steps} {STEP_NAMES[energy.source]}"
+    )
+
+
+def _blocks_text(blocks: int, kind: IntervalKind) -> str:
+    return f"{'range of ' if kind == 'block_range' else ''}{blocks} blocks"
+
+
+def _rate_text(name: str, rate: RateEstimate, *, simulated: bool) -> str:
+    when = "before the phone slowed down" if name == "burst" else "on the plateau afterwards"
+    seconds_ns = rate.seconds_per_inference * NS_PER_S
+    return (
+        f"{_energy_with_interval(rate.gross_j, rate.gross_interval_j)} gross at "
+        f"{format_duration(seconds_ns)} an inference, {when}   "
+        f"{'simulated, ' if simulated else ''}{_blocks_text(rate.blocks, rate.interval_kind)}"
     )
 
 
@@ -250,7 +407,10 @@ def _charge_text(charge: ChargeEstimate, *, simulated: bool) -> str:
     return (
         f"{format_count(charge.inferences)} inferences "
         f"[{format_count(interval.low)}, {format_count(interval.high)}] "
-        f"on {format_energy(charge.battery_j)}{', simulated' if simulated else ''}"
+        f"on {format_energy(charge.battery_j)}, "
+        f"{'in coulombs of the same gauge' if charge.method == 'coulombs' else 'in joules'}"
+        f"{', from a range' if charge.interval_kind == 'block_range' else ''}"
+        f"{', simulated' if simulated else ''}"
     )
 
 

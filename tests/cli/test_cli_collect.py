@@ -172,6 +172,7 @@ def test_a_block_with_the_cable_in_is_made_up_for(cli, bench_phone):
     (document,) = json.loads(stdout)
     windows = document["measurement"]["result"]["samples"]["windows"]
     assert len(windows) > 11
+    assert document["answer"]["energy_simulated"]["blocks"] == 5
 
 
 def test_ctrl_c_leaves_an_absent_phone_alone(cli, bench_phone):

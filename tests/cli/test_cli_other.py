@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from mobilekit.codec import encode
+from mobilekit.virtual.battery import gauge_named
+from mobilekit.virtual.companion import GAUGE_FILE
 from mobilekit.virtual.phone import Faults
 
 
@@ -236,3 +239,62 @@ def test_torch_is_imported_only_where_it_works(cli, arguments):
     assert not modules & {"torch", "executorch"}
     if "--help" in arguments or "--version" in arguments:
         assert not modules & {"numpy", "sqlalchemy", "adbutils"}
+
+
+# --- gauges ------------------------------------------------------------------------------------
+
+
+def test_a_calibrated_gauge_is_used_explained_and_overridden(cli, bench_phone):
+    """Calibrating tells its evidence; later runs name the source; a person's word is marked."""
+    calibrated = cli(
+        "energy", "calibrate", "-d", bench_phone.serial, "--model", "tiny.py", "--json"
+    )
+    measured = cli("energy", "tiny.py", "-d", bench_phone.serial, "--fast", "--explain")
+    overridden = cli(
+        *("energy", "calibrate", "-d", bench_phone.serial, "--no-measure"),
+        *("--source", "charge_counter", "--json"),
+    )
+    again = cli("deploy", "tiny.py", "-d", bench_phone.serial, "--fast", "--json")
+
+    assert calibrated.exit_code == 0, calibrated.stderr
+    verdict = calibrated.document
+    assert verdict["device"] == "virtual:nexus7"
+    assert verdict["charge_step_uah"] == 500
+    assert verdict["charge_ratio"] == pytest.approx(1, abs=0.15)
+    assert (verdict["current_scale"], verdict["current_sign"]) == (1, 1)
+    assert measured.exit_code == 0, measured.stderr
+    assert "GAUGE-UNCALIBRATED" not in measured.stdout
+    assert "quantisation" in measured.stdout
+    assert "one inference a minute for" in measured.stdout
+    assert overridden.document["overridden"] == ["source"]
+    assert again.document["answer"]["energy_simulated"]["source"] == "charge_counter"
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code"), [("reports-ma", 0), ("inverted", 0), ("dual-cell", 5)]
+)
+def test_a_strange_gauge_is_understood_or_refused(cli, bench_phone, kind, exit_code):
+    """Unit and sign are found out; a gauge that contradicts itself is refused with exit code 5."""
+    (bench_phone.directory / GAUGE_FILE).write_bytes(encode(gauge_named(kind)))
+
+    outcome = cli("energy", "calibrate", "-d", bench_phone.serial, "--model", "tiny.py")
+
+    assert outcome.exit_code == exit_code, outcome.stderr
+    if exit_code:
+        assert "contradicts itself" in outcome.stdout
+        assert "cannot be trusted" in outcome.stderr
+
+
+def test_life_follows_from_a_measurement(cli, bench_phone):
+    """A duty cycle's life is told with its interval; none without energy, none that cannot be."""
+    before = cli("energy", "life", "tiny", "--every", "10s")
+    cli("energy", "tiny.py", "-d", bench_phone.serial, "--fast")
+    told = cli("energy", "life", "tiny", "--every", "10s", "--idle-mw", "100", "--json")
+    impossible = cli("energy", "life", "tiny", "--every", "0.000001s")
+
+    assert before.exit_code == impossible.exit_code == 2
+    life = told.document["life"]
+    assert told.document["virtual"] is True
+    assert life["hours_interval"]["low"] < life["hours"] < life["hours_interval"]["high"]
+    assert life["hours"] == pytest.approx(54_000 / life["mean_w"] / 3600)
+    assert cli("energy", "life", "tiny", "--every", "soon").exit_code == 2
