@@ -50,6 +50,7 @@ internal fun androidDevice(
         rails = if (mayHaveRails) AndroidRails(context, clock) else null,
         memory = LinuxMemory { Debug.getPss() * 1024 },
         thermal = AndroidThermal(context),
+        sleepGuard = AndroidSleepGuard(context),
     )
 }
 

@@ -119,24 +119,22 @@ internal object Runs {
         runId: String,
     ) {
         if (shown?.runId == runId && shown?.result == null) return
-        show(RunView(runId, emptyList(), null))
+        show(context, RunView(runId, emptyList(), null))
         underWay++
         RunService.start(context)
         thread.execute {
             val events = ArrayList<ProgressEvent>()
             val result =
-                withWakeLock(context) {
-                    runOnce(inputRoot, outputRootOf(context), runId, device(context)) { event ->
-                        events += event
-                        if (mayDrawAfter(event)) {
-                            val now = events.toList()
-                            main.post { show(RunView(runId, now, null)) }
-                            Thread.sleep(DRAWING_MS)
-                        }
+                runOnce(inputRoot, outputRootOf(context), runId, device(context)) { event ->
+                    events += event
+                    if (mayDrawAfter(event)) {
+                        val now = events.toList()
+                        main.post { show(context, RunView(runId, now, null)) }
+                        Thread.sleep(DRAWING_MS)
                     }
                 }
             main.post {
-                show(RunView(runId, events, result))
+                show(context, RunView(runId, events, result))
                 if (--underWay == 0) RunService.stop()
             }
         }
@@ -153,9 +151,13 @@ internal object Runs {
             else -> true
         }
 
-    private fun show(view: RunView) {
+    private fun show(
+        context: Context,
+        view: RunView,
+    ) {
         shown = view
         onChange?.invoke(view)
+        RunService.say(view.headline(context.resources))
     }
 
     private fun outputRootOf(context: Context): File =

@@ -10,7 +10,9 @@ import android.content.pm.ServiceInfo
 import android.os.Build
 import android.os.IBinder
 import android.os.PowerManager
+import dev.mobilekit.bench.core.SleepGuard
 import org.codehaus.mojo.animal_sniffer.IgnoreJRERequirement
+import java.util.concurrent.TimeUnit
 
 /**
  * Holds the process in the foreground while a run is under way, so that Android neither freezes nor
@@ -25,10 +27,11 @@ class RunService : Service() {
         flags: Int,
         startId: Int,
     ): Int {
+        val notification = notification(Runs.shown?.headline(resources).orEmpty())
         if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.UPSIDE_DOWN_CAKE) {
-            startForegroundTyped()
+            startForegroundTyped(notification)
         } else {
-            startForeground(NOTIFICATION, notification())
+            startForeground(NOTIFICATION, notification)
         }
         // A short run may be over by now. To stop the service from outside before it has come to
         // the foreground would crash the process: Android insists on the foreground first.
@@ -43,11 +46,11 @@ class RunService : Service() {
     }
 
     @IgnoreJRERequirement
-    private fun startForegroundTyped() {
-        startForeground(NOTIFICATION, notification(), ServiceInfo.FOREGROUND_SERVICE_TYPE_SPECIAL_USE)
+    private fun startForegroundTyped(notification: Notification) {
+        startForeground(NOTIFICATION, notification, ServiceInfo.FOREGROUND_SERVICE_TYPE_SPECIAL_USE)
     }
 
-    private fun notification(): Notification {
+    private fun notification(text: String): Notification {
         val builder =
             if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.O) {
                 channelBuilder()
@@ -58,6 +61,8 @@ class RunService : Service() {
         return builder
             .setSmallIcon(R.drawable.ic_launcher)
             .setContentTitle(getString(R.string.notification))
+            .setContentText(text)
+            .setOnlyAlertOnce(true)
             .setOngoing(true)
             .build()
     }
@@ -92,6 +97,13 @@ class RunService : Service() {
             }
         }
 
+        /** What goes on, for somebody who does not see the activity. */
+        fun say(text: String) {
+            val service = inForeground ?: return
+            val manager = service.getSystemService(NotificationManager::class.java)
+            manager.notify(NOTIFICATION, service.notification(text))
+        }
+
         /** No run is under way any more. */
         fun stop() {
             inForeground?.stopSelf()
@@ -107,19 +119,20 @@ class RunService : Service() {
     }
 }
 
-/** Runs [action] with the processor kept awake, also behind a dark screen. */
-internal fun <T> withWakeLock(
+/**
+ * The processor stays awake behind a dark screen too. The time-out is for a run that hangs: the lock
+ * is taken anew after each of its events.
+ */
+internal class AndroidSleepGuard(
     context: Context,
-    action: () -> T,
-): T {
-    val power = context.getSystemService(PowerManager::class.java)
-    val lock = power.newWakeLock(PowerManager.PARTIAL_WAKE_LOCK, "mobilekit:run")
-    lock.acquire(LONGEST_RUN_MS)
-    try {
-        return action()
-    } finally {
-        if (lock.isHeld) lock.release()
-    }
-}
+) : SleepGuard {
+    private val lock =
+        context
+            .getSystemService(PowerManager::class.java)
+            .newWakeLock(PowerManager.PARTIAL_WAKE_LOCK, "mobilekit:run")
+            .also { it.setReferenceCounted(false) }
 
-private const val LONGEST_RUN_MS = 12 * 3600 * 1000L
+    override fun stayAwake(durationNs: Long) = lock.acquire(TimeUnit.NANOSECONDS.toMillis(durationNs))
+
+    override fun maySleep() = lock.release()
+}

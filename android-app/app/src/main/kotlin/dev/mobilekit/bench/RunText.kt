@@ -7,6 +7,8 @@ import dev.mobilekit.bench.core.Phase
 import dev.mobilekit.bench.core.RunFailure
 import dev.mobilekit.bench.core.RunSuccess
 import dev.mobilekit.bench.core.Samples
+import dev.mobilekit.bench.core.WaitReason
+import dev.mobilekit.bench.core.WaitStarted
 import dev.mobilekit.bench.core.collectSamples
 
 /** What goes on, or how it ended, in plain words. */
@@ -14,7 +16,8 @@ internal fun RunView.headline(resources: Resources): String =
     when (result) {
         null -> {
             val phase = collectSamples(events).phases.lastOrNull()?.phase
-            resources.getString(phase?.words() ?: R.string.waiting)
+            val wait = (events.lastOrNull() as? WaitStarted)?.reason
+            resources.getString(wait?.words() ?: phase?.words() ?: R.string.waiting)
         }
 
         is RunFailure -> {
@@ -44,6 +47,7 @@ internal fun RunView.details(resources: Resources): String {
         samples.iterationNs.size
             .takeIf { it > 0 }
             ?.let { resources.getString(R.string.iterations, it) },
+        samples.evaluation?.let { resources.getString(R.string.examples, it.latencyNs.size) },
         samples.windows.size
             .takeIf { it > 0 }
             ?.let { resources.getString(R.string.windows, it) },
@@ -61,6 +65,7 @@ private fun successText(
     return listOfNotNull(
         resources.getString(R.string.succeeded, resources.getString(R.string.milliseconds, medianMs)),
         resources.getString(match),
+        samples.profileRefusal?.let { resources.getString(R.string.no_trace, it) },
         samples.energyRefusal?.let { resources.getString(R.string.no_energy, it) },
         resources.getString(R.string.collect),
     ).joinToString("\n")
@@ -89,5 +94,14 @@ private fun Phase.words(): Int =
         Phase.ITERATE -> R.string.phase_iterate
         Phase.CHECK -> R.string.phase_check
         Phase.MEMORY -> R.string.phase_memory
+        Phase.PROFILE -> R.string.phase_profile
+        Phase.EVALUATE -> R.string.phase_evaluate
         Phase.ENERGY -> R.string.phase_energy
+    }
+
+private fun WaitReason.words(): Int =
+    when (this) {
+        WaitReason.UNPLUG -> R.string.wait_unplug
+        WaitReason.REST -> R.string.wait_rest
+        WaitReason.TEMPERATURE -> R.string.wait_temperature
     }

@@ -5,6 +5,7 @@ import dev.mobilekit.bench.core.EngineChoice
 import dev.mobilekit.bench.core.EngineProvider
 import dev.mobilekit.bench.core.Format
 import dev.mobilekit.bench.core.Program
+import dev.mobilekit.bench.core.TracedProgram
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
 import org.junit.Test
@@ -26,6 +27,12 @@ class EngineChoiceTest {
             method: String,
             threads: Int,
         ): Program = error("nothing is loaded here")
+
+        override fun loadTraced(
+            artifact: File,
+            method: String,
+            threads: Int,
+        ): TracedProgram = error("nothing is loaded here")
     }
 
     private fun missing(

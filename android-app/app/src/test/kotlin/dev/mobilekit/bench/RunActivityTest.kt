@@ -1,5 +1,7 @@
 package dev.mobilekit.bench
 
+import android.app.Notification
+import android.app.NotificationManager
 import android.content.ComponentName
 import android.content.Context
 import android.content.Intent
@@ -9,7 +11,6 @@ import android.os.Build
 import android.os.Looper
 import android.view.WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON
 import android.widget.TextView
-import dev.mobilekit.bench.core.EnergyPlan
 import dev.mobilekit.bench.core.EngineProvider
 import dev.mobilekit.bench.core.FailureCode
 import dev.mobilekit.bench.core.Format
@@ -24,6 +25,7 @@ import dev.mobilekit.bench.core.decodeEvent
 import dev.mobilekit.bench.core.decodeResult
 import dev.mobilekit.bench.core.encodeEvent
 import dev.mobilekit.bench.core.encodeRequest
+import dev.mobilekit.bench.core.energyPlan
 import dev.mobilekit.bench.core.request
 import dev.mobilekit.bench.onnx.OnnxModels
 import dev.mobilekit.bench.onnx.OnnxProvider
@@ -43,6 +45,7 @@ import org.robolectric.RuntimeEnvironment
 import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
 import org.robolectric.annotation.Config
+import org.robolectric.shadows.ShadowPowerManager
 import java.util.concurrent.TimeoutException
 
 /** The app as `am start` sees it, with a real model in a real runtime and a battery of known numbers. */
@@ -84,14 +87,17 @@ class RunActivityTest {
     }
 
     private fun await(runId: String): RunResult {
+        awaitUntil { Runs.shown?.runId == runId && Runs.shown?.result != null }
+        return checkNotNull(Runs.shown?.result)
+    }
+
+    private fun awaitUntil(condition: () -> Boolean) {
         val until = System.nanoTime() + 20_000_000_000
-        while (System.nanoTime() < until) {
+        while (!condition()) {
+            if (System.nanoTime() > until) throw TimeoutException("${Runs.shown}")
             shadowOf(Looper.getMainLooper()).idle()
-            val view = Runs.shown
-            if (view?.runId == runId && view.result != null) return view.result
             Thread.sleep(5)
         }
-        throw TimeoutException("$runId did not end")
     }
 
     private fun run(request: RunRequest): RunResult {
@@ -127,7 +133,7 @@ class RunActivityTest {
     fun `a real model runs and the battery's numbers come back exactly`() {
         setBattery()
 
-        val result = run(realRequest("real").copy(energy = EnergyPlan(1, 60_000_000, 60_000_000, 20_000_000)))
+        val result = run(realRequest("real").copy(energy = energyPlan(1, 60_000_000, 60_000_000, 20_000_000)))
 
         result as RunSuccess
         assertEquals(result, decodeResult(roots.result("real").readBytes()))
@@ -182,13 +188,40 @@ class RunActivityTest {
     @Test
     fun `a phone on the cable refuses energy and says so on the screen`() {
         setBattery(plugged = true)
-        roots.put(realRequest("plugged").copy(energy = EnergyPlan(1, 1_000_000_000_000, 1, 1)))
+        roots.put(realRequest("plugged").copy(energy = energyPlan(1, 1_000_000_000_000, 1, 1)))
 
         val activity = amStart("plugged")
         val result = await("plugged") as RunSuccess
 
         assertTrue(result.samples.windows.isEmpty())
         assertTrue("plugged in" in activity.text(R.id.headline))
+    }
+
+    @Test
+    fun `the cable is asked for on the screen and in the notification and the run goes on without it`() {
+        setBattery(plugged = true)
+        val plan = energyPlan(1, 60_000_000, 60_000_000, 20_000_000).copy(unplugTimeoutNs = 60_000_000_000)
+        roots.put(realRequest("cable").copy(energy = plan))
+
+        val activity = amStart("cable")
+        val service = Robolectric.buildService(RunService::class.java).create().startCommand(0, 1)
+        awaitUntil { "Pull the cable now" in activity.text(R.id.headline) }
+        val notification = shadowOf(context.getSystemService(NotificationManager::class.java)).allNotifications.last()
+        assertTrue("Pull the cable now" in notification.extras.getString(Notification.EXTRA_TEXT).orEmpty())
+        assertTrue(ShadowPowerManager.getLatestWakeLock().isHeld)
+        activity.pause().stop()
+        setBattery(plugged = false)
+        val result = await("cable") as RunSuccess
+
+        assertEquals(3, result.samples.windows.size)
+        assertEquals(
+            true,
+            result.samples.waits
+                .single()
+                .passed,
+        )
+        assertFalse(ShadowPowerManager.getLatestWakeLock().isHeld)
+        assertTrue(shadowOf(service.get()).isStoppedBySelf)
     }
 
     @Test

@@ -66,6 +66,12 @@ fun decodeEvent(line: ByteArray): ProgressEvent =
             "check" -> OutputsChecked(record("check") { readOutputCheck() })
             "memory" -> MemoryMeasured(record("sample") { readMemory() })
             "state" -> StateSampled(recordOrNull("battery") { readBattery() }, record("thermal") { readThermal() })
+            "trace" -> TraceMade(record("trace") { readTrace() })
+            "profile_refused" -> ProfileRefused(string("reason"))
+            "evaluation" -> EvaluationMade(record("evaluation") { readEvaluation() })
+            "wait" -> WaitStarted(enum("reason"), long("at_ns"))
+            "waited" -> WaitEnded(record("wait") { readWait() })
+            "sync" -> SyncPatternMade(record("pattern") { readSyncPattern() })
             "window" -> WindowMeasured(record("window") { readWindow() })
             "energy_refused" -> EnergyRefused(string("reason"))
             "end" -> RunEnded(long("at_ns"))
@@ -133,6 +139,30 @@ fun encodeEvent(event: ProgressEvent): String =
             obj("type" to "state", "battery" to event.battery?.toJson(), "thermal" to event.thermal.toJson())
         }
 
+        is TraceMade -> {
+            obj("type" to "trace", "trace" to event.trace.toJson())
+        }
+
+        is ProfileRefused -> {
+            obj("type" to "profile_refused", "reason" to event.reason)
+        }
+
+        is EvaluationMade -> {
+            obj("type" to "evaluation", "evaluation" to event.evaluation.toJson())
+        }
+
+        is WaitStarted -> {
+            obj("type" to "wait", "reason" to event.reason, "at_ns" to event.atNs)
+        }
+
+        is WaitEnded -> {
+            obj("type" to "waited", "wait" to event.wait.toJson())
+        }
+
+        is SyncPatternMade -> {
+            obj("type" to "sync", "pattern" to event.pattern.toJson())
+        }
+
         is WindowMeasured -> {
             obj("type" to "window", "window" to event.window.toJson())
         }
@@ -167,6 +197,8 @@ fun encodeRequest(request: RunRequest): String =
         "min_iterations" to request.minIterations,
         "min_duration_ns" to request.minDurationNs,
         "max_duration_ns" to request.maxDurationNs,
+        "profile_iterations" to request.profileIterations,
+        "evaluation" to request.evaluation?.toJson(),
         "energy" to request.energy?.toJson(),
     ).encode()
 
@@ -188,16 +220,36 @@ private fun Fields.readRequest() =
         inputs = records("inputs") { readTensorFile() },
         referenceOutputs = records("reference_outputs") { readTensorFile() },
         relativeTolerance = ratio("relative_tolerance"),
-        threads = orNull("threads") { count("threads") },
+        threads = countOrNull("threads"),
         coldLoads = count("cold_loads"),
         warmup = record("warmup") { readWarmupRule() },
         minIterations = count("min_iterations"),
         minDurationNs = count("min_duration_ns"),
         maxDurationNs = count("max_duration_ns"),
-        energy =
-            recordOrNull("energy") {
-                EnergyPlan(count("blocks"), count("idle_ns"), count("load_ns"), count("sample_period_ns"))
-            },
+        profileIterations = countOrNull("profile_iterations"),
+        evaluation = recordOrNull("evaluation") { readTensorFile() },
+        energy = recordOrNull("energy") { readEnergyPlan() },
+    ).also { request -> evaluationProblem(request)?.let { fail("evaluation", it) } }
+
+private fun evaluationProblem(request: RunRequest): String? {
+    val examples = request.evaluation ?: return null
+    if (request.inputs.size != 1) return "a network with ${request.inputs.size} inputs cannot be evaluated"
+    val expected = request.inputs[0]
+    val alike = examples.dtype == expected.dtype && examples.shape.drop(1) == expected.shape
+    return if (alike) null else "its examples are not like inputs[0]"
+}
+
+private fun Fields.readEnergyPlan() =
+    EnergyPlan(
+        blocks = count("blocks"),
+        idleNs = count("idle_ns"),
+        loadNs = count("load_ns"),
+        samplePeriodNs = count("sample_period_ns"),
+        unplugTimeoutNs = countOrNull("unplug_timeout_ns"),
+        restNs = countOrNull("rest_ns"),
+        temperatureGate =
+            recordOrNull("temperature_gate") { TemperatureGate(count("max_decicelsius"), count("timeout_ns")) },
+        syncPattern = bool("sync_pattern"),
     )
 
 internal fun Fields.readWarmupRule() =
@@ -260,6 +312,20 @@ private fun Fields.readWindow() =
         iterations = long("iterations"),
         battery = records("battery") { readBattery() },
         rails = records("rails") { RailSample(long("at_ns"), string("name"), long("energy_uj")) },
+        thermal = record("thermal") { readThermal() },
+    )
+
+private fun Fields.readWait() = Wait(enum("reason"), long("started_ns"), long("ended_ns"), bool("passed"))
+
+private fun Fields.readSyncPattern() = SyncPattern(longs("edges_ns"))
+
+private fun Fields.readTrace() = Trace(enum("kind"), string("sha256"), long("size_bytes"), longs("latency_ns"))
+
+private fun Fields.readEvaluation() =
+    Evaluation(
+        // Not one of a request, whose values are checked.
+        outputs = record("outputs") { TensorFile(string("sha256"), enum("dtype"), longs("shape")) },
+        latencyNs = longs("latency_ns"),
     )
 
 private fun Fields.readSamples() =
@@ -274,6 +340,11 @@ private fun Fields.readSamples() =
         memory = records("memory") { readMemory() },
         battery = records("battery") { readBattery() },
         thermal = records("thermal") { readThermal() },
+        trace = recordOrNull("trace") { readTrace() },
+        profileRefusal = orNull("profile_refusal") { string("profile_refusal") },
+        evaluation = recordOrNull("evaluation") { readEvaluation() },
+        waits = records("waits") { readWait() },
+        syncPatterns = records("sync_patterns") { readSyncPattern() },
         windows = records("windows") { readWindow() },
         energyRefusal = orNull("energy_refusal") { string("energy_refusal") },
         endedNs = longOrNull("ended_ns"),
@@ -292,7 +363,17 @@ private fun WarmupRule.toJson() =
     )
 
 private fun EnergyPlan.toJson() =
-    obj("blocks" to blocks, "idle_ns" to idleNs, "load_ns" to loadNs, "sample_period_ns" to samplePeriodNs)
+    obj(
+        "blocks" to blocks,
+        "idle_ns" to idleNs,
+        "load_ns" to loadNs,
+        "sample_period_ns" to samplePeriodNs,
+        "unplug_timeout_ns" to unplugTimeoutNs,
+        "rest_ns" to restNs,
+        "temperature_gate" to
+            temperatureGate?.let { obj("max_decicelsius" to it.maxDecicelsius, "timeout_ns" to it.timeoutNs) },
+        "sync_pattern" to syncPattern,
+    )
 
 private fun CompanionInfo.toJson() =
     obj(
@@ -350,7 +431,18 @@ private fun Window.toJson() =
         "iterations" to iterations,
         "battery" to battery.map { it.toJson() },
         "rails" to rails.map { obj("at_ns" to it.atNs, "name" to it.name, "energy_uj" to it.energyUj) },
+        "thermal" to thermal.toJson(),
     )
+
+private fun Wait.toJson() =
+    obj("reason" to reason, "started_ns" to startedNs, "ended_ns" to endedNs, "passed" to passed)
+
+private fun SyncPattern.toJson() = obj("edges_ns" to edgesNs)
+
+private fun Trace.toJson() =
+    obj("kind" to kind, "sha256" to sha256, "size_bytes" to sizeBytes, "latency_ns" to latencyNs)
+
+private fun Evaluation.toJson() = obj("outputs" to outputs.toJson(), "latency_ns" to latencyNs)
 
 private fun Samples.toJson() =
     obj(
@@ -364,6 +456,11 @@ private fun Samples.toJson() =
         "memory" to memory.map { it.toJson() },
         "battery" to battery.map { it.toJson() },
         "thermal" to thermal.map { it.toJson() },
+        "trace" to trace?.toJson(),
+        "profile_refusal" to profileRefusal,
+        "evaluation" to evaluation?.toJson(),
+        "waits" to waits.map { it.toJson() },
+        "sync_patterns" to syncPatterns.map { it.toJson() },
         "windows" to windows.map { it.toJson() },
         "energy_refusal" to energyRefusal,
         "ended_ns" to endedNs,
@@ -416,6 +513,8 @@ internal class Fields(
 
     /** At least 1. */
     fun count(name: String): Long = long(name).also { requireCount(it, "$path.$name") }
+
+    fun countOrNull(name: String): Long? = orNull(name) { count(name) }
 
     fun counts(name: String): List<Long> =
         longs(name).onEachIndexed { index, value -> requireCount(value, "$path.$name[$index]") }

@@ -13,7 +13,12 @@ class Device(
     val rails: RailReader?,
     val memory: MemoryReader,
     val thermal: ThermalReader,
+    /** Null where nothing sleeps by itself. */
+    val sleepGuard: SleepGuard?,
 )
+
+/** The time that much later, or as late as can be said. */
+internal fun Long.later(durationNs: Long): Long = this + minOf(durationNs, Long.MAX_VALUE - this)
 
 /** The time of one run. */
 interface Clock {
@@ -38,6 +43,14 @@ interface Clock {
         action: () -> Unit,
         body: () -> T,
     ): T
+}
+
+/** Keeps the device from sleeping, however long nobody touches it. */
+interface SleepGuard {
+    /** From now on, for [durationNs] at most; what was said before no longer counts. */
+    fun stayAwake(durationNs: Long)
+
+    fun maySleep()
 }
 
 /** The fuel gauge. */

@@ -13,11 +13,27 @@ interface Engine {
         method: String,
         threads: Int,
     ): Program
+
+    /**
+     * The same with the recording of operators on.
+     *
+     * @throws TracingUnavailableException where the engine cannot record them.
+     */
+    fun loadTraced(
+        artifact: File,
+        method: String,
+        threads: Int,
+    ): TracedProgram
 }
+
+/** An engine cannot record when each operator ran; [message] is why, for people. */
+class TracingUnavailableException(
+    override val message: String,
+) : Exception(message)
 
 /** A loaded program. */
 interface Program : AutoCloseable {
-    /** Makes ready for [infer] with these inputs, which stay valid until [close]. */
+    /** Makes ready for [infer] with these inputs, which stay valid until the next [bind] or [close]. */
     fun bind(inputs: List<Tensor>)
 
     /** Runs one inference on the bound inputs. This is what is timed, so it does nothing else. */
@@ -25,6 +41,19 @@ interface Program : AutoCloseable {
 
     /** The outputs of the last [infer]. */
     fun outputs(): List<Tensor>
+}
+
+/** A program whose runtime records when each operator ran. */
+interface TracedProgram : Program {
+    val traceKind: TraceKind
+
+    /**
+     * Writes what was recorded since the program was loaded, in the engine's own format; nothing is
+     * run after it.
+     *
+     * @throws TracingUnavailableException where only now it shows that nothing was recorded.
+     */
+    fun writeTrace(target: File)
 }
 
 /** Which engine runs a format here. */

@@ -3,6 +3,7 @@ package dev.mobilekit.bench.core
 import java.io.File
 import java.io.IOException
 import java.nio.ByteBuffer
+import java.nio.channels.FileChannel
 import java.security.MessageDigest
 
 /** Why a run cannot go on; becomes a [RunFailure]. */
@@ -39,7 +40,7 @@ internal class InputFiles(
             throw RunStopped(FailureCode.FILE_CORRUPT, "${artifact.name} has $sizes")
         }
         requireHash(artifact, request.artifact.sha256)
-        for (tensor in request.inputs + request.referenceOutputs) {
+        for (tensor in request.inputs + request.referenceOutputs + listOfNotNull(request.evaluation)) {
             val file = existing("artifacts/${tensor.sha256}.bin")
             requireHash(file, tensor.sha256)
             val elements = tensor.shape.fold(1.0) { product, size -> product * size }
@@ -56,14 +57,34 @@ internal class InputFiles(
     fun tensor(tensor: TensorFile): Tensor {
         val file = existing("artifacts/${tensor.sha256}.bin")
         val data = ByteBuffer.allocateDirect(file.length().toInt())
-        // Read through a second view, so that `data` itself stays at its start.
-        val unread = data.duplicate()
-        file.inputStream().channel.use { channel ->
-            do {
-                val count = channel.read(unread)
-            } while (count > 0)
-        }
+        file.inputStream().channel.use { fill(data, it) }
         return Tensor(tensor.dtype, tensor.shape, data)
+    }
+
+    /** Shows [action] one after the other of what is stacked in [stack], each in the same memory. */
+    fun forEachExample(
+        stack: TensorFile,
+        action: (Tensor) -> Unit,
+    ) {
+        val examples = stack.shape[0]
+        existing("artifacts/${stack.sha256}.bin").inputStream().channel.use { channel ->
+            val data = ByteBuffer.allocateDirect((channel.size() / examples).toInt())
+            for (number in 1..examples) {
+                fill(data, channel)
+                action(Tensor(stack.dtype, stack.shape.drop(1), data))
+            }
+        }
+    }
+
+    /** Reads through a second view, so that [data] itself stays at its start. */
+    private fun fill(
+        data: ByteBuffer,
+        channel: FileChannel,
+    ) {
+        val unread = data.duplicate()
+        do {
+            val count = channel.read(unread)
+        } while (count > 0)
     }
 
     /**
@@ -84,20 +105,12 @@ internal class InputFiles(
         file: File,
         sha256: String,
     ) {
-        val digest = MessageDigest.getInstance("SHA-256")
-        val buffer = ByteArray(1 shl 16)
-        try {
-            file.inputStream().use {
-                while (true) {
-                    val count = it.read(buffer)
-                    if (count < 0) break
-                    digest.update(buffer, 0, count)
-                }
+        val actual =
+            try {
+                sha256(file)
+            } catch (problem: IOException) {
+                throw RunStopped(FailureCode.FILE_CORRUPT, "${file.name} cannot be read: ${problem.message}")
             }
-        } catch (problem: IOException) {
-            throw RunStopped(FailureCode.FILE_CORRUPT, "${file.name} cannot be read: ${problem.message}")
-        }
-        val actual = digest.digest().joinToString("") { "%02x".format(it) }
         if (actual != sha256) throw RunStopped(FailureCode.FILE_CORRUPT, "${file.name} hashes to $actual")
     }
 
@@ -105,3 +118,18 @@ internal class InputFiles(
         const val MAX_REQUEST_BYTES = 1 shl 20
     }
 }
+
+internal fun sha256(file: File): String {
+    val digest = MessageDigest.getInstance("SHA-256")
+    val buffer = ByteArray(1 shl 16)
+    file.inputStream().use {
+        while (true) {
+            val count = it.read(buffer)
+            if (count < 0) break
+            digest.update(buffer, 0, count)
+        }
+    }
+    return hex(digest)
+}
+
+internal fun hex(digest: MessageDigest): String = digest.digest().joinToString("") { "%02x".format(it) }

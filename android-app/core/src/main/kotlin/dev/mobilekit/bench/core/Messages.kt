@@ -6,6 +6,15 @@ const val PROTOCOL_VERSION = 1L
 /** Iterations of the memory phase. */
 const val MEMORY_ITERATIONS = 3
 
+/** Untimed iterations of the profile phase. */
+const val PROFILE_WARMUPS = 3
+
+const val SYNC_PULSES = 3
+const val SYNC_PULSE_NS = 2_000_000_000L
+
+/** How often the battery is read while a gate is closed. */
+const val GATE_POLL_NS = 1_000_000_000L
+
 // The names of the constants, in lower case, are those of the contract.
 
 enum class Format { PTE, ONNX, TFLITE }
@@ -21,7 +30,11 @@ enum class DType(
     BOOL(1),
 }
 
-enum class Phase { VERIFY, LOAD, WARMUP, ITERATE, CHECK, MEMORY, ENERGY }
+enum class Phase { VERIFY, LOAD, WARMUP, ITERATE, CHECK, MEMORY, PROFILE, EVALUATE, ENERGY }
+
+enum class WaitReason { UNPLUG, REST, TEMPERATURE }
+
+enum class TraceKind { ETDUMP, ONNXRUNTIME }
 
 /** A host makes [DISCONNECTED] itself; no companion does. */
 enum class FailureCode {
@@ -70,15 +83,31 @@ data class WarmupRule(
     val maxDurationNs: Long,
 )
 
-/** The windows of the energy phase. */
+/** How warm the battery may be when the windows begin, and how long that is waited for. */
+data class TemperatureGate(
+    val maxDecicelsius: Long,
+    val timeoutNs: Long,
+)
+
+/**
+ * The energy phase: what is waited for before its windows, and the windows. A phone that is plugged
+ * in is refused at once where `unplugTimeoutNs` is null.
+ */
 data class EnergyPlan(
     val blocks: Long,
     val idleNs: Long,
     val loadNs: Long,
     val samplePeriodNs: Long,
+    val unplugTimeoutNs: Long?,
+    val restNs: Long?,
+    val temperatureGate: TemperatureGate?,
+    val syncPattern: Boolean,
 )
 
-/** What a companion is to do. `threads` is null for as many as there are processors. */
+/**
+ * What a companion is to do. `threads` is null for as many as there are processors; `evaluation` is
+ * the examples, stacked; what is null of the last three is not asked for.
+ */
 data class RunRequest(
     val protocolVersion: Long,
     val runId: String,
@@ -92,6 +121,8 @@ data class RunRequest(
     val minIterations: Long,
     val minDurationNs: Long,
     val maxDurationNs: Long,
+    val profileIterations: Long?,
+    val evaluation: TensorFile?,
     val energy: EnergyPlan?,
 )
 
@@ -148,6 +179,34 @@ data class Window(
     val iterations: Long,
     val battery: List<BatterySample>,
     val rails: List<RailSample>,
+    val thermal: ThermalSample,
+)
+
+/** What the energy phase waited for; not passed when its time ran out. */
+data class Wait(
+    val reason: WaitReason,
+    val startedNs: Long,
+    val endedNs: Long,
+    val passed: Boolean,
+)
+
+/** Pulses of load: the times at which it went on, off, on, off, ... */
+data class SyncPattern(
+    val edgesNs: List<Long>,
+)
+
+/** `trace.bin`: the engine's own trace, and the latency of each timed iteration in it. */
+data class Trace(
+    val kind: TraceKind,
+    val sha256: String,
+    val sizeBytes: Long,
+    val latencyNs: List<Long>,
+)
+
+/** `outputs.bin`: the first output for each example, stacked. */
+data class Evaluation(
+    val outputs: TensorFile,
+    val latencyNs: List<Long>,
 )
 
 /** Who ran the request. */
@@ -209,6 +268,32 @@ data class StateSampled(
     val thermal: ThermalSample,
 ) : ProgressEvent
 
+data class TraceMade(
+    val trace: Trace,
+) : ProgressEvent
+
+/** No trace, and why: for people. */
+data class ProfileRefused(
+    val reason: String,
+) : ProgressEvent
+
+data class EvaluationMade(
+    val evaluation: Evaluation,
+) : ProgressEvent
+
+data class WaitStarted(
+    val reason: WaitReason,
+    val atNs: Long,
+) : ProgressEvent
+
+data class WaitEnded(
+    val wait: Wait,
+) : ProgressEvent
+
+data class SyncPatternMade(
+    val pattern: SyncPattern,
+) : ProgressEvent
+
 data class WindowMeasured(
     val window: Window,
 ) : ProgressEvent
@@ -237,6 +322,11 @@ data class Samples(
     val memory: List<MemorySample>,
     val battery: List<BatterySample>,
     val thermal: List<ThermalSample>,
+    val trace: Trace?,
+    val profileRefusal: String?,
+    val evaluation: Evaluation?,
+    val waits: List<Wait>,
+    val syncPatterns: List<SyncPattern>,
     val windows: List<Window>,
     val energyRefusal: String?,
     val endedNs: Long?,
@@ -276,6 +366,11 @@ fun collectSamples(events: List<ProgressEvent>): Samples =
         memory = events.all<MemoryMeasured>().map { it.sample },
         battery = events.all<StateSampled>().mapNotNull { it.battery },
         thermal = events.all<StateSampled>().map { it.thermal },
+        trace = events.last<TraceMade>()?.trace,
+        profileRefusal = events.last<ProfileRefused>()?.reason,
+        evaluation = events.last<EvaluationMade>()?.evaluation,
+        waits = events.all<WaitEnded>().map { it.wait },
+        syncPatterns = events.all<SyncPatternMade>().map { it.pattern },
         windows = events.all<WindowMeasured>().map { it.window },
         energyRefusal = events.last<EnergyRefused>()?.reason,
         endedNs = events.last<RunEnded>()?.atNs,

@@ -1,7 +1,10 @@
 package dev.mobilekit.bench.core
 
 import java.io.File
+import java.io.FileOutputStream
 import java.io.IOException
+import java.io.RandomAccessFile
+import java.security.MessageDigest
 
 /**
  * Runs the request [runId] and leaves its result below [outputRoot].
@@ -39,6 +42,7 @@ internal class Run(
     private val clock = device.clock
     private val events = ArrayList<ProgressEvent>()
     private var phase = Phase.VERIFY
+    private var plannedNs = UNPLANNED_NS
 
     fun start(): RunResult =
         finish(
@@ -74,6 +78,7 @@ internal class Run(
     private fun measure() {
         enter(Phase.VERIFY)
         val request = files.request(runId)
+        plannedNs = request.plannedNs()
         files.verify(request)
         val artifact = files.artifact(request.artifact)
         val inputs = request.inputs.map(files::tensor)
@@ -99,9 +104,20 @@ internal class Run(
             enter(Phase.MEMORY)
             measureMemory(loader, inputs)
 
+            request.profileIterations?.let { iterations ->
+                enter(Phase.PROFILE)
+                profile(loader, inputs, iterations)
+            }
+
+            request.evaluation?.let { examples ->
+                enter(Phase.EVALUATE)
+                evaluate(loader, examples)
+                loader.bind(inputs)
+            }
+
             request.energy?.let { plan ->
                 enter(Phase.ENERGY)
-                inferring { EnergyPhase(loader.program, plan, clock, device.battery, device.rails, ::tell).run() }
+                measureEnergy(loader.program, plan)
             }
         }
         sampleState()
@@ -124,16 +140,23 @@ internal class Run(
         tell(WarmupMeasured(latencyNs, detector.settled))
     }
 
-    /** The room for latencies is made before the loop; when it is used up, the loop is left to make more. */
     private fun iterate(
         program: Program,
         request: RunRequest,
-    ) {
+    ) = tell(
+        IterationsMeasured(timed(program, request.minIterations, request.minDurationNs, request.maxDurationNs)),
+    )
+
+    /** The room for latencies is made before the loop; when it is used up, the loop is left to make more. */
+    private fun timed(
+        program: Program,
+        minIterations: Long,
+        minDurationNs: Long,
+        maxDurationNs: Long,
+    ): List<Long> {
         val latencyNs = ArrayList<Long>()
         var elapsedNs = 0L
-        while (elapsedNs < request.maxDurationNs &&
-            (latencyNs.size < request.minIterations || elapsedNs < request.minDurationNs)
-        ) {
+        while (elapsedNs < maxDurationNs && (latencyNs.size < minIterations || elapsedNs < minDurationNs)) {
             val room = LongArray(ROOM)
             val count =
                 inferring {
@@ -141,9 +164,9 @@ internal class Run(
                         program,
                         clock,
                         room,
-                        request.minIterations - latencyNs.size,
-                        request.minDurationNs - elapsedNs,
-                        request.maxDurationNs - elapsedNs,
+                        minIterations - latencyNs.size,
+                        minDurationNs - elapsedNs,
+                        maxDurationNs - elapsedNs,
                     )
                 }
             for (index in 0 until count) {
@@ -151,7 +174,7 @@ internal class Run(
                 elapsedNs += room[index]
             }
         }
-        tell(IterationsMeasured(latencyNs))
+        return latencyNs
     }
 
     private fun check(
@@ -175,6 +198,61 @@ internal class Run(
         sampleMemory(MemoryStage.LOADED)
         inferring { repeat(MEMORY_ITERATIONS) { loader.program.infer() } }
         sampleMemory(MemoryStage.INFERRED)
+    }
+
+    private fun profile(
+        loader: Loader,
+        inputs: List<Tensor>,
+        iterations: Long,
+    ) {
+        try {
+            val program = loader.loadTraced()
+            loader.bind(inputs)
+            inferring { repeat(PROFILE_WARMUPS) { program.infer() } }
+            val latencyNs = timed(program, iterations, 0, Long.MAX_VALUE)
+            val target = record.file("trace.bin")
+            inferring { program.writeTrace(target) }
+            RandomAccessFile(target, "rw").use { it.fd.sync() }
+            tell(TraceMade(Trace(program.traceKind, sha256(target), target.length(), latencyNs)))
+        } catch (untraced: TracingUnavailableException) {
+            tell(ProfileRefused(untraced.message))
+        }
+        loader.load()
+        loader.bind(inputs)
+    }
+
+    private fun evaluate(
+        loader: Loader,
+        examples: TensorFile,
+    ) {
+        val latencyNs = ArrayList<Long>()
+        val one = LongArray(1)
+        val digest = MessageDigest.getInstance("SHA-256")
+        var output: Tensor? = null
+        FileOutputStream(record.file("outputs.bin")).use { out ->
+            files.forEachExample(examples) { example ->
+                loader.bind(listOf(example))
+                inferring { timeInferences(loader.program, clock, one, 1, 0, 0) }
+                latencyNs += one[0]
+                output =
+                    inferring { loader.program.outputs()[0] }.also {
+                        digest.update(it.data.duplicate())
+                        out.channel.write(it.data.duplicate())
+                    }
+            }
+            out.fd.sync()
+        }
+        val last = checkNotNull(output)
+        val outputs = TensorFile(hex(digest), last.dtype, listOf(latencyNs.size.toLong()) + last.shape)
+        tell(EvaluationMade(Evaluation(outputs, latencyNs)))
+    }
+
+    private fun measureEnergy(
+        program: Program,
+        plan: EnergyPlan,
+    ) = when (val gauge = device.battery) {
+        null -> tell(EnergyRefused("this companion has no battery to read"))
+        else -> inferring { EnergyPhase(program, plan, device, gauge, ::tell).run() }
     }
 
     private fun sampleMemory(stage: MemoryStage) = tell(MemoryMeasured(device.memory.read(clock.nowNs(), stage)))
@@ -213,6 +291,7 @@ internal class Run(
         events += event
         record.append(event)
         show(event)
+        device.sleepGuard?.stayAwake(plannedNs)
     }
 
     private fun finish(result: RunResult): RunResult =
@@ -221,6 +300,8 @@ internal class Run(
             result
         } catch (problem: IOException) {
             failure(storageCode(problem), problem.toString())
+        } finally {
+            device.sleepGuard?.maySleep()
         }
 
     private fun failure(
@@ -247,6 +328,14 @@ internal class Run(
                 val startNs = clock.tickNs()
                 loaded = engine.load(artifact, method, threads)
                 clock.tickNs() - startNs
+            }
+        }
+
+        /** @throws TracingUnavailableException as the engine says. */
+        fun loadTraced(): TracedProgram {
+            close()
+            return engineDoes(FailureCode.LOAD_FAILED) {
+                engine.loadTraced(artifact, method, threads).also { loaded = it }
             }
         }
 
@@ -281,6 +370,28 @@ private inline fun <T> engineDoes(
         action()
     } catch (problem: IOException) {
         throw problem
+    } catch (problem: TracingUnavailableException) {
+        throw problem
     } catch (problem: Exception) {
         throw RunStopped(code, problem.toString())
     }
+
+/**
+ * How long the run takes at the very most between two of its events, and as a whole where nothing
+ * has to be measured again: what sets itself no limit is taken to need [UNPLANNED_NS] in all, and
+ * [UNPLANNED_STEP_NS] for each time that it is done.
+ */
+internal fun RunRequest.plannedNs(): Long {
+    val steps = coldLoads.toDouble() + (profileIterations ?: 0) + (evaluation?.shape?.first() ?: 0)
+    val limitedNs = warmup.maxDurationNs.toDouble() + maxDurationNs + (energy?.plannedNs() ?: 0.0)
+    return (UNPLANNED_NS + steps * UNPLANNED_STEP_NS + limitedNs).toLong()
+}
+
+private fun EnergyPlan.plannedNs(): Double {
+    val waitsNs = (unplugTimeoutNs ?: 0).toDouble() + (restNs ?: 0) + (temperatureGate?.timeoutNs ?: 0)
+    val patternsNs = if (syncPattern) 4.0 * SYNC_PULSES * SYNC_PULSE_NS else 0.0
+    return waitsNs + patternsNs + (blocks + 1.0) * idleNs + blocks.toDouble() * loadNs
+}
+
+private const val UNPLANNED_NS = 3_600_000_000_000L
+private const val UNPLANNED_STEP_NS = 10_000_000_000L

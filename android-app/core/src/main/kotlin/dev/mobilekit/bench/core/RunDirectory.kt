@@ -13,6 +13,9 @@ interface RunRecord {
     /** The result is there as a whole or not at all, and on the disk when this returns. */
     @Throws(IOException::class)
     fun finish(result: RunResult)
+
+    /** Where the run writes a file of that name: it is there with what it holds before its event is. */
+    fun file(name: String): File
 }
 
 /** `runs/<run_id>` below the output root. */
@@ -41,6 +44,8 @@ class RunDirectory(
         }
         if (!aside.renameTo(this.result)) throw IOException("cannot rename $aside")
     }
+
+    override fun file(name: String) = File(directory, name)
 
     /** The result of an earlier process, or null where there is none that can be read. */
     fun earlierResult(): RunResult? =

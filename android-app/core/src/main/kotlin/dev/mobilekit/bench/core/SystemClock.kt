@@ -29,7 +29,7 @@ class SystemClock(
     ): T {
         val over = CountDownLatch(1)
         var problem: Throwable? = null
-        val firstNs = nowNs() + periodNs
+        val firstNs = nowNs().later(periodNs)
         val ticker =
             thread(name = "ticker") {
                 try {
@@ -37,7 +37,7 @@ class SystemClock(
                     while (!over.await(dueNs - nowNs(), TimeUnit.NANOSECONDS)) {
                         action()
                         // A tick that was missed is left out, not made up for.
-                        dueNs = maxOf(dueNs + periodNs, nowNs())
+                        dueNs = maxOf(dueNs.later(periodNs), nowNs())
                     }
                 } catch (thrown: Throwable) {
                     problem = thrown

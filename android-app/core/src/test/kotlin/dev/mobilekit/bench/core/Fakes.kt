@@ -45,6 +45,7 @@ class FakeClock : Clock {
 class FakeEngine(
     private val clock: FakeClock,
     private val loadNs: Long = 50,
+    private val canTrace: Boolean = true,
     private val latencyNs: (Int) -> Long = { 10 },
 ) : Engine {
     override val name = "fake"
@@ -54,13 +55,14 @@ class FakeEngine(
     var open = 0
     var inferences = 0
     var onInfer: (Int) -> Unit = {}
+    var onOutput: (Tensor) -> Unit = {}
     var threads = 0
 
     override fun load(
         artifact: File,
         method: String,
         threads: Int,
-    ): Program {
+    ): TracedProgram {
         if (artifact.readText() == "corrupt") throw IllegalArgumentException("no such opcode")
         clock.spend(loadNs)
         open++
@@ -68,7 +70,18 @@ class FakeEngine(
         return FakeProgram()
     }
 
-    private inner class FakeProgram : Program {
+    override fun loadTraced(
+        artifact: File,
+        method: String,
+        threads: Int,
+    ): TracedProgram {
+        if (!canTrace) throw TracingUnavailableException("built without tracing")
+        return load(artifact, method, threads)
+    }
+
+    private inner class FakeProgram : TracedProgram {
+        override val traceKind = TraceKind.ETDUMP
+        private val inferencesBefore = inferences
         private lateinit var input: Tensor
         private val output = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN)
 
@@ -80,7 +93,10 @@ class FakeEngine(
             onInfer(inferences)
             clock.spend(latencyNs(inferences++))
             for (index in 0..1) output.putFloat(4 * index, 2 * input[index].toFloat())
+            onOutput(outputs()[0])
         }
+
+        override fun writeTrace(target: File) = target.writeText("${inferences - inferencesBefore} inferences")
 
         override fun outputs() = listOf(Tensor(DType.FLOAT32, listOf(2), output.duplicate()))
 
@@ -94,12 +110,18 @@ class FakeBattery(
     private val clock: FakeClock,
 ) : BatteryReader {
     override val source = BatterySource.GAUGE
-    var pluggedFromNs = Long.MAX_VALUE
+
+    /** When the cable is in. */
+    var pluggedNs = LongRange.EMPTY
+
+    /** Until then it has 40 degrees. */
+    var warmUntilNs = 0L
     var reads = 0
 
     override fun read(atNs: Long): BatterySample {
         reads++
-        return BatterySample(atNs, 1000L - reads, -5, null, 3800, 250, 50, clock.nowNs() >= pluggedFromNs)
+        val temperature = if (clock.nowNs() < warmUntilNs) 400L else 250L
+        return BatterySample(atNs, 1000L - reads, -5, null, 3800, temperature, 50, clock.nowNs() in pluggedNs)
     }
 }
 
@@ -123,6 +145,22 @@ class FullDisk(
     }
 
     override fun finish(result: RunResult) = record.finish(result)
+
+    override fun file(name: String) = record.file(name)
+}
+
+/** Remembers what it was told. */
+class FakeSleepGuard : SleepGuard {
+    /** From the last event on; null while the device may sleep. */
+    var awakeForNs: Long? = null
+
+    override fun stayAwake(durationNs: Long) {
+        awakeForNs = durationNs
+    }
+
+    override fun maySleep() {
+        awakeForNs = null
+    }
 }
 
 /** The two roots of the contract, with a request that can be changed. */
@@ -165,6 +203,11 @@ class Roots(
 
     fun progress(runId: String) = File(output, "runs/$runId/progress.jsonl")
 
+    fun written(
+        runId: String,
+        name: String,
+    ) = File(output, "runs/$runId/$name")
+
     fun result(runId: String) = File(output, "runs/$runId/result.json")
 
     companion object {
@@ -192,5 +235,15 @@ fun Roots.request(
     minIterations = 5,
     minDurationNs = 1,
     maxDurationNs = 10_000_000_000,
+    profileIterations = null,
+    evaluation = null,
     energy = null,
 )
+
+/** A plan that waits for nothing. */
+fun energyPlan(
+    blocks: Long = 1,
+    idleNs: Long = 100,
+    loadNs: Long = 55,
+    samplePeriodNs: Long = 20,
+) = EnergyPlan(blocks, idleNs, loadNs, samplePeriodNs, null, null, null, false)

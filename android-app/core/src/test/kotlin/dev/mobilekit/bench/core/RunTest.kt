@@ -17,6 +17,7 @@ class RunTest {
 
     private val clock = FakeClock()
     private val battery = FakeBattery(clock)
+    private val sleepGuard = FakeSleepGuard()
     private var rails: RailReader? = null
     private var engine = FakeEngine(clock)
     private val roots by lazy { Roots(folder.root) }
@@ -37,6 +38,7 @@ class RunTest {
             rails = rails,
             memory = FakeMemory,
             thermal = { ThermalSample(it, 0, null, listOf(1000)) },
+            sleepGuard = sleepGuard,
         )
 
     private fun run(
@@ -133,7 +135,7 @@ class RunTest {
 
     @Test
     fun `energy windows alternate and hold the samples of their time`() {
-        val plan = EnergyPlan(blocks = 2, idleNs = 100, loadNs = 55, samplePeriodNs = 20)
+        val plan = energyPlan(blocks = 2)
 
         val result = run(roots.request().copy(energy = plan)) as RunSuccess
 
@@ -161,7 +163,7 @@ class RunTest {
                     .also { read += it }
             }
 
-        val result = run(roots.request().copy(energy = EnergyPlan(1, 100, 55, 20))) as RunSuccess
+        val result = run(roots.request().copy(energy = energyPlan())) as RunSuccess
 
         val windows = result.samples.windows
         assertEquals(windows.flatMap { listOf(it.startedNs, it.endedNs) }, askedNs)
@@ -175,7 +177,7 @@ class RunTest {
 
     @Test
     fun `a device without rails leaves them empty`() {
-        val plan = EnergyPlan(1, 100, 55, 20)
+        val plan = energyPlan()
         for (none in listOf(null, RailReader { emptyList() })) {
             rails = none
 
@@ -186,24 +188,232 @@ class RunTest {
     }
 
     @Test
-    fun `a cable put in during a window refuses it and the rest`() {
-        val plan = EnergyPlan(blocks = 2, idleNs = 1000, loadNs = 1000, samplePeriodNs = 500)
-        battery.pluggedFromNs = 2500
+    fun `each window has the thermal state after it`() {
+        val result = measureEnergy(energyPlan())
 
-        val result = run(roots.request().copy(energy = plan)) as RunSuccess
+        assertEquals(result.samples.windows.map { it.endedNs }, result.samples.windows.map { it.thermal.atNs })
+    }
 
-        assertEquals(listOf(WindowKind.IDLE, WindowKind.LOAD), result.samples.windows.map { it.kind })
-        assertTrue(result.samples.energyRefusal.orEmpty(), "plugged" in result.samples.energyRefusal.orEmpty())
+    /** A run with that plan; [prepare] is told when its energy phase will start. */
+    private fun measureEnergy(
+        plan: EnergyPlan,
+        runId: String = "run-1",
+        prepare: (startNs: Long) -> Unit = {},
+    ): RunSuccess {
+        engine.onInfer = { if (it == BEFORE_ENERGY - 1) prepare(clock.nowNs() + 10) }
+        return run(roots.request().copy(runId = runId, energy = plan)) as RunSuccess
+    }
+
+    @Test
+    fun `plugging in refuses the rest where no unplugging is waited for`() {
+        val result =
+            measureEnergy(energyPlan(blocks = 5, idleNs = 1000, loadNs = 1000, samplePeriodNs = 500)) {
+                battery.pluggedNs = it + 2500..Long.MAX_VALUE
+            }
+
+        assertEquals("IDLE LOAD IDLE", result.samples.windows.joinToString(" ") { it.kind.name })
+        assertTrue(result.samples.energyRefusal.orEmpty(), "plugged in" in result.samples.energyRefusal.orEmpty())
+        assertEquals(emptyList<Wait>(), result.samples.waits)
+    }
+
+    @Test
+    fun `a block that was plugged in is measured again`() {
+        val result =
+            measureEnergy(energyPlan(blocks = 2).copy(unplugTimeoutNs = 60 * SECOND_NS)) {
+                battery.pluggedNs = it + 170..it + 5 * SECOND_NS
+            }
+
+        val windows = result.samples.windows
+        assertEquals("IDLE LOAD IDLE IDLE LOAD IDLE LOAD IDLE", windows.joinToString(" ") { it.kind.name })
+        assertEquals(
+            listOf(false, false, true) + List(5) { false },
+            windows.map { window -> window.battery.any { it.plugged } },
+        )
+        assertEquals(listOf(WaitReason.UNPLUG to true), result.samples.waits.map { it.reason to it.passed })
+        assertNull(result.samples.energyRefusal)
+        assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
+    }
+
+    @Test
+    fun `a cable that was in for one sample only spoils its block`() {
+        val result =
+            measureEnergy(energyPlan()) { battery.pluggedNs = it + 130..it + 150 }
+
+        assertEquals("IDLE LOAD IDLE LOAD IDLE", result.samples.windows.joinToString(" ") { it.kind.name })
+        assertEquals(
+            listOf(false, true, false, false, false),
+            result.samples.windows.map { window -> window.battery.any { it.plugged } },
+        )
     }
 
     @Test
     fun `a phone on the cable refuses energy at once`() {
-        battery.pluggedFromNs = 0
+        battery.pluggedNs = 0..Long.MAX_VALUE
 
-        val result = run(roots.request().copy(energy = EnergyPlan(1, 1 shl 30, 1, 1)))
+        val result = run(roots.request().copy(energy = energyPlan(idleNs = 1 shl 30)))
 
         assertEquals(emptyList<Window>(), result.samples.windows)
+        assertTrue("plugged in" in result.samples.energyRefusal.orEmpty())
         assertTrue(clock.nowNs() < 1 shl 30)
+    }
+
+    @Test
+    fun `a cable that stays in is waited for and refuses energy`() {
+        battery.pluggedNs = 0..Long.MAX_VALUE
+
+        val result = measureEnergy(energyPlan().copy(unplugTimeoutNs = 3 * SECOND_NS + 7))
+
+        val wait = result.samples.waits.single()
+        assertEquals(WaitReason.UNPLUG to false, wait.reason to wait.passed)
+        assertEquals(3 * SECOND_NS + 7, wait.endedNs - wait.startedNs)
+        assertEquals(emptyList<Window>(), result.samples.windows)
+        assertTrue("plugged in" in result.samples.energyRefusal.orEmpty())
+    }
+
+    @Test
+    fun `a wait without an end is one that the cable ends`() {
+        val result =
+            measureEnergy(energyPlan().copy(unplugTimeoutNs = Long.MAX_VALUE)) {
+                battery.pluggedNs = it..it + SECOND_NS
+            }
+
+        assertTrue(
+            result.samples.waits
+                .single()
+                .passed,
+        )
+        assertEquals(3, result.samples.windows.size)
+    }
+
+    @Test
+    fun `windows wait for rest and then for a cool battery or the gate's time-out`() {
+        for ((warmNs, passed) in listOf(2 * SECOND_NS + 1 to true, 1_000 * SECOND_NS to false)) {
+            engine = FakeEngine(clock)
+            val gate = TemperatureGate(350, 5 * SECOND_NS)
+
+            val result =
+                measureEnergy(energyPlan().copy(restNs = SECOND_NS, temperatureGate = gate), "run-$passed") {
+                    battery.warmUntilNs = it + SECOND_NS + warmNs
+                }
+
+            val (rest, temperature) = result.samples.waits
+            assertEquals(WaitReason.REST to true, rest.reason to rest.passed)
+            assertEquals(SECOND_NS, rest.endedNs - rest.startedNs)
+            assertEquals(WaitReason.TEMPERATURE to passed, temperature.reason to temperature.passed)
+            assertEquals(if (passed) 3 * SECOND_NS else 5 * SECOND_NS, temperature.endedNs - temperature.startedNs)
+            assertEquals(3, result.samples.windows.size)
+        }
+    }
+
+    @Test
+    fun `gates that are open leave no trace`() {
+        val gate = TemperatureGate(250, 1_000 * SECOND_NS)
+
+        val result = measureEnergy(energyPlan().copy(unplugTimeoutNs = SECOND_NS, temperatureGate = gate))
+
+        assertEquals(emptyList<Wait>(), result.samples.waits)
+        assertTrue(shown.none { it is WaitStarted })
+    }
+
+    @Test
+    fun `the synchronisation pattern is made before and after`() {
+        engine = FakeEngine(clock) { SECOND_NS / 3 + 1 }
+
+        val plan = energyPlan(idleNs = SECOND_NS, loadNs = SECOND_NS, samplePeriodNs = SECOND_NS)
+        val result = measureEnergy(plan.copy(syncPattern = true))
+
+        val (before, after) = result.samples.syncPatterns
+        val windows = result.samples.windows
+        assertTrue(before.edgesNs.last() + SYNC_PULSE_NS <= windows.first().startedNs)
+        assertEquals(windows.last().endedNs, after.edgesNs.first())
+        for (pattern in listOf(before, after)) {
+            // A pulse ends with an iteration, of which six are just longer than two seconds.
+            val on = 6 * (SECOND_NS / 3 + 1)
+            assertEquals(
+                listOf(on, SYNC_PULSE_NS, on, SYNC_PULSE_NS, on),
+                pattern.edgesNs.zipWithNext { start, end -> end - start },
+            )
+        }
+    }
+
+    @Test
+    fun `a profile leaves the trace and its cost`() {
+        val result = run(roots.request().copy(profileIterations = 4, energy = energyPlan())) as RunSuccess
+
+        val file = roots.written("run-1", "trace.bin")
+        // Three untimed ones come first.
+        assertEquals("7 inferences", file.readText())
+        assertEquals(
+            Trace(TraceKind.ETDUMP, Roots.sha256(file.readBytes()), 12, listOf(10, 10, 10, 10)),
+            result.samples.trace,
+        )
+        assertEquals(
+            listOf(Phase.PROFILE, Phase.ENERGY),
+            result.samples.phases
+                .map { it.phase }
+                .takeLast(2),
+        )
+        assertEquals(0, engine.open)
+        assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
+    }
+
+    @Test
+    fun `an engine that cannot trace says so and the run goes on`() {
+        engine = FakeEngine(clock, canTrace = false)
+
+        val result = run(roots.request().copy(profileIterations = 4, energy = energyPlan())) as RunSuccess
+
+        assertEquals("built without tracing", result.samples.profileRefusal)
+        assertNull(result.samples.trace)
+        assertEquals(3, result.samples.windows.size)
+        assertEquals(0, engine.open)
+    }
+
+    @Test
+    fun `every example is evaluated in order and the first inputs come back`() {
+        val examples = roots.put(floatArrayOf(1f, 2f, 3f, 4f, 5f, 6f), 3, 2)
+        var inferredLast: Double? = null
+        engine.onOutput = { inferredLast = it[0] }
+
+        val result = run(roots.request().copy(evaluation = examples, energy = energyPlan())) as RunSuccess
+
+        val file = roots.written("run-1", "outputs.bin")
+        val expected = roots.put(floatArrayOf(2f, 4f, 6f, 8f, 10f, 12f), 3, 2)
+        assertEquals(expected.sha256, Roots.sha256(file.readBytes()))
+        assertEquals(Evaluation(expected, listOf(10, 10, 10)), result.samples.evaluation)
+        assertEquals(2.0, inferredLast)
+        assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
+    }
+
+    @Test
+    fun `examples that are not there end the run before anything is measured`() {
+        val examples = roots.put(floatArrayOf(1f, 2f, 3f, 4f), 2, 2)
+        File(roots.input, "artifacts/${examples.sha256}.bin").delete()
+
+        val result = run(roots.request().copy(evaluation = examples))
+
+        assertFails(FailureCode.FILE_MISSING, Phase.VERIFY, examples.sha256, result)
+    }
+
+    @Test
+    fun `the device stays awake for longer than any wait until the result is there`() {
+        val plan = energyPlan().copy(unplugTimeoutNs = 20_000 * SECOND_NS, restNs = 30_000 * SECOND_NS)
+        val awakeForNs = ArrayList<Long>()
+        engine.onInfer = { awakeForNs += checkNotNull(sleepGuard.awakeForNs) }
+
+        run(roots.request().copy(energy = plan))
+
+        assertTrue(awakeForNs.all { it in 50_000 * SECOND_NS..60_000 * SECOND_NS })
+        assertNull(sleepGuard.awakeForNs)
+    }
+
+    @Test
+    fun `the device may sleep after a run that failed too`() {
+        engine.onInfer = { error("kernel panic") }
+
+        run()
+
+        assertNull(sleepGuard.awakeForNs)
     }
 
     @Test
@@ -335,6 +545,7 @@ class RunTest {
                 rails,
                 FakeMemory,
                 working.thermal,
+                null,
             )
 
         assertFails(FailureCode.ENGINE_MISSING, Phase.VERIFY, "libfake.so", run(device = device))
@@ -406,5 +617,12 @@ class RunTest {
 
         assertEquals(result, run())
         assertEquals(inferences, engine.inferences)
+    }
+
+    private companion object {
+        const val SECOND_NS = 1_000_000_000L
+
+        /** Inferences of a request that asks for neither profile nor evaluation. */
+        const val BEFORE_ENERGY = 12
     }
 }

@@ -6,6 +6,9 @@ import dev.mobilekit.bench.core.EngineProvider
 import dev.mobilekit.bench.core.Format
 import dev.mobilekit.bench.core.Program
 import dev.mobilekit.bench.core.Tensor
+import dev.mobilekit.bench.core.TraceKind
+import dev.mobilekit.bench.core.TracedProgram
+import dev.mobilekit.bench.core.TracingUnavailableException
 import org.pytorch.executorch.EValue
 import org.pytorch.executorch.Module
 import java.io.File
@@ -39,7 +42,7 @@ class ExecuTorchEngine : Engine {
         artifact: File,
         method: String,
         threads: Int,
-    ): Program {
+    ): TracedProgram {
         val module = Module.load(artifact.path, Module.LOAD_MODE_MMAP, threads)
         try {
             module.loadMethod(method)
@@ -49,12 +52,20 @@ class ExecuTorchEngine : Engine {
         }
         return ExecuTorchProgram(module, method)
     }
+
+    /** A library that can record always does; one that cannot says so when the trace is asked for. */
+    override fun loadTraced(
+        artifact: File,
+        method: String,
+        threads: Int,
+    ): TracedProgram = load(artifact, method, threads)
 }
 
 private class ExecuTorchProgram(
     private val module: Module,
     private val method: String,
-) : Program {
+) : TracedProgram {
+    override val traceKind = TraceKind.ETDUMP
     private var inputs = emptyArray<EValue>()
     private var outputs = emptyArray<EValue>()
 
@@ -67,6 +78,14 @@ private class ExecuTorchProgram(
     }
 
     override fun outputs(): List<Tensor> = outputs.map { it.toTensor().toTensor() }
+
+    override fun writeTrace(target: File) {
+        if (!module.etdump(target.path)) {
+            throw TracingUnavailableException(
+                "this app's ExecuTorch library (${BuiltFrom.EXECUTORCH}) was built without its event tracer",
+            )
+        }
+    }
 
     override fun close() = module.close()
 }

@@ -80,6 +80,7 @@ private fun thisComputer(battery: File?) =
         rails = null,
         memory = LinuxMemory { readKibFields(File("/proc/self/smaps_rollup"))["Pss"] },
         thermal = { atNs -> ThermalSample(atNs, null, null, readCpuKhz()) },
+        sleepGuard = null,
     )
 
 /** Android's name for this processor, as an emulator image would have. */

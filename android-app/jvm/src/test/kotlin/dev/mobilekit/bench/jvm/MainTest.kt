@@ -1,14 +1,15 @@
 package dev.mobilekit.bench.jvm
 
 import dev.mobilekit.bench.core.BatterySource
-import dev.mobilekit.bench.core.EnergyPlan
 import dev.mobilekit.bench.core.FailureCode
 import dev.mobilekit.bench.core.Format
 import dev.mobilekit.bench.core.Roots
 import dev.mobilekit.bench.core.RunFailure
 import dev.mobilekit.bench.core.RunRequest
 import dev.mobilekit.bench.core.RunSuccess
+import dev.mobilekit.bench.core.TraceKind
 import dev.mobilekit.bench.core.decodeResult
+import dev.mobilekit.bench.core.energyPlan
 import dev.mobilekit.bench.core.request
 import dev.mobilekit.bench.onnx.OnnxModels
 import org.junit.Assert.assertEquals
@@ -63,8 +64,27 @@ class MainTest {
     }
 
     @Test
+    fun `a real runtime is traced and evaluates examples`() {
+        val examples = roots.put(floatArrayOf(10f, 100f, 0f, 1f, 1f, 0f), 3, 1, 2)
+        roots.put(realRequest().copy(profileIterations = 4, evaluation = examples))
+
+        val samples = (run(options()) as RunSuccess).samples
+
+        val trace = checkNotNull(samples.trace)
+        val file = roots.written("run-1", "trace.bin")
+        assertEquals(TraceKind.ONNXRUNTIME, trace.kind)
+        assertEquals(file.length() to Roots.sha256(file.readBytes()), trace.sizeBytes to trace.sha256)
+        assertEquals(4, trace.latencyNs.size)
+        // One for each of seven iterations: ONNX Runtime's own name for the time of a kernel.
+        assertEquals(7, Regex("MatMul_?\\w*_kernel_time").findAll(file.readText()).count())
+        val outputs = checkNotNull(samples.evaluation).outputs
+        assertEquals(roots.put(floatArrayOf(310f, 0f, 3f, 0f, 1f, 2f), 3, 1, 2), outputs)
+        assertEquals(outputs.sha256, Roots.sha256(roots.written("run-1", "outputs.bin").readBytes()))
+    }
+
+    @Test
     fun `no battery refuses energy and nothing else`() {
-        roots.put(realRequest().copy(energy = EnergyPlan(1, 1, 1, 1)))
+        roots.put(realRequest().copy(energy = energyPlan()))
 
         val result = run(options()) as RunSuccess
 
@@ -79,7 +99,7 @@ class MainTest {
             """{"at_ns":0,"charge_counter_uah":5,"current_now_ua":-7,"energy_counter_nwh":null,"voltage_mv":3700,""" +
                 """"temperature_decicelsius":300,"level_percent":40,"plugged":false}""",
         )
-        roots.put(realRequest().copy(energy = EnergyPlan(1, 30_000_000, 30_000_000, 10_000_000)))
+        roots.put(realRequest().copy(energy = energyPlan(1, 30_000_000, 30_000_000, 10_000_000)))
 
         val result = run(options("--battery", battery.path)) as RunSuccess
 

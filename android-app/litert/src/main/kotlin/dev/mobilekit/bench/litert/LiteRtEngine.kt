@@ -6,6 +6,8 @@ import dev.mobilekit.bench.core.EngineProvider
 import dev.mobilekit.bench.core.Format
 import dev.mobilekit.bench.core.Program
 import dev.mobilekit.bench.core.Tensor
+import dev.mobilekit.bench.core.TracedProgram
+import dev.mobilekit.bench.core.TracingUnavailableException
 import org.tensorflow.lite.DataType
 import org.tensorflow.lite.Interpreter
 import org.tensorflow.lite.TensorFlowLite
@@ -35,6 +37,13 @@ class LiteRtEngine : Engine {
         val options = Interpreter.Options().setNumThreads(threads).setUseXNNPACK(true)
         return LiteRtProgram(Interpreter(artifact, options).also(Interpreter::allocateTensors))
     }
+
+    override fun loadTraced(
+        artifact: File,
+        method: String,
+        threads: Int,
+    ): TracedProgram =
+        throw TracingUnavailableException("LiteRT's interface for Android does not give its profile of the operators")
 }
 
 private class LiteRtProgram(

@@ -3,6 +3,7 @@ package dev.mobilekit.bench.onnx
 import ai.onnxruntime.OnnxJavaType
 import ai.onnxruntime.OnnxTensor
 import ai.onnxruntime.OrtEnvironment
+import ai.onnxruntime.OrtException
 import ai.onnxruntime.OrtSession
 import dev.mobilekit.bench.core.DType
 import dev.mobilekit.bench.core.Engine
@@ -10,6 +11,8 @@ import dev.mobilekit.bench.core.EngineProvider
 import dev.mobilekit.bench.core.Format
 import dev.mobilekit.bench.core.Program
 import dev.mobilekit.bench.core.Tensor
+import dev.mobilekit.bench.core.TraceKind
+import dev.mobilekit.bench.core.TracedProgram
 import java.io.File
 
 class OnnxProvider : EngineProvider {
@@ -33,16 +36,61 @@ class OnnxEngine : Engine {
         artifact: File,
         method: String,
         threads: Int,
-    ): Program {
-        val options = OrtSession.SessionOptions()
-        return options.use {
-            options.setIntraOpNumThreads(threads)
-            OnnxProgram(environment, environment.createSession(artifact.path, options))
+    ): Program = OnnxProgram(environment, open(artifact, threads) {})
+
+    override fun loadTraced(
+        artifact: File,
+        method: String,
+        threads: Int,
+    ): TracedProgram {
+        // ONNX Runtime appends the time to this name. That a file has it keeps others from taking it.
+        val name = File.createTempFile("mobilekit-trace", "")
+        try {
+            return TracedOnnxProgram(environment, open(artifact, threads) { it.enableProfiling(name.path) }, name)
+        } catch (problem: OrtException) {
+            deleteTraces(name)
+            throw problem
         }
+    }
+
+    private fun open(
+        artifact: File,
+        threads: Int,
+        set: (OrtSession.SessionOptions) -> Unit,
+    ): OrtSession =
+        OrtSession.SessionOptions().use { options ->
+            options.setIntraOpNumThreads(threads)
+            set(options)
+            environment.createSession(artifact.path, options)
+        }
+}
+
+/** Records ONNX Runtime's profile: JSON of what each operator took, in microseconds. */
+internal class TracedOnnxProgram(
+    environment: OrtEnvironment,
+    session: OrtSession,
+    private val name: File,
+) : OnnxProgram(environment, session),
+    TracedProgram {
+    override val traceKind = TraceKind.ONNXRUNTIME
+
+    override fun writeTrace(target: File) {
+        File(session.endProfiling()).copyTo(target, overwrite = true)
+    }
+
+    override fun close() {
+        super.close()
+        deleteTraces(name)
     }
 }
 
-internal class OnnxProgram(
+private fun deleteTraces(name: File) =
+    name.parentFile
+        .listFiles { file -> file.name.startsWith(name.name) }
+        .orEmpty()
+        .forEach { it.delete() }
+
+internal open class OnnxProgram(
     private val environment: OrtEnvironment,
     internal val session: OrtSession,
 ) : Program {
@@ -53,6 +101,7 @@ internal class OnnxProgram(
     override fun bind(inputs: List<Tensor>) {
         val names = session.inputNames
         require(names.size == inputs.size) { "${inputs.size} inputs for $names" }
+        this.inputs.values.forEach(OnnxTensor::close)
         this.inputs = names.zip(inputs).associateTo(LinkedHashMap()) { (name, tensor) -> name to onnxTensor(tensor) }
     }
 

@@ -9,6 +9,7 @@ import org.junit.Assert.assertTrue
 import org.junit.Rule
 import org.junit.Test
 import org.junit.rules.TemporaryFolder
+import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
@@ -38,6 +39,56 @@ class OnnxEngineTest {
             assertEquals(listOf(310.0, 0.0), listOf(output[0], output[1]))
         }
     }
+
+    @Test
+    fun `the inputs of the last binding count`() {
+        load(OnnxModels.dense(2, 1, floatArrayOf(1f, 2f, 3f, -4f))).use { program ->
+            program.bind(listOf(row(10f, 100f)))
+            program.infer()
+            program.bind(listOf(row(1f, 0f)))
+            program.infer()
+
+            val output = program.outputs().single()
+
+            assertEquals(listOf(1.0, 2.0), listOf(output[0], output[1]))
+        }
+    }
+
+    @Test
+    fun `a trace tells of every operator of every inference and leaves nothing else behind`() {
+        val before = temporaryTraces()
+        val model = folder.newFile("model.onnx").also { it.writeBytes(OnnxModels.dense(2, 3, FloatArray(4))) }
+        val target = folder.newFile("trace.bin")
+        OnnxEngine().loadTraced(model, "forward", 1).use { program ->
+            program.bind(listOf(row(1f, 2f)))
+            repeat(5) { program.infer() }
+            program.writeTrace(target)
+        }
+
+        val trace = target.readText()
+        assertTrue(trace, trace.trim().startsWith("[") && trace.trim().endsWith("]"))
+        // Three layers, whose operators may be fused into one kernel each or not at all.
+        assertEquals(15, Regex("MatMul\\w*_kernel_time").findAll(trace).count())
+        assertEquals(before, temporaryTraces())
+    }
+
+    @Test
+    fun `a traced program that is given up leaves nothing behind`() {
+        val before = temporaryTraces()
+        val model = folder.newFile("model.onnx").also { it.writeBytes(OnnxModels.dense(2, 1, FloatArray(4))) }
+        OnnxEngine().loadTraced(model, "forward", 1).close()
+        val broken = folder.newFile("broken.onnx").also { it.writeText("not a model") }
+        assertThrows(OrtException::class.java) { OnnxEngine().loadTraced(broken, "forward", 1) }
+
+        assertEquals(before, temporaryTraces())
+    }
+
+    private fun temporaryTraces() =
+        File(System.getProperty("java.io.tmpdir"))
+            .list()
+            .orEmpty()
+            .filter { "mobilekit-trace" in it }
+            .toSet()
 
     @Test
     fun `another number of inputs is refused`() {
