@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from mobilekit.phone.formats import WantedFormat
 
 ModelArgument = Annotated[
-    str, typer.Argument(help="A name that `mobilekit models` lists, or a model file (./mynet.py).")
+    str,
+    typer.Argument(
+        help="A name that `mobilekit models` lists, or a file: ./mynet.py, or an .onnx or .pt2."
+    ),
 ]
 DeviceOption = Annotated[
     str,
@@ -22,7 +25,10 @@ DeviceOption = Annotated[
 ]
 WeightsOption = Annotated[
     Path | None,
-    typer.Option("--weights", help="State dict to load: .pt, .pth or .safetensors."),
+    typer.Option(
+        "--weights",
+        help="State dict to load: .pt, .pth or .safetensors, or a Hugging Face style directory.",
+    ),
 ]
 FastFlag = Annotated[
     bool, typer.Option("--fast", help="A quick look: at least 0.5 s and 30 iterations.")

@@ -233,6 +233,10 @@ def _make_program(
     inputs: Sequence[Tensor],
     on_progress: Callable[[str], None],
 ) -> _Program:
+    if artifact_format == "onnx" and spec.path.endswith(".onnx"):
+        from mobilekit.model import onnx
+
+        return onnx.take(spec)
     from mobilekit.model.trace import trace
 
     on_progress("Tracing the network")

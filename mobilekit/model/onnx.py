@@ -40,23 +40,7 @@ class Program:
 
         Raises ``ExportError`` with the runtime's words.
         """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _LOG_ERRORS_ONLY
-        try:
-            session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-            names = [each.name for each in session.get_inputs()]
-            feeds = dict(zip(names, (tensor.numpy() for tensor in inputs), strict=True))
-            return tuple(torch.from_numpy(array) for array in session.run(None, feeds))
-        except Exception as error:  # its errors have no common base
-            raise ExportError(
-                f"ONNX Runtime cannot run {spec.name}: {describe_error(error)}",
-                fix="Replace the operator that it names, or report it to ONNX Runtime.",
-                model=spec.path,
-            ) from error
+        return run_file(path, inputs, name=spec.name)
 
     def delegation(self, total_macs: int) -> Delegation:
         """Nothing is left to anybody else: ONNX Runtime has a kernel of its own for every operator
@@ -70,6 +54,30 @@ class Program:
         )
 
 
+def run_file(path: Path, inputs: Sequence[Tensor], name: str | None = None) -> tuple[Tensor, ...]:
+    """Load a file in ONNX Runtime and run it on ``inputs``, which are bound by position.
+
+    Raises ``ExportError`` with the runtime's words.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _LOG_ERRORS_ONLY
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        names = [each.name for each in session.get_inputs()]
+        feeds = dict(zip(names, (tensor.numpy() for tensor in inputs), strict=True))
+        return tuple(torch.from_numpy(array) for array in session.run(None, feeds))
+    except Exception as error:  # its errors have no common base
+        raise ExportError(
+            f"ONNX Runtime cannot run {name or path.name}: {describe_error(error)}",
+            fix="Replace the operator that it names, or report it to ONNX Runtime.",
+            model=path,
+        ) from error
+
+
 def translate(spec: ModelSpec, exported: Any) -> Program:
     """From a ``torch.export.ExportedProgram``; its inputs keep their order.
 
@@ -80,13 +88,7 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
         for value in (*exported.state_dict.values(), *exported.constants.values())
         if isinstance(value, Tensor)
     )
-    if weights_bytes > MAX_BYTES:
-        raise ExportError(
-            f"The weights of {spec.name} are too large for one ONNX file",
-            fix="Export it to ExecuTorch with --format pte, which has no such limit.",
-            weights_bytes=weights_bytes,
-            limit_bytes=MAX_BYTES,
-        )
+    _check_size(spec, weights_bytes)
     try:
         with quiet_python():
             translated = torch.onnx.export(
@@ -101,6 +103,28 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
         ) from error
     _forget_stack_traces(model)
     return Program(model)
+
+
+def take(spec: ModelSpec) -> Program:
+    """A network that is an ``.onnx`` file already: its own graph, with its weights within.
+
+    Raises ``ExportError`` for weights beyond ``MAX_BYTES``.
+    """
+    from mobilekit.model import onnx_file
+
+    path = Path(spec.path)
+    _check_size(spec, sum(file.stat().st_size for file in onnx_file.read_signature(path).files))
+    return Program(onnx_file.read_model(path))
+
+
+def _check_size(spec: ModelSpec, weights_bytes: int) -> None:
+    if weights_bytes > MAX_BYTES:
+        raise ExportError(
+            f"The weights of {spec.name} are too large for one ONNX file",
+            fix="Export it to ExecuTorch with --format pte, which has no such limit.",
+            weights_bytes=weights_bytes,
+            limit_bytes=MAX_BYTES,
+        )
 
 
 def _forget_stack_traces(model: Any) -> None:

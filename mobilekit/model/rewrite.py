@@ -51,7 +51,8 @@ def local_response_norm(
     total = squares[:, :channels]
     for offset in range(1, size):
         total = total + squares[:, offset : offset + channels]
-    return input / _power(total * (alpha / size) + k, beta)
+    # An integer would be a tensor that is converted, by a kernel of its own.
+    return input / _power(total * (alpha / size) + float(k), beta)
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from mobilekit.errors import WeightsError
+from mobilekit.model import checkpoint
 
 _SHOWN = 5
 _NESTED_UNDER = ("state_dict", "model_state_dict", "model")
@@ -25,11 +26,15 @@ _SAVE_STATE = (
 def load_weights(module: nn.Module, path: Path) -> None:
     """Copy the weights of a ``.safetensors``, ``.pt`` or ``.pth`` file into ``module``.
 
+    A path ending in ``checkpoint.INDEX_SUFFIX`` stands for the files that it names. What all names
+    begin with (``model.``, ``module.``) is left off where they are the network's without it.
+    Counters of batch normalization, which inference does not read, may be missing.
+
     Raises ``WeightsError`` for a file that cannot be read, that would have to run code to be
     read, or whose names and shapes are not exactly the network's.
     """
-    state = _read_state(path)
     expected = module.state_dict()
+    state = _fit_names(_read_state(path), expected)
     problems = {
         "missing": sorted(set(expected) - set(state)),
         "unexpected": sorted(set(state) - set(expected)),
@@ -50,15 +55,38 @@ def load_weights(module: nn.Module, path: Path) -> None:
     module.load_state_dict(state)
 
 
+def _fit_names(
+    state: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Under the network's names, if wrappers and counters are all that differs; else as it is."""
+    fitted = state
+    while set(fitted) - set(expected):
+        if len({name.partition(".")[0] for name in fitted}) > 1 or not all(
+            "." in name for name in fitted
+        ):
+            return state
+        fitted = {name.partition(".")[2]: tensor for name, tensor in fitted.items()}
+    counters = {
+        name: tensor
+        for name, tensor in expected.items()
+        if name not in fitted and name.endswith("num_batches_tracked")
+    }
+    return fitted | counters if set(fitted) | set(counters) == set(expected) else state
+
+
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
-    if path.suffix == ".safetensors":
-        state: Any = _read_safetensors(path)
+    if path.name.endswith(checkpoint.INDEX_SUFFIX):
+        state: Any = {}
+        for part in checkpoint.find_files(path)[1:]:
+            state |= _read_safetensors(part)
+    elif path.suffix == ".safetensors":
+        state = _read_safetensors(path)
     elif path.suffix in (".pt", ".pth"):
         state = _read_pickle(path)
     else:
         raise WeightsError(
             f"{path.name} is not a weights file by its name",
-            fix="Give a .safetensors, .pt or .pth file.",
+            fix=f"Give a .safetensors, .pt or .pth file, or a {checkpoint.INDEX_SUFFIX} index.",
             file=path,
         )
     for name in _NESTED_UNDER:

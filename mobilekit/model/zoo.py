@@ -8,8 +8,9 @@ which must be literals, because they are read with ``ast.literal_eval``:
 ``INPUT_DTYPES``
     The dtype of each input, such as ``("float32",)``, which is the default.
 ``WEIGHTS``
-    A ``.safetensors``, ``.pt`` or ``.pth`` file, relative to the model file. Without it the
-    network keeps the weights that ``build`` gives it.
+    A ``.safetensors``, ``.pt`` or ``.pth`` file, or a directory with safetensors as Hugging Face
+    lays them out (``checkpoint``), relative to the model file. Without it the network keeps the
+    weights that ``build`` gives it.
 ``TITLE``, ``SOURCE``, ``LICENSE``
     For people. ``TITLE`` defaults to the docstring's first line.
 ``TASK``, ``INPUT``, ``ACCURACY``, ``NOTE``
@@ -32,6 +33,7 @@ from typing import Any, get_args
 import msgspec
 
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
+from mobilekit.model import checkpoint, interchange
 from mobilekit.model.files import file_sha256
 from mobilekit.protocol import DType
 from mobilekit.records import ModelCard, ModelSpec
@@ -43,8 +45,9 @@ _CONVENTION = f"A model file holds `{_EXAMPLE}` and `def build():` returning a t
 def find_model(name_or_path: str, *, weights: Path | None = None) -> ModelSpec:
     """The model of that name, or of that file if it ends in ``.py``.
 
-    A name is looked up in ``./models`` and then among mobilekit's own. ``weights`` takes the
-    place of those that the file names.
+    A file of another tool (``.onnx``, ``.pt2``) is read as ``interchange`` does. A name is looked
+    up in ``./models`` and then among mobilekit's own. ``weights`` takes the place of those that
+    the file names.
 
     Raises ``UnknownModelError`` if there is none, ``ModelFileError`` for a file that does not
     follow the convention, ``WeightsError`` for weights that are not there.
@@ -61,12 +64,14 @@ def find_model(name_or_path: str, *, weights: Path | None = None) -> ModelSpec:
     known = _named_files()
     if name_or_path in known:
         return read_spec(known[name_or_path], weights=weights)
+    if name_or_path.endswith(interchange.SUFFIXES) or Path(name_or_path).is_dir():
+        return interchange.read_spec(Path(name_or_path), weights=weights)
     near = difflib.get_close_matches(name_or_path.lower(), known, n=3, cutoff=0.5)
     guess = f"Did you mean {' or '.join(near)}? " if near else ""
     raise UnknownModelError(
         f"There is no model named {name_or_path!r}",
         fix=f"{guess}`mobilekit models` lists them all; "
-        "to use a file of your own, give its path, such as ./mynet.py.",
+        "to use a file of your own, give its path, such as ./mynet.py or ./mynet.onnx.",
         known=", ".join(sorted(known)),
     )
 
@@ -118,11 +123,13 @@ def read_spec(path: Path, *, weights: Path | None = None) -> ModelSpec:
 
 
 def read_card(spec: ModelSpec) -> ModelCard:
-    """What a model's file says of it to people.
+    """What a model's file says of it to people; nothing, if it is another tool's.
 
     Raises ``ModelFileError``.
     """
     path = Path(spec.path)
+    if path.suffix != ".py":
+        return ModelCard(task=None, input=None, published_accuracy=None, note=None)
     return _card(_read_constants(_parse(_read_source(path), path), path), path)
 
 
@@ -268,6 +275,15 @@ def _weights_path(given: Path | None, declared: _Constant | None, path: Path) ->
         weights = (path.parent / declared.value).resolve()
     else:
         raise _bad_file(path, declared.line, "WEIGHTS must be a string")
+    if weights.is_dir():
+        found = [weights / name for name in checkpoint.NAMES if (weights / name).is_file()]
+        if not found:
+            raise WeightsError(
+                f"The directory {weights} holds no weights",
+                fix=f"Give one with {' or '.join(checkpoint.NAMES)}, or the file itself.",
+                model=path,
+            )
+        return found[0]
     if not weights.is_file():
         raise WeightsError(
             f"There is no weights file {weights}",
@@ -308,7 +324,9 @@ def _content_sha256(path: Path, weights: Path | None) -> str:
         digest.update(name + b"\0" + file_sha256(module).encode() + b"\0")
     if weights is not None:
         # The suffix chooses the reader.
-        digest.update(b"weights" + weights.suffix.encode() + b"\0" + file_sha256(weights).encode())
+        digest.update(b"weights" + weights.suffix.encode())
+        for file in checkpoint.find_files(weights):
+            digest.update(b"\0" + file_sha256(file).encode())
     return digest.hexdigest()
 
 

@@ -1,0 +1,244 @@
+"""A ``.pt2`` file, as ``torch.export.save`` writes it: read without running what it may hold.
+
+``torch.export.load`` unpickles, evaluates expressions of sizes and looks functions up by name, so
+that a hostile file can run code. Here a file is taken apart first, with ``zipfile`` and ``json``
+alone: a graph of ATen operators over tensors of fixed sizes, and raw weights, are kept and put
+together anew; whatever else the file holds is left out or refused.
+
+Reading the signature needs no torch; ``load_graph`` imports it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mobilekit.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SCHEMA_MAJOR = 8
+"""Of torch's ``torch._export.serde.schema``: a file of another one cannot be read."""
+
+_DTYPES = {1: "uint8", 2: "int8", 4: "int32", 5: "int64", 7: "float32", 12: "bool"}
+"""Of ``ScalarType`` in the same schema, those that a companion can be given."""
+
+# Operators that are not tensors' arithmetic: `save` and `from_file` open files.
+_OPERATOR = re.compile(
+    r"torch\.ops\.aten\.(?!__|save\b|from_file\b)\w+\.(?!__)\w+|_operator\.getitem"
+)
+_WORD = re.compile(r"[a-z_]*")
+_TREES = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
+_REFUSED_ARGUMENTS = {
+    "as_expr": "sizes that vary",
+    "as_custom_obj": "objects of other code",
+    "as_operator": "functions as arguments",
+    "as_graph": "graphs within the graph (torch.cond and the like)",
+}
+_ZIP_ERRORS = (
+    OSError, EOFError, KeyError, ValueError, RuntimeError, struct.error, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+_KEPT_METADATA = ("stack_trace", "nn_module_stack")
+
+
+class Signature(NamedTuple):
+    input_shapes: tuple[tuple[int, ...], ...]
+    input_dtypes: tuple[str, ...]
+    maker: str
+
+
+def read_signature(path: Path) -> Signature:
+    """What the network takes.
+
+    Raises ``ModelFileError`` for what is no ``.pt2`` file, for what could run code, and for
+    inputs that are no plain tensors of fixed sizes.
+    """
+    with _Archive(path) as archive:
+        program = archive.checked_program()
+    graph_module = program["graph_module"]
+    tensors = graph_module["graph"]["tensor_values"]
+    inputs = [
+        tensors[spec["user_input"]["arg"]["as_tensor"]["name"]]
+        for spec in graph_module["signature"]["input_specs"]
+        if "user_input" in spec
+    ]
+    dtypes = []
+    for tensor in inputs:
+        if tensor["dtype"] not in _DTYPES:
+            raise _refused(path, f"inputs other than {', '.join(_DTYPES.values())}")
+        dtypes.append(_DTYPES[tensor["dtype"]])
+    return Signature(
+        tuple(tuple(size["as_int"] for size in tensor["sizes"]) for tensor in inputs),
+        tuple(dtypes),
+        f"PyTorch {program.get('torch_version', '')}".strip(),
+    )
+
+
+def load_graph(path: Path) -> nn.Module:
+    """The network as a module. Raises ``ModelFileError``."""
+    import torch
+
+    from mobilekit.model.load import describe_error
+    from mobilekit.model.quiet import quiet_python
+
+    with _Archive(path) as archive:
+        copy = archive.checked_copy()
+    try:
+        with quiet_python():
+            module: nn.Module = torch.export.load(copy).module()
+    except Exception as error:
+        raise ModelFileError(
+            f"PyTorch cannot load {path.name}: {describe_error(error)}",
+            fix=f"Save it again with PyTorch {torch.__version__.split('+')[0]}.",
+            file=path,
+        ) from error
+    return module
+
+
+class _Archive:
+    """The parts of the file; every reading checks what it reads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> _Archive:
+        try:
+            self._zip = zipfile.ZipFile(self._path)
+        except _ZIP_ERRORS as error:
+            raise self._damaged(error) from None
+        names = self._zip.namelist()
+        # One file in one directory, whose name is the archive's.
+        self._root = names[0].split("/")[0] + "/" if names else ""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def checked_program(self) -> dict[str, Any]:
+        """The graph as in torch's schema, without what could run code."""
+        try:
+            program: dict[str, Any] = json.loads(self._read("models/model.json"))
+            self._check_program(program)
+        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+            raise self._damaged(error) from None
+        return program
+
+    def checked_copy(self) -> io.BytesIO:
+        """The archive again, of what was checked alone."""
+        parts = {
+            "models/model.json": json.dumps(self.checked_program()).encode(),
+            # Nobody needs them, and they are a pickle.
+            "data/sample_inputs/model.pt": b"",
+            **self._payload("weights", "weight_"),
+            **self._payload("constants", "tensor_"),
+        }
+        for name in ("archive_format", "archive_version", "byteorder", ".data/version"):
+            parts[name] = self._read(name)
+        copy = io.BytesIO()
+        with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in parts.items():
+                archive.writestr("archive/" + name, content)
+        copy.seek(0)
+        return copy
+
+    def _payload(self, kind: str, prefix: str) -> dict[str, bytes]:
+        """The raw tensors of a directory and their table, by name."""
+        directory = f"data/{kind}/"
+        table = f"{directory}model_{kind}_config.json"
+        content = self._read(table)
+        try:
+            entries = list(json.loads(content)["config"].values())
+            files = {str(entry["path_name"]) for entry in entries}
+            pickled = any(entry["use_pickle"] for entry in entries)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise self._damaged(error) from None
+        if pickled or not all(re.fullmatch(prefix + r"\d+", file) for file in files):
+            raise _refused(self._path, f"pickled {kind}")
+        raw = {directory + file: self._read(directory + file) for file in sorted(files)}
+        return {table: content, **raw}
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return self._zip.read(self._root + name)
+        except _ZIP_ERRORS as error:
+            raise self._damaged(error) from None
+
+    def _check_program(self, program: dict[str, Any]) -> None:
+        if program["schema_version"]["major"] != SCHEMA_MAJOR:
+            raise _refused(self._path, "a graph of another schema of PyTorch's")
+        graph_module = program["graph_module"]
+        if program["guards_code"] or program["range_constraints"]:
+            raise _refused(self._path, _REFUSED_ARGUMENTS["as_expr"])
+        for call in graph_module["module_call_graph"]:
+            if call["signature"] is not None:
+                _check_tree(self._path, json.loads(call["signature"]["in_spec"])[1])
+                _check_tree(self._path, json.loads(call["signature"]["out_spec"])[1])
+        arguments, keywords = json.loads(
+            graph_module["module_call_graph"][0]["signature"]["in_spec"]
+        )[1]["children_spec"]
+        if keywords["children_spec"] or any(
+            argument["type"] is not None for argument in arguments["children_spec"]
+        ):
+            raise _refused(self._path, "inputs that are no plain tensors, or have keywords")
+        for node in graph_module["graph"]["nodes"]:
+            if not _OPERATOR.fullmatch(node["target"]):
+                raise _refused(self._path, f"{node['target']}, which is no ATen operator")
+            if any(
+                argument["name"] in ("train", "training") and argument["arg"].get("as_bool")
+                for argument in node["inputs"]
+            ):
+                raise ModelFileError(
+                    f"{self._path.name} was exported in training mode",
+                    fix="Call network.eval() before torch.export.export().",
+                    file=self._path,
+                )
+            metadata = node["metadata"]
+            node["metadata"] = {key: metadata[key] for key in _KEPT_METADATA if key in metadata}
+        _check_arguments(self._path, graph_module)
+
+    def _damaged(self, error: Exception) -> ModelFileError:
+        return ModelFileError(
+            f"{self._path.name} cannot be read as a torch.export archive",
+            fix="Make it with torch.export.save(torch.export.export(network.eval(), inputs), ...).",
+            file=self._path,
+            reason=f"{type(error).__name__}: {error}",
+        )
+
+
+def _check_tree(path: Path, tree: dict[str, Any]) -> None:
+    """How inputs and outputs are nested, in PyTorch's words."""
+    if tree["type"] not in _TREES or "__enum__" in str(tree["context"]):
+        raise _refused(path, f"inputs or outputs of {tree['type']}")
+    for child in tree["children_spec"]:
+        _check_tree(path, child)
+
+
+def _check_arguments(path: Path, value: Any) -> None:
+    """Everything in the graph, however nested."""
+    if isinstance(value, list):
+        for item in value:
+            _check_arguments(path, item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if key in _REFUSED_ARGUMENTS and item is not None:
+                raise _refused(path, _REFUSED_ARGUMENTS[key])
+            if key == "as_string" and not _WORD.fullmatch(str(item)):
+                raise _refused(path, f"the text {str(item)[:40]!r} as an argument")
+            _check_arguments(path, item)
+
+
+def _refused(path: Path, what: str) -> ModelFileError:
+    return ModelFileError(
+        f"{path.name} holds {what}, and mobilekit takes only graphs of ATen operators over "
+        "tensors of fixed sizes, with raw weights",
+        fix="Export it without that, or write a model file and give it the weights.",
+        file=path,
+    )
