@@ -35,8 +35,10 @@ from mobilekit.records import Artifact, Delegation, ExportFormat, ModelSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-EXPORT_VERSION = 1
-"""Of what this module makes of a network; another number exports anew. History: 1: first."""
+EXPORT_VERSION = 2
+"""Of what this module makes of a network; another number exports anew.
+
+History: 1: first. 2: rewrites within graphs that were exported before."""
 
 PRECISION = "fp32"
 

@@ -87,6 +87,7 @@ def load_network(path: Path, inputs: Sequence[Tensor]) -> nn.Module:
 
     model = read_model(path)
     _make_names_plain(model)
+    _share_weights(model)
     _speak_older(model)
     try:
         with quiet_python():
@@ -268,6 +269,22 @@ def _make_names_plain(model: Any) -> None:
         node.name = plain(node.name or node.op_type)
         node.input[:] = [values.get(name, "missing") for name in node.input]
         node.output[:] = [values[name] for name in node.output]
+
+
+def _share_weights(model: Any) -> None:
+    """Name weights that are used twice themselves, where they are passed through Identity.
+
+    PyTorch's older exporter writes that, and onnx2torch looks for weights by their names.
+    """
+    graph = model.graph
+    names = {tensor.name: tensor.name for tensor in graph.initializer}
+    outputs = {value.name for value in graph.output}
+    for node in list(graph.node):
+        if node.op_type == "Identity" and node.input[0] in names and node.output[0] not in outputs:
+            names[node.output[0]] = names[node.input[0]]
+            graph.node.remove(node)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def _speak_older(model: Any) -> None:

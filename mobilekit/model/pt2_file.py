@@ -16,6 +16,8 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,10 +44,6 @@ _REFUSED_ARGUMENTS = {
     "as_operator": "functions as arguments",
     "as_graph": "graphs within the graph (torch.cond and the like)",
 }
-_ZIP_ERRORS = (
-    OSError, EOFError, KeyError, ValueError, RuntimeError, struct.error, zlib.error,
-    zipfile.BadZipFile,
-)  # fmt: skip
 _KEPT_METADATA = ("stack_trace", "nn_module_stack")
 
 
@@ -61,25 +59,22 @@ def read_signature(path: Path) -> Signature:
     Raises ``ModelFileError`` for what is no ``.pt2`` file, for what could run code, and for
     inputs that are no plain tensors of fixed sizes.
     """
-    with _Archive(path) as archive:
-        program = archive.checked_program()
-    graph_module = program["graph_module"]
-    tensors = graph_module["graph"]["tensor_values"]
-    inputs = [
-        tensors[spec["user_input"]["arg"]["as_tensor"]["name"]]
-        for spec in graph_module["signature"]["input_specs"]
-        if "user_input" in spec
-    ]
-    dtypes = []
-    for tensor in inputs:
-        if tensor["dtype"] not in _DTYPES:
+    with _opened(path) as archive:
+        program = _checked_program(path, archive)
+        graph_module = program["graph_module"]
+        tensors = graph_module["graph"]["tensor_values"]
+        inputs = [
+            tensors[spec["user_input"]["arg"]["as_tensor"]["name"]]
+            for spec in graph_module["signature"]["input_specs"]
+            if "user_input" in spec
+        ]
+        if any(tensor["dtype"] not in _DTYPES for tensor in inputs):
             raise _refused(path, f"inputs other than {', '.join(_DTYPES.values())}")
-        dtypes.append(_DTYPES[tensor["dtype"]])
-    return Signature(
-        tuple(tuple(size["as_int"] for size in tensor["sizes"]) for tensor in inputs),
-        tuple(dtypes),
-        f"PyTorch {program.get('torch_version', '')}".strip(),
-    )
+        return Signature(
+            tuple(tuple(int(size["as_int"]) for size in tensor["sizes"]) for tensor in inputs),
+            tuple(_DTYPES[tensor["dtype"]] for tensor in inputs),
+            f"PyTorch {program.get('torch_version', '')}".strip(),
+        )
 
 
 def load_graph(path: Path) -> nn.Module:
@@ -89,8 +84,8 @@ def load_graph(path: Path) -> nn.Module:
     from mobilekit.model.load import describe_error
     from mobilekit.model.quiet import quiet_python
 
-    with _Archive(path) as archive:
-        copy = archive.checked_copy()
+    with _opened(path) as archive:
+        copy = _checked_copy(path, archive)
     try:
         with quiet_python():
             module: nn.Module = torch.export.load(copy).module()
@@ -103,114 +98,104 @@ def load_graph(path: Path) -> nn.Module:
     return module
 
 
-class _Archive:
-    """The parts of the file; every reading checks what it reads."""
+# --- taking the archive apart ------------------------------------------------------------------
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
-    def __enter__(self) -> _Archive:
-        try:
-            self._zip = zipfile.ZipFile(self._path)
-        except _ZIP_ERRORS as error:
-            raise self._damaged(error) from None
-        names = self._zip.namelist()
-        # One file in one directory, whose name is the archive's.
-        self._root = names[0].split("/")[0] + "/" if names else ""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._zip.close()
-
-    def checked_program(self) -> dict[str, Any]:
-        """The graph as in torch's schema, without what could run code."""
-        try:
-            program: dict[str, Any] = json.loads(self._read("models/model.json"))
-            self._check_program(program)
-        except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-            raise self._damaged(error) from None
-        return program
-
-    def checked_copy(self) -> io.BytesIO:
-        """The archive again, of what was checked alone."""
-        parts = {
-            "models/model.json": json.dumps(self.checked_program()).encode(),
-            # Nobody needs them, and they are a pickle.
-            "data/sample_inputs/model.pt": b"",
-            **self._payload("weights", "weight_"),
-            **self._payload("constants", "tensor_"),
-        }
-        for name in ("archive_format", "archive_version", "byteorder", ".data/version"):
-            parts[name] = self._read(name)
-        copy = io.BytesIO()
-        with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as archive:
-            for name, content in parts.items():
-                archive.writestr("archive/" + name, content)
-        copy.seek(0)
-        return copy
-
-    def _payload(self, kind: str, prefix: str) -> dict[str, bytes]:
-        """The raw tensors of a directory and their table, by name."""
-        directory = f"data/{kind}/"
-        table = f"{directory}model_{kind}_config.json"
-        content = self._read(table)
-        try:
-            entries = list(json.loads(content)["config"].values())
-            files = {str(entry["path_name"]) for entry in entries}
-            pickled = any(entry["use_pickle"] for entry in entries)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise self._damaged(error) from None
-        if pickled or not all(re.fullmatch(prefix + r"\d+", file) for file in files):
-            raise _refused(self._path, f"pickled {kind}")
-        raw = {directory + file: self._read(directory + file) for file in sorted(files)}
-        return {table: content, **raw}
-
-    def _read(self, name: str) -> bytes:
-        try:
-            return self._zip.read(self._root + name)
-        except _ZIP_ERRORS as error:
-            raise self._damaged(error) from None
-
-    def _check_program(self, program: dict[str, Any]) -> None:
-        if program["schema_version"]["major"] != SCHEMA_MAJOR:
-            raise _refused(self._path, "a graph of another schema of PyTorch's")
-        graph_module = program["graph_module"]
-        if program["guards_code"] or program["range_constraints"]:
-            raise _refused(self._path, _REFUSED_ARGUMENTS["as_expr"])
-        for call in graph_module["module_call_graph"]:
-            if call["signature"] is not None:
-                _check_tree(self._path, json.loads(call["signature"]["in_spec"])[1])
-                _check_tree(self._path, json.loads(call["signature"]["out_spec"])[1])
-        arguments, keywords = json.loads(
-            graph_module["module_call_graph"][0]["signature"]["in_spec"]
-        )[1]["children_spec"]
-        if keywords["children_spec"] or any(
-            argument["type"] is not None for argument in arguments["children_spec"]
-        ):
-            raise _refused(self._path, "inputs that are no plain tensors, or have keywords")
-        for node in graph_module["graph"]["nodes"]:
-            if not _OPERATOR.fullmatch(node["target"]):
-                raise _refused(self._path, f"{node['target']}, which is no ATen operator")
-            if any(
-                argument["name"] in ("train", "training") and argument["arg"].get("as_bool")
-                for argument in node["inputs"]
-            ):
-                raise ModelFileError(
-                    f"{self._path.name} was exported in training mode",
-                    fix="Call network.eval() before torch.export.export().",
-                    file=self._path,
-                )
-            metadata = node["metadata"]
-            node["metadata"] = {key: metadata[key] for key in _KEPT_METADATA if key in metadata}
-        _check_arguments(self._path, graph_module)
-
-    def _damaged(self, error: Exception) -> ModelFileError:
-        return ModelFileError(
-            f"{self._path.name} cannot be read as a torch.export archive",
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive; whatever is not as it should be in it is a ``ModelFileError``."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except (
+        # What zipfile, zlib and json raise, and looking for what is not there.
+        *(OSError, EOFError, ValueError, RuntimeError, struct.error, zlib.error),
+        *(zipfile.BadZipFile, LookupError, TypeError, AttributeError),
+    ) as error:
+        raise ModelFileError(
+            f"{path.name} cannot be read as a torch.export archive",
             fix="Make it with torch.export.save(torch.export.export(network.eval(), inputs), ...).",
-            file=self._path,
+            file=path,
             reason=f"{type(error).__name__}: {error}",
-        )
+        ) from None
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A file of the archive, all of which lie in one directory of any name."""
+    return archive.read(archive.namelist()[0].partition("/")[0] + "/" + name)
+
+
+def _checked_copy(path: Path, archive: zipfile.ZipFile) -> io.BytesIO:
+    """The archive again, of what was checked alone."""
+    parts = {
+        "models/model.json": json.dumps(_checked_program(path, archive)).encode(),
+        # Nobody needs them, and they are a pickle.
+        "data/sample_inputs/model.pt": b"",
+        **_checked_tensors(path, archive, "weights", "weight_"),
+        **_checked_tensors(path, archive, "constants", "tensor_"),
+    }
+    for name in ("archive_format", "archive_version", "byteorder", ".data/version"):
+        parts[name] = _read(archive, name)
+    copy = io.BytesIO()
+    with zipfile.ZipFile(copy, "w", zipfile.ZIP_STORED) as made:
+        for name, content in parts.items():
+            made.writestr("archive/" + name, content)
+    copy.seek(0)
+    return copy
+
+
+def _checked_tensors(
+    path: Path, archive: zipfile.ZipFile, kind: str, prefix: str
+) -> dict[str, bytes]:
+    """The raw tensors of a directory and their table, by name."""
+    directory = f"data/{kind}/"
+    table = f"{directory}model_{kind}_config.json"
+    content = _read(archive, table)
+    entries = list(json.loads(content)["config"].values())
+    files = {str(entry["path_name"]) for entry in entries}
+    if any(entry["use_pickle"] for entry in entries) or not all(
+        re.fullmatch(prefix + r"\d+", file) for file in files
+    ):
+        raise _refused(path, f"pickled {kind}")
+    raw = {directory + file: _read(archive, directory + file) for file in sorted(files)}
+    return {table: content, **raw}
+
+
+def _checked_program(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+    """The graph as in torch's schema, without what could run code."""
+    program: dict[str, Any] = json.loads(_read(archive, "models/model.json"))
+    if program["schema_version"]["major"] != SCHEMA_MAJOR:
+        raise _refused(path, "a graph of another schema of PyTorch's")
+    if program["guards_code"] or program["range_constraints"]:
+        raise _refused(path, _REFUSED_ARGUMENTS["as_expr"])
+    graph_module = program["graph_module"]
+    signatures = [
+        call["signature"] for call in graph_module["module_call_graph"] if call["signature"]
+    ]
+    for signature in signatures:
+        _check_tree(path, json.loads(signature["in_spec"])[1])
+        _check_tree(path, json.loads(signature["out_spec"])[1])
+    arguments, keywords = json.loads(signatures[0]["in_spec"])[1]["children_spec"]
+    if keywords["children_spec"] or any(
+        argument["type"] is not None for argument in arguments["children_spec"]
+    ):
+        raise _refused(path, "inputs that are no plain tensors, or have keywords")
+    for node in graph_module["graph"]["nodes"]:
+        if not _OPERATOR.fullmatch(node["target"]):
+            raise _refused(path, f"{node['target']}, which is no ATen operator")
+        if any(
+            argument["name"] in ("train", "training") and argument["arg"].get("as_bool")
+            for argument in node["inputs"]
+        ):
+            raise ModelFileError(
+                f"{path.name} was exported in training mode",
+                fix="Call network.eval() before torch.export.export().",
+                file=path,
+            )
+        metadata = node["metadata"]
+        node["metadata"] = {key: metadata[key] for key in _KEPT_METADATA if key in metadata}
+    _check_arguments(path, graph_module)
+    return program
 
 
 def _check_tree(path: Path, tree: dict[str, Any]) -> None:

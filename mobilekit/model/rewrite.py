@@ -9,6 +9,8 @@ While a network is traced, ``ExactRewrites()`` stands in for a few functions of
 - ``avg_pool2d`` with padding is not delegated; padding and pooling separately are.
 - ``adaptive_avg_pool2d`` to the size that the map already has does nothing, and is not delegated.
 
+The same goes for the ATen operators that they have become in a graph exported before.
+
 Imports torch.
 """
 
@@ -77,6 +79,7 @@ def avg_pool2d(
     divisor_override: int | None = None,
 ) -> Tensor:
     """``torch.nn.functional.avg_pool2d`` with its zero padding done beforehand."""
+    stride = stride or None  # ATen says [] for "the kernel's size"
     across = [padding] if isinstance(padding, int) else list(padding)
     if any(across) and count_include_pad and not ceil_mode:
         input = F.pad(input, (across[-1], across[-1], across[0], across[0]))
@@ -84,6 +87,27 @@ def avg_pool2d(
     return F.avg_pool2d(
         input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
     )
+
+
+def avg_pool3d(input: Tensor, kernel_size: Sequence[int], *options: Any, **named: Any) -> Tensor:
+    """``torch.ops.aten.avg_pool3d``, as a sum of slices where it is what has become of a
+    ``local_response_norm``: across channels alone, one by one, over a map padded already."""
+    size, *others = kernel_size
+    if others != [1, 1] or len(options) != 1 or set(options[0]) != {1} or named:
+        return torch.ops.aten.avg_pool3d.default(input, kernel_size, *options, **named)
+    depth = input.shape[-3] - size + 1
+    total = input.narrow(-3, 0, depth)
+    for offset in range(1, size):
+        total = total + input.narrow(-3, offset, depth)
+    return total * (1 / size)
+
+
+def squeeze(input: Tensor, dim: int) -> Tensor:
+    """``torch.ops.aten.squeeze.dim`` as a reshaping, which is delegated."""
+    if input.shape[dim] != 1:
+        return input
+    dim %= input.dim()
+    return input.reshape(*input.shape[:dim], *input.shape[dim + 1 :])
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
@@ -98,4 +122,10 @@ _REWRITTEN: dict[Callable[..., Any], Callable[..., Any]] = {
     F.local_response_norm: local_response_norm,
     F.avg_pool2d: avg_pool2d,
     F.adaptive_avg_pool2d: adaptive_avg_pool2d,
+    # As they are called in a graph that has been exported before.
+    torch.ops.aten.avg_pool2d.default: avg_pool2d,
+    torch.ops.aten.avg_pool3d.default: avg_pool3d,
+    torch.ops.aten.pow.Tensor_Scalar: _power,
+    torch.ops.aten.squeeze.dim: squeeze,
+    torch.ops.aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
 }

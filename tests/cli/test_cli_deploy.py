@@ -120,6 +120,24 @@ def test_the_networks_deploy(cli, name):
     assert document["answer"]["energy_simulated"]["gross_interval_j"]["low"] > 0
 
 
+def test_a_file_of_another_tool_deploys(cli, tmp_path):
+    """A torch.export archive goes the whole way by its path, with its own weights."""
+    import torch
+    from torch import nn
+
+    path = tmp_path / "other.pt2"
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4)).eval()
+    torch.export.save(torch.export.export(network, (torch.zeros(1, 3, 2, 2),)), path)
+
+    outcome = cli("deploy", path, "--device", "nexus7", "--fast", "--no-energy", "--json")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    measurement = outcome.document["measurement"]
+    assert measurement["artifact"]["model"]["name"] == "other"
+    assert measurement["result"]["samples"]["output_check"]["matches"]
+    assert "UNTRAINED-WEIGHTS" not in [finding["id"] for finding in measurement["findings"]]
+
+
 def test_this_computer_is_a_device(cli):
     """--device pc needs no adb at all, measures for real, and has no energy."""
     outcome = cli("deploy", "tiny.py", "--device", "pc", "--fast", "--json", **NO_PHONE)

@@ -97,6 +97,19 @@ def test_a_pt2_file_exports(pt2: Path, export: Export) -> None:
     assert artifact.cost.parameters == sum(p.numel() for p in Network().parameters())
 
 
+def test_a_pt2_file_is_rewritten_like_a_model_file(tmp_path: Path, export: Export) -> None:
+    """Normalization, padded averages and identities leave nothing undelegated."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.LocalResponseNorm(5), nn.AvgPool2d(3, 1, 1),
+        nn.AvgPool2d(2),
+        nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 5),
+    )  # fmt: skip
+    path = tmp_path / "pooling.pt2"
+    torch.export.save(torch.export.export(network.eval(), (torch.zeros(SHAPE),)), path)
+    artifact, _ = export(find_model(str(path)))
+    assert artifact.delegation.portable_operator_counts == {}
+
+
 def test_a_pt2_files_shapes_are_known_without_torch(pt2: Path) -> None:
     """Looking at it imports nothing heavy, so that a deploy from the cache stays fast."""
     code = (
@@ -182,6 +195,16 @@ def test_pickles_in_a_pt2_file_are_never_read(pt2: Path, tmp_path: Path) -> None
             "inputs other than",
         ),
         (lambda p: p.pop("graph_module"), "cannot be read as a torch.export archive"),
+        (
+            lambda p: p["graph_module"]["graph"]["tensor_values"].pop("x"),
+            "cannot be read as a torch.export archive",
+        ),
+        (
+            lambda p: p["graph_module"]["graph"]["nodes"][0]["inputs"][0]["arg"].update(
+                as_tensor={"name": "absent"}
+            ),
+            "PyTorch cannot load evil.pt2",
+        ),
     ],
 )
 def test_a_pt2_file_that_could_run_code_is_refused(
@@ -241,13 +264,14 @@ def weights(name: str, *shape: int) -> TensorProto:
 
 
 def write_onnx(path: Path, *, opset: int = 13, batch: int | str = "N", name: str = "first") -> Path:
-    """What older exporters write: local response normalization, ceil mode, computed sizes."""
+    """What older exporters write: shared weights, normalization, ceil mode, computed sizes."""
     mean = (
         helper.make_node("ReduceMean", ["p"], ["m"], axes=[2, 3], keepdims=1)
         if opset < 18
         else helper.make_node("ReduceMean", ["p", "axes"], ["m"], keepdims=1)
     )
     nodes = [
+        helper.make_node("Identity", ["shared"], ["w"]),
         helper.make_node("Conv", ["x", "w"], ["c"], name=name, pads=[1, 1, 1, 1]),
         helper.make_node("BatchNormalization", ["c", "g", "b", "mu", "va"], ["n"]),
         helper.make_node("Relu", ["n"], ["r"]),
@@ -266,7 +290,7 @@ def write_onnx(path: Path, *, opset: int = 13, batch: int | str = "N", name: str
         helper.make_node("Gemm", ["f", "h", "bias"], ["y"], transB=1),
     ]
     constants = [
-        weights("w", 4, 3, 3, 3), weights("g", 4), weights("b", 4), weights("mu", 4),
+        weights("shared", 4, 3, 3, 3), weights("g", 4), weights("b", 4), weights("mu", 4),
         numpy_helper.from_array(np.ones(4, np.float32), "va"), weights("h", 5, 4),
         weights("bias", 5), numpy_helper.from_array(np.array(0), "zero"),
         numpy_helper.from_array(np.array([-1]), "minus"),
@@ -470,6 +494,19 @@ def test_weights_in_several_files_are_read(write_model: WriteModel, tmp_path: Pa
     assert all(torch.equal(state[f"model.{name}"], tensor) for name, tensor in loaded.items())
     (directory / "model-1.safetensors").write_bytes(b"changed")
     assert by_index.content_sha256 != find_model(str(path), weights=index).content_sha256
+
+
+def test_weights_of_half_precision_are_widened(write_model: WriteModel, tmp_path: Path) -> None:
+    """Checkpoints are often bfloat16; the network stays float32."""
+    from safetensors.torch import save_file
+
+    path = write_model()
+    state = load_module(find_model(str(path))).state_dict()
+    save_file(
+        {name: tensor.bfloat16() for name, tensor in state.items()}, tmp_path / "model.safetensors"
+    )
+    loaded = load_module(find_model(str(path), weights=tmp_path)).state_dict()
+    assert all(torch.equal(state[name].bfloat16().float(), loaded[name]) for name in state)
 
 
 @pytest.mark.parametrize(

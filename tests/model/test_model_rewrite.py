@@ -88,3 +88,33 @@ def test_every_way_of_calling_is_rewritten_while_tracing() -> None:
     targets = {str(node.target) for node in exported.graph.nodes if node.op == "call_function"}
     assert not {target for target in targets if "pool" in target or "pow" in target}
     assert "aten.sqrt.default" in targets
+
+
+@pytest.mark.parametrize(
+    ("size", "beta", "k"), [(5, 0.75, 1.0), (3, 0.5, 2.0), (4, 0.6, 1.0), (5, 0.75, 1)]
+)
+def test_a_norm_that_was_exported_before_is_rewritten(size: int, beta: float, k: float) -> None:
+    """What ATen operators it has become, they equal it and pool nothing when traced again."""
+    x = torch.randn(1, 6, 5, 4, generator=torch.Generator().manual_seed(1)) * 3
+    norm = nn.LocalResponseNorm(size, alpha=0.5, beta=beta, k=k)
+    before = torch.export.export(norm, (x,)).module()
+    with ExactRewrites():
+        exported = torch.export.export(before, (x,))
+    torch.testing.assert_close(exported.module()(x), norm(x), rtol=2e-6, atol=1e-7)
+    targets = {str(node.target) for node in exported.graph.nodes if node.op == "call_function"}
+    assert not {target for target in targets if "pool" in target or "squeeze.dim" in target}
+    assert ("aten.pow.Tensor_Scalar" in targets) == (beta == 0.6)
+
+
+def test_other_pooling_in_three_dimensions_is_left_alone() -> None:
+    """Only the one that a norm has become is rewritten."""
+    x = torch.randn(1, 6, 5, 4, generator=torch.Generator().manual_seed(1))
+    for options in (
+        ([2, 2, 1], [1, 1, 1]),
+        ([2, 1, 1], [2, 1, 1]),
+        ([2, 1, 1], [1, 1, 1], [1, 0, 0]),
+    ):
+        expected = torch.ops.aten.avg_pool3d.default(x, *options)
+        with ExactRewrites():
+            actual = torch.ops.aten.avg_pool3d.default(x, *options)
+        assert torch.equal(actual, expected)
