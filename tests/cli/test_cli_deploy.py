@@ -108,7 +108,7 @@ def test_a_second_deploy_pushes_and_exports_nothing(cli, bench_phone):
     assert not [line for line in imported if line.startswith("import 'torch")]
 
 
-@pytest.mark.parametrize("name", ["nin", "alexnet", "googlenet", "squeezenet"])
+@pytest.mark.parametrize("name", ["nin", "alexnet", "googlenet", "squeezenet", "deepear"])
 def test_the_networks_deploy(cli, name):
     """Each packaged network runs on the virtual phone and computes what PyTorch does."""
     outcome = cli("deploy", name, "--device", "nexus7", "--fast", "--json", timeout=280)

@@ -373,7 +373,7 @@ def test_weights_beside_an_onnx_file_take_part(tmp_path: Path, export: Export) -
 def test_names_in_an_onnx_file_do_not_become_code(tmp_path: Path) -> None:
     """A node's name that closes a string in generated Python is a name like any other."""
     trace = tmp_path / "ran"
-    name = f'x"); __import__("os").system("touch {trace}"); ("'
+    name = f'x", getattr(__import__("os"), "system")("touch {trace}") and "'
     spec = find_model(str(write_onnx(tmp_path / "evil.onnx", name=name)))
     run_eager(spec, load_module(spec), make_inputs(spec))
     assert not trace.exists()
