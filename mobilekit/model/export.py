@@ -35,10 +35,8 @@ from mobilekit.records import Artifact, Delegation, ExportFormat, ModelSpec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-EXPORT_VERSION = 2
-"""Of what this module makes of a network; another number exports anew.
-
-History: 1: first. 2: rewrites within graphs that were exported before."""
+EXPORT_VERSION = 1
+"""Of what this module makes of a network; another number exports anew. History: 1: first."""
 
 PRECISION = "fp32"
 
@@ -235,10 +233,6 @@ def _make_program(
     inputs: Sequence[Tensor],
     on_progress: Callable[[str], None],
 ) -> _Program:
-    if artifact_format == "onnx" and spec.path.endswith(".onnx"):
-        from mobilekit.model import onnx
-
-        return onnx.take(spec)
     from mobilekit.model.trace import trace
 
     on_progress("Tracing the network")

@@ -81,8 +81,16 @@ def run_file(path: Path, inputs: Sequence[Tensor], name: str | None = None) -> t
 def translate(spec: ModelSpec, exported: Any) -> Program:
     """From a ``torch.export.ExportedProgram``; its inputs keep their order.
 
+    A network that is an ``.onnx`` file already stays the graph that it is, with its weights within.
+
     Raises ``ExportError`` for what ONNX cannot say and for weights beyond ``MAX_BYTES``.
     """
+    if spec.path.endswith(".onnx"):
+        from mobilekit.model import onnx_file
+
+        signature = onnx_file.read_signature(Path(spec.path))
+        _check_size(spec, sum(file.stat().st_size for file in signature.files))
+        return Program(onnx_file.read_model(Path(spec.path)))
     weights_bytes = sum(
         value.numel() * value.element_size()
         for value in (*exported.state_dict.values(), *exported.constants.values())
@@ -103,18 +111,6 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
         ) from error
     _forget_stack_traces(model)
     return Program(model)
-
-
-def take(spec: ModelSpec) -> Program:
-    """A network that is an ``.onnx`` file already: its own graph, with its weights within.
-
-    Raises ``ExportError`` for weights beyond ``MAX_BYTES``.
-    """
-    from mobilekit.model import onnx_file
-
-    path = Path(spec.path)
-    _check_size(spec, sum(file.stat().st_size for file in onnx_file.read_signature(path).files))
-    return Program(onnx_file.read_model(path))
 
 
 def _check_size(spec: ModelSpec, weights_bytes: int) -> None:
