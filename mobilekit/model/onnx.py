@@ -40,7 +40,7 @@ class Program:
 
         Raises ``ExportError`` with the runtime's words.
         """
-        return run_file(path, inputs, name=spec.name)
+        return run_file(path, inputs, spec)
 
     def delegation(self, total_macs: int) -> Delegation:
         """Nothing is left to anybody else: ONNX Runtime has a kernel of its own for every operator
@@ -54,10 +54,12 @@ class Program:
         )
 
 
-def run_file(path: Path, inputs: Sequence[Tensor], name: str | None = None) -> tuple[Tensor, ...]:
+def run_file(
+    path: Path, inputs: Sequence[Tensor], spec: ModelSpec | None = None
+) -> tuple[Tensor, ...]:
     """Load a file in ONNX Runtime and run it on ``inputs``, which are bound by position.
 
-    Raises ``ExportError`` with the runtime's words.
+    Raises ``ExportError`` with the runtime's words; they are about ``spec``, if it is given.
     """
     import onnxruntime
 
@@ -72,9 +74,9 @@ def run_file(path: Path, inputs: Sequence[Tensor], name: str | None = None) -> t
         return tuple(torch.from_numpy(array) for array in session.run(None, feeds))
     except Exception as error:  # its errors have no common base
         raise ExportError(
-            f"ONNX Runtime cannot run {name or path.name}: {describe_error(error)}",
+            f"ONNX Runtime cannot run {spec.name if spec else path.name}: {describe_error(error)}",
             fix="Replace the operator that it names, or report it to ONNX Runtime.",
-            model=path,
+            model=spec.path if spec else path,
         ) from error
 
 
