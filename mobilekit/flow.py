@@ -563,10 +563,12 @@ def list_devices() -> list[ListedDevice]:
 
 
 def start_virtual(
-    name: str, companion: CompanionSettings = service.DEFAULT_COMPANION
+    name: str,
+    companion: CompanionSettings = service.DEFAULT_COMPANION,
+    gauge: str | None = None,
 ) -> tuple[service.RunningPhone, int]:
     """A virtual phone of that profile, and the port of the adb server that it is attached to."""
-    phone = service.start_phone(profile_named(name, load_profiles()), companion)
+    phone = service.start_phone(profile_named(name, load_profiles()), companion, gauge)
     return phone, connect_virtual(phone).port
 
 

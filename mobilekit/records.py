@@ -399,8 +399,8 @@ class SourceVerdict(Record, frozen=True):
     usable: bool
     reason: str
     expected_half_width: float | None
-    """95 %, relative to the marginal energy, for the verdict's stated run; ``None`` where it is not
-    usable."""
+    """95 %, relative to the marginal energy, for the verdict's stated run, with gain and voltage;
+    ``None`` where it is not usable, or only in longer runs."""
 
 
 class GaugeVerdict(Record, frozen=True, tag_field="type", tag="verdict"):
@@ -415,7 +415,7 @@ class GaugeVerdict(Record, frozen=True, tag_field="type", tag="verdict"):
     measured_at: str
     """ISO 8601, UTC."""
     source: EnergySource
-    """The one to trust: the smallest expected error."""
+    """The one to trust."""
     sources: tuple[SourceVerdict, ...]
     stated_blocks: int
     """The run that the expected errors are for ..."""

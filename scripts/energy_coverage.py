@@ -95,6 +95,7 @@ def study(name: str, kind: GaugeKind, seed: int, target_error: float) -> Outcome
         blocks=5,
         target_error=target_error,
         verdict=None if isinstance(verdict, GaugeRefusal) else verdict,
+        level_percent=calibration[-1].battery[-1].level_percent,
     )
     windows, truth, battery = phone.measure(planned.plan)
     known = None if isinstance(verdict, GaugeRefusal) else verdict

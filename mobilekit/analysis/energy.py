@@ -428,7 +428,9 @@ def estimate_charge(
         return None
     capacity_as = profile.battery.capacity_uah * COULOMB_PER_UAH
     nominal_v = profile.battery.energy_j / capacity_as
+    method: Literal["coulombs", "energy"] = "coulombs"
     if full_charge_uah is None or not energy.gauge_charge_uah or not energy.gauge_voltage_mv:
+        method = "energy"
         battery_j, battery_source = profile.battery.energy_j, profile.sources["battery.energy_j"]
         inferences = battery_j / energy.gross_j
         battery_relative = BATTERY_RELATIVE_UNCERTAINTY
@@ -454,7 +456,7 @@ def estimate_charge(
         float(np.hypot(half_width, NORMAL_95 * battery_relative)) for half_width in half_widths
     )
     return ChargeEstimate(
-        method="energy" if full_charge_uah is None else "coulombs",
+        method=method,
         battery_j=battery_j,
         battery_source=battery_source,
         battery_relative_uncertainty=battery_relative,

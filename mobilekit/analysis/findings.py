@@ -160,7 +160,8 @@ def _of_device(device: DeviceInfo, samples: Samples) -> list[Finding]:
                 advice="Install the release build.",
             )
         )
-    worst = max((sample.status for sample in samples.thermal if sample.status), default=0)
+    thermal = [*samples.thermal, *(window.thermal for window in samples.windows)]
+    worst = max((sample.status for sample in thermal if sample.status), default=0)
     if worst:
         findings.append(
             Finding(

@@ -17,7 +17,14 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
-from mobilekit.analysis.energy import estimate_energy
+from mobilekit.analysis.energy import (
+    GAIN_RELATIVE_UNCERTAINTY,
+    NORMAL_95,
+    SOURCES_IN_ORDER,
+    UNTOLD_VOLTAGE_RELATIVE_UNCERTAINTY,
+    VOLTAGE_RELATIVE_UNCERTAINTY,
+    estimate_energy,
+)
 from mobilekit.analysis.planning import (
     CALIBRATION_WINDOW_S,
     resolution_half_width,
@@ -33,6 +40,7 @@ from mobilekit.analysis.sources import (
     measure_powers,
     rail_age_s,
     rail_names,
+    voltage_is_told,
 )
 from mobilekit.protocol import BatterySample, Window
 from mobilekit.records import (
@@ -51,6 +59,7 @@ PERCENT_STEP = (0.008, 0.0125)
 """A counter's step relative to the full charge, where it moves with the level shown only."""
 UNCONFIRMED_CURRENT_ERROR = 0.05
 """Taken as the expected error of a current that no charge counter confirms: an assumption."""
+HARDLY_WORSE = 1.1
 DUAL_CELL_RATIOS = (2.0, 0.5)
 SETTLING_S = 3.0
 """After a window's start, before its period is known."""
@@ -322,8 +331,17 @@ def _with_best_source(
     profile: DeviceProfile,
     powers: dict[EnergySource, _Levels | Unusable],
 ) -> GaugeVerdict:
-    """The source with the smallest expected error for the stated run; rails only where nothing at
-    the battery can be used, since they are not the whole phone."""
+    """The source with the smallest expected error for the stated run.
+
+    Among those that are hardly worse than the best, the first in the order of ``SOURCES_IN_ORDER``:
+    a counter integrates what a current only samples. Rails come last of all, since they are not the
+    whole phone.
+    """
+    voltage = (
+        VOLTAGE_RELATIVE_UNCERTAINTY
+        if voltage_is_told(windows)
+        else UNTOLD_VOLTAGE_RELATIVE_UNCERTAINTY
+    )
     sources = []
     for source, measured in powers.items():
         if isinstance(measured, Unusable):
@@ -340,7 +358,7 @@ def _with_best_source(
             measured.idle_w,
             measured.load_w,
         )
-        reason = "resolution over the stated run"
+        reason = "resolution, gain and voltage"
         if source == "current_now":
             confirmed = verdict.charge_ratio is not None
             doubt = (
@@ -349,11 +367,14 @@ def _with_best_source(
                 else UNCONFIRMED_CURRENT_ERROR
             )
             half_width = float(np.hypot(half_width, doubt))
-            reason = (
-                "resolution, and how far its integral is from the charge counter"
+            reason += (
+                ", and how far its integral is from the charge counter"
                 if confirmed
-                else "resolution, and 5 % since no charge counter confirms it: an assumption"
+                else ", and 5 % since no charge counter confirms it: an assumption"
             )
+        needs_voltage = source in ("charge_counter", "current_now")
+        common = np.hypot(GAIN_RELATIVE_UNCERTAINTY, voltage if needs_voltage else 0.0)
+        half_width = float(np.hypot(half_width, NORMAL_95 * common))
         if not np.isfinite(half_width):
             reason = "the stated run is too short for it; a longer one is not"
         sources.append(
@@ -364,15 +385,7 @@ def _with_best_source(
                 expected_half_width=half_width if np.isfinite(half_width) else None,
             )
         )
-    ranked = sorted(
-        (item for item in sources if item.usable),
-        key=lambda item: (
-            item.source == "power_rails",
-            item.expected_half_width is None,
-            item.expected_half_width or 0.0,
-        ),
-    )
-    best = verdict.source if "source" in verdict.overridden else ranked[0].source
+    best = verdict.source if "source" in verdict.overridden else _choose(sources)
     levels = powers[best]
     assert isinstance(levels, _Levels)
     chosen = msgspec.structs.replace(
@@ -385,6 +398,19 @@ def _with_best_source(
     estimate = estimate_energy(windows, profile.gauge, chosen)
     scatter_w = estimate.scatter_w if estimate is not None else 0.0
     return msgspec.structs.replace(chosen, scatter_w=scatter_w)
+
+
+def _choose(sources: Sequence[SourceVerdict]) -> EnergySource:
+    usable = [item for item in sources if item.usable]
+    at_battery = [item for item in usable if item.source != "power_rails"] or usable
+    in_time = [item for item in at_battery if item.expected_half_width is not None] or at_battery
+    smallest = min(item.expected_half_width or 0.0 for item in in_time)
+    good = {
+        item.source
+        for item in in_time
+        if (item.expected_half_width or 0.0) <= HARDLY_WORSE * smallest
+    }
+    return next(source for source in SOURCES_IN_ORDER if source in good)
 
 
 # --- the properties ----------------------------------------------------------------------------
@@ -584,9 +610,9 @@ def measure_period_s(
     lengths, first_poll_s, last_poll_s = np.array(intervals).T
 
     def coherence_above_expected(frequencies: np.ndarray) -> np.ndarray:
-        # A change is seen up to a poll late, at both ends of an interval: sinc is left of each.
-        seen = np.sinc(np.outer(frequencies, first_poll_s))
-        seen *= np.sinc(np.outer(frequencies, last_poll_s))
+        # A change is seen up to a poll late: at worst, half of the intervals are half a poll too
+        # long and the others as much too short.
+        seen = np.cos(np.pi * np.outer(frequencies, (first_poll_s + last_poll_s) / 2))
         return np.asarray((np.cos(2 * np.pi * np.outer(frequencies, lengths)) - seen).mean(axis=1))
 
     if hint_s is not None:

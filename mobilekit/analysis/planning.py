@@ -50,6 +50,7 @@ MIN_PERIODS = 20
 MAX_BLOCKS = 40
 MAX_BATTERY_SHARE = 0.5
 """Of the battery's energy for one run: from 80 % to 30 % of its charge."""
+LEAST_CHARGE, LEAST_SHARE = 0.3, 0.05
 SAMPLE_PERIOD_S = 0.193
 """About 5 Hz, and no simple fraction of any gauge's period: polls then fall on all its phases."""
 SAMPLES_PER_WINDOW = 600
@@ -111,12 +112,14 @@ def plan_energy(
     verdict: GaugeVerdict | None = None,
     pilot: EnergyPilot | None = None,
     gain: GaugeGain | None = None,
+    level_percent: int | None = None,
 ) -> PlannedEnergy:
     """Windows and blocks, at least ``blocks``, for a half-width of at most ``target_error`` of the
     marginal energy from resolution and scatter.
 
     Powers are the pilot's, else the verdict's, else the profile's. A run that would draw more than
-    half of the battery is cut to that, and ``limit`` says so.
+    half of the battery, or leave less than 30 % of a battery at ``level_percent``, is cut to that,
+    and ``limit`` says so.
     """
     idle_w, load_w = profile.power.idle_mw / 1000, profile.power.active_mw / 1000
     scatter_w = inference_s = 0.0
@@ -129,7 +132,10 @@ def plan_energy(
     relative_scatter = scatter_w / (load_w - idle_w)
     # Two thirds of the target's square for the scatter: more blocks are dearer than longer windows.
     scatter_target = target_error * np.sqrt(2 / 3)
-    battery_j = MAX_BATTERY_SHARE * profile.battery.energy_j
+    share = MAX_BATTERY_SHARE
+    if level_percent is not None:
+        share = min(share, max(level_percent / 100 - LEAST_CHARGE, LEAST_SHARE))
+    battery_j = share * profile.battery.energy_j
 
     def longest_s(count: int) -> float:
         return battery_j / _joules_per_second(count, idle_w, load_w)
@@ -148,7 +154,7 @@ def plan_energy(
     limits = []
     if window_s > longest_s(chosen):
         window_s = longest_s(chosen)
-        limits.append(f"more than {MAX_BATTERY_SHARE:.0%} of the battery would be drawn")
+        limits.append(f"more than {share:.0%} of the battery would be drawn")
     quantisation = resolution_half_width(resolution, chosen, window_s, idle_w, load_w)
     expected = float(np.hypot(quantisation, scatter))
     if expected > target_error and not limits:

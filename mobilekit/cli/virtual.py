@@ -33,6 +33,15 @@ def start(
             show_default=False,
         ),
     ] = None,
+    gauge: Annotated[
+        str | None,
+        typer.Option(
+            "--gauge",
+            help="Which fuel gauge it has, such as reports-ma or dual-cell (docs/devices.md); "
+            "without it a sound one as the profile says.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Start a virtual phone that stays until it is stopped."""
@@ -41,7 +50,7 @@ def start(
     from mobilekit.virtual.companions import CompanionSettings
 
     settings = CompanionSettings(kind=companion, energy_speed=energy_speed)
-    phone, port = flow.start_virtual(name, settings)
+    phone, port = flow.start_virtual(name, settings, gauge)
     if as_json:
         typer.echo(encode_pretty({"phone": phone, "adb_server_port": port}), nl=False)
         return

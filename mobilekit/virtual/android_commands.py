@@ -347,7 +347,7 @@ async def _dump_battery(call: Call, args: list[str]) -> int:
         "Wireless powered": "false",
         "Max charging current": MAX_CURRENT_UA if battery.plugged else 0,
         "Max charging voltage": MAX_VOLTAGE_UV if battery.plugged else 0,
-        "Charge counter": battery.charge_counter_uah,
+        "Charge counter": battery.charge_counter_uah or 0,
         "status": status,
         "health": 2,
         "present": "true",

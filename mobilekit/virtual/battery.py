@@ -50,6 +50,9 @@ COARSE_RAIL_PERIOD_NS = 20 * NS_PER_S
 RAIL_PERIODS_NS = {"coarse": COARSE_RAIL_PERIOD_NS, "fine": 250 * NS_PER_MS}
 COARSE_RAIL_NOISE_UJ = 10_000_000
 
+GAUGE_FILE = "gauge.json"
+"""In a phone's directory: which ``GaugeKind`` it has."""
+
 GaugeProperty = Literal["charge_counter_uah", "current_now_ua"]
 
 
@@ -180,7 +183,7 @@ class SimulatedBattery:
         self._shown_percent = self._percent()
         self._since_current_uah = 0.0
         self._since_current_ns = 0
-        self._current_ua = 0.0
+        self._current_ua = -self.gain * self._idle_w / (self._voltage_mv / 1000) * 1e6
         self._first: BatterySample | None = None
         self._elapsed_ns = 0
         # The newest reading was taken while the phone was idle.

@@ -28,6 +28,7 @@ from mobilekit.runner.engine import Program
 from mobilekit.runner.engines import make_engine
 from mobilekit.runner.loop import EnergyStage, Surroundings, run
 from mobilekit.virtual.battery import (
+    GAUGE_FILE,
     SLOWDOWN,
     THROTTLED_SHARE,
     BatteryEmpty,
@@ -45,9 +46,6 @@ from mobilekit.virtual.companions import (
 from mobilekit.virtual.files import PhoneFiles
 from mobilekit.virtual.pacing import PacedStage
 from mobilekit.virtual.phone import read_faults, write_faults
-
-GAUGE_FILE = "gauge.json"
-"""In the phone's directory: which ``GaugeKind`` it has."""
 
 
 class EnergyTruth(Record, frozen=True):

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mobilekit import places
-from mobilekit.codec import Record, decode, encode
+from mobilekit.codec import Record, decode, encode, encode_pretty
 from mobilekit.errors import PhoneError, UsageError
 from mobilekit.records import DeviceProfile
+from mobilekit.virtual.battery import GAUGE_FILE, gauge_named, gauge_of_profile
 from mobilekit.virtual.companions import CompanionKind, CompanionSettings, check_companion
 
 START_TIMEOUT_S = 20.0
@@ -50,14 +51,19 @@ def list_phones() -> list[RunningPhone]:
 
 
 def start_phone(
-    profile: DeviceProfile, companion: CompanionSettings = DEFAULT_COMPANION
+    profile: DeviceProfile,
+    companion: CompanionSettings = DEFAULT_COMPANION,
+    gauge: str | None = None,
 ) -> RunningPhone:
     """Start a phone of this profile and wait until it listens.
 
-    It finds the files of its last life again. Raises ``UsageError`` when one of that name runs or
-    the companion cannot, ``PhoneError`` when it does not come up.
+    ``gauge`` is one of ``battery.gauge_kinds``; ``None``: a sound one as the profile says.
+
+    The phone finds the files of its last life again. Raises ``UsageError`` when one of that name
+    runs, the companion cannot or there is no such gauge, ``PhoneError`` when it does not come up.
     """
     check_companion(companion.kind)
+    kind = gauge_of_profile(profile) if gauge is None else gauge_named(gauge)
     directory = places.virtual_directory() / profile.name
     directory.mkdir(parents=True, exist_ok=True)
     if _running(directory) is not None:
@@ -67,6 +73,7 @@ def start_phone(
         )
     (directory / "profile.json").write_bytes(encode(profile))
     companion.write(directory)
+    (directory / GAUGE_FILE).write_bytes(encode_pretty(kind))
     log = directory / "phone.log"
     with log.open("wb") as log_file:
         process = subprocess.Popen(

@@ -1,0 +1,109 @@
+import pytest
+from examples import energy_estimate
+from simulated import PROFILE
+
+from mobilekit.analysis.energy import estimate_charge
+from mobilekit.analysis.usage import describe_use, estimate_life
+from mobilekit.errors import UsageError
+from mobilekit.records import Interval, UploadEnergy
+
+ENERGY = energy_estimate()
+CHARGE = estimate_charge(ENERGY, PROFILE)
+
+
+def test_one_photo_a_minute_lasts_as_long_as_published():
+    """54 kJ at 4.05 J an inference: 13,333 of them, one a minute for 9.3 days."""
+    alexnet = energy_estimate(gross_j=4.05, gross_interval_j=Interval(low=3.9, high=4.2))
+    charge = estimate_charge(alexnet, PROFILE)
+
+    use = describe_use(alexnet, charge)
+
+    assert use.days_at_one_a_minute == pytest.approx(9.26, abs=0.01)
+    assert use.days_interval.low < 9.26 < use.days_interval.high
+
+
+def test_uploads_are_told_in_inferences():
+    """40 J by LTE and 23 J by Wi-Fi, as published; or a person's own figure."""
+    lte, wifi = describe_use(ENERGY, CHARGE).uploads
+    own = UploadEnergy(name="5G", energy_j=7.3, source="measured")
+    (mine,) = describe_use(ENERGY, CHARGE, [own]).uploads
+
+    assert lte.inferences == pytest.approx(40 / 3.65)
+    assert wifi.inferences == pytest.approx(23 / 3.65)
+    assert lte.inferences_interval.low == pytest.approx(40 / 3.87)
+    assert "CCGrid" in lte.upload.source
+    assert mine.inferences == pytest.approx(2.0)
+
+
+def test_life_under_a_duty_cycle():
+    """Marginal energy every ten seconds on top of 50 mW: hours, inferences and their share."""
+    life = estimate_life(ENERGY, CHARGE, every_s=10, idle_w=0.05)
+
+    assert life.mean_w == pytest.approx(0.255 + 0.05)
+    assert life.hours == pytest.approx(54_000 / 0.305 / 3600)
+    assert life.inferences == pytest.approx(54_000 / 0.305 / 10)
+    assert life.inference_share == pytest.approx(0.255 / 0.305)
+    # 7.5 % of the battery's age; (2.70 - 2.55) / 10 W of 0.305 W.
+    relative = ((1.96 * 0.075) ** 2 + (0.015 / 0.305) ** 2) ** 0.5
+    assert life.hours_interval.low == pytest.approx(life.hours * (1 - relative))
+    assert life.hours_interval.high == pytest.approx(life.hours * (1 + relative))
+
+
+def test_an_uncertain_idle_power_widens_life():
+    """Where the idle power was measured, its uncertainty counts."""
+    sure = estimate_life(ENERGY, CHARGE, every_s=60, idle_w=0.5).hours_interval
+    unsure = estimate_life(
+        ENERGY, CHARGE, every_s=60, idle_w=0.5, idle_relative_uncertainty=0.1
+    ).hours_interval
+
+    assert unsure.low < sure.low < sure.high < unsure.high
+
+
+@pytest.mark.parametrize(
+    ("every_s", "idle_w", "words"),
+    [(1.0, 0.05, "takes 1.08 s"), (10, -1, "finite"), (float("inf"), 0.1, "finite")],
+)
+def test_duty_cycles_that_cannot_be_are_refused(every_s, idle_w, words):
+    """More inferences than time, and powers that are none."""
+    with pytest.raises(UsageError, match=words):
+        estimate_life(ENERGY, CHARGE, every_s=every_s, idle_w=idle_w)
+
+
+def test_a_phone_that_draws_nothing_has_no_life():
+    """A marginal energy below zero and no idle power do not make an endless battery."""
+    strange = energy_estimate(marginal_j=-0.1, marginal_interval_j=Interval(low=-0.3, high=0.1))
+
+    with pytest.raises(UsageError, match="draw nothing"):
+        estimate_life(strange, CHARGE, every_s=10, idle_w=0.0)
+
+
+def test_the_gauges_own_gain_cancels_in_coulombs():
+    """With a learned full charge, N is full charge over charge, and its interval is narrower."""
+    nominal_mv = 54_000 / (3950 * 3.6) * 1000
+    energy = energy_estimate(gauge_charge_uah=260.0, gauge_voltage_mv=nominal_mv)
+
+    coulombs = estimate_charge(energy, PROFILE, 3_900_000)
+    joules = estimate_charge(energy, PROFILE)
+
+    assert (coulombs.method, joules.method) == ("coulombs", "energy")
+    assert coulombs.inferences == pytest.approx(3_900_000 / 260)
+
+    def width(charge):
+        return (charge.inferences_interval.high - charge.inferences) / charge.inferences
+
+    assert width(coulombs) < 0.6 * width(joules)
+
+
+def test_a_learned_charge_needs_a_charge_per_inference():
+    """An energy counter counts no coulombs: the profile's energy serves, and says so."""
+    energy = energy_estimate(source="energy_counter", gauge_charge_uah=None, gauge_voltage_mv=None)
+
+    charge = estimate_charge(energy, PROFILE, 3_900_000)
+
+    assert charge.method == "energy"
+    assert charge.inferences == pytest.approx(54_000 / 3.65)
+
+
+def test_rails_do_not_empty_a_battery():
+    """What the rails meter is not what the battery pays: no inferences per charge."""
+    assert estimate_charge(energy_estimate(source="power_rails", plane="rails"), PROFILE) is None
