@@ -3,10 +3,11 @@ import threading
 
 import msgspec
 import pytest
-from examples import artifact, device_info, measurement
+from examples import artifact, device_info, gauge_gain, gauge_verdict, measurement
 
 from mobilekit.errors import StoreError, UsageError
 from mobilekit.protocol import interrupted
+from mobilekit.records import GaugeRefusal
 from mobilekit.results.store import SCHEMA_VERSION, PendingRun, Store
 
 
@@ -172,3 +173,37 @@ def test_a_pending_run_can_be_forgotten_once(url):
     assert store.list_pending() == []
     with pytest.raises(UsageError, match="waiting"):
         store.forget_pending("nin-nexus7-1")
+
+
+def test_the_newest_word_about_a_gauge_counts_and_the_older_are_kept(url):
+    """Verdicts and refusals by device; the newest is read, all are listed, each device apart."""
+    store = Store(url)
+    refusal = GaugeRefusal(
+        device="virtual:nexus7",
+        run_id="calibration-2",
+        measured_at="2026-05-05T10:00:00+00:00",
+        reason="the current's integral is 0.5 of the charge counter's change",
+        contradictory=True,
+        evidence=(),
+    )
+    store.save_gauge(gauge_verdict())
+    store.save_gauge(gauge_verdict(device="0123", source="current_now"))
+    assert store.read_gauge("virtual:nexus7") == gauge_verdict()
+
+    store.save_gauge(refusal)
+
+    assert Store(url).read_gauge("virtual:nexus7") == refusal
+    assert store.list_gauges("virtual:nexus7") == [refusal, gauge_verdict()]
+    assert store.read_gauge("0123").source == "current_now"
+    assert store.read_gauge("4567") is None
+
+
+def test_the_newest_gain_counts(url):
+    """A later comparison with a meter replaces the one before."""
+    store = Store(url)
+    assert store.read_gain("virtual:nexus7") is None
+
+    store.save_gain(gauge_gain(gain=1.05))
+    store.save_gain(gauge_gain())
+
+    assert Store(url).read_gain("virtual:nexus7") == gauge_gain()
