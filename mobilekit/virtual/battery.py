@@ -180,7 +180,6 @@ class SimulatedBattery:
         self._counted_uah = state.charge_uah
         self._counted_nwh = state.charge_uah * 1000 * 3.8
         self._shown_uah, self._shown_nwh = self._counted_uah, self._counted_nwh
-        self._shown_percent = self._percent()
         self._since_current_uah = 0.0
         self._since_current_ns = 0
         self._current_ua = -self.gain * self._idle_w / (self._voltage_mv / 1000) * 1e6
@@ -228,7 +227,6 @@ class SimulatedBattery:
             if not self._until_charge_ns:
                 self._until_charge_ns = self._charge_period_ns
                 self._shown_uah, self._shown_nwh = self._counted_uah, self._counted_nwh
-                self._shown_percent = self._percent()
             if not self._until_current_ns:
                 self._until_current_ns = self._current_period_ns
                 hours = self._since_current_ns / NS_PER_S / 3600
@@ -243,15 +241,10 @@ class SimulatedBattery:
     def read(self, at_ns: int) -> BatterySample:
         """What the gauge says, in this gauge's own units."""
         kind = self.kind
-        step_uah, shown_uah = kind.charge_step_uah, self._shown_uah
+        step_uah = kind.charge_step_uah
         if kind.charge_steps == "percent":
-            step_uah, shown_uah = (
-                self._capacity_uah / 100,
-                self._shown_percent * (self._capacity_uah / 100),
-            )
-            charge_uah = round(shown_uah)
-        else:
-            charge_uah = max(0, round(math.floor(shown_uah / step_uah) * step_uah))
+            step_uah = self._capacity_uah / 100
+        charge_uah = max(0, round(math.floor(self._shown_uah / step_uah) * step_uah))
         current_ua = round(self._current_ua * kind.current_share / kind.current_step_ua)
         current = kind.current_sign * current_ua * kind.current_step_ua / kind.current_divisor
         energy_nwh = None
@@ -350,7 +343,7 @@ class SimulatedBattery:
             raise BatteryEmpty
 
     def _percent(self) -> int:
-        return max(0, min(100, int(100 * self._counted_uah / self._capacity_uah)))
+        return max(0, min(100, int(100 * self._shown_uah / self._capacity_uah)))
 
     def _open_circuit_mv(self) -> float:
         return EMPTY_MV + (FULL_MV - EMPTY_MV) * self._charge_uah / self._capacity_uah
