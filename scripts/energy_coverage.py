@@ -3,7 +3,8 @@
 Each run is another phone: its gauge and voltage have errors of their own, drawn from what the
 budget assumes of a gauge that nobody calibrated, and its charge, its inference's time and its
 background differ. It is calibrated, a run is planned for the target, carried out in simulated time
-and estimated. Prints a table; ``--docs`` also writes it into docs/energy.md.
+and estimated. Prints a table; ``--docs`` also writes it into docs/energy.md. With ``--meter`` each
+gauge was first compared with an external meter that is good to half a percent.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mobilekit.analysis.gauge import characterize_gauge
 from mobilekit.analysis.planning import plan_calibration, plan_energy
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.protocol import EnergyPlan, Window, WindowMeasured
-from mobilekit.records import DeviceProfile, EnergyEstimate, GaugeRefusal
+from mobilekit.records import DeviceProfile, EnergyEstimate, GaugeGain, GaugeRefusal
 from mobilekit.results.render import SOURCE_NAMES, render_table
 from mobilekit.runner.loop import measure_energy
 from mobilekit.virtual.battery import BatteryState, GaugeKind, SimulatedBattery, gauge_kinds
@@ -34,6 +35,8 @@ LEFT_OUT = ("throttling",)
 """Its energy per inference changes during the run: there is no one truth to cover."""
 LATENCY_S = (0.01, 1.2)
 CHARGE = (0.45, 0.8)
+METER_ERROR = 0.005
+"""Standard deviation of a gain that was found with an external meter."""
 DOCS = Path(__file__).parents[1] / "docs" / "energy.md"
 MARKERS = (
     "<!-- coverage: written by `python scripts/energy_coverage.py --docs` -->",
@@ -50,6 +53,7 @@ class Outcome(NamedTuple):
     energy: EnergyEstimate | None
     truth: EnergyTruth | None
     true_gain: float
+    """What the estimate is too large by, for the gauge's gain and the meter's error alone."""
     unit_known: bool
     """Scale and sign as the phone really has them, or the current not used."""
     used_wrongly: bool
@@ -80,7 +84,9 @@ class Phone:
         return windows, stage.truth, battery
 
 
-def study(name: str, kind: GaugeKind, seed: int, target_error: float) -> Outcome:
+def study(
+    name: str, kind: GaugeKind, seed: int, target_error: float, *, meter: bool = False
+) -> Outcome:
     """One phone with that gauge: calibrated, planned, measured, estimated."""
     profile = load_profiles()["nexus7"] if seed % 2 else load_profiles()["pixel8"]
     phone = Phone(profile, kind, seed)
@@ -90,16 +96,30 @@ def study(name: str, kind: GaugeKind, seed: int, target_error: float) -> Outcome
         calibration, profile, device=f"virtual:{name}", run_id="calibration", measured_at=""
     )
     refused = isinstance(verdict, GaugeRefusal)
+    known = None if isinstance(verdict, GaugeRefusal) else verdict
+    if known is not None and known.source == "power_rails":
+        gain = battery.rail_gain
+    compared = None
+    if meter:
+        error = METER_ERROR * random.Random(f"meter {seed}").gauss(0, 1)
+        compared = GaugeGain(
+            device=f"virtual:{name}",
+            gain=gain * (1 + error),
+            relative_uncertainty=METER_ERROR,
+            trace_sha256="",
+            run_id="",
+            measured_at="",
+        )
     planned = plan_energy(
         profile,
         blocks=5,
         target_error=target_error,
-        verdict=None if isinstance(verdict, GaugeRefusal) else verdict,
+        verdict=known,
+        gain=compared,
         level_percent=calibration[-1].battery[-1].level_percent,
     )
     windows, truth, battery = phone.measure(planned.plan)
-    known = None if isinstance(verdict, GaugeRefusal) else verdict
-    energy = None if refused else estimate_energy(windows, profile.gauge, known)
+    energy = None if refused else estimate_energy(windows, profile.gauge, known, compared)
     unaided = estimate_energy(windows, profile.gauge)
     odd = kind.current_divisor != 1 or kind.current_sign != 1
     right = known is not None and (known.current_scale, known.current_sign) == (
@@ -113,7 +133,9 @@ def study(name: str, kind: GaugeKind, seed: int, target_error: float) -> Outcome
         contradictory=isinstance(verdict, GaugeRefusal) and verdict.contradictory,
         energy=energy,
         truth=truth,
-        true_gain=battery.rail_gain if energy and energy.source == "power_rails" else gain,
+        true_gain=gain / compared.gain
+        if compared and energy and energy.plane == "battery"
+        else gain,
         unit_known=right or not reads_current or refused,
         used_wrongly=(energy is not None and energy.source == "current_now" and not right)
         or (unaided is not None and unaided.source == "current_now" and odd)
@@ -121,10 +143,12 @@ def study(name: str, kind: GaugeKind, seed: int, target_error: float) -> Outcome
     )
 
 
-def studies(names: Iterable[str], runs: int, target_error: float) -> list[Outcome]:
+def studies(
+    names: Iterable[str], runs: int, target_error: float, *, meter: bool = False
+) -> list[Outcome]:
     kinds = gauge_kinds()
     return [
-        study(name, kinds[name], number * 1000 + seed, target_error)
+        study(name, kinds[name], number * 1000 + seed, target_error, meter=meter)
         for number, name in enumerate(names, start=1)
         for seed in range(runs)
     ]
@@ -227,11 +251,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=50, help="runs for each gauge")
     parser.add_argument("--target-error", type=float, default=0.05)
+    parser.add_argument("--meter", action="store_true", help="with gains from a meter")
     parser.add_argument("--gauge", action="append", choices=gauges_studied())
     parser.add_argument("--docs", action="store_true", help="write the table into the guide")
     options = parser.parse_args()
     names = options.gauge or gauges_studied()
-    outcomes = studies(names, options.runs, options.target_error)
+    outcomes = studies(names, options.runs, options.target_error, meter=options.meter)
     rows = table(outcomes, options.target_error)
     print(render_table(HEADER, rows))
     print("\n".join(counts(outcomes)))
