@@ -103,6 +103,10 @@ class StoreError(MobilekitError):
     """The results database cannot be opened, or is of another schema version."""
 
 
+class UnlikeRunsError(MobilekitError):
+    """Runs that are too unlike to be set side by side; both are in the store."""
+
+
 class UnreliableError(MobilekitError):
     """Under ``--strict``: the measurement has findings that make its figures unreliable."""
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from mobilekit import places
-from mobilekit.analysis.findings import find_doubts
+from mobilekit.analysis.findings import find_doubts, foresee_doubts
 from mobilekit.analysis.gauge import (
     NO_OVERRIDES,
     Overrides,
@@ -86,6 +86,7 @@ from mobilekit.records import (
     TimeSpent,
     WaitingRun,
 )
+from mobilekit.results.render import render_findings
 from mobilekit.results.store import PendingRun, Purpose, Store
 from mobilekit.runner.host import COMPUTER, FORMATS, read_computer, read_host
 from mobilekit.runner.process import run_on_computer
@@ -349,6 +350,8 @@ def _ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
                 cache_directory=places.artifacts_directory(),
                 on_progress=reporter.note,
             )
+        for line in render_findings(foresee_doubts(artifact, target.info)):
+            reporter.note(line)
         with steps("push"):
             if target.phone is not None:
                 bench.deliver(

@@ -198,6 +198,8 @@ class DeviceInfo(Record, frozen=True):
     abi: str
     soc: str
     ram_bytes: int | None
+    available_bytes: int | None
+    """Memory that could be had without swapping when the device was found."""
     virtual: bool
     link: Literal["usb", "network", "none"]
 

@@ -52,6 +52,7 @@ def device_info(device="flo", **fields) -> DeviceInfo:
         "abi": "armeabi-v7a",
         "soc": "",
         "ram_bytes": None,
+        "available_bytes": None,
         "virtual": False,
         "link": "usb",
     }

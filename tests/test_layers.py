@@ -15,8 +15,8 @@ MAY_IMPORT = {
     "runner": BASE,
     "virtual": BASE | {"runner"},
     "results": BASE | {"analysis"},
-    "flow": BASE | {"model", "phone", "runner", "virtual", "results", "analysis"},
-    "cli": BASE | {"flow", "model", "phone", "virtual", "results", "analysis"},
+    "flow": BASE | {"comparison", "model", "phone", "runner", "virtual", "results", "analysis"},
+    "cli": BASE | {"flow", "comparison", "model", "phone", "virtual", "results", "analysis"},
 }
 ONLY_IN = {
     "torch": {"model", "runner"},
@@ -24,9 +24,11 @@ ONLY_IN = {
     "onnxruntime": {"model", "runner"},
     "adbutils": {"phone"},
     "sqlalchemy": {"results"},
+    "matplotlib": {"results"},
     "rich": {"cli"},
     "typer": {"cli"},
 }
+TOP_LEVEL = {"__main__": "cli", "flow": "flow", "comparison": "flow"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE / "__pycache__")
 
 
@@ -34,7 +36,7 @@ def layer_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     if len(parts) > 1:
         return parts[0]
-    return "cli" if parts[0] == "__main__" else "flow" if parts[0] == "flow" else "base"
+    return TOP_LEVEL.get(parts[0], "base")
 
 
 def imported(path: Path) -> set[str]:

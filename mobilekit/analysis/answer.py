@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mobilekit.analysis.energy import estimate_charge, estimate_energy
+from mobilekit.analysis.memory import measure_growth
 from mobilekit.analysis.stats import summarize
-from mobilekit.protocol import MemorySample
-from mobilekit.records import Answer, Measurement, MemoryGrowth
+from mobilekit.records import Answer, Measurement
 
 
 def derive_answer(measurement: Measurement) -> Answer:
@@ -27,30 +27,9 @@ def derive_answer(measurement: Measurement) -> Answer:
         init=summarize(samples.load_ns) if samples.load_ns else None,
         latency=summarize(samples.iteration_ns) if samples.iteration_ns else None,
         warmup_iterations=len(samples.warmup_ns),
-        memory=_growth(samples.memory),
+        memory=measure_growth(samples.memory),
         energy=None if virtual else energy,
         charge=None if virtual else charge,
         energy_simulated=energy if virtual else None,
         charge_simulated=charge if virtual else None,
     )
-
-
-def _growth(samples: tuple[MemorySample, ...]) -> MemoryGrowth | None:
-    by_stage = {sample.stage: sample for sample in samples}
-    if not {"closed", "loaded", "inferred"} <= set(by_stage):
-        return None
-    for measure in ("pss_bytes", "rss_bytes"):
-        closed, loaded, inferred = (
-            getattr(by_stage[stage], measure) for stage in ("closed", "loaded", "inferred")
-        )
-        if None not in (closed, loaded, inferred):
-            peaks = [by_stage[stage].peak_rss_bytes for stage in ("loaded", "inferred")]
-            peak = max((peak for peak in peaks if peak is not None), default=None)
-            before = by_stage["closed"].rss_bytes
-            return MemoryGrowth(
-                measure="PSS" if measure == "pss_bytes" else "RSS",
-                load_bytes=loaded - closed,
-                inference_bytes=inferred - closed,
-                peak_rss_bytes=None if peak is None or before is None else peak - before,
-            )
-    return None

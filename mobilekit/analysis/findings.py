@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mobilekit.analysis import energy as energy_analysis
+from mobilekit.analysis.memory import least_need_bytes, measure_growth
 from mobilekit.analysis.sources import (
     charge_ratio,
     find_segments,
@@ -32,7 +33,7 @@ from mobilekit.records import (
     GaugeGain,
     GaugeVerdict,
 )
-from mobilekit.units import NS_PER_S, format_duration
+from mobilekit.units import NS_PER_S, format_bytes, format_duration
 
 LOW_DELEGATION_MACS = 0.9
 MIN_ITERATIONS = 30
@@ -66,6 +67,7 @@ def find_doubts(
         *_of_artifact(artifact),
         *_of_device(device, samples),
         *_of_latencies(samples),
+        *_of_memory(artifact, device, samples),
     ]
     if energy_wanted and battery_before is not None:
         findings += _of_power_supply(battery_before, profile)
@@ -250,6 +252,44 @@ def _of_latencies(samples: Samples) -> list[Finding]:
             )
         )
     return findings
+
+
+def foresee_doubts(artifact: Artifact, device: DeviceInfo) -> list[Finding]:
+    """What can be told of a run before it starts: whether the memory can suffice."""
+    need_bytes, available_bytes = least_need_bytes(artifact), device.available_bytes
+    if available_bytes is None or need_bytes <= available_bytes:
+        return []
+    return [
+        Finding(
+            id="WILL-NOT-FIT",
+            severity="warning",
+            summary=f"the weights alone take {format_bytes(need_bytes)}, and {device.name} had "
+            f"{format_bytes(available_bytes)} of memory available before the run",
+            advice="Close other apps, or use a smaller network or precision: where the system can "
+            "make no room it ends the run, and where it can, the time that this takes is in the "
+            "figures.",
+        )
+    ]
+
+
+def _of_memory(artifact: Artifact, device: DeviceInfo, samples: Samples) -> list[Finding]:
+    foreseen = foresee_doubts(artifact, device)
+    growth = measure_growth(samples.memory)
+    if foreseen or growth is None or device.available_bytes is None:
+        return foreseen
+    most_bytes = max(growth.load_bytes, growth.inference_bytes, growth.peak_rss_bytes or 0)
+    if most_bytes <= device.available_bytes:
+        return []
+    return [
+        Finding(
+            id="MEMORY-TIGHT",
+            severity="warning",
+            summary=f"the run's memory grew by {format_bytes(most_bytes)}, and {device.name} had "
+            f"{format_bytes(device.available_bytes)} available before it",
+            advice="Close other apps and run it again: the system had to make room, and the time "
+            "that this takes is in the figures.",
+        )
+    ]
 
 
 def _of_power_supply(battery: BatteryStatus, profile: DeviceProfile | None) -> list[Finding]:

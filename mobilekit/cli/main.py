@@ -10,6 +10,7 @@ import typer
 
 from mobilekit import __version__
 from mobilekit.cli import energy, results, virtual
+from mobilekit.cli.compare import compare
 from mobilekit.cli.deploy import deploy, export
 from mobilekit.cli.failure import show_failure
 from mobilekit.cli.listing import devices, models
@@ -28,6 +29,7 @@ app.command()(deploy)
 app.command()(export)
 app.add_typer(energy.app, name="energy")
 app.command()(energy.collect)
+app.command()(compare)
 app.command()(models)
 app.command()(devices)
 app.add_typer(results.app, name="results")

@@ -107,6 +107,8 @@ class TerminalReporter:
 
     def event(self, event: ProgressEvent) -> None:
         if isinstance(event, PhaseStarted):
+            if event.phase == "load":
+                self._loads = 0
             self._show(f"Running: {PHASE_TEXTS[event.phase]}")
         elif isinstance(event, LoadMeasured):
             self._loads += 1

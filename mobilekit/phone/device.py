@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
 from mobilekit.phone.adb import AdbServer, Phone, advice, not_ready
 from mobilekit.phone.parse import (
+    parse_available_bytes,
     parse_battery,
     parse_integer,
     parse_learned_uah,
@@ -103,7 +104,7 @@ def choose_device(
 def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> DeviceInfo:
     """Read what a phone says of itself; its name is its profile's, else made of its model."""
     properties = parse_properties(phone.shell("getprop").text)
-    ram_bytes = parse_ram_bytes(phone.shell("cat /proc/meminfo", check=False).text)
+    meminfo = phone.shell("cat /proc/meminfo", check=False).text
     info = DeviceInfo(
         serial=phone.serial,
         hardware_serial=properties.get("ro.serialno") or properties.get("ro.boot.serialno", ""),
@@ -115,7 +116,8 @@ def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> Device
         android_sdk=parse_integer(properties.get("ro.build.version.sdk")) or 0,
         abi=properties.get("ro.product.cpu.abi", ""),
         soc=properties.get("ro.soc.model") or properties.get("ro.board.platform", ""),
-        ram_bytes=ram_bytes,
+        ram_bytes=parse_ram_bytes(meminfo),
+        available_bytes=parse_available_bytes(meminfo),
         virtual=properties.get(VIRTUAL_PROPERTY) == "1",
         link="network" if ":" in phone.serial else "usb",
     )

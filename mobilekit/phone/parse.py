@@ -50,6 +50,23 @@ def parse_ram_bytes(text: str) -> int | None:
     return int(match[1]) * 1024 if match else None
 
 
+def parse_available_bytes(text: str) -> int | None:
+    """``MemAvailable`` of ``/proc/meminfo``; before Linux 3.14, ``MemFree`` and ``Cached``.
+
+    Android's own ``ActivityManager`` takes the latter for available; it is too much by what of the
+    cache cannot be dropped. ``None`` where they are missing.
+    """
+    kib = {
+        name: int(value)
+        for name, value in re.findall(r"^(\w+):\s+(\d+) kB", text, flags=re.MULTILINE)
+    }
+    if "MemAvailable" in kib:
+        return kib["MemAvailable"] * 1024
+    if "MemFree" in kib and "Cached" in kib:
+        return (kib["MemFree"] + kib["Cached"]) * 1024
+    return None
+
+
 def parse_version_name(text: str) -> str | None:
     """``versionName`` of ``dumpsys package NAME``; ``None`` when it is not installed."""
     match = re.search(r"^\s*versionName=(\S+)", text, flags=re.MULTILINE)

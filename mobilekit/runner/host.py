@@ -10,6 +10,7 @@ from pathlib import Path
 from mobilekit import __version__
 from mobilekit.records import DeviceInfo, HostInfo
 from mobilekit.runner.abi import this_abi
+from mobilekit.runner.readers import read_kib_fields
 
 COMPUTER = "pc"
 FORMATS = ("pte", "onnx")
@@ -40,6 +41,7 @@ def read_computer() -> DeviceInfo:
         abi=this_abi(),
         soc=_cpu_name(),
         ram_bytes=_ram_bytes(),
+        available_bytes=read_kib_fields(Path("/proc/meminfo")).get("MemAvailable"),
         virtual=False,
         link="none",
     )

@@ -11,8 +11,8 @@ from mobilekit.protocol import MemorySample, MemoryStage, ThermalSample
 
 def read_memory(at_ns: int, stage: MemoryStage) -> MemorySample:
     """This process's memory from ``/proc/self``; resets the peak for the next reading."""
-    fields = _read_kib_fields(Path("/proc/self/status"))
-    pss_bytes = _read_kib_fields(Path("/proc/self/smaps_rollup")).get("Pss")
+    fields = read_kib_fields(Path("/proc/self/status"))
+    pss_bytes = read_kib_fields(Path("/proc/self/smaps_rollup")).get("Pss")
     with contextlib.suppress(OSError):
         # 5 resets VmHWM: proc(5), /proc/pid/clear_refs.
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -41,7 +41,7 @@ def release_freed_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _read_kib_fields(path: Path) -> dict[str, int]:
+def read_kib_fields(path: Path) -> dict[str, int]:
     """``Name: 123 kB`` lines as bytes; empty where there is no such file."""
     fields = {}
     with contextlib.suppress(OSError):

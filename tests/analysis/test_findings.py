@@ -11,7 +11,7 @@ from examples import (
     samples,
 )
 
-from mobilekit.analysis.findings import find_doubts
+from mobilekit.analysis.findings import find_doubts, foresee_doubts
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.protocol import (
     PROTOCOL_VERSION,
@@ -133,6 +133,15 @@ def test_a_sound_run_has_none():
         pytest.param(
             {"result": interrupted("r", [], "the phone is gone")}, "RUN-FAILED", "error", id="died"
         ),
+        pytest.param(
+            {"device": device_info(available_bytes=29)}, "WILL-NOT-FIT", "warning", id="no memory"
+        ),
+        pytest.param(
+            {"device": device_info(available_bytes=38_000_999)},
+            "MEMORY-TIGHT",
+            "warning",
+            id="little memory",
+        ),
     ],
 )
 def test_each_doubt_is_found(arguments, expected, severity):
@@ -141,6 +150,27 @@ def test_each_doubt_is_found(arguments, expected, severity):
 
     assert found[expected].severity == severity
     assert found[expected].advice
+
+
+def test_memory_that_suffices_is_no_doubt():
+    """Neither what is as large as the weights beforehand, nor what is as large as the growth."""
+    device = device_info(available_bytes=30)
+
+    assert foresee_doubts(artifact(), device) == []
+    assert doubts(device=device_info(available_bytes=38_001_000)) == {}
+    assert doubts(device=device, memory=()) == {}
+
+
+def test_what_will_not_fit_is_told_before_the_run():
+    """With what it needs and what there is; afterwards nothing is said twice."""
+    device = device_info(available_bytes=29)
+
+    (foreseen,) = foresee_doubts(artifact(), device)
+
+    assert foreseen.id == "WILL-NOT-FIT"
+    assert "30 B" in foreseen.summary
+    assert "29 B" in foreseen.summary
+    assert list(doubts(device=device)) == ["WILL-NOT-FIT"]
 
 
 def test_a_cable_matters_only_to_energy():

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.phone.parse import (
+    parse_available_bytes,
     parse_battery,
     parse_capacity_uah,
     parse_properties,
@@ -126,3 +127,31 @@ def test_memory_and_version():
     )
     assert parse_version_name(package) == "0.1.0"
     assert parse_version_name("Unable to find package: x") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_kib"),
+    [
+        pytest.param(
+            "MemTotal: 7 kB\nMemFree: 2 kB\nMemAvailable:    5 kB\nCached: 9 kB\n", 5, id="told"
+        ),
+        pytest.param(
+            "MemTotal: 7 kB\r\nMemFree: 2 kB\r\nBuffers: 1 kB\r\nCached: 3 kB\r\n",
+            5,
+            id="before Linux 3.14",
+        ),
+        pytest.param("MemTotal: 7 kB\nMemFree: 2 kB\n", None, id="too little"),
+        pytest.param("cat: /proc/meminfo: Permission denied\n", None, id="refused"),
+    ],
+)
+def test_available_memory(text, expected_kib):
+    """As the kernel tells it, else as Android's ActivityManager reckons it on an old one."""
+    expected = None if expected_kib is None else expected_kib * 1024
+
+    assert parse_available_bytes(text) == expected
+
+
+@given(st.text())
+def test_any_meminfo_is_read(text):
+    """No text makes it fail."""
+    parse_available_bytes(text)

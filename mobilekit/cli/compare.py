@@ -1,0 +1,173 @@
+"""``compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilekit.cli.failure import show_failure
+from mobilekit.cli.options import (
+    DeviceOption,
+    FastFlag,
+    FormatOption,
+    JsonFlag,
+    RequirePhoneFlag,
+    RigorousFlag,
+    StoreOption,
+    ThreadsOption,
+    wanted_of,
+)
+
+if TYPE_CHECKING:
+    from mobilekit.comparison import Measured
+    from mobilekit.errors import MobilekitError
+    from mobilekit.results.compare_document import ComparisonDocument
+    from mobilekit.results.store import Store
+
+
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            help="Names that `mobilekit models` lists, or model files; with --results, ids.",
+            metavar="MODEL...",
+            show_default=False,
+        ),
+    ],
+    device: DeviceOption = "auto",
+    against: Annotated[
+        str, typer.Option("--against", help="As --device: the one that it is compared against.")
+    ] = "pc",
+    stored: Annotated[
+        bool,
+        typer.Option(
+            "--results",
+            help="Measure nothing: compare stored measurements, ids in pairs, each the first "
+            "against the second.",
+        ),
+    ] = False,
+    fast: FastFlag = False,
+    rigorous: RigorousFlag = False,
+    threads: ThreadsOption = None,
+    energy: Annotated[
+        bool | None,
+        typer.Option(
+            "--energy/--no-energy",
+            help="Measure energy where a battery pays. [default: with --published only]",
+            show_default=False,
+        ),
+    ] = None,
+    format: FormatOption = "auto",
+    published: Annotated[
+        str | None,
+        typer.Option(
+            "--published", help="Put a paper's figures beside ours: fantozzi2016, lane2015."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw it too, into a file: .png, .svg or .pdf."),
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one number a line.")] = False,
+    require_phone: RequirePhoneFlag = False,
+    store: StoreOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure networks on two devices, and set the figures side by side."""
+    from mobilekit import places
+    from mobilekit.analysis.compare import compare as compare_measurements
+    from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.codec import encode_pretty
+    from mobilekit.comparison import measure_pairs
+    from mobilekit.errors import UsageError
+    from mobilekit.results.compare_document import (
+        Unmeasured,
+        make_comparison_document,
+        render_comparison_csv,
+    )
+    from mobilekit.results.compare_plot import check_plot_path, draw_comparisons
+    from mobilekit.results.compare_render import (
+        render_comparisons,
+        render_comparisons_markdown,
+    )
+    from mobilekit.results.published import load_publication
+    from mobilekit.results.store import Store
+
+    if as_markdown + as_csv + as_json > 1:
+        raise UsageError("--markdown, --csv and --json exclude each other", fix="Give one of them.")
+    if plot is not None:
+        check_plot_path(plot)
+    publication = load_publication(published) if published else None
+    wanted = wanted_of(
+        models[0],
+        device,
+        fast=fast,
+        rigorous=rigorous,
+        threads=threads,
+        energy=publication is not None if energy is None else energy,
+        format=format,
+        require_phone=require_phone,
+    )
+    opened = Store(store or places.store_url())
+    if stored:
+        measured = _read_pairs(models, opened)
+    else:
+        with TerminalReporter() as reporter:
+            measured = measure_pairs(models, wanted, against, opened, reporter)
+    document = make_comparison_document(
+        (compare_measurements(*pair) for pair in measured.pairs),
+        (
+            Unmeasured(model=model, kind=error.kind, what=error.what, fix=error.fix)
+            for model, error in measured.unmeasured
+        ),
+        publication,
+    )
+    if as_json:
+        typer.echo(encode_pretty(document), nl=False)
+    elif as_csv:
+        typer.echo(render_comparison_csv(document), nl=False)
+    elif as_markdown:
+        typer.echo(render_comparisons_markdown(document))
+    else:
+        typer.echo(render_comparisons(document))
+    if plot is not None:
+        draw_comparisons(document.comparisons, plot)
+    failures = _failures_of(document, measured)
+    for failure in failures:
+        show_failure(failure)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _read_pairs(ids: list[str], store: Store) -> Measured:
+    from mobilekit.comparison import Measured
+    from mobilekit.errors import UsageError
+
+    if len(ids) % 2:
+        raise UsageError(
+            f"--results takes ids in pairs, and there are {len(ids)}",
+            fix="`mobilekit results list` shows all ids.",
+        )
+    found = [store.read(each) for each in ids]
+    return Measured(list(zip(found[::2], found[1::2], strict=True)), [])
+
+
+def _failures_of(document: ComparisonDocument, measured: Measured) -> list[MobilekitError]:
+    from mobilekit.errors import UnlikeRunsError
+    from mobilekit.results.compare_render import refusal_text
+
+    failures: list[MobilekitError] = [error for _, error in measured.unmeasured]
+    failures += [
+        UnlikeRunsError(
+            f"The two runs of {comparison.model} are unlike",
+            differs=refusal_text(comparison.refusals),
+            fix="Both are stored: `mobilekit results show ID` shows "
+            f"{comparison.device.id} and {comparison.against.id}.",
+        )
+        for comparison in document.comparisons
+        if comparison.refusals
+    ]
+    return failures

@@ -1,0 +1,152 @@
+"""Comparisons as grouped bars with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from mobilekit.analysis.compare import ComparedFigure, Comparison, Quantity
+from mobilekit.errors import UsageError
+from mobilekit.results.compare_render import side_name
+from mobilekit.units import MIB, NS_PER_MS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SUFFIXES = (".png", ".svg", ".pdf")
+LOG_RANGE = 20.0
+"""The largest over the smallest bar from which an axis is logarithmic."""
+COLOURS = ("#0072B2", "#E69F00")
+"""Blue and orange of Okabe and Ito's palette, which colour-blind people tell apart."""
+
+
+class _Panel(NamedTuple):
+    name: str
+    """Of the figure that it shows."""
+    title: str
+    unit: str
+    size: float
+    """Of the unit, in the figure's own."""
+
+
+PANELS = (
+    _Panel("init", "init, p50", "ms", NS_PER_MS),
+    _Panel("latency", "latency, p50", "ms", NS_PER_MS),
+    _Panel("inference_pss", "memory by inference, PSS", "MiB", MIB),
+    _Panel("inference_rss", "memory by inference, RSS", "MiB", MIB),
+    _Panel("energy_gross", "energy, gross", "J", 1.0),
+    _Panel("energy_gross_simulated", "energy, gross, simulated", "J", 1.0),
+)
+
+
+def check_plot_path(path: Path) -> None:
+    """Raises ``UsageError`` for a path that no plot can be written to."""
+    if path.suffix not in SUFFIXES:
+        raise UsageError(
+            f"A plot cannot be written as {path.suffix or 'a file without a suffix'!r}",
+            path=path,
+            fix=f"End it in one of {', '.join(SUFFIXES)}.",
+        )
+    if not path.absolute().parent.is_dir():
+        raise UsageError(
+            "There is no such directory", path=path.absolute().parent, fix="Make it first."
+        )
+
+
+def draw_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Write a panel for each figure, a group for each network and a bar for each device.
+
+    A bar's line is its 95 % interval; over each group stands the ratio. Refused comparisons are
+    left out. Raises ``UsageError`` where none is left.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    drawn = [comparison for comparison in comparisons if comparison.figures]
+    if not drawn:
+        raise UsageError(
+            "There is nothing to draw: no two runs are comparable",
+            path=path,
+            fix="Each refusal says what to measure again.",
+        )
+    panels = [panel for panel in PANELS if any(_has(each, panel) for each in drawn)]
+    width = max(3.2, 1.2 + 0.9 * len(drawn))
+    figure = Figure(figsize=(width * len(panels), 4.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for panel, axis in zip(panels, axes, strict=True):
+        _draw_panel(axis, panel, drawn)
+    names = _side_names(drawn)
+    bars = [Patch(color=colour, label=name) for colour, name in zip(COLOURS, names, strict=True)]
+    figure.legend(handles=bars, loc="outside lower center", ncols=2)
+    figure.suptitle(" against ".join(names) + _warning_of(drawn), fontsize=11)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) -> None:
+    having = [comparison for comparison in comparisons if _has(comparison, panel)]
+    highest: dict[int, float] = {}
+    values = []
+    for place, colour in enumerate(COLOURS):
+        for group, comparison in enumerate(having):
+            figure = _figure_of(comparison, panel)
+            quantity = (figure.device, figure.against)[place]
+            if quantity is None:
+                continue
+            value, low, high = (each / panel.size for each in _limits(quantity))
+            axis.bar(
+                group + (place - 0.5) * 0.4,
+                value,
+                0.38,
+                color=colour,
+                yerr=[[value - low], [high - value]] if quantity.interval else None,
+                capsize=3,
+            )
+            values.append(value)
+            highest[group] = max(high, highest.get(group, 0.0))
+    if min(values) > 0 and max(values) > LOG_RANGE * min(values):
+        axis.set_yscale("log")
+    for group, comparison in enumerate(having):
+        ratio = _figure_of(comparison, panel).ratio
+        if ratio is not None:
+            axis.annotate(
+                f"x {ratio.value:.3g}",
+                (group, highest[group]),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+    axis.margins(y=0.12)
+    axis.set_xlim(-0.6, len(having) - 0.4)
+    axis.set_title(panel.title, fontsize=10)
+    axis.set_ylabel(panel.unit)
+    axis.set_xticks(range(len(having)), [each.model for each in having], rotation=30, ha="right")
+
+
+def _limits(quantity: Quantity) -> tuple[float, float, float]:
+    interval = quantity.interval
+    if interval is None:
+        return quantity.value, quantity.value, quantity.value
+    return quantity.value, interval.low, interval.high
+
+
+def _figure_of(comparison: Comparison, panel: _Panel) -> ComparedFigure:
+    return next(figure for figure in comparison.figures if figure.name == panel.name)
+
+
+def _has(comparison: Comparison, panel: _Panel) -> bool:
+    return any(figure.name == panel.name for figure in comparison.figures)
+
+
+def _side_names(comparisons: Sequence[Comparison]) -> tuple[str, str]:
+    """Of the bars: the devices', or what they are for where the devices differ."""
+    pairs = {(side_name(each.device), side_name(each.against)) for each in comparisons}
+    return pairs.pop() if len(pairs) == 1 else ("device", "against")
+
+
+def _warning_of(comparisons: Sequence[Comparison]) -> str:
+    sides = [side for each in comparisons for side in (each.device, each.against)]
+    if any(side.virtual for side in sides):
+        return "\nvirtual: its times and memory are this computer's, its energy is simulated"
+    return ""

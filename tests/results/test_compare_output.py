@@ -1,0 +1,206 @@
+"""Comparisons as text, Markdown, CSV and plots."""
+
+import csv
+import io
+
+import msgspec
+import pytest
+from examples import MS, device_info, measurement, run_request, samples
+
+from mobilekit.analysis.compare import compare
+from mobilekit.errors import UsageError
+from mobilekit.protocol import PROTOCOL_VERSION, RunSuccess
+from mobilekit.results.compare_document import make_comparison_document, render_comparison_csv
+from mobilekit.results.compare_plot import check_plot_path, draw_comparisons
+from mobilekit.results.compare_render import render_comparisons, render_comparisons_markdown
+from mobilekit.results.published import load_publication
+
+
+def measured(id, latency_ms, **fields):
+    latency_ns = tuple(latency_ms * MS + index % 3 * 1000 for index in range(100))
+    result = RunSuccess(
+        protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples(iteration_ns=latency_ns)
+    )
+    return measurement(**({"id": id, "result": result} | fields))
+
+
+def nexus7(latency_ms=1000, **fields):
+    return measured("on-nexus7", latency_ms, device=device_info(name="nexus7"), **fields)
+
+
+def pc(latency_ms=10, **fields):
+    return measured("on-pc", latency_ms, device=device_info(name="pc"), **fields)
+
+
+def document(*pairs, published=None):
+    publication = load_publication(published) if published else None
+    return make_comparison_document((compare(*pair) for pair in pairs), (), publication)
+
+
+SOUND = compare(nexus7(), pc())
+REFUSED = compare(nexus7(request=run_request(min_iterations=30)), pc())
+
+
+def table_cells(markdown):
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in markdown.splitlines()
+        if line.startswith("|") and not line.startswith("| ---")
+    ]
+
+
+def test_text_puts_devices_side_by_side():
+    """The devices head the columns, and a row has both figures with their ratio."""
+    heading, header, *rows = render_comparisons(document((nexus7(), pc()))).splitlines()
+
+    assert heading.startswith("nin · fp32 · 7,595,176 parameters")
+    assert header.split() == ["nexus7", "pc", "nexus7", "/", "pc"]
+    (latency,) = [row for row in rows if row.startswith("  latency")]
+    assert "1.00 s [" in latency
+    assert "10.0 ms [" in latency
+    assert latency.endswith("100 [100, 100]")
+    assert any(row.startswith("  saved") and "on-nexus7" in row for row in rows)
+
+
+def test_a_refusal_says_what_differs():
+    """In place of figures: what differs, how, and which measurements they are."""
+    text = render_comparisons(document((nexus7(request=run_request(min_iterations=30)), pc())))
+
+    assert "Not comparable: preset (" in text
+    assert "[on-nexus7, on-pc]" in text
+    assert "latency" not in text
+
+
+def test_markdown_is_a_table():
+    """Every row has as many cells as the header, and the figures are those of the text."""
+    cells = table_cells(render_comparisons_markdown(document((nexus7(), pc()))))
+
+    assert {len(row) for row in cells} == {4}
+    assert cells[0] == ["", "nexus7", "pc", "nexus7 / pc"]
+    assert [row[0] for row in cells[1:3]] == ["init p50", "latency p50"]
+
+
+def test_theirs_and_ours_stand_apart():
+    """The paper's columns on the left, ours on the right, each with a ratio of its own."""
+    markdown = render_comparisons_markdown(document((nexus7(), pc()), published="fantozzi2016"))
+
+    cells = table_cells(markdown[markdown.index("### fantozzi2016") :])
+    assert cells[0][2:] == [
+        "theirs: nexus7",
+        "theirs: pc",
+        "theirs: nexus7 / pc",
+        "ours: nexus7",
+        "ours: pc",
+        "ours: nexus7 / pc",
+    ]
+    rows = {row[1]: row[2:] for row in cells[1:]}
+    assert list(rows) == [
+        "model size",
+        "init",
+        "latency",
+        "energy/inference",
+        "inferences/charge",
+    ]
+    assert rows["latency"][:3] == ["1.08 s", "132 ms", "8.17"]
+    assert rows["latency"][5].startswith("100 [")
+    assert rows["energy/inference"] == ["3.65 J", "-", "-", "-", "-", "-"]
+    assert "Caffe, float32" in markdown
+    assert "another year, framework and computer" in markdown
+
+
+def test_a_network_that_is_not_in_the_paper_says_so():
+    """It has a row, and nothing is made up for it."""
+    other = msgspec.structs.replace(nexus7().artifact.model, name="squeezenet")
+    artifact = msgspec.structs.replace(nexus7().artifact, model=other)
+
+    text = render_comparisons(
+        document((nexus7(artifact=artifact), pc(artifact=artifact)), published="fantozzi2016")
+    )
+
+    assert "squeezenet  not in it" in text
+
+
+def test_lane_has_a_column_for_each_platform():
+    """Its five platforms have no ratio of two; a dash is what the paper does not have."""
+    other = msgspec.structs.replace(nexus7().artifact.model, name="alexnet")
+    artifact = msgspec.structs.replace(nexus7().artifact, model=other)
+
+    markdown = render_comparisons_markdown(
+        document((nexus7(artifact=artifact), pc(artifact=artifact)), published="lane2015")
+    )
+
+    cells = table_cells(markdown[markdown.index("### lane2015") :])
+    latency = dict(zip(cells[0], cells[1], strict=True))
+    assert latency["theirs: tegra_gpu"] == "49.1 ms"
+    assert latency["theirs: snapdragon_dsp"] == "-"
+    assert latency["ours: nexus7"].startswith("1.00 s")
+
+
+def test_csv_has_a_number_a_line():
+    """Each with where it is from; a virtual phone's times are not called measured."""
+    virtual = nexus7(virtual=True)
+
+    rows = list(
+        csv.DictReader(
+            io.StringIO(render_comparison_csv(document((virtual, pc()), published="fantozzi2016")))
+        )
+    )
+
+    latency = {row["side"]: row for row in rows if row["figure"] == "latency"}
+    assert float(latency["device"]["value"]) == pytest.approx(1000e6, rel=1e-3)
+    assert latency["device"]["unit"] == "ns"
+    assert latency["device"]["measurement"] == "on-nexus7"
+    assert latency["device"]["origin"] == latency["ratio"]["origin"] == "virtual"
+    assert latency["against"]["origin"] == "measured"
+    ratio = latency["ratio"]
+    assert float(ratio["low"]) <= float(ratio["value"]) <= float(ratio["high"])
+    published = [row for row in rows if row["side"] == "published"]
+    assert {row["origin"] for row in published} == {"fantozzi2016"}
+    assert {row["model"] for row in published} == {"nin"}
+
+
+def test_a_plot_is_drawn_with_its_words(tmp_path):
+    """Panels, units, names and ratios stand in the picture; a log axis where ranges demand it."""
+    path = tmp_path / "plot.svg"
+
+    draw_comparisons([SOUND, REFUSED], path)
+
+    svg = path.read_text(encoding="utf-8")
+    for words in ("latency, p50", "memory by inference, PSS", "nexus7 against pc", "x 100", "ms"):
+        assert f"<!-- {words} -->" in svg
+    assert "virtual" not in svg
+    # A logarithmic axis' ticks are powers of ten.
+    assert "mathdefault{10^{2}}" in svg
+
+
+def test_a_virtual_phones_plot_says_so(tmp_path):
+    """In its title, and in its legend."""
+    path = tmp_path / "plot.svg"
+
+    draw_comparisons([compare(nexus7(virtual=True), pc())], path)
+
+    svg = path.read_text(encoding="utf-8")
+    assert "<!-- nexus7 (virtual) -->" in svg
+    assert "virtual: its times and memory are this computer" in svg
+
+
+def test_a_plot_may_be_a_png(tmp_path):
+    """The suffix decides what is written."""
+    path = tmp_path / "plot.png"
+
+    draw_comparisons([SOUND], path)
+
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_to_draw_is_an_error(tmp_path):
+    """Where every pair is refused there is no empty picture."""
+    with pytest.raises(UsageError, match="nothing to draw"):
+        draw_comparisons([REFUSED], tmp_path / "plot.png")
+
+
+@pytest.mark.parametrize("name", ["plot.doc", "plot", "missing/plot.png"])
+def test_a_plot_that_cannot_be_written_is_told_beforehand(tmp_path, name):
+    """A wrong suffix or directory is found before anything is measured."""
+    with pytest.raises(UsageError):
+        check_plot_path(tmp_path / name)
