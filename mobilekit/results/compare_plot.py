@@ -79,7 +79,9 @@ def draw_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
     names = _side_names(drawn)
     bars = [Patch(color=colour, label=name) for colour, name in zip(COLOURS, names, strict=True)]
     figure.legend(handles=bars, loc="outside lower center", ncols=2)
-    figure.suptitle(" against ".join(names) + _warning_of(drawn), fontsize=11)
+    figure.suptitle(
+        f"{' against '.join(names)}, with 95 % intervals{_warning_of(drawn)}", fontsize=11
+    )
     figure.savefig(path, dpi=150)
 
 

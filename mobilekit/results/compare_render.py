@@ -72,6 +72,8 @@ class _Table(NamedTuple):
 def render_comparisons(document: ComparisonDocument) -> str:
     """A block for each network; what was published about them follows, apart."""
     blocks = [_block(comparison) for comparison in document.comparisons]
+    if findings := _findings(document):
+        blocks.append("\n".join(findings))
     if document.published is not None:
         blocks.append(_published_block(document.published, document.comparisons))
     return "\n\n".join(blocks)
@@ -86,6 +88,8 @@ def render_comparisons_markdown(document: ComparisonDocument) -> str:
             parts.append(_markdown_table(_table(comparison)))
         if notes := _notes(comparison):
             parts.append("\n".join(f"- {line}" for line in notes))
+    if findings := _findings(document):
+        parts.append("\n".join(f"- {line}" for line in findings))
     publication = document.published
     if publication is not None:
         parts.append(f"### {publication.name}")
@@ -169,7 +173,13 @@ def _notes(comparison: Comparison) -> list[str]:
         for item in comparison.differences
         if not item.refuses
     ]
-    return [*lines, *render_findings(comparison.findings)]
+    return lines
+
+
+def _findings(document: ComparisonDocument) -> list[str]:
+    """Those of all comparisons, each once."""
+    every = [finding for each in document.comparisons for finding in each.findings]
+    return list(dict.fromkeys(render_findings(every)))
 
 
 def _quantity_text(figure: ComparedFigure, quantity: Quantity | None) -> str:

@@ -166,7 +166,13 @@ def test_a_plot_is_drawn_with_its_words(tmp_path):
     draw_comparisons([SOUND, REFUSED], path)
 
     svg = path.read_text(encoding="utf-8")
-    for words in ("latency, p50", "memory by inference, PSS", "nexus7 against pc", "x 100", "ms"):
+    for words in (
+        "latency, p50",
+        "memory by inference, PSS",
+        "nexus7 against pc, with 95 % intervals",
+        "x 100",
+        "ms",
+    ):
         assert f"<!-- {words} -->" in svg
     assert "virtual" not in svg
     # A logarithmic axis' ticks are powers of ten.
