@@ -11,17 +11,11 @@ from mobilekit.records import Measurement
 from mobilekit.results.store import Store
 
 
-class Unmeasured(NamedTuple):
-    """A network that came to no pair of measurements."""
-
-    model: str
-    error: MobilekitError
-
-
 class Measured(NamedTuple):
     pairs: list[tuple[Measurement, Measurement]]
     """On the device, and on the one that it is compared against."""
-    unmeasured: list[Unmeasured]
+    unmeasured: list[tuple[str, MobilekitError]]
+    """Networks that came to no pair, and why."""
 
 
 def measure_pairs(
@@ -46,7 +40,7 @@ def measure_pairs(
             goes_on = isinstance(error, ExportError)
             if not goes_on and not measured.pairs:
                 raise
-            measured.unmeasured.append(Unmeasured(model, error))
+            measured.unmeasured.append((model, error))
             if goes_on:
                 continue
             break

@@ -69,8 +69,9 @@ def render_comparison_csv(document: ComparisonDocument) -> str:
     """One number a line under a header, with its interval where it has one.
 
     ``side`` is ``device``, ``against``, ``ratio`` or ``published``; ``origin`` is ``measured``,
-    ``virtual`` (measured, but on the computer that was the virtual phone), ``simulated``, or the
-    publication's name. A pair that is refused has no line.
+    ``virtual`` (measured, but on the computer that was the virtual phone), ``simulated`` (its
+    energy, and the memory that it has available), or the publication's name. A pair that is
+    refused has no line.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -99,14 +100,13 @@ def render_comparison_csv(document: ComparisonDocument) -> str:
 
 def _rows(comparison: Comparison, figure: ComparedFigure) -> Iterator[tuple[object, ...]]:
     device, against = comparison.device, comparison.against
-    is_virtual = device.virtual or against.virtual
     sides = (
         ("device", device.device, _origin(figure, device), figure.device, device.id),
         ("against", against.device, _origin(figure, against), figure.against, against.id),
         (
             "ratio",
             f"{device.device}/{against.device}",
-            "simulated" if _is_simulated(figure) else "virtual" if is_virtual else "measured",
+            _origin(figure, device, against),
             figure.ratio,
             "",
         ),
@@ -128,14 +128,11 @@ def _rows(comparison: Comparison, figure: ComparedFigure) -> Iterator[tuple[obje
             )
 
 
-def _origin(figure: ComparedFigure, side: Side) -> str:
-    if _is_simulated(figure):
-        return "simulated"
-    return "virtual" if side.virtual else "measured"
-
-
-def _is_simulated(figure: ComparedFigure) -> bool:
-    return figure.name.endswith("_simulated")
+def _origin(figure: ComparedFigure, *sides: Side) -> str:
+    if not any(side.virtual for side in sides):
+        return "measured"
+    is_simulated = figure.name.endswith("_simulated") or figure.name == "available"
+    return "simulated" if is_simulated else "virtual"
 
 
 def _limits(quantity: Quantity) -> tuple[object, object]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mobilekit.codec import encode
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.virtual.companion import CompanionProcess, PhoneBattery
 
@@ -94,17 +95,24 @@ def cli(adb_server, shared_home, model_directory, tmp_path):
 
 
 @pytest.fixture
-def bench_phone(make_phone, tmp_path):
-    """A virtual Nexus 7 attached to the tests' adb server, with the real companion."""
-    profile = load_profiles()["nexus7"]
-    directory = tmp_path / "phone"
-    directory.mkdir()
-    from mobilekit.codec import encode
+def make_bench_phone(make_phone, tmp_path):
+    """Attaches a virtual phone of a profile, with the real companion, to the tests' adb server."""
 
-    (directory / "profile.json").write_bytes(encode(profile))
-    return make_phone(
-        profile=profile,
-        directory=directory,
-        battery=PhoneBattery(profile, directory / "battery.json"),
-        companion=CompanionProcess(directory),
-    )
+    def make(profile):
+        directory = tmp_path / "phone"
+        directory.mkdir()
+        (directory / "profile.json").write_bytes(encode(profile))
+        return make_phone(
+            profile=profile,
+            directory=directory,
+            battery=PhoneBattery(profile, directory / "battery.json"),
+            companion=CompanionProcess(directory),
+        )
+
+    return make
+
+
+@pytest.fixture
+def bench_phone(make_bench_phone):
+    """A virtual Nexus 7 attached to the tests' adb server, with the real companion."""
+    return make_bench_phone(load_profiles()["nexus7"])

@@ -6,10 +6,9 @@ import io
 import pytest
 from msgspec.structs import replace
 
-from mobilekit.codec import decode, encode
+from mobilekit.codec import decode
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.results.compare_document import ComparisonDocument
-from mobilekit.virtual.companion import CompanionProcess, PhoneBattery
 
 NO_PHONE = {"ANDROID_ADB_SERVER_PORT": "1", "ADBUTILS_ADB_PATH": "/bin/false"}
 
@@ -144,19 +143,11 @@ def test_what_cannot_be_is_told_before_anything_is_measured(cli, arguments, word
 
 
 @pytest.fixture
-def small_phone(make_phone, tmp_path):
+def small_phone(make_bench_phone):
     """A virtual phone whose own processes leave no memory for a network."""
     profile = load_profiles()["nexus7"]
-    profile = replace(profile, hardware=replace(profile.hardware, ram_bytes=192 << 20))
-    directory = tmp_path / "small"
-    directory.mkdir()
-    (directory / "profile.json").write_bytes(encode(profile))
-    return make_phone(
-        profile=profile,
-        directory=directory,
-        battery=PhoneBattery(profile, directory / "battery.json"),
-        companion=CompanionProcess(directory),
-    )
+    hardware = replace(profile.hardware, ram_bytes=192 << 20)
+    return make_bench_phone(replace(profile, hardware=hardware))
 
 
 def test_a_network_that_will_not_fit_is_told_of_before_it_runs(cli, small_phone):
