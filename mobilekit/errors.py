@@ -53,6 +53,10 @@ class WeightsError(UsageError):
     """A weights file that cannot be read safely or does not fit the network."""
 
 
+class DataError(UsageError):
+    """Examples or labels that cannot be read, or that do not fit the network."""
+
+
 class ProfileError(UsageError):
     """A device profile that does not parse or contradicts itself."""
 

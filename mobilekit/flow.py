@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,6 +17,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from mobilekit import places
+from mobilekit.analysis.accuracy import classify
 from mobilekit.analysis.findings import find_doubts, foresee_doubts
 from mobilekit.analysis.gauge import (
     NO_OVERRIDES,
@@ -30,11 +32,14 @@ from mobilekit.errors import (
     DisconnectedError,
     InUseError,
     MobilekitError,
+    ProtocolError,
     StoreError,
     UsageError,
 )
+from mobilekit.model.examples import prepare_examples
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model
+from mobilekit.outputs import read_tensor
 from mobilekit.phone import bench
 from mobilekit.phone.adb import AdbServer, Phone
 from mobilekit.phone.app import ensure_app
@@ -63,11 +68,14 @@ from mobilekit.presets import (
 )
 from mobilekit.protocol import (
     PROTOCOL_VERSION,
+    ArtifactFile,
     EnergyPlan,
     ProgressEvent,
     RunFailure,
     RunRequest,
     RunResult,
+    RunSuccess,
+    TensorFile,
     WindowMeasured,
     interrupted,
     was_lost,
@@ -75,8 +83,10 @@ from mobilekit.protocol import (
 from mobilekit.records import (
     Artifact,
     BatteryStatus,
+    Classification,
     DeviceInfo,
     DeviceProfile,
+    Examples,
     GaugeFound,
     GaugeGain,
     GaugeVerdict,
@@ -315,6 +325,25 @@ def _profile_with_battery(ready: Ready) -> DeviceProfile:
     return ready.target.profile
 
 
+def evaluate(wanted: Wanted, data: Path | None, store: Store, reporter: Reporter) -> Measurement:
+    """Run labelled examples on the device as well; the measurement holds what came of each.
+
+    ``data`` as in ``open_dataset``. Raises a ``MobilekitError`` like ``deploy``, and ``DataError``.
+    """
+    with _ready(wanted, store, reporter) as ready:
+        with ready.steps("examples"):
+            examples = prepare_examples(
+                ready.artifact.model,
+                data,
+                cache_directory=places.artifacts_directory(),
+                on_progress=reporter.note,
+            )
+        _push(ready.target, (examples.inputs,), ready.steps, reporter)
+        request = make_request(wanted, ready, PRESETS[wanted.preset], None)
+        request = replace(request, evaluation=examples.inputs)
+        return _measure(ready, request, store, reporter, energy_wanted=False, examples=examples)
+
+
 class Ready(NamedTuple):
     """An artifact that is where it is to run, and what is known of the gauge there."""
 
@@ -352,14 +381,7 @@ def _ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
             )
         for line in render_findings(foresee_doubts(artifact, target.info)):
             reporter.note(line)
-        with steps("push"):
-            if target.phone is not None:
-                bench.deliver(
-                    target.phone,
-                    artifact.files,
-                    places.artifacts_directory(),
-                    on_bytes=reporter.pushed,
-                )
+        _push(target, artifact.files, steps, reporter)
         found = store.read_gauge(target.info.key)
         yield Ready(
             target,
@@ -370,6 +392,19 @@ def _ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
         )
 
 
+def _push(
+    target: Target,
+    files: Sequence[ArtifactFile | TensorFile],
+    steps: _Steps,
+    reporter: Reporter,
+) -> None:
+    with steps("push"):
+        if target.phone is not None:
+            bench.deliver(
+                target.phone, files, places.artifacts_directory(), on_bytes=reporter.pushed
+            )
+
+
 def _measure(
     ready: Ready,
     request: RunRequest,
@@ -378,6 +413,7 @@ def _measure(
     *,
     energy_wanted: bool,
     purpose: Purpose = "measure",
+    examples: Examples | None = None,
 ) -> Measurement:
     """Run and store; a run on a phone can be collected later if this process does not live."""
     target = ready.target
@@ -399,6 +435,8 @@ def _measure(
         findings=(),
         time_spent=ready.steps.spent,
         virtual=target.info.virtual,
+        examples=examples,
+        classification=None,
     )
     with ready.steps("run"):
         if target.phone is None:
@@ -438,9 +476,16 @@ def _finish(
     energy_wanted: bool,
 ) -> Measurement:
     """Store what came of a run, and leave nothing of it on the phone."""
+    classification = None
+    if begun.examples is not None and isinstance(result, RunSuccess):
+        try:
+            classification = _classify(begun, begun.examples, result, phone)
+        except MobilekitError as error:
+            result = _without_outputs(result, error)
     measurement = replace(
         begun,
         result=result,
+        classification=classification,
         findings=find_doubts(
             begun.artifact,
             begun.device,
@@ -451,12 +496,48 @@ def _finish(
             energy_wanted=energy_wanted,
             gauge=begun.gauge,
             gain=begun.gain,
+            classification=classification,
         ),
     )
     _save(measurement, store)
     if phone is not None and not was_lost(result):
         _clear_up(phone, measurement)
     return measurement
+
+
+def _classify(
+    begun: Measurement, examples: Examples, result: RunSuccess, phone: Phone | None
+) -> Classification:
+    """Read what the run's examples yielded, from the phone first; raises a ``MobilekitError``."""
+    directory = places.artifacts_directory()
+    evaluation = result.samples.evaluation
+    expected = examples.reference_outputs
+    if evaluation is None or math.prod(evaluation.outputs.shape) != math.prod(expected.shape):
+        raise ProtocolError(
+            "The companion did not give the network's outputs for every example",
+            fix="Check that the companion app is of mobilekit's own version.",
+        )
+    if phone is not None:
+        bench.fetch_outputs(phone, begun.id, evaluation.outputs, directory)
+    return classify(
+        examples,
+        read_tensor(directory, evaluation.outputs).reshape(expected.shape),
+        read_tensor(directory, expected),
+        begun.request.relative_tolerance,
+    )
+
+
+def _without_outputs(result: RunSuccess, error: MobilekitError) -> RunFailure:
+    """A run whose outputs cannot be had has failed, whatever else it measured."""
+    lost = isinstance(error, (DisconnectedError, DeviceError))
+    return RunFailure(
+        protocol_version=result.protocol_version,
+        run_id=result.run_id,
+        phase="evaluate",
+        code="disconnected" if lost else "internal",
+        message=f"the examples' outputs could not be fetched: {error.what}",
+        samples=result.samples,
+    )
 
 
 class Collection(NamedTuple):

@@ -1,14 +1,18 @@
-"""Whether an artifact computes what its network computes: the contract's ``check`` phase."""
+"""Outputs: whether they are what the network computes (the contract's ``check`` phase), and reading
+them from files."""
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from mobilekit.protocol import OutputCheck
+from mobilekit.errors import ProtocolError
+from mobilekit.protocol import OutputCheck, TensorFile
 
 Array = npt.NDArray[np.generic]
 
@@ -43,6 +47,25 @@ def check_outputs(
         max_absolute_error=absolute,
         max_relative_error=relative,
     )
+
+
+def read_tensor(directory: Path, file: TensorFile) -> Array:
+    """A tensor that lies in ``directory`` under its content's hash.
+
+    Raises ``ProtocolError`` for one that is not there, or that is not what its name says.
+    """
+    path = directory / Path(file.path).name
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise ValueError("it has other content than its name says")
+        return np.frombuffer(data, np.dtype(file.dtype).newbyteorder("<")).reshape(file.shape)
+    except (OSError, ValueError) as error:
+        raise ProtocolError(
+            f"A tensor cannot be read: {getattr(error, 'strerror', None) or error}",
+            file=path,
+            fix="Run it again.",
+        ) from None
 
 
 def _largest(arrays: Sequence[Array]) -> float:

@@ -105,6 +105,7 @@ PACKAGE = "dev.mobilekit.bench"
 ACTIVITY = f"{PACKAGE}/.RunActivity"
 INPUT_ROOT = "/data/local/tmp/mobilekit"
 OUTPUT_ROOT = f"/sdcard/Android/data/{PACKAGE}/files"
+OUTPUTS_NAME = "outputs.bin"
 MEMORY_ITERATIONS = 3
 PROFILE_WARMUPS = 3
 SYNC_PULSES = 3

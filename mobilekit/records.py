@@ -8,6 +8,7 @@ from mobilekit.codec import Record
 from mobilekit.protocol import (
     ArtifactFile,
     EnergyPlan,
+    OutputCheck,
     RunFailure,
     RunRequest,
     RunSuccess,
@@ -515,6 +516,32 @@ class MemoryGrowth(Record, frozen=True):
     """Peak of RSS during load and inference over RSS before; ``None`` where not told."""
 
 
+class Proportion(Record, frozen=True):
+    """``count`` of all examples, with its 95 % interval by Wilson."""
+
+    count: int
+    share: float
+    interval: Interval
+
+
+class Accuracy(Record, frozen=True):
+    """How often the right class has the highest score, or is among the five highest."""
+
+    top1: Proportion
+    top5: Proportion | None
+    """``None`` for a network of fewer than ten classes."""
+
+
+class AccuracyAnswer(Record, frozen=True):
+    """The accuracy on labelled examples, on the device and in eager PyTorch on this computer."""
+
+    examples: int
+    device: Accuracy
+    pytorch: Accuracy
+    same_class: int
+    """For how many examples the two told the same class."""
+
+
 class Answer(Record, frozen=True):
     """What a measurement says; ``None`` where its samples do not tell."""
 
@@ -528,6 +555,8 @@ class Answer(Record, frozen=True):
     energy_simulated: EnergyEstimate | None
     """In place of ``energy`` on a virtual phone."""
     charge_simulated: ChargeEstimate | None
+    accuracy: AccuracyAnswer | None
+    """``None`` where the network was not evaluated."""
 
 
 # --- measurement -------------------------------------------------------------------------------
@@ -538,6 +567,38 @@ class TimeSpent(Record, frozen=True):
 
     step: str
     duration_ns: int
+
+
+class Examples(Record, frozen=True):
+    """Labelled examples that a network is evaluated on."""
+
+    directory: str
+    labels: tuple[int, ...]
+    """The index of each example's class."""
+    inputs: TensorFile
+    """All examples, stacked."""
+    reference_outputs: TensorFile
+    """Eager PyTorch's first output for each, stacked."""
+
+
+class Predictions(Record, frozen=True):
+    """What a network said of each example."""
+
+    classes: tuple[int, ...]
+    """The class with the highest score."""
+    label_ranks: tuple[int, ...]
+    """How many classes scored higher than the right one: 0 where it was told rightly."""
+
+
+class Classification(Record, frozen=True):
+    """What came of the examples: on the device, and in eager PyTorch on this computer."""
+
+    classes: int
+    """How many the network tells apart."""
+    device: Predictions
+    pytorch: Predictions
+    agreement: OutputCheck
+    """All of the device's outputs against PyTorch's."""
 
 
 class Measurement(Record, frozen=True):
@@ -566,6 +627,10 @@ class Measurement(Record, frozen=True):
     findings: tuple[Finding, ...]
     time_spent: tuple[TimeSpent, ...]
     virtual: bool
+    examples: Examples | None
+    """``None`` where the network was not evaluated."""
+    classification: Classification | None
+    """``None`` where there are no examples, or the run did not get through them."""
 
 
 class WaitingRun(Record, frozen=True):

@@ -316,5 +316,7 @@ def measurement(**fields) -> Measurement:
         "findings": (),
         "time_spent": (TimeSpent(step="run", duration_ns=5 * 10**9),),
         "virtual": False,
+        "examples": None,
+        "classification": None,
     }
     return Measurement(**(values | fields))

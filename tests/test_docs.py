@@ -20,7 +20,16 @@ from mobilekit.results.document import make_document, render_samples_csv
 from mobilekit.units import NS_PER_S
 
 ROOT = Path(__file__).parents[1]
-CHAPTERS = ("models", "devices", "measuring", "energy", "untethered", "compare", "results")
+CHAPTERS = (
+    "models",
+    "devices",
+    "measuring",
+    "evaluate",
+    "energy",
+    "untethered",
+    "compare",
+    "results",
+)
 GUIDE = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in CHAPTERS)]
 PAGES = sorted({*GUIDE, ROOT / "DEVELOP.md", *(ROOT / "docs").glob("*.md")})
 TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}

@@ -1,10 +1,24 @@
-"""How often a network is right, and how sure that is."""
+"""How often a network is right, how sure that is, and whether a device agrees with PyTorch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 from scipy.special import ndtri
 
-from mobilekit.records import Interval
+from mobilekit.outputs import Array, check_outputs
+from mobilekit.records import (
+    Accuracy,
+    AccuracyAnswer,
+    Classification,
+    Examples,
+    Interval,
+    Predictions,
+    Proportion,
+)
+
+MIN_TOP5_CLASSES = 10
 
 
 def wilson_interval(successes: int, count: int, coverage: float = 0.95) -> Interval:
@@ -18,5 +32,70 @@ def wilson_interval(successes: int, count: int, coverage: float = 0.95) -> Inter
     share = successes / count
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
-    # Exactly 0 and 1 at the ends, but for rounding.
-    return Interval(low=max(0.0, middle - half), high=min(1.0, middle + half))
+    # The share is in it, and nothing beyond the ends is, but for rounding.
+    return Interval(
+        low=max(0.0, min(share, middle - half)), high=min(1.0, max(share, middle + half))
+    )
+
+
+def predict(outputs: Array, labels: Sequence[int]) -> Predictions:
+    """The class that each row of scores names, and how many classes outdo the right one.
+
+    ``outputs`` is (examples, ...), with a score for each class along the rest. Of equal scores the
+    first counts as the highest, as in ``argmax``. A class whose score is not a number is outdone
+    by every other.
+    """
+    scores = _rows(outputs)
+    right = np.asarray(labels)[:, np.newaxis]
+    right_score = np.take_along_axis(scores, right, axis=1)
+    before = np.arange(scores.shape[1]) < right
+    ahead = (scores > right_score) | ((scores == right_score) & before)
+    ranks = np.where(np.isnan(right_score), scores.shape[1] - 1, ahead.sum(axis=1, keepdims=True))
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    return Predictions(
+        classes=tuple(scores.argmax(axis=1).tolist()), label_ranks=tuple(ranks[:, 0].tolist())
+    )
+
+
+def classify(
+    examples: Examples, outputs: Array, reference_outputs: Array, relative_tolerance: float
+) -> Classification:
+    """What a device's outputs and PyTorch's, of the same shape, say of the examples.
+
+    ``relative_tolerance`` as in the contract's check, here over the outputs for all examples.
+    """
+    return Classification(
+        classes=_rows(reference_outputs).shape[1],
+        device=predict(outputs, examples.labels),
+        pytorch=predict(reference_outputs, examples.labels),
+        agreement=check_outputs([outputs], [reference_outputs], relative_tolerance),
+    )
+
+
+def estimate_accuracy(classification: Classification) -> AccuracyAnswer:
+    """The shares that the predictions come to."""
+    device, pytorch = classification.device, classification.pytorch
+    return AccuracyAnswer(
+        examples=len(device.classes),
+        device=_accuracy(device, classification.classes),
+        pytorch=_accuracy(pytorch, classification.classes),
+        same_class=sum(
+            here == there for here, there in zip(device.classes, pytorch.classes, strict=True)
+        ),
+    )
+
+
+def _accuracy(predictions: Predictions, classes: int) -> Accuracy:
+    return Accuracy(
+        top1=_within(predictions, 1),
+        top5=_within(predictions, 5) if classes >= MIN_TOP5_CLASSES else None,
+    )
+
+
+def _within(predictions: Predictions, places: int) -> Proportion:
+    count, total = sum(rank < places for rank in predictions.label_ranks), len(predictions.classes)
+    return Proportion(count=count, share=count / total, interval=wilson_interval(count, total))
+
+
+def _rows(outputs: Array) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    return outputs.reshape(len(outputs), -1).astype(np.float64)

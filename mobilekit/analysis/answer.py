@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mobilekit.analysis.accuracy import estimate_accuracy
 from mobilekit.analysis.energy import estimate_charge, estimate_energy
 from mobilekit.analysis.memory import measure_growth
 from mobilekit.analysis.stats import summarize
@@ -32,4 +33,7 @@ def derive_answer(measurement: Measurement) -> Answer:
         charge=None if virtual else charge,
         energy_simulated=energy if virtual else None,
         charge_simulated=charge if virtual else None,
+        accuracy=estimate_accuracy(measurement.classification)
+        if measurement.classification is not None
+        else None,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 
 from mobilekit.analysis import energy as energy_analysis
+from mobilekit.analysis.accuracy import estimate_accuracy
 from mobilekit.analysis.memory import least_need_bytes, measure_growth
 from mobilekit.analysis.sources import (
     charge_ratio,
@@ -26,6 +28,7 @@ from mobilekit.protocol import (
 from mobilekit.records import (
     Artifact,
     BatteryStatus,
+    Classification,
     DeviceInfo,
     DeviceProfile,
     EnergyEstimate,
@@ -56,6 +59,7 @@ def find_doubts(
     energy_wanted: bool,
     gauge: GaugeVerdict | None = None,
     gain: GaugeGain | None = None,
+    classification: Classification | None = None,
 ) -> tuple[Finding, ...]:
     """Everything doubtful about a run, errors first.
 
@@ -64,6 +68,7 @@ def find_doubts(
     samples = result.samples
     findings = [
         *_of_result(result),
+        *_of_classification(classification),
         *_of_artifact(artifact),
         *_of_device(device, samples),
         *_of_latencies(samples),
@@ -102,6 +107,26 @@ def _of_result(result: RunSuccess | RunFailure) -> list[Finding]:
             )
         )
     return findings
+
+
+def _of_classification(classification: Classification | None) -> list[Finding]:
+    if classification is None or classification.agreement.matches:
+        return []
+    answer = estimate_accuracy(classification)
+    error = classification.agreement.max_relative_error
+    difference = "are not all finite numbers, as PyTorch's are"
+    if error < sys.float_info.max:
+        difference = f"differ from PyTorch's by {error:.2g} of the largest value"
+    return [
+        Finding(
+            id="EXAMPLES-DIFFER",
+            severity="error",
+            summary=f"the outputs for the examples {difference}; the class is another for "
+            f"{answer.examples - answer.same_class:,} of {answer.examples:,}",
+            advice="The artifact does not compute this network on this device: "
+            "do not use its accuracy.",
+        )
+    ]
 
 
 def _of_artifact(artifact: Artifact) -> list[Finding]:

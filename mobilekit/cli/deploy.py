@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mobilekit.cli.failure import exit_for
+from mobilekit.cli.answer import tell
 from mobilekit.cli.options import (
     ApkOption,
     DeviceOption,
@@ -45,11 +45,7 @@ def deploy(
 ) -> None:
     """Export, push and run a network; tell what it costs."""
     from mobilekit import flow, places
-    from mobilekit.analysis.answer import derive_answer
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.codec import encode_pretty
-    from mobilekit.results.document import make_document
-    from mobilekit.results.render import render_measurement
     from mobilekit.results.store import Store
 
     wanted = wanted_of(
@@ -68,12 +64,7 @@ def deploy(
     opened = Store(store or places.store_url())
     with TerminalReporter() as reporter:
         measurement = flow.deploy(wanted, opened, reporter)
-    answer = derive_answer(measurement)
-    if as_json:
-        typer.echo(encode_pretty(make_document(measurement, answer)), nl=False)
-    else:
-        typer.echo(render_measurement(measurement, answer))
-    exit_for([measurement], strict=strict)
+    tell(measurement, as_json=as_json, strict=strict)
 
 
 def export(

@@ -47,6 +47,12 @@ def _failure_of(measurement: Measurement, *, strict: bool) -> MobilekitError | N
             fix=fix + more,
             code=result.code,
         )
+    classification = measurement.classification
+    if classification is not None and not classification.agreement.matches:
+        return UnreliableError(
+            "The device does not compute for the examples what PyTorch does",
+            fix="The finding EXAMPLES-DIFFER says by how much.",
+        )
     doubts = [finding.id for finding in measurement.findings if finding.severity != "info"]
     if strict and doubts:
         return UnreliableError(

@@ -12,6 +12,7 @@ from mobilekit import __version__
 from mobilekit.cli import energy, results, virtual
 from mobilekit.cli.compare import compare
 from mobilekit.cli.deploy import deploy, export
+from mobilekit.cli.evaluate import evaluate
 from mobilekit.cli.failure import show_failure
 from mobilekit.cli.listing import devices, models
 from mobilekit.errors import MobilekitError
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command()(deploy)
 app.command()(export)
+app.command()(evaluate)
 app.add_typer(energy.app, name="energy")
 app.command()(energy.collect)
 app.command()(compare)

@@ -28,6 +28,7 @@ STEP_TEXTS = {
     "device": "Looking for the device",
     "export": "Exporting",
     "push": "Pushing",
+    "examples": "Reading the examples",
     "run": "Running",
 }
 PHASE_TEXTS = {

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -54,6 +54,25 @@ def load_module(spec: ModelSpec) -> nn.Module:
     if spec.weights_path is not None:
         load_weights(module, Path(spec.weights_path))
     return module.eval()
+
+
+@contextlib.contextmanager
+def example_reader(spec: ModelSpec) -> Iterator[Callable[[Path], object]]:
+    """The ``read_example`` of a model file, with the modules beside the file in reach.
+
+    Raises ``ModelFileError`` if the file's code fails; what the function raises passes.
+    """
+    path = Path(spec.path)
+    with _importable_siblings(path.parent), quiet_python():
+        try:
+            read_example: Callable[[Path], object] = _run_file(path).read_example
+        except (Exception, SystemExit) as error:
+            raise ModelFileError(
+                f"{path.name} cannot be run: {describe_error(error)}",
+                fix=_fix_for(error),
+                at=failing_line(error, path.parent) or path,
+            ) from error
+        yield read_example
 
 
 @contextlib.contextmanager

@@ -16,8 +16,18 @@ which must be literals, because they are read with ``ast.literal_eval``:
 ``TASK``, ``INPUT``, ``ACCURACY``, ``NOTE``
     The network's card, for people too: what its output says, what its input is, the accuracy
     that others have published (``None`` where nobody has), and whatever else one should know.
+``DATA``
+    A directory of labelled examples, relative to the model file, to try the network on.
+``PREPROCESSING``
+    What turns a photo into the input: ``"imagenet"`` or ``"caffe"``, as in
+    ``mobilekit.model.preprocess``.
+``EXAMPLES``
+    In its place, suffixes such as ``(".wav",)`` of files that the file's own function
+    ``read_example(path)`` turns into the input, a numpy array.
+``CLASSES``
+    The names of the classes, in the order of the outputs.
 
-``build`` may import modules that lie beside the file.
+``build`` and ``read_example`` may import modules that lie beside the file.
 """
 
 from __future__ import annotations
@@ -28,7 +38,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -133,6 +143,44 @@ def read_card(spec: ModelSpec) -> ModelCard:
     return _card(_read_constants(_parse(_read_source(path), path), path), path)
 
 
+class FrontEnd(NamedTuple):
+    """What turns files into a network's inputs, and its outputs into names."""
+
+    data: Path | None
+    """Labelled examples that come with the network."""
+    preprocessing: str | None
+    """One of ``PREPROCESSINGS``; ``None``: the model file's ``read_example``, or none at all."""
+    suffixes: tuple[str, ...]
+    """Of the files that can be read, in lower case; empty where none can."""
+    classes: tuple[str, ...] | None
+
+
+def read_front_end(spec: ModelSpec) -> FrontEnd:
+    """What a model's file declares of its examples; raises ``ModelFileError``. Imports numpy."""
+    from mobilekit.model.preprocess import PREPROCESSINGS, SUFFIXES
+
+    path = Path(spec.path)
+    tree = _parse(_read_source(path), path)
+    constants = _read_constants(tree, path)
+    has_reader = "read_example" in _bound_names(tree)
+    preprocessing = constants.get("PREPROCESSING")
+    if has_reader != ("EXAMPLES" in constants) or (has_reader and preprocessing is not None):
+        raise _bad_file(
+            path, 1, "read_example() and EXAMPLES go together, and PREPROCESSING without them"
+        )
+    if preprocessing is not None and preprocessing.value not in tuple(PREPROCESSINGS):
+        known = " or ".join(PREPROCESSINGS)
+        raise _bad_file(path, preprocessing.line, f"PREPROCESSING must be {known}")
+    data = _text(constants, "DATA", path)
+    suffixes = _texts(constants, "EXAMPLES", path)
+    return FrontEnd(
+        data=path.parent / data if data else None,
+        preprocessing=preprocessing.value if preprocessing is not None else None,
+        suffixes=SUFFIXES if preprocessing is not None else suffixes or (),
+        classes=_texts(constants, "CLASSES", path),
+    )
+
+
 def _named_files() -> dict[str, Path]:
     """Model files by name; those in ``./models`` take precedence over mobilekit's own."""
     files: dict[str, Path] = {}
@@ -159,6 +207,7 @@ class _Constant:
 _CONSTANTS = frozenset(
     {"TITLE", "SOURCE", "LICENSE", "INPUT_SHAPES", "INPUT_DTYPES", "WEIGHTS"}
     | {"TASK", "INPUT", "ACCURACY", "NOTE"}
+    | {"DATA", "PREPROCESSING", "EXAMPLES", "CLASSES"}
 )
 
 
@@ -264,6 +313,16 @@ def _card(constants: dict[str, _Constant], path: Path) -> ModelCard:
         published_accuracy=_text(constants, "ACCURACY", path),
         note=_text(constants, "NOTE", path),
     )
+
+
+def _texts(constants: dict[str, _Constant], name: str, path: Path) -> tuple[str, ...] | None:
+    constant = constants.get(name)
+    if constant is None:
+        return None
+    try:
+        return msgspec.convert(constant.value, tuple[str, ...])
+    except msgspec.ValidationError:
+        raise _bad_file(path, constant.line, f"{name} must be a tuple of strings") from None
 
 
 def _weights_path(given: Path | None, declared: _Constant | None, path: Path) -> Path | None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import RawIOBase
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import adbutils
 from adbutils.errors import AdbError, AdbTimeout
@@ -239,6 +239,22 @@ class Phone:
                 fix=self._fix_of_refusal(refusal),
             )
 
+    def pull(self, source: str, target: Path) -> None:
+        """Copy a file from the phone, byte for byte, which a shell on Android 6 does not.
+
+        Raises ``PhoneError`` with the phone's reason (no such file), ``DisconnectedError`` when the
+        link breaks; ``target`` may hold a part of it then.
+        """
+        with target.open("wb") as file, self._translated(self.serial):
+            refusal = self._receive_file(source, file)
+        if refusal is not None:
+            raise PhoneError(
+                f"The phone did not give the file: {refusal}",
+                serial=self.serial,
+                path=source,
+                fix=self._fix_of_refusal(refusal),
+            )
+
     def install(self, apk: Path, *, on_bytes: Callable[[int], None]) -> str:
         """Stream an APK into the phone's installer, over an app that may be there; its answer.
 
@@ -295,6 +311,22 @@ class Phone:
             if status == b"OKAY":
                 return None
             return str(connection.read_exact(size).decode("utf-8", errors="replace"))
+
+    def _receive_file(self, source: str, file: BinaryIO) -> str | None:
+        """The sync protocol's RECV; the phone's words where it refuses."""
+        with self._device.open_transport(timeout=DEFAULT_TIMEOUT_S) as connection:
+            connection.send_command("sync:")
+            connection.check_okay()
+            where = source.encode()
+            connection.conn.sendall(struct.pack("<4sI", b"RECV", len(where)) + where)
+            while True:
+                status, size = struct.unpack("<4sI", connection.read_exact(8))
+                if status == b"DONE":
+                    return None
+                data = connection.read_exact(size)
+                if status != b"DATA":
+                    return str(data.decode("utf-8", errors="replace"))
+                file.write(data)
 
 
 def _data_frames(file: RawIOBase) -> Iterator[tuple[memoryview, int]]:

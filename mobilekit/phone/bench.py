@@ -21,10 +21,12 @@ from mobilekit.protocol import (
     ACTIVITY,
     INPUT_ROOT,
     OUTPUT_ROOT,
+    OUTPUTS_NAME,
     PACKAGE,
     RUN_ID_PATTERN,
     ArtifactFile,
     FailureCode,
+    IterationsMeasured,
     ProgressEvent,
     RunFailure,
     RunRequest,
@@ -168,6 +170,20 @@ def look_at_run(phone: Phone, request: RunRequest, link: Link) -> RunResult | No
     return result
 
 
+def fetch_outputs(phone: Phone, run_id: str, outputs: TensorFile, directory: Path) -> None:
+    """Fetch what a run's examples yielded into ``directory``, under its content's hash.
+
+    Raises ``PhoneError``, ``DisconnectedError``; the content is for who reads it to check.
+    """
+    target = directory / Path(outputs.path).name
+    aside = target.with_suffix(".part")
+    try:
+        phone.pull(f"{OUTPUT_ROOT}/{run_directory(run_id)}/{OUTPUTS_NAME}", aside)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def list_runs(phone: Phone) -> set[str]:
     """The ids of all runs whose files are on the phone."""
     listing = phone.shell(f"ls {INPUT_ROOT}/runs {OUTPUT_ROOT}/runs 2>/dev/null; true").text
@@ -224,7 +240,7 @@ class _Follower:
             if len(self.events) > heard_before:
                 heard_ns = now_ns
             silence_s = (now_ns - heard_ns) / NS_PER_S
-            if silence_s > _longest_silence_s(self._request):
+            if silence_s > _longest_silence_s(self._request, self.events):
                 return self.failure(f"the companion has been silent for {silence_s:.0f} s")
             if not self.events and now_ns - started_ns > START_TIMEOUT_S * NS_PER_S:
                 raise AppError(
@@ -262,11 +278,18 @@ class _Follower:
         return interrupted(self._request.run_id, self.events, message, code)
 
 
-def _longest_silence_s(request: RunRequest) -> float:
+def _longest_silence_s(request: RunRequest, events: Sequence[ProgressEvent]) -> float:
     """Nothing is written during the longest of a run's timed parts."""
     parts_ns = [request.max_duration_ns, request.warmup.max_duration_ns]
     plan = request.energy
     if plan is not None:
         parts_ns += [plan.idle_ns, plan.load_ns, plan.rest_ns or 0, plan.unplug_timeout_ns or 0]
         parts_ns.append(plan.temperature_gate.timeout_ns if plan.temperature_gate else 0)
+    if request.evaluation is not None:
+        # Each example takes its input and gives its outputs as well.
+        slowest_ns = max(
+            (max(event.latency_ns) for event in events if isinstance(event, IterationsMeasured)),
+            default=0,
+        )
+        parts_ns.append(2 * slowest_ns * request.evaluation.shape[0])
     return max(parts_ns) / NS_PER_S + SILENCE_MARGIN_S

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mobilekit.records import (
+    Accuracy,
     Answer,
     Artifact,
     ChargeEstimate,
@@ -26,6 +27,7 @@ from mobilekit.records import (
     ModelCost,
     ModelSpec,
     PlannedEnergy,
+    Proportion,
     RateEstimate,
     Summary,
     Use,
@@ -72,6 +74,7 @@ def render_measurement(measurement: Measurement, answer: Answer) -> str:
         ("memory", _memory_text(answer.memory)),
         ("output", _output_text(measurement)),
     ]
+    rows += _accuracy_rows(measurement, answer)
     energy = answer.energy or answer.energy_simulated
     charge = answer.charge or answer.charge_simulated
     if energy is not None:
@@ -370,6 +373,40 @@ def _output_text(measurement: Measurement) -> str:
         return "DIFFERS from PyTorch: another shape, or values that are not finite"
     verdict = "matches PyTorch" if check.matches else "DIFFERS from PyTorch"
     return f"{verdict} (by {check.max_relative_error:.1g} of the largest value)"
+
+
+def _accuracy_rows(measurement: Measurement, answer: Answer) -> list[tuple[str, str]]:
+    """The accuracy on the device, in PyTorch, and how far the two agree."""
+    accuracy, classification = answer.accuracy, measurement.classification
+    if accuracy is None or classification is None:
+        return [("accuracy", "not measured")] if measurement.examples is not None else []
+    check = classification.agreement
+    difference = "another shape, or values that are not finite"
+    if check.max_relative_error < sys.float_info.max:
+        difference = (
+            f"outputs by {check.max_relative_error:.1g} of the largest value, "
+            f"{'within' if check.matches else 'BEYOND'} "
+            f"{measurement.request.relative_tolerance:g}"
+        )
+    return [
+        ("accuracy", f"{_shares_text(accuracy.device)}   n={accuracy.examples:,}"),
+        ("pytorch", f"{_shares_text(accuracy.pytorch)}   on this computer"),
+        (
+            "differ",
+            f"classes for {accuracy.examples - accuracy.same_class:,} of {accuracy.examples:,}, "
+            f"{difference}",
+        ),
+    ]
+
+
+def _shares_text(accuracy: Accuracy) -> str:
+    text = f"top-1 {_share_text(accuracy.top1)}"
+    return text if accuracy.top5 is None else f"{text}   top-5 {_share_text(accuracy.top5)}"
+
+
+def _share_text(proportion: Proportion) -> str:
+    low, high = proportion.interval.low, proportion.interval.high
+    return f"{proportion.share:.1%} [{low:.1%}, {high:.1%}]"
 
 
 def _energy_text(energy: EnergyEstimate, *, simulated: bool) -> str:

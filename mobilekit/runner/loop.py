@@ -18,6 +18,7 @@ from mobilekit.outputs import Array, check_outputs
 from mobilekit.protocol import (
     GATE_POLL_NS,
     MEMORY_ITERATIONS,
+    OUTPUTS_NAME,
     PROFILE_WARMUPS,
     PROTOCOL_VERSION,
     SYNC_PULSE_NS,
@@ -356,7 +357,7 @@ class _Run:
         clock_ns = self._surroundings.clock_ns
         latency_ns = []
         digest = hashlib.sha256()
-        with (self._journal.directory / "outputs.bin").open("wb") as file:
+        with (self._journal.directory / OUTPUTS_NAME).open("wb") as file:
             for example in self._read_tensor(examples):
                 program.set_inputs([example])
                 started_ns = clock_ns()

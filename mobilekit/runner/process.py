@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from mobilekit.codec import encode
 from mobilekit.errors import ProtocolError
 from mobilekit.protocol import (
+    OUTPUTS_NAME,
     ProgressEvent,
     RunRequest,
     RunResult,
@@ -30,7 +32,8 @@ def run_on_computer(
     """Run a request whose artifacts lie in the directory ``artifacts``.
 
     A runner that dies (a crash in the runtime, a kill, Ctrl-C) yields a ``RunFailure`` with what it
-    had measured and the end of what it printed.
+    had measured and the end of what it printed. What its examples yielded is put into ``artifacts``
+    under its content's hash.
     """
     with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
         input_root, output_root = Path(scratch) / "in", Path(scratch) / "out"
@@ -61,7 +64,12 @@ def run_on_computer(
                 process.wait()
         result = output_root / run_directory(request.run_id) / "result.json"
         if problem is None and result.exists():
-            return decode_result(result.read_bytes())
+            decoded = decode_result(result.read_bytes())
+            evaluation = decoded.samples.evaluation
+            if evaluation is not None:
+                outputs = result.with_name(OUTPUTS_NAME)
+                shutil.move(outputs, artifacts / Path(evaluation.outputs.path).name)
+            return decoded
         words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         ending = f"the runner's process ended with {process.returncode}: {''.join(words)}"
         return interrupted(request.run_id, events, problem or ending)

@@ -1,3 +1,5 @@
+import sys
+
 import msgspec
 import pytest
 from examples import (
@@ -22,7 +24,7 @@ from mobilekit.protocol import (
     Window,
     interrupted,
 )
-from mobilekit.records import Delegation
+from mobilekit.records import Classification, Delegation, Predictions
 
 PROFILE = load_profiles()["nexus7"]
 MS = 1_000_000
@@ -36,6 +38,7 @@ def doubts(
     result=None,
     energy_wanted=True,
     gauge=None,
+    classification=None,
     **sample_fields,
 ):
     result = result or RunSuccess(
@@ -50,6 +53,7 @@ def doubts(
         result,
         energy_wanted=energy_wanted,
         gauge=gauge,
+        classification=classification,
     )
     return {finding.id: finding for finding in findings}
 
@@ -295,3 +299,32 @@ def test_a_refusal_is_passed_on():
     found = doubts(request=REQUEST, energy_refusal="the phone is plugged in")
 
     assert "plugged in" in found["ENERGY-REFUSED"].summary
+
+
+def classification(*, matches, relative_error):
+    """Two examples, of which the device tells one differently."""
+    return Classification(
+        classes=3,
+        device=Predictions(classes=(0, 1), label_ranks=(0, 1)),
+        pytorch=Predictions(classes=(0, 2), label_ranks=(0, 0)),
+        agreement=OutputCheck(
+            matches=matches, max_absolute_error=relative_error, max_relative_error=relative_error
+        ),
+    )
+
+
+def test_examples_that_differ_are_an_error():
+    """By how much, and for how many the class is another; within the tolerance nothing is said."""
+    finding = doubts(classification=classification(matches=False, relative_error=0.25))
+
+    assert finding["EXAMPLES-DIFFER"].severity == "error"
+    assert "0.25 of the largest value" in finding["EXAMPLES-DIFFER"].summary
+    assert "another for 1 of 2" in finding["EXAMPLES-DIFFER"].summary
+    assert doubts(classification=classification(matches=True, relative_error=1e-4)) == {}
+
+
+def test_examples_without_finite_outputs_say_so():
+    """The largest double stands for what JSON cannot say, and is not shown to people."""
+    made = classification(matches=False, relative_error=sys.float_info.max)
+
+    assert "not all finite numbers" in doubts(classification=made)["EXAMPLES-DIFFER"].summary

@@ -96,9 +96,10 @@ def cli(adb_server, shared_home, model_directory, tmp_path):
 
 @pytest.fixture
 def make_bench_phone(make_phone, tmp_path):
-    """Attaches a virtual phone of a profile, with the real companion, to the tests' adb server."""
+    """Attaches a virtual phone, with the real companion unless another type is given."""
 
-    def make(profile):
+    def make(profile=None, companion_type=CompanionProcess):
+        profile = profile or load_profiles()["nexus7"]
         directory = tmp_path / "phone"
         directory.mkdir()
         (directory / "profile.json").write_bytes(encode(profile))
@@ -106,7 +107,7 @@ def make_bench_phone(make_phone, tmp_path):
             profile=profile,
             directory=directory,
             battery=PhoneBattery(profile, directory / "battery.json"),
-            companion=CompanionProcess(directory),
+            companion=companion_type(directory),
         )
 
     return make
@@ -115,4 +116,4 @@ def make_bench_phone(make_phone, tmp_path):
 @pytest.fixture
 def bench_phone(make_bench_phone):
     """A virtual Nexus 7 attached to the tests' adb server, with the real companion."""
-    return make_bench_phone(load_profiles()["nexus7"])
+    return make_bench_phone()

@@ -72,6 +72,42 @@ def test_a_push_arrives_whole_and_readable(handle, phone, big_file):
     assert sum(sizes) == big_file.stat().st_size
 
 
+def test_a_pull_is_the_phones_file_byte_for_byte(handle, tmp_path, big_file):
+    """Also what a terminal would change, and more than one frame of it."""
+    for content in (b"a\r\nb\nc\x04\x00" * 3, b"", big_file.read_bytes()[: 1 << 21]):
+        (tmp_path / "sent").write_bytes(content)
+        handle.push(tmp_path / "sent", TARGET, on_bytes=ignore)
+
+        handle.pull(TARGET, tmp_path / "back")
+
+        assert (tmp_path / "back").read_bytes() == content
+
+
+def test_a_pull_of_nothing_has_the_phones_words(handle, tmp_path):
+    """A file that is not there is named."""
+    with pytest.raises(PhoneError, match="No such file") as caught:
+        handle.pull("/data/local/tmp/missing", tmp_path / "back")
+
+    assert caught.value.facts["path"] == "/data/local/tmp/missing"
+
+
+def test_unplugged_in_mid_pull(handle, phone, tmp_path, big_file):
+    """A part is not taken for the whole."""
+    handle.push(big_file, TARGET, on_bytes=ignore)
+    unplugging = threading.Timer(
+        0.05, lambda: phone.call(phone.phone.set_faults(Faults(cable="unplugged")))
+    )
+
+    def pull_again_and_again():
+        while True:  # Once may be faster than the hand at the cable.
+            handle.pull(TARGET, tmp_path / "back")
+
+    unplugging.start()
+    with pytest.raises(DisconnectedError):
+        pull_again_and_again()
+    unplugging.join()
+
+
 def test_a_full_phone_says_so_and_keeps_nothing(handle, phone, big_file):
     """The phone's own reason reaches the user, and no part of the file stays."""
     phone.call(phone.phone.set_faults(Faults(storage_bytes=1_000_000)))

@@ -1,0 +1,101 @@
+"""Labelled examples as a run takes them, with eager PyTorch's outputs for them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from mobilekit.errors import DataError
+from mobilekit.model.dataset import class_indices, open_dataset
+from mobilekit.model.files import put_in_place, reporting_full_disk, written_aside
+from mobilekit.outputs import Array
+from mobilekit.protocol import DType, TensorFile
+from mobilekit.records import Examples, ModelSpec
+
+
+def prepare_examples(
+    spec: ModelSpec,
+    directory: Path | None,
+    *,
+    cache_directory: Path,
+    on_progress: Callable[[str], None],
+) -> Examples:
+    """Read every example, run it in eager PyTorch, and write both to the cache by their content.
+
+    ``directory`` as in ``open_dataset``. Examples pass one at a time.
+
+    Raises ``DataError``, and what building and running the network raises.
+    """
+    with (
+        open_dataset(spec, directory) as dataset,
+        reporting_full_disk(cache_directory),
+        written_aside(cache_directory) as inputs_aside,
+        written_aside(cache_directory) as outputs_aside,
+    ):
+        import torch
+
+        from mobilekit.model.load import load_module
+        from mobilekit.model.reference import run_eager
+
+        module = load_module(spec)
+        on_progress(f"Running {len(dataset.labels):,} examples in PyTorch")
+        labels: tuple[int, ...] = ()
+        with inputs_aside.open("wb") as inputs_file, outputs_aside.open("wb") as outputs_file:
+            inputs, outputs = _Stack(inputs_file), _Stack(outputs_file)
+            for index in range(len(dataset.labels)):
+                example = dataset.read(index)
+                output = run_eager(spec, module, (torch.from_numpy(example),))[0].numpy()
+                # As soon as the number of classes is known: reading all may take long.
+                labels = labels or class_indices(dataset, _classes(spec, output))
+                inputs.append(example)
+                outputs.append(output)
+        files = []
+        for stack, aside in ((inputs, inputs_aside), (outputs, outputs_aside)):
+            file = stack.tensor_file()
+            put_in_place(aside, cache_directory / Path(file.path).name)
+            files.append(file)
+        return Examples(
+            directory=str(dataset.directory.absolute()),
+            labels=labels,
+            inputs=files[0],
+            reference_outputs=files[1],
+        )
+
+
+def _classes(spec: ModelSpec, output: Array) -> int:
+    if output.size < 2:
+        raise DataError(
+            f"{spec.name} does not classify: its first output is a single number",
+            fix="Only a network whose first output has a score for each class can be evaluated.",
+        )
+    return output.size
+
+
+class _Stack:
+    """Arrays of one shape and type, appended to a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._count = 0
+        self._shape: tuple[int, ...] = ()
+        self._dtype = ""
+
+    def append(self, array: Array) -> None:
+        data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+        self._file.write(data)
+        self._digest.update(data)
+        self._count += 1
+        self._shape, self._dtype = array.shape, array.dtype.name
+
+    def tensor_file(self) -> TensorFile:
+        """What has been appended, as one tensor."""
+        return TensorFile(
+            sha256=self._digest.hexdigest(),
+            dtype=cast(DType, self._dtype),
+            shape=(self._count, *self._shape),
+        )

@@ -1,0 +1,107 @@
+"""Accuracy, its interval, and agreement with PyTorch."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilekit.analysis.accuracy import classify, estimate_accuracy, predict, wilson_interval
+from mobilekit.protocol import TensorFile
+from mobilekit.records import Examples
+
+
+def examples(labels, shape) -> Examples:
+    tensor = TensorFile(sha256="0" * 64, dtype="float32", shape=shape)
+    return Examples(directory="somewhere", labels=labels, inputs=tensor, reference_outputs=tensor)
+
+
+@pytest.mark.parametrize(
+    ("successes", "count", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_the_interval_is_the_published_one(successes, count, low, high):
+    """The examples of R. G. Newcombe, Statistics in Medicine 17 (1998), Table I, method 3."""
+    interval = wilson_interval(successes, count)
+
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_holds_the_share_and_has_a_width(counted):
+    """Also where all or none succeeded, it lies within [0, 1] and is no point."""
+    successes, count = counted
+    interval = wilson_interval(successes, count)
+
+    assert 0 <= interval.low < interval.high <= 1
+    assert interval.low <= successes / count <= interval.high
+
+
+def test_ranks_count_the_classes_ahead():
+    """Rank 0 is the highest score; of equal scores the first is ahead, as in argmax."""
+    outputs = np.array([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [3, 2, 1]], np.float32)
+
+    predictions = predict(outputs, (1, 1, 0, 2))
+
+    assert predictions.classes == (1, 0, 0, 0)
+    assert predictions.label_ranks == (0, 1, 0, 2)
+
+
+def test_dimensions_beyond_the_first_are_classes():
+    """A network may give (1, classes, 1, 1) for each example."""
+    assert (
+        predict(np.eye(4, dtype=np.float32).reshape(4, 1, 4, 1), range(4)).label_ranks == (0,) * 4
+    )
+
+
+def test_what_is_not_a_number_is_never_right():
+    """An output of NaN does not tell class 0 by chance."""
+    outputs = np.array([[np.nan] * 3, [np.nan, 1, 0], [1, np.nan, 0]], np.float32)
+
+    predictions = predict(outputs, (0, 0, 0))
+
+    assert predictions.label_ranks == (2, 2, 0)
+    assert predictions.classes[1:] == (1, 0)
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=1), st.data())
+def test_rank_0_is_the_predicted_class(rows, data):
+    """The two agree for every label, ties included."""
+    labels = [data.draw(st.integers(0, 3)) for _ in rows]
+    predictions = predict(np.array(rows, np.float32), labels)
+
+    right = [told == label for told, label in zip(predictions.classes, labels, strict=True)]
+    assert [rank == 0 for rank in predictions.label_ranks] == right
+
+
+def test_device_and_pytorch_are_told_apart():
+    """Each has its own accuracy; agreement is over classes and over outputs."""
+    reference = np.zeros((4, 12), np.float32)
+    reference[range(4), [0, 1, 2, 3]] = 1
+    device = reference.copy()
+    device[3, 7] = 2  # Now class 7 is ahead of 3.
+
+    made = classify(examples((0, 1, 9, 3), (4, 1, 12)), device, reference, 1e-3)
+    answer = estimate_accuracy(made)
+
+    assert made.classes == 12
+    assert (answer.device.top1.count, answer.pytorch.top1.count) == (2, 3)
+    assert answer.device.top1.share == 0.5
+    # 9 has eight equal scores and the one of class 2 ahead of it.
+    assert (answer.device.top5.count, answer.pytorch.top5.count) == (3, 3)
+    assert (answer.same_class, answer.examples) == (3, 4)
+    assert made.agreement.max_absolute_error == 2
+    assert not made.agreement.matches
+
+
+def test_a_few_classes_have_no_top_5():
+    """Five of nine says little."""
+    outputs = np.eye(9, dtype=np.float32)
+    made = classify(examples(tuple(range(9)), (9, 9)), outputs, outputs, 0.0)
+
+    assert estimate_accuracy(made).device.top5 is None
+    assert made.agreement.matches
