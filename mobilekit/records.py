@@ -41,6 +41,8 @@ class ModelCard(Record, frozen=True):
     input: str | None
     published_accuracy: str | None
     """Of whoever is named in it, with their weights; never measured here."""
+    measured_accuracy: str | None
+    """What the file's own weights reach, on which data."""
     note: str | None
 
 

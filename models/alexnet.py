@@ -13,6 +13,7 @@ TASK = "Which of 1,000 ImageNet classes a photo shows"
 INPUT = "ImageNet photo, 3x227x227, BGR, less the mean of ImageNet"
 ACCURACY = "top-1 57.1 %, top-5 80.2 % (ImageNet, center crop; Caffe's bvlc_alexnet)"
 INPUT_SHAPES = ((1, 3, 227, 227),)
+PREPROCESSING = "caffe"
 
 
 def build() -> nn.Module:

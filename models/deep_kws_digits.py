@@ -17,9 +17,9 @@ LICENSE = "Apache-2.0; weights: CC BY-SA 4.0"
 TASK = "Which of the ten digits is spoken, in English, as logits"
 INPUT = "log filterbank energies of the loudest 0.4 s, 40 frames x 40 bands, 1x40x40"
 ACCURACY = None
+MEASURED = "292 of 300 recordings, the official test split: 97.3 %, 95 % interval 94.8 to 98.6 %"
 NOTE = (
-    "Trained on 2,700 recordings of six people. It tells 292 of the 300 of the official test split "
-    "rightly: 97.3 %, 95 % interval 94.8 to 98.6 %. The six people are on both sides of the split."
+    "Trained on the other 2,700 recordings. The same six people speak on both sides of the split."
 )
 INPUT_SHAPES = ((1, 40, 40),)
 WEIGHTS = "deep_kws_digits.safetensors"

@@ -15,10 +15,10 @@ LICENSE = "Apache-2.0; weights and held-out images: CC BY 4.0"
 TASK = "Which digit an image shows, as logits"
 INPUT = "image of one bright digit on black, 1x8x8, 0 to 1"
 ACCURACY = None
+MEASURED = "359 of 360 held-out images: 99.7 %, 95 % interval 98.4 to 100 %"
 NOTE = (
-    "Trained on 1,437 of the 1,797 images that scikit-learn carries. It tells 359 of the other 360 "
-    "rightly: 99.7 %, 95 % interval 98.4 to 100 %. The split is random, so that a writer's digits "
-    "lie on both sides of it."
+    "Trained on the other 1,437 of the 1,797 images that scikit-learn carries. The split is "
+    "random, so that a writer's digits lie on both sides of it."
 )
 INPUT_SHAPES = ((1, 1, 8, 8),)
 WEIGHTS = "digits.safetensors"

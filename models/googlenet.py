@@ -13,6 +13,7 @@ TASK = "Which of 1,000 ImageNet classes a photo shows"
 INPUT = "ImageNet photo, 3x224x224, BGR, less the mean of ImageNet"
 ACCURACY = "top-1 68.7 %, top-5 88.9 % (ImageNet, center crop; Caffe's bvlc_googlenet)"
 INPUT_SHAPES = ((1, 3, 224, 224),)
+PREPROCESSING = "caffe"
 
 
 def convolution(

@@ -16,6 +16,7 @@ NOTE = (
     "of 128 channels in 4c and 4d, where the paper's Figure 5 says 96."
 )
 INPUT_SHAPES = ((1, 3, 224, 224),)
+PREPROCESSING = "caffe"
 
 
 def convolution(

@@ -13,6 +13,7 @@ TASK = "Which of 1,000 ImageNet classes a photo shows"
 INPUT = "ImageNet photo, 3x224x224, BGR, less the mean of ImageNet"
 ACCURACY = "top-1 59.36 % (ImageNet; Caffe model zoo)"
 INPUT_SHAPES = ((1, 3, 224, 224),)
+PREPROCESSING = "caffe"
 
 
 def mlpconv(

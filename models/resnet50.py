@@ -18,6 +18,7 @@ NOTE = (
     "has the same parameters and 3.86 G in place of 4.09 G MACs."
 )
 INPUT_SHAPES = ((1, 3, 224, 224),)
+PREPROCESSING = "imagenet"
 
 
 def build() -> nn.Module:

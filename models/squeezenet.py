@@ -14,6 +14,7 @@ TASK = "Which of 1,000 ImageNet classes a photo shows"
 INPUT = "ImageNet photo, 3x224x224, BGR, less the mean of ImageNet"
 ACCURACY = "top-1 57.5 %, top-5 80.3 % (ImageNet; the paper's Table 2)"
 INPUT_SHAPES = ((1, 3, 224, 224),)
+PREPROCESSING = "caffe"
 
 
 class Fire(nn.Module):

@@ -12,6 +12,7 @@ TASK = "Which of 1,000 ImageNet classes a photo shows, as logits"
 INPUT = "ImageNet photo, 3x224x224, RGB, less the mean and over the deviation of ImageNet"
 ACCURACY = "top-1 71.592 %, top-5 90.382 % (ImageNet, center crop; torchvision, IMAGENET1K_V1)"
 INPUT_SHAPES = ((1, 3, 224, 224),)
+PREPROCESSING = "imagenet"
 
 
 def build() -> nn.Module:

@@ -13,9 +13,10 @@ which must be literals, because they are read with ``ast.literal_eval``:
     weights that ``build`` gives it.
 ``TITLE``, ``SOURCE``, ``LICENSE``
     For people. ``TITLE`` defaults to the docstring's first line.
-``TASK``, ``INPUT``, ``ACCURACY``, ``NOTE``
+``TASK``, ``INPUT``, ``ACCURACY``, ``MEASURED``, ``NOTE``
     The network's card, for people too: what its output says, what its input is, the accuracy
-    that others have published (``None`` where nobody has), and whatever else one should know.
+    that others have published (``None`` where nobody has), the accuracy that the file's own
+    weights were measured to have, and whatever else one should know.
 ``DATA``
     A directory of labelled examples, relative to the model file, to try the network on.
 ``PREPROCESSING``
@@ -206,7 +207,7 @@ class _Constant:
 
 _CONSTANTS = frozenset(
     {"TITLE", "SOURCE", "LICENSE", "INPUT_SHAPES", "INPUT_DTYPES", "WEIGHTS"}
-    | {"TASK", "INPUT", "ACCURACY", "NOTE"}
+    | {"TASK", "INPUT", "ACCURACY", "MEASURED", "NOTE"}
     | {"DATA", "PREPROCESSING", "EXAMPLES", "CLASSES"}
 )
 
@@ -311,6 +312,7 @@ def _card(constants: dict[str, _Constant], path: Path) -> ModelCard:
         task=_text(constants, "TASK", path),
         input=_text(constants, "INPUT", path),
         published_accuracy=_text(constants, "ACCURACY", path),
+        measured_accuracy=_text(constants, "MEASURED", path),
         note=_text(constants, "NOTE", path),
     )
 

@@ -117,12 +117,15 @@ def render_card(spec: ModelSpec, card: ModelCard, cost: ModelCost) -> str:
         f"{'x'.join(map(str, shape))} {dtype}"
         for shape, dtype in zip(spec.input_shapes, spec.input_dtypes, strict=True)
     )
+    measured = (
+        f"measured: {card.measured_accuracy}" if card.measured_accuracy else "not measured here"
+    )
     rows = [
         ("task", card.task),
         ("input", card.input),
         ("tensors", ", ".join(shapes)),
         ("network", _cost_text(cost)),
-        ("accuracy", f"published: {card.published_accuracy or 'none'}; not measured here"),
+        ("accuracy", f"published: {card.published_accuracy or 'none'}; {measured}"),
         ("weights", spec.weights_path or "untrained"),
         ("source", spec.source),
         ("licence", spec.license),
