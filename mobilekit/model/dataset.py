@@ -73,9 +73,16 @@ def open_dataset(spec: ModelSpec, directory: Path | None) -> Iterator[Dataset]:
     if (found / INPUTS).exists() or (found / LABELS).exists():
         yield _stacked(spec, front_end, found)
         return
+    if not front_end.suffixes:
+        raise DataError(
+            f"{spec.name} does not say how a file becomes its input",
+            directory=found,
+            fix=f"Give its inputs as {INPUTS} and {LABELS}, or declare PREPROCESSING or a "
+            "read_example() in the model file (docs/evaluate.md).",
+        )
     table = (found / TABLE).exists()
     files = _table(found) if table else _folders(found, front_end.suffixes)
-    with _file_reader(spec, front_end, found) as read_file:
+    with _file_reader(spec, front_end) as read_file:
         yield Dataset(
             directory=found,
             names=tuple(str(path) for path, _ in files),
@@ -189,8 +196,8 @@ def _folders(directory: Path, suffixes: Sequence[str]) -> list[tuple[Path, str]]
         if path.suffix.lower() in suffixes
     ]
     if not files:
-        kinds = f" of {' or '.join(suffixes)} files" if suffixes else ""
-        raise DataError(f"{directory} holds no folders{kinds}", fix=LAYOUTS)
+        kinds = " or ".join(suffixes)
+        raise DataError(f"{directory} holds no folders of {kinds} files", fix=LAYOUTS)
     return files
 
 
@@ -198,9 +205,7 @@ def _folders(directory: Path, suffixes: Sequence[str]) -> list[tuple[Path, str]]
 
 
 @contextmanager
-def _file_reader(
-    spec: ModelSpec, front_end: FrontEnd, directory: Path
-) -> Iterator[Callable[[Path], Array]]:
+def _file_reader(spec: ModelSpec, front_end: FrontEnd) -> Iterator[Callable[[Path], Array]]:
     """What turns a file into an input of this network."""
     if front_end.preprocessing is not None:
         shape = spec.input_shapes[0]
@@ -212,18 +217,11 @@ def _file_reader(
             )
         preprocess = PREPROCESSINGS[front_end.preprocessing]
         yield lambda path: _read(spec, lambda path: preprocess(path, shape[2], shape[3]), path)
-    elif front_end.suffixes:
+    else:
         from mobilekit.model.load import example_reader
 
         with example_reader(spec) as read:
             yield lambda path: _read(spec, read, path)
-    else:
-        raise DataError(
-            f"{spec.name} does not say how a file becomes its input",
-            directory=directory,
-            fix=f"Give its inputs as {INPUTS} and {LABELS}, or declare PREPROCESSING or a "
-            "read_example() in the model file (docs/evaluate.md).",
-        )
 
 
 def _read(spec: ModelSpec, read: Callable[[Path], object], path: Path) -> Array:
@@ -256,5 +254,5 @@ def _fitting(spec: ModelSpec, example: np.ndarray[Any, Any], name: str) -> Array
         raise DataError(
             "An example holds values that are not finite numbers", example=name, fix="Take it out."
         )
-    # A copy that torch may take: one in a file, or in Pillow's hands, cannot be written to.
-    return np.array(example, order="C").reshape(shape)
+    # A copy that torch takes: it may be written to, and its bytes are in this computer's order.
+    return np.array(example, example.dtype.newbyteorder("="), order="C").reshape(shape)

@@ -99,14 +99,18 @@ def test_labels_may_be_names_that_the_model_file_lists(write_model: WriteModel, 
         read_all(write_model(source), directory)
 
 
-@pytest.mark.parametrize("batch", [(), (1,)])
-def test_arrays_are_inputs_as_they_are(write_model: WriteModel, tmp_path: Path, batch) -> None:
-    """Stacked with or without the batch of 1, and no code of the model file is needed."""
-    inputs = np.arange(3 * 3 * 8 * 8, dtype=np.float32).reshape(3, *batch, 3, 8, 8)
+@pytest.mark.parametrize(("batch", "dtype"), [((), "<f4"), ((1,), "<f4"), ((), ">f4")])
+def test_arrays_are_inputs_as_they_are(
+    write_model: WriteModel, tmp_path: Path, batch, dtype
+) -> None:
+    """Stacked with or without the batch of 1, in any byte order; no code of the model runs."""
+    inputs = np.arange(3 * 3 * 8 * 8).astype(dtype).reshape(3, *batch, 3, 8, 8)
     np.save(tmp_path / "inputs.npy", inputs)
     np.save(tmp_path / "labels.npy", np.array([4, 0, 1], np.uint8))
 
     assert read_all(write_model(), tmp_path) == ([0, 192, 384], (4, 0, 1))
+    with open_dataset(read_spec(write_model()), tmp_path) as dataset:
+        assert torch.from_numpy(dataset.read(1)).shape == (1, 3, 8, 8)
 
 
 def test_a_model_file_may_come_with_data(write_model: WriteModel, folder) -> None:
@@ -182,6 +186,8 @@ def test_a_network_that_cannot_be_evaluated_says_why(
     ):
         with pytest.raises(DataError, match=said):
             read_all(write_model(source), table)
+    with pytest.raises(DataError, match="small does not say how a file becomes its input"):
+        read_all(write_model(), tmp_path)
     with pytest.raises(DataError, match="There is no directory"):
         read_all(write_model(), tmp_path / "nowhere")
 
