@@ -33,11 +33,17 @@ from training import (
 )
 
 digits = model_file("digits")
+CALIBRATION_IMAGES = 100
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--held-out", type=Path, help="write the held-out images here as PNG files")
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        help="write inputs of training images here as an .npy file, to take int8 ranges from",
+    )
     arguments = parser.parse_args()
 
     data = load_digits()
@@ -60,6 +66,8 @@ def main() -> None:
     print(f"held-out images: {accuracy_text(network, inputs[held_out], labels[held_out])}")
     save_weights(network, MODELS / digits.WEIGHTS, origin=f"{digits.SOURCE}. {digits.LICENSE}")
     write_arrays(MODELS / digits.DATA, inputs[held_out], labels[held_out])
+    if arguments.calibration is not None:
+        np.save(arguments.calibration, inputs[trained[:CALIBRATION_IMAGES]].numpy())
     if arguments.held_out is not None:
         write_images(arguments.held_out, pixels[held_out], data.target[held_out])
 
