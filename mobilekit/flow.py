@@ -26,6 +26,7 @@ from mobilekit.analysis.gauge import (
     override_verdict,
 )
 from mobilekit.analysis.planning import pilot_of, plan_calibration, plan_energy, plan_pilot
+from mobilekit.analysis.traces import parse_trace
 from mobilekit.codec import encode_pretty
 from mobilekit.errors import (
     DeviceError,
@@ -36,9 +37,10 @@ from mobilekit.errors import (
     StoreError,
     UsageError,
 )
+from mobilekit.model.describe import read_description
 from mobilekit.model.examples import prepare_examples
-from mobilekit.model.export import export_artifact
-from mobilekit.model.zoo import find_model
+from mobilekit.model.export import export_artifact, read_operators
+from mobilekit.model.zoo import find_model, with_activation
 from mobilekit.outputs import read_tensor
 from mobilekit.phone import bench
 from mobilekit.phone.adb import AdbServer, Phone
@@ -76,11 +78,13 @@ from mobilekit.protocol import (
     RunResult,
     RunSuccess,
     TensorFile,
+    Trace,
     WindowMeasured,
     interrupted,
     was_lost,
 )
 from mobilekit.records import (
+    Activation,
     Artifact,
     BatteryStatus,
     Classification,
@@ -90,6 +94,7 @@ from mobilekit.records import (
     GaugeFound,
     GaugeGain,
     GaugeVerdict,
+    LayerTrace,
     ListedDevice,
     Measurement,
     PlannedEnergy,
@@ -119,6 +124,8 @@ class Wanted(NamedTuple):
     """The companion app to install where it is missing; ``None``: whichever is at hand."""
     install: bool
     """Whether the companion app may be installed."""
+    activation: Activation | None
+    """As in ``ModelSpec``."""
 
 
 class Reporter(Protocol):
@@ -344,6 +351,20 @@ def evaluate(wanted: Wanted, data: Path | None, store: Store, reporter: Reporter
         return _measure(ready, request, store, reporter, energy_wanted=False, examples=examples)
 
 
+def profile(wanted: Wanted, store: Store, reporter: Reporter, *, iterations: int) -> Measurement:
+    """Measure a network whole, then trace ``iterations`` of it; the measurement holds the trace.
+
+    Where the engine could not trace, or its trace cannot be read, the run's samples say why. Raises
+    a ``MobilekitError`` like ``deploy``.
+    """
+    with _ready(wanted, store, reporter) as ready:
+        with ready.steps("layers"):
+            read_description(ready.artifact.model, cache_directory=places.artifacts_directory())
+        request = make_request(wanted, ready, PRESETS[wanted.preset], None)
+        request = replace(request, profile_iterations=iterations)
+        return _measure(ready, request, store, reporter, energy_wanted=False)
+
+
 class Ready(NamedTuple):
     """An artifact that is where it is to run, and what is known of the gauge there."""
 
@@ -360,6 +381,8 @@ def _ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
     steps = _Steps(reporter)
     with steps("model"):
         spec = find_model(wanted.model, weights=wanted.weights)
+        if wanted.activation is not None:
+            spec = with_activation(spec, wanted.activation)
     with steps("device"), _open_target(wanted, reporter) as target:
         choice = choose_format(wanted.format, target.info, target.told_formats)
         if choice.reason is not None:
@@ -434,6 +457,7 @@ def _measure(
         host=read_host(),
         findings=(),
         time_spent=ready.steps.spent,
+        layer_trace=None,
         virtual=target.info.virtual,
         examples=examples,
         classification=None,
@@ -482,10 +506,18 @@ def _finish(
             classification = _classify(begun, begun.examples, result, phone)
         except MobilekitError as error:
             result = _without_outputs(result, error)
+    layer_trace = None
+    if result.samples.trace is not None:
+        try:
+            layer_trace = _read_trace(begun, result.samples.trace, phone)
+        except MobilekitError as error:
+            samples = replace(result.samples, profile_refusal=error.what)
+            result = replace(result, samples=samples)
     measurement = replace(
         begun,
         result=result,
         classification=classification,
+        layer_trace=layer_trace,
         findings=find_doubts(
             begun.artifact,
             begun.device,
@@ -537,6 +569,23 @@ def _without_outputs(result: RunSuccess, error: MobilekitError) -> RunFailure:
         code="disconnected" if lost else "internal",
         message=f"the examples' outputs could not be fetched: {error.what}",
         samples=result.samples,
+    )
+
+
+def _read_trace(begun: Measurement, trace: Trace, phone: Phone | None) -> LayerTrace:
+    """What the engine recorded, from the phone first, with what tells its layers."""
+    directory = places.artifacts_directory()
+    path = directory / trace.kept_name
+    if phone is not None:
+        bench.fetch_trace(phone, begun.id, path)
+    try:
+        operators = parse_trace(trace, path.read_bytes())
+    finally:
+        path.unlink(missing_ok=True)
+    return LayerTrace(
+        description=read_description(begun.artifact.model, cache_directory=directory),
+        program=read_operators(begun.artifact, cache_directory=directory),
+        operators=operators,
     )
 
 

@@ -106,6 +106,7 @@ ACTIVITY = f"{PACKAGE}/.RunActivity"
 INPUT_ROOT = "/data/local/tmp/mobilekit"
 OUTPUT_ROOT = f"/sdcard/Android/data/{PACKAGE}/files"
 OUTPUTS_NAME = "outputs.bin"
+TRACE_NAME = "trace.bin"
 MEMORY_ITERATIONS = 3
 PROFILE_WARMUPS = 3
 SYNC_PULSES = 3
@@ -339,6 +340,11 @@ class Trace(Record, frozen=True):
     size_bytes: int
     latency_ns: tuple[int, ...]
     """Of each timed iteration: what tracing costs shows against the plain ones."""
+
+    @property
+    def kept_name(self) -> str:
+        """Of the file that a host keeps it in."""
+        return f"{self.sha256}.trace"
 
 
 class Evaluation(Record, frozen=True):

@@ -18,6 +18,9 @@ from mobilekit.protocol import (
 # --- model and artifact ------------------------------------------------------------------------
 
 
+Activation = Literal["relu", "tanh", "sigmoid"]
+
+
 class ModelSpec(Record, frozen=True):
     """A network as its file declares it, read without running the file."""
 
@@ -30,8 +33,10 @@ class ModelSpec(Record, frozen=True):
     input_dtypes: tuple[str, ...]
     weights_path: str | None
     """The weights that the file itself names, or those given by the user; ``None``: untrained."""
+    activation: Activation | None
+    """What takes the place of every activation in the file; ``None``: it is left as it is."""
     content_sha256: str
-    """Of the file, the local modules that it imports and the weights."""
+    """Of the file, the local modules that it imports, the weights and ``activation``."""
 
 
 class ModelCard(Record, frozen=True):
@@ -52,6 +57,114 @@ class ModelCost(Record, frozen=True):
     parameters: int
     macs: int
     """Multiply-accumulates of convolutions and matrix products only, as the literature counts."""
+
+
+LayerType = Literal[
+    "convolution",
+    "feed-forward",
+    "pooling",
+    "normalization",
+    "non-linear",
+    "softmax",
+    "dropout",
+    "concatenation",
+    "addition",
+    "multiplication",
+    "attention",
+    "recurrent",
+    "embedding",
+    "reshape",
+    "other",
+]
+"""Lane et al. 2015's words where they have one; ``reshape`` moves elements and computes nothing."""
+
+
+class LayerSpec(Record, frozen=True):
+    """One layer: one call of a module of ``torch.nn``, or one operation between modules."""
+
+    name: str
+    """The module's path, ``features.0``; of an operation, the path and what it is, ``3.cat``."""
+    type: LayerType
+    output_shapes: tuple[tuple[int, ...], ...]
+    """Of each tensor that another layer or the caller reads."""
+    parameters: int
+    """Trained numbers; those that several layers share are the first one's."""
+    macs: int
+    weights_bytes: int
+    """Parameters and buffers that it reads, counted like ``parameters``."""
+    input_bytes: int
+    """Activations that it reads, each once."""
+    output_bytes: int
+    """Activations that it yields."""
+    in_place: bool
+    """Whether its output is its input's memory: a view; dropout, which rests at inference; what the
+    network itself writes over its input (``inplace=True``, ``+=``)."""
+    reads: tuple[str, ...]
+    """The layers whose outputs it reads."""
+
+    @property
+    def alone_bytes(self) -> int:
+        """What running this layer alone needs: its weights, its input and its output."""
+        return self.weights_bytes + self.input_bytes + (0 if self.in_place else self.output_bytes)
+
+    @property
+    def macs_per_byte(self) -> float:
+        """Arithmetic intensity: MACs (not FLOPs) for each byte read or written once."""
+        return self.macs / self.alone_bytes if self.alone_bytes else 0.0
+
+
+class Description(Record, frozen=True):
+    """A network's layers in the order in which they run, and its totals."""
+
+    cost: ModelCost
+    layers: tuple[LayerSpec, ...]
+    unused_parameters: int
+    """Of ``cost.parameters``, those that no layer of the inference reads."""
+    input_bytes: int
+    peak_activation_bytes: int
+    """The largest sum, over the layers, of tensors that are alive while one runs: those that it
+    reads, those that it writes, and those that a later layer still reads. Scratch memory inside
+    a kernel is not in it, and no layer but one ``in_place`` writes over its input."""
+    peak_layer: str
+    """Where that is."""
+
+
+class Footprint(Record, frozen=True):
+    """How much memory a network needs; derived from a ``Description``."""
+
+    weights_bytes: int
+    whole_bytes: int
+    """With everything held at once: weights, the input and every layer's output."""
+    planned_bytes: int
+    """Weights, and of the activations only what is alive together (``peak_activation_bytes``)."""
+    alone_bytes: int
+    """The most that one layer needs if the network is run one layer at a time: that layer's
+    weights, input and output."""
+    alone_layer: str
+    heaviest: tuple[str, ...]
+    """The fewest layers that together need ``FOOTPRINT_SHARE`` of ``whole_bytes``, heaviest first;
+    what two of them share counts once."""
+    heaviest_share: float
+    """What they need, relative to ``whole_bytes``."""
+
+
+class ProgramOperator(Record, frozen=True):
+    """One operator of an exported program, in the program's order, and the layer that it is of."""
+
+    part: int | None
+    """Of an ExecuTorch program, which of its calls, counted from 0, of kernels and delegates runs
+    it; ``None`` in ONNX."""
+    delegated: bool
+    name: str
+    """In ONNX the node's own; elsewhere empty."""
+    kind: str
+    """``aten.convolution``, or ONNX's ``Conv``."""
+    inputs: tuple[str, ...]
+    """In ONNX, the values that it reads; elsewhere empty."""
+    outputs: tuple[str, ...]
+    """In ONNX, the values that it yields; elsewhere empty."""
+    layer: str | None
+    """``None`` where the export lost track of it."""
 
 
 class Delegation(Record, frozen=True):
@@ -561,6 +674,96 @@ class Answer(Record, frozen=True):
     """``None`` where the network was not evaluated."""
 
 
+class LayerCost(Record, frozen=True):
+    """What one layer took; derived from a ``LayerTrace``."""
+
+    layer: LayerSpec
+    operators: tuple[str, ...]
+    """The engine's operators that ran it."""
+    p50_ns: float | None
+    """Median over the iterations of its operators' sum; ``None`` where it has no operator."""
+    share: float | None
+    """Of the sum of all operators' medians."""
+    fate: Literal["measured", "folded", "idle", "unresolved"]
+    """``folded``: the engine computes it inside another layer's operator; ``idle``: there is
+    nothing to compute; ``unresolved``: which of the engine's operators are its own cannot be told.
+    """
+    folded_into: tuple[str, ...]
+    """Where it was folded: one of these layers."""
+
+    @property
+    def macs_per_s(self) -> float | None:
+        return self.layer.macs * 1e9 / self.p50_ns if self.layer.macs and self.p50_ns else None
+
+
+class TypeCost(Record, frozen=True):
+    """What all layers of one type took."""
+
+    type: str
+    """A ``LayerType``; ``layout change`` for what the engine inserted to reorder elements;
+    ``convolution or feed-forward`` for a product whose layer is not known."""
+    p50_ns: float
+    share: float
+    measured_layers: int
+    layers: int
+    macs: int
+
+
+class LayerProfile(Record, frozen=True):
+    """Where an inference's time goes; derived from a ``LayerTrace``."""
+
+    iterations: int
+    layers: tuple[LayerCost, ...]
+    types: tuple[TypeCost, ...]
+    """The most expensive first."""
+    operators_ns: float
+    """The sum of all operators' medians."""
+    outside_ns: float
+    """Median of one traced inference less its operators: the call, what the engine does between
+    them, and what tracing costs."""
+    traced_p50_ns: float
+    """Of one inference with tracing on, as the companion timed it."""
+    plain_p50_ns: float
+    """Of one inference without tracing, in the same run."""
+    fastest_difference: float
+    """The fastest traced inference against the fastest plain one, relative to the latter: what is
+    left of ``difference`` where other work on the device disturbed the medians."""
+    problems: tuple[str, ...]
+    """Which operators could not be resolved to layers, and why."""
+
+    @property
+    def sum_ns(self) -> float:
+        return self.operators_ns + self.outside_ns
+
+    @property
+    def difference(self) -> float:
+        """The sum against the plain inference, relative to the latter."""
+        return self.sum_ns / self.plain_p50_ns - 1
+
+    @property
+    def overhead(self) -> float:
+        """What tracing costs, relative to the plain inference."""
+        return self.traced_p50_ns / self.plain_p50_ns - 1
+
+
+class ActivationCost(Record, frozen=True):
+    """What the non-linear layers of a network cost with one activation; derived."""
+
+    activation: Activation
+    measurement_id: str
+    layers: int
+    folded_layers: int
+    """Computed inside other operators, where nothing tells what they cost."""
+    p50_ns: float | None
+    """Of all measured non-linear layers; ``None`` where none has an operator of its own."""
+    resolution_ns: int
+    """What the engine's clock can hide: a step of it for each operator."""
+    share: float | None
+    """Of all operators' time."""
+    latency: Summary
+    """Of the whole inference, without tracing."""
+
+
 # --- measurement -------------------------------------------------------------------------------
 
 
@@ -603,6 +806,29 @@ class Classification(Record, frozen=True):
     """All of the device's outputs against PyTorch's."""
 
 
+class OperatorTime(Record, frozen=True):
+    """When something ran in each traced iteration, as the engine recorded it."""
+
+    role: Literal["operator", "part", "program"]
+    """A ``part`` is a call of a kernel or delegate as the program sees it, around its operators;
+    ``program`` is the whole inference."""
+    part: int | None
+    """As in ``ProgramOperator``."""
+    name: str
+    kind: str
+    started_ns: tuple[int, ...]
+    """Since the inference's own start."""
+    duration_ns: tuple[int, ...]
+
+
+class LayerTrace(Record, frozen=True):
+    """All that a profile is derived from besides the run's own samples."""
+
+    description: Description
+    program: tuple[ProgramOperator, ...]
+    operators: tuple[OperatorTime, ...]
+
+
 class Measurement(Record, frozen=True):
     """The stored record of one run. Summaries and estimates are derived from it, never stored."""
 
@@ -628,6 +854,8 @@ class Measurement(Record, frozen=True):
     host: HostInfo
     findings: tuple[Finding, ...]
     time_spent: tuple[TimeSpent, ...]
+    layer_trace: LayerTrace | None
+    """``None`` where no profile was asked for or none came about."""
     virtual: bool
     examples: Examples | None
     """``None`` where the network was not evaluated."""

@@ -20,6 +20,7 @@ from mobilekit.records import (
     Artifact,
     BatteryStatus,
     Delegation,
+    Description,
     DeviceInfo,
     EnergyEstimate,
     GaugeEvidence,
@@ -27,9 +28,12 @@ from mobilekit.records import (
     GaugeVerdict,
     HostInfo,
     Interval,
+    LayerSpec,
     Measurement,
     ModelCost,
     ModelSpec,
+    OperatorTime,
+    ProgramOperator,
     SourceVerdict,
     TimeSpent,
     UncertaintyTerm,
@@ -83,6 +87,7 @@ def artifact(**fields) -> Artifact:
             input_shapes=((1, 3, 224, 224),),
             input_dtypes=("float32",),
             weights_path="nin.safetensors",
+            activation=None,
             content_sha256="0" * 64,
         ),
         "cost": ModelCost(parameters=7_595_176, macs=1_100_000_000),
@@ -315,8 +320,54 @@ def measurement(**fields) -> Measurement:
         ),
         "findings": (),
         "time_spent": (TimeSpent(step="run", duration_ns=5 * 10**9),),
+        "layer_trace": None,
         "virtual": False,
         "examples": None,
         "classification": None,
     }
     return Measurement(**(values | fields))
+
+
+def layer(name, type="convolution", **fields) -> LayerSpec:
+    values = {
+        "name": name,
+        "type": type,
+        "output_shapes": ((1, 8),),
+        "parameters": 0,
+        "macs": 0,
+        "weights_bytes": 0,
+        "input_bytes": 32,
+        "output_bytes": 32,
+        "in_place": False,
+        "reads": (),
+    }
+    return LayerSpec(**(values | fields))
+
+
+def description(*layers) -> Description:
+    return Description(
+        cost=ModelCost(
+            parameters=sum(one.parameters for one in layers), macs=sum(one.macs for one in layers)
+        ),
+        layers=layers,
+        unused_parameters=0,
+        input_bytes=32,
+        peak_activation_bytes=64,
+        peak_layer=layers[0].name,
+    )
+
+
+def program_operator(name="", kind="aten.relu", layer=None, **fields) -> ProgramOperator:
+    values = {"part": None, "delegated": True, "inputs": (), "outputs": ()}
+    return ProgramOperator(name=name, kind=kind, layer=layer, **(values | fields))
+
+
+def operator_time(name, duration_ns, **fields) -> OperatorTime:
+    """One after the other in each iteration, which nothing here looks at."""
+    values = {
+        "role": "operator",
+        "part": 0,
+        "kind": name.partition(" #")[0],
+        "started_ns": tuple(0 for _ in duration_ns),
+    }
+    return OperatorTime(name=name, duration_ns=tuple(duration_ns), **(values | fields))

@@ -24,6 +24,7 @@ CHAPTERS = (
     "models",
     "devices",
     "measuring",
+    "layers",
     "evaluate",
     "energy",
     "untethered",

@@ -14,6 +14,7 @@ from mobilekit.cli.compare import compare
 from mobilekit.cli.deploy import deploy, export
 from mobilekit.cli.evaluate import evaluate
 from mobilekit.cli.failure import show_failure
+from mobilekit.cli.layers import describe, profile
 from mobilekit.cli.listing import devices, models
 from mobilekit.errors import MobilekitError
 
@@ -29,6 +30,8 @@ app = typer.Typer(
 app.command()(deploy)
 app.command()(export)
 app.command()(evaluate)
+app.command()(describe)
+app.command()(profile)
 app.add_typer(energy.app, name="energy")
 app.command()(energy.collect)
 app.command()(compare)

@@ -114,4 +114,5 @@ def wanted_of(
         format=format,
         apk=apk,
         install=install,
+        activation=None,
     )

@@ -27,6 +27,7 @@ STEP_TEXTS = {
     "model": "Looking the model up",
     "device": "Looking for the device",
     "export": "Exporting",
+    "layers": "Counting the layers",
     "push": "Pushing",
     "examples": "Reading the examples",
     "run": "Running",

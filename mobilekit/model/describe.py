@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from mobilekit.codec import decode, encode_pretty
 from mobilekit.errors import ProtocolError
 from mobilekit.model.files import reporting_full_disk, write_whole
-from mobilekit.records import ModelCost, ModelSpec
+from mobilekit.records import Description, ModelCost, ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 COST_VERSION = 1
 """Of how costs are counted. History: 1: first."""
+LAYERS_VERSION = 1
+"""Of how layers are told apart and counted. History: 1: first."""
 
 
 def count_cost(module: nn.Module, inputs: Sequence[Tensor]) -> ModelCost:
@@ -47,6 +49,31 @@ def count_cost(module: nn.Module, inputs: Sequence[Tensor]) -> ModelCost:
         parameters=sum(parameter.numel() for parameter in module.parameters()),
         macs=counter.get_total_flops() // 2,
     )
+
+
+def read_description(spec: ModelSpec, *, cache_directory: Path) -> Description:
+    """The network's layers, from the cache if its content has been described before.
+
+    Raises what ``load_module`` raises, and ``ExportError`` if the network does not run, cannot be
+    traced, or the cache cannot be written to.
+    """
+    path = cache_directory / f"{spec.content_sha256}.layers{LAYERS_VERSION}.json"
+    try:
+        description: Description = decode(path.read_bytes(), Description, source=path.name)
+    except (OSError, ProtocolError):
+        from mobilekit.model.layers import describe_layers
+        from mobilekit.model.load import load_module, running_code_of
+        from mobilekit.model.reference import make_inputs
+        from mobilekit.model.trace import trace
+
+        module = load_module(spec)
+        inputs = make_inputs(spec)
+        with running_code_of(spec):
+            cost = count_cost(module, inputs)
+        description = describe_layers(trace(spec, module, inputs), cost)
+        with reporting_full_disk(cache_directory):
+            write_whole(path, encode_pretty(description))
+    return description
 
 
 def read_cost(spec: ModelSpec, *, cache_directory: Path) -> ModelCost:

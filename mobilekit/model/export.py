@@ -2,8 +2,9 @@
 
 An artifact is cached by everything that it depends on, so that asking for it again costs neither
 an export nor the import of torch. The cache directory holds ``<sha256>.<format>`` and
-``<sha256>.bin``, named by their content, and the manifest ``<key>.json``, an ``Artifact``, written
-last. What differs between formats lies in a module of each format's own: ``pte``, ``onnx``.
+``<sha256>.bin``, named by their content, ``<...>.operators.json``, which says what layers the
+program's operators are of, and the manifest ``<key>.json``, an ``Artifact``, written last. What
+differs between formats lies in a module of each format's own: ``pte``, ``onnx``.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ from mobilekit.model.files import (
     written_aside,
 )
 from mobilekit.protocol import ArtifactFile, DType, TensorFile
-from mobilekit.records import Artifact, Delegation, ExportFormat, ModelSpec
+from mobilekit.records import Artifact, Delegation, ExportFormat, ModelSpec, ProgramOperator
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-EXPORT_VERSION = 1
-"""Of what this module makes of a network; another number exports anew. History: 1: first."""
+EXPORT_VERSION = 2
+"""Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
+program's operators and their layers are kept."""
 
 PRECISION = "fp32"
 
@@ -98,6 +100,25 @@ def export_artifact(
     return artifact
 
 
+def read_operators(artifact: Artifact, *, cache_directory: Path) -> tuple[ProgramOperator, ...]:
+    """Every operator of an exported program with its layer, as the export left them.
+
+    Raises ``ExportError`` where the cache has lost them.
+    """
+    path = _operators_path(artifact.model, artifact.file, cache_directory)
+    try:
+        operators: tuple[ProgramOperator, ...] = decode(
+            path.read_bytes(), tuple[ProgramOperator, ...], source=path.name
+        )
+    except (OSError, ProtocolError) as error:
+        raise ExportError(
+            f"What the program's operators are is not in the cache: {error}",
+            path=path,
+            fix="`mobilekit export` with the same options makes it anew.",
+        ) from None
+    return operators
+
+
 # --- the cache ---------------------------------------------------------------------------------
 
 
@@ -143,7 +164,16 @@ def _read_cached(manifest: Path, directory: Path) -> Artifact:
             raise _DamagedError(f"{path.name} is missing")
         if file_sha256(path) != file.sha256:
             raise _DamagedError(f"{path.name} has other content than its name says")
+    try:
+        read_operators(artifact, cache_directory=directory)
+    except ExportError:
+        raise _DamagedError("what its operators are is missing") from None
     return artifact
+
+
+def _operators_path(spec: ModelSpec, file: ArtifactFile, directory: Path) -> Path:
+    """Networks of equal programs may name their layers otherwise."""
+    return directory / f"{file.sha256}.{spec.content_sha256[:16]}.operators.json"
 
 
 # --- exporting ---------------------------------------------------------------------------------
@@ -151,6 +181,9 @@ def _read_cached(manifest: Path, directory: Path) -> Artifact:
 
 class _Program(Protocol):
     """A program of any format, ready to be written."""
+
+    @property
+    def operators(self) -> tuple[ProgramOperator, ...]: ...
 
     def write(self, path: Path) -> None: ...
 
@@ -196,6 +229,7 @@ def _export(
             method=METHOD,
         )
         put_in_place(aside, cache_directory / Path(file.path).name)
+        write_whole(_operators_path(spec, file, cache_directory), encode_pretty(program.operators))
         input_files = tuple(_write_tensor(tensor, cache_directory) for tensor in inputs)
         reference_files = tuple(_write_tensor(tensor, cache_directory) for tensor in references)
     versions = {package: _version_of(package) for package in facts.tools}

@@ -88,6 +88,7 @@ def read_spec(path: Path, *, weights: Path | None) -> ModelSpec:
         input_shapes=shapes,
         input_dtypes=dtypes,
         weights_path=str(path),
+        activation=None,
         content_sha256=digest.hexdigest(),
     )
 

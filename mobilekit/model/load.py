@@ -16,6 +16,7 @@ from torch import nn
 from mobilekit.errors import ExportError, MobilekitError, ModelFileError
 from mobilekit.model import interchange
 from mobilekit.model.quiet import quiet_python
+from mobilekit.model.swap import swap_activations
 from mobilekit.model.weights import load_weights
 from mobilekit.records import ModelSpec
 
@@ -53,6 +54,8 @@ def load_module(spec: ModelSpec) -> nn.Module:
         )
     if spec.weights_path is not None:
         load_weights(module, Path(spec.weights_path))
+    if spec.activation is not None:
+        swap_activations(module, spec.activation)
     return module.eval()
 
 

@@ -5,7 +5,8 @@ Imports torch, onnxscript and, to check, onnxruntime.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from mobilekit.errors import ExportError
+from mobilekit.model.layers import layer_scope, weight_layers
 from mobilekit.model.load import describe_error
 from mobilekit.model.quiet import quiet_python
-from mobilekit.records import Delegation, ModelSpec
+from mobilekit.records import Delegation, ModelSpec, ProgramOperator
 
 OPSET = 20
 MAX_BYTES = 2**31 - 1
@@ -24,6 +26,8 @@ MAX_BYTES = 2**31 - 1
 and an artifact is one file."""
 _LOG_ERRORS_ONLY = 3
 _STACK_TRACE = "pkg.torch.onnx.stack_trace"
+_NAME_SCOPES = "pkg.torch.onnx.name_scopes"
+_CLASSES = "pkg.torch.onnx.class_hierarchy"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Program:
     """A translated network, ready to be written; ``model`` is an ``onnx.ModelProto``."""
 
     model: Any
+    operators: tuple[ProgramOperator, ...]
 
     def write(self, path: Path) -> None:
         path.write_bytes(self.model.SerializeToString(deterministic=True))
@@ -92,7 +97,8 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
 
         signature = onnx_file.read_signature(Path(spec.path))
         _check_size(spec, sum(file.stat().st_size for file in signature.files))
-        return Program(onnx_file.read_model(Path(spec.path)))
+        model = onnx_file.read_model(Path(spec.path))
+        return Program(model, tuple(_operators(model, {})))
     weights_bytes = sum(
         value.numel() * value.element_size()
         for value in (*exported.state_dict.values(), *exported.constants.values())
@@ -112,7 +118,30 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
             model=spec.path,
         ) from error
     _forget_stack_traces(model)
-    return Program(model)
+    return Program(model, tuple(_operators(model, weight_layers(exported))))
+
+
+def _operators(model: Any, weight_layers: dict[str, str]) -> Iterator[ProgramOperator]:
+    """Every node and its layer.
+
+    A convolution that took up a normalization has the latter's metadata: whose weights it reads
+    goes first.
+    """
+    for node in model.graph.node:
+        metadata = {entry.key: entry.value for entry in node.metadata_props}
+        scopes, classes = (
+            ast.literal_eval(metadata.get(key, "[]")) for key in (_NAME_SCOPES, _CLASSES)
+        )
+        weights = [weight_layers[name] for name in node.input if name in weight_layers]
+        yield ProgramOperator(
+            part=None,
+            delegated=True,
+            name=node.name,
+            kind=node.op_type,
+            inputs=tuple(node.input),
+            outputs=tuple(node.output),
+            layer=weights[0] if weights else layer_scope(scopes, classes),
+        )
 
 
 def _check_size(spec: ModelSpec, weights_bytes: int) -> None:

@@ -18,10 +18,11 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 from mobilekit.errors import ExportError
+from mobilekit.model.layers import layer_name
 from mobilekit.model.load import describe_error
 from mobilekit.model.quiet import captured_stderr, quiet_python
 from mobilekit.model.trace import METHOD
-from mobilekit.records import Delegation, ModelSpec
+from mobilekit.records import Delegation, ModelSpec, ProgramOperator
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Program:
     delegated_operators: int
     portable_operator_counts: dict[str, int]
     portable_macs: int
+    operators: tuple[ProgramOperator, ...]
 
     def write(self, path: Path) -> None:
         with path.open("wb") as file:
@@ -110,14 +112,16 @@ def lower(spec: ModelSpec, exported: Any) -> Program:
         )
     graph_module = executorch.exported_program().graph_module
     portable = list(_portable_nodes(graph_module))
+    operators = tuple(_operators(graph_module))
     return Program(
         executorch=executorch,
         kernels=frozenset(node.target.name() for node in portable),
-        delegated_operators=_count_delegated(graph_module),
+        delegated_operators=sum(each.delegated for each in operators),
         portable_operator_counts=dict(
             sorted(Counter(node.target._schema.name for node in portable).items())
         ),
         portable_macs=sum(map(_node_macs, portable)),
+        operators=operators,
     )
 
 
@@ -128,17 +132,41 @@ def _portable_nodes(graph_module: torch.fx.GraphModule) -> Iterator[torch.fx.Nod
             yield node
 
 
-def _count_delegated(graph_module: torch.fx.GraphModule) -> int:
-    """Operators inside the delegates, as they were before the backend fused them."""
-    delegates = [
-        getattr(graph_module, node.target)
-        for node in graph_module.graph.nodes
-        if node.op == "get_attr" and node.name.startswith("lowered_module_")
-    ]
-    return sum(
-        node.op == "call_function" and node.target is not operator.getitem
-        for delegate in delegates
-        for node in delegate.original_module.graph.nodes
+def _delegated_nodes(delegate: Any) -> Iterator[torch.fx.Node]:
+    """Operators inside a delegate, as they were before the backend fused them."""
+    for node in delegate.original_module.graph.nodes:
+        if node.op == "call_function" and node.target is not operator.getitem:
+            yield node
+
+
+def _operators(graph_module: torch.fx.GraphModule) -> Iterator[ProgramOperator]:
+    """Every operator in the order in which the program calls its kernels and delegates."""
+    part = 0
+    for node in graph_module.graph.nodes:
+        if node.op != "call_function":
+            continue
+        if node.target is torch.ops.higher_order.executorch_call_delegate:
+            delegate = getattr(graph_module, node.args[0].target)
+            for inside in _delegated_nodes(delegate):
+                yield _operator(inside, part, delegated=True)
+        elif isinstance(node.target, torch._ops.OpOverload):
+            yield _operator(node, part, delegated=False)
+        else:
+            continue
+        part += 1
+
+
+def _operator(node: torch.fx.Node, part: int, *, delegated: bool) -> ProgramOperator:
+    target: Any = node.target
+    name = str(target.name() if callable(target.name) else target.name)
+    return ProgramOperator(
+        part=part,
+        delegated=delegated,
+        name="",
+        kind=name.replace("::", ".").split(".out")[0],
+        inputs=(),
+        outputs=(),
+        layer=layer_name(node),
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilekit.errors import ExportError
+from mobilekit.model.layers import name_layers
 from mobilekit.model.load import describe_error, failing_line
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.rewrite import ExactRewrites
@@ -24,12 +25,14 @@ METHOD = "forward"
 def trace(spec: ModelSpec, module: nn.Module, inputs: Sequence[Tensor]) -> Any:
     """The network as one graph (a ``torch.export.ExportedProgram``) for inputs of these shapes.
 
+    Each operation in it knows its layer (``layers.layer_name``).
+
     Raises ``ExportError`` naming the statement that is no part of a fixed graph.
     """
     try:
         # torch prints half-made graphs to standard error before it gives up.
         with quiet_python(), contextlib.redirect_stderr(io.StringIO()), ExactRewrites():
-            return torch.export.export(module, tuple(inputs))
+            exported = torch.export.export(module, tuple(inputs))
     except Exception as error:
         raise ExportError(
             f"torch.export cannot turn {spec.name} into a fixed graph: {describe_error(error)}",
@@ -37,3 +40,5 @@ def trace(spec: ModelSpec, module: nn.Module, inputs: Sequence[Tensor]) -> Any:
             "tensors; torch.where can often take the place of an if.",
             at=failing_line(error, Path(spec.path).parent) or spec.path,
         ) from error
+    name_layers(exported)
+    return exported

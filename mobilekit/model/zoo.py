@@ -47,7 +47,7 @@ from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
 from mobilekit.model import checkpoint, interchange
 from mobilekit.model.files import file_sha256
 from mobilekit.protocol import DType
-from mobilekit.records import ModelCard, ModelSpec
+from mobilekit.records import Activation, ModelCard, ModelSpec
 
 _EXAMPLE = "INPUT_SHAPES = ((1, 3, 224, 224),)"
 _CONVENTION = f"A model file holds `{_EXAMPLE}` and `def build():` returning a torch.nn.Module."
@@ -129,6 +129,7 @@ def read_spec(path: Path, *, weights: Path | None = None) -> ModelSpec:
         input_shapes=shapes,
         input_dtypes=dtypes,
         weights_path=str(weights_path) if weights_path else None,
+        activation=None,
         content_sha256=_content_sha256(path, weights_path),
     )
 
@@ -140,7 +141,9 @@ def read_card(spec: ModelSpec) -> ModelCard:
     """
     path = Path(spec.path)
     if path.suffix != ".py":
-        return ModelCard(task=None, input=None, published_accuracy=None, note=None)
+        return ModelCard(
+            task=None, input=None, published_accuracy=None, measured_accuracy=None, note=None
+        )
     return _card(_read_constants(_parse(_read_source(path), path), path), path)
 
 
@@ -179,6 +182,18 @@ def read_front_end(spec: ModelSpec) -> FrontEnd:
         preprocessing=preprocessing.value if preprocessing is not None else None,
         suffixes=SUFFIXES if preprocessing is not None else suffixes or (),
         classes=_texts(constants, "CLASSES", path),
+    )
+
+
+def with_activation(spec: ModelSpec, activation: Activation) -> ModelSpec:
+    """The same network with every activation replaced by this one."""
+    content = f"{spec.content_sha256}\0activation\0{activation}"
+    return msgspec.structs.replace(
+        spec,
+        name=f"{spec.name}-{activation}",
+        title=f"{spec.title}, every activation {activation}",
+        activation=activation,
+        content_sha256=hashlib.sha256(content.encode()).hexdigest(),
     )
 
 

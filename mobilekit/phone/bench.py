@@ -23,7 +23,9 @@ from mobilekit.protocol import (
     OUTPUT_ROOT,
     OUTPUTS_NAME,
     PACKAGE,
+    PROFILE_WARMUPS,
     RUN_ID_PATTERN,
+    TRACE_NAME,
     ArtifactFile,
     FailureCode,
     IterationsMeasured,
@@ -184,6 +186,12 @@ def fetch_outputs(phone: Phone, run_id: str, outputs: TensorFile, directory: Pat
         aside.unlink(missing_ok=True)
 
 
+def fetch_trace(phone: Phone, run_id: str, target: Path) -> None:
+    """Fetch the trace of a run's operators; raises ``PhoneError``, ``DisconnectedError``."""
+    source = f"{OUTPUT_ROOT}/{run_directory(run_id)}/{TRACE_NAME}"
+    phone.pull(source, target)
+
+
 def list_runs(phone: Phone) -> set[str]:
     """The ids of all runs whose files are on the phone."""
     listing = phone.shell(f"ls {INPUT_ROOT}/runs {OUTPUT_ROOT}/runs 2>/dev/null; true").text
@@ -285,11 +293,14 @@ def _longest_silence_s(request: RunRequest, events: Sequence[ProgressEvent]) -> 
     if plan is not None:
         parts_ns += [plan.idle_ns, plan.load_ns, plan.rest_ns or 0, plan.unplug_timeout_ns or 0]
         parts_ns.append(plan.temperature_gate.timeout_ns if plan.temperature_gate else 0)
+    slowest_ns = max(
+        (max(event.latency_ns) for event in events if isinstance(event, IterationsMeasured)),
+        default=0,
+    )
     if request.evaluation is not None:
         # Each example takes its input and gives its outputs as well.
-        slowest_ns = max(
-            (max(event.latency_ns) for event in events if isinstance(event, IterationsMeasured)),
-            default=0,
-        )
         parts_ns.append(2 * slowest_ns * request.evaluation.shape[0])
+    if request.profile_iterations is not None:
+        # Tracing may cost as much as a small network itself.
+        parts_ns.append(2 * slowest_ns * (PROFILE_WARMUPS + request.profile_iterations))
     return max(parts_ns) / NS_PER_S + SILENCE_MARGIN_S

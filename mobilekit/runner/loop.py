@@ -23,6 +23,7 @@ from mobilekit.protocol import (
     PROTOCOL_VERSION,
     SYNC_PULSE_NS,
     SYNC_PULSES,
+    TRACE_NAME,
     BatterySample,
     CompanionInfo,
     CompanionStarted,
@@ -341,7 +342,7 @@ class _Run:
             program.execute()
             if number >= 0:
                 latency_ns.append(clock_ns() - started_ns)
-        target = self._journal.directory / "trace.bin"
+        target = self._journal.directory / TRACE_NAME
         program.write_trace(target)
         with target.open("rb") as file:
             sha256 = _sha256_of(file)

@@ -14,6 +14,7 @@ from mobilekit.codec import encode
 from mobilekit.errors import ProtocolError
 from mobilekit.protocol import (
     OUTPUTS_NAME,
+    TRACE_NAME,
     ProgressEvent,
     RunRequest,
     RunResult,
@@ -33,7 +34,7 @@ def run_on_computer(
 
     A runner that dies (a crash in the runtime, a kill, Ctrl-C) yields a ``RunFailure`` with what it
     had measured and the end of what it printed. What its examples yielded is put into ``artifacts``
-    under its content's hash.
+    under its content's hash, and so is a trace of its operators, under a name of its own.
     """
     with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
         input_root, output_root = Path(scratch) / "in", Path(scratch) / "out"
@@ -69,6 +70,9 @@ def run_on_computer(
             if evaluation is not None:
                 outputs = result.with_name(OUTPUTS_NAME)
                 shutil.move(outputs, artifacts / Path(evaluation.outputs.path).name)
+            trace = decoded.samples.trace
+            if trace is not None:
+                shutil.move(result.with_name(TRACE_NAME), artifacts / trace.kept_name)
             return decoded
         words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         ending = f"the runner's process ended with {process.returncode}: {''.join(words)}"

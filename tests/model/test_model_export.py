@@ -251,7 +251,7 @@ export_artifact(spec, cache_directory=Path({str(tmp_path / "cache")!r}), on_prog
     assert [run.communicate() for run in runs] == [("", "")] * 2
     assert [run.returncode for run in runs] == [0, 0]
     suffixes = sorted(path.suffix for path in (tmp_path / "cache").iterdir())
-    assert suffixes == [".bin", ".bin", ".json", ".pte"]
+    assert suffixes == [".bin", ".bin", ".json", ".json", ".pte"]
 
 
 # --- failing -----------------------------------------------------------------------------------

@@ -1,0 +1,199 @@
+"""``describe`` and ``profile``: a network layer by layer, as it is and as it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from mobilekit.cli.failure import exit_for
+from mobilekit.cli.options import (
+    ApkOption,
+    DeviceOption,
+    FastFlag,
+    FormatOption,
+    InstallOption,
+    JsonFlag,
+    ModelArgument,
+    RequirePhoneFlag,
+    RigorousFlag,
+    StoreOption,
+    ThreadsOption,
+    WeightsOption,
+    wanted_of,
+)
+
+if TYPE_CHECKING:
+    from mobilekit.records import Activation, Measurement
+
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", help="Draw the times into this file (.png, .svg, .pdf).")
+]
+TraceOption = Annotated[
+    Path | None,
+    typer.Option("--trace", help="Write one inference as a Chrome trace (.json), for Perfetto."),
+]
+
+
+def describe(
+    model: ModelArgument, weights: WeightsOption = None, as_json: JsonFlag = False
+) -> None:
+    """Show a network's layers: shapes, parameters, MACs, memory."""
+    from mobilekit import places
+    from mobilekit.analysis.layers import weigh
+    from mobilekit.codec import encode_pretty
+    from mobilekit.model.describe import read_description
+    from mobilekit.model.zoo import find_model
+    from mobilekit.results.layers import make_description_document, render_description
+
+    spec = find_model(model, weights=weights)
+    description = read_description(spec, cache_directory=places.artifacts_directory())
+    footprint = weigh(description)
+    if as_json:
+        document = make_description_document(spec, description, footprint)
+        typer.echo(encode_pretty(document), nl=False)
+    else:
+        typer.echo(render_description(spec, description, footprint))
+
+
+def profile(
+    model: ModelArgument,
+    device: DeviceOption = "auto",
+    weights: WeightsOption = None,
+    iterations: Annotated[
+        int, typer.Option("--iterations", "-n", min=1, help="Traced inferences.")
+    ] = 50,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw the times into this file (.png, .svg, .pdf)."),
+    ] = None,
+    trace: TraceOption = None,
+    swap_activation: Annotated[
+        str | None,
+        typer.Option(
+            "--swap-activation",
+            help="Compare the network with every activation replaced by each of these: "
+            "relu,tanh,sigmoid.",
+        ),
+    ] = None,
+    fast: FastFlag = False,
+    rigorous: RigorousFlag = False,
+    threads: ThreadsOption = None,
+    format: FormatOption = "auto",
+    apk: ApkOption = None,
+    install: InstallOption = True,
+    require_phone: RequirePhoneFlag = False,
+    store: StoreOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure the time of each layer and of each type of layer."""
+    from mobilekit import flow, places
+    from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.errors import UsageError
+    from mobilekit.results.store import Store
+
+    wanted = wanted_of(
+        model,
+        device,
+        weights=weights,
+        fast=fast,
+        rigorous=rigorous,
+        threads=threads,
+        energy=False,
+        format=format,
+        apk=apk,
+        install=install,
+        require_phone=require_phone,
+    )
+    opened = Store(store or places.store_url())
+    activations = _activations(swap_activation)
+    if activations and (plot is not None or trace is not None):
+        raise UsageError(
+            "--plot and --trace draw one network, --swap-activation measures several",
+            fix="`mobilekit results profile ID` draws each of them afterwards.",
+        )
+    with TerminalReporter() as reporter:
+        measurements = [
+            flow.profile(each, opened, reporter, iterations=iterations)
+            for each in [wanted._replace(activation=one) for one in activations] or [wanted]
+        ]
+    exit_for(measurements)
+    if activations:
+        _show_activations(measurements, as_json=as_json)
+    else:
+        _show_profile(measurements[0], plot, trace, as_json=as_json)
+
+
+def _activations(given: str | None) -> list[Activation]:
+    """Raises ``UsageError`` for a word that is none."""
+    from mobilekit.errors import UsageError
+    from mobilekit.records import Activation
+
+    known = get_args(Activation)
+    words = [word.strip() for word in given.split(",")] if given is not None else []
+    unknown = [word for word in words if word not in known]
+    if unknown or len(set(words)) < len(words):
+        raise UsageError(
+            f"--swap-activation takes no {', '.join(unknown) or 'activation twice'}",
+            fix=f"Give some of {','.join(known)}, separated by commas.",
+        )
+    return cast("list[Activation]", words)
+
+
+def _show_profile(
+    measurement: Measurement, plot: Path | None, trace: Path | None, *, as_json: bool
+) -> None:
+    from mobilekit.analysis.layers import profile_of
+    from mobilekit.codec import encode_pretty
+    from mobilekit.results.layers import make_profile_document, render_profile, write_chrome_trace
+
+    derived = profile_of(measurement)
+    if plot is not None:
+        from mobilekit.results.layer_plot import draw_profile
+
+        draw_profile(measurement, derived, plot)
+    if trace is not None:
+        write_chrome_trace(measurement, trace)
+    if as_json:
+        typer.echo(encode_pretty(make_profile_document(measurement, derived)), nl=False)
+    else:
+        typer.echo(render_profile(measurement, derived))
+
+
+def _show_activations(measurements: Sequence[Measurement], *, as_json: bool) -> None:
+    from mobilekit.analysis.layers import profile_of, weigh_activation
+    from mobilekit.codec import encode_pretty
+    from mobilekit.results.layers import (
+        make_activations_document,
+        make_profile_document,
+        render_activations,
+    )
+
+    profiles = [profile_of(measurement) for measurement in measurements]
+    pairs = list(zip(measurements, profiles, strict=True))
+    costs = [weigh_activation(*pair) for pair in pairs]
+    if as_json:
+        documents = [make_profile_document(*pair) for pair in pairs]
+        typer.echo(encode_pretty(make_activations_document(costs, documents)), nl=False)
+    else:
+        typer.echo(render_activations(measurements, costs, profiles))
+
+
+def show_stored(
+    measurement_id: Annotated[
+        str,
+        typer.Argument(help="A profile's id or its beginning, or `last`.", show_default=False),
+    ],
+    plot: PlotOption = None,
+    trace: TraceOption = None,
+    store: StoreOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show a stored profile as `mobilekit profile` did."""
+    from mobilekit import places
+    from mobilekit.results.store import Store
+
+    measurement = Store(store or places.store_url()).read(measurement_id)
+    _show_profile(measurement, plot, trace, as_json=as_json)

@@ -1,0 +1,101 @@
+"""Where an inference's time goes, drawn: shares by type of layer, and a bar a layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mobilekit.analysis.layers import LAYOUT_CHANGE
+from mobilekit.errors import UsageError
+from mobilekit.records import LayerProfile, Measurement
+from mobilekit.results.layers import place_text
+from mobilekit.units import NS_PER_MS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# M. Okabe and K. Ito's colours, which people with any common colour vision can tell apart, by type
+# so that two plots agree; what is rare shares grey, and a hatch tells it apart.
+_COLOURS = {
+    "convolution": "#0072B2",
+    "feed-forward": "#E69F00",
+    "pooling": "#009E73",
+    "normalization": "#CC79A7",
+    "non-linear": "#D55E00",
+    "softmax": "#56B4E9",
+    "concatenation": "#F0E442",
+    "addition": "#000000",
+}
+_RARE = "#999999"
+_HATCHES = {LAYOUT_CHANGE: "///", "reshape": "...", "multiplication": "xxx"}
+_INCHES_A_LAYER, _INCHES_AROUND = 0.2, 2.6
+
+
+def draw_profile(measurement: Measurement, profile: LayerProfile, path: Path) -> None:
+    """Write the plot in the format that the path's suffix names.
+
+    Raises ``UsageError`` for a suffix that is none and for a path that cannot be written to.
+    """
+    from matplotlib.figure import Figure
+
+    measured = [cost for cost in profile.layers if cost.p50_ns is not None]
+    figure = Figure(
+        figsize=(9, _INCHES_AROUND + _INCHES_A_LAYER * max(len(measured), 4)), layout="constrained"
+    )
+    by_type, by_layer = figure.subplots(
+        2, 1, height_ratios=[1, max(len(measured), 4) * _INCHES_A_LAYER]
+    )
+    figure.suptitle(f"{measurement.artifact.model.name} · {place_text(measurement)}")
+    _draw_types(by_type, profile)
+    names = [cost.layer.name for cost in measured]
+    for place, cost in enumerate(measured):
+        assert cost.p50_ns is not None
+        by_layer.barh(place, cost.p50_ns / NS_PER_MS, **_style(cost.layer.type))
+    by_layer.set_yticks(range(len(names)), names, fontsize=7)
+    by_layer.invert_yaxis()
+    by_layer.margins(y=0.01)
+    by_layer.set_xlabel(
+        f"time of a layer in one inference (ms), median of {profile.iterations}; "
+        "layers that are not there are computed inside others"
+    )
+    by_layer.set_ylabel("layer")
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"The plot cannot be written: {error}", path=path, fix="Choose another --plot (.png)."
+        ) from None
+
+
+def _draw_types(axes: Axes, profile: LayerProfile) -> None:
+    """One bar of all types; what is outside operators is its last part."""
+    left = 0.0
+    for cost in profile.types:
+        if cost.p50_ns <= 0:
+            continue
+        width = cost.p50_ns / NS_PER_MS
+        axes.barh(0, width, left=left, label=f"{cost.type} {cost.share:.1%}", **_style(cost.type))
+        left += width
+    axes.barh(
+        0,
+        profile.outside_ns / NS_PER_MS,
+        left=left,
+        label="outside operators",
+        color="white",
+        edgecolor="#444444",
+        hatch="--",
+    )
+    axes.axvline(
+        profile.plain_p50_ns / NS_PER_MS, color="#444444", linestyle=":", label="plain p50"
+    )
+    axes.set_yticks([])
+    axes.set_xlabel("time of one inference by type of layer (ms)")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.75), ncols=4, fontsize=7, frameon=False)
+
+
+def _style(type: str) -> dict[str, Any]:
+    return {
+        "color": _COLOURS.get(type, _RARE),
+        "hatch": _HATCHES.get(type, ""),
+        "edgecolor": "white",
+    }
