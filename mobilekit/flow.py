@@ -98,12 +98,13 @@ from mobilekit.records import (
     ListedDevice,
     Measurement,
     PlannedEnergy,
+    Precision,
     TimeSpent,
     WaitingRun,
 )
 from mobilekit.results.render import render_findings
 from mobilekit.results.store import PendingRun, Purpose, Store
-from mobilekit.runner.host import COMPUTER, FORMATS, read_computer, read_host
+from mobilekit.runner.host import COMPUTER, installed_formats, read_computer, read_host
 from mobilekit.runner.process import run_on_computer
 from mobilekit.virtual import service
 from mobilekit.virtual.companions import CompanionSettings
@@ -120,6 +121,9 @@ class Wanted(NamedTuple):
     energy: bool
     require_phone: bool
     format: WantedFormat
+    precision: Precision
+    calibration: Path | None
+    """Examples for int8; ``None``: generated ones."""
     apk: Path | None
     """The companion app to install where it is missing; ``None``: whichever is at hand."""
     install: bool
@@ -399,6 +403,8 @@ def _ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
             artifact = export_artifact(
                 spec,
                 choice.format,
+                precision=wanted.precision,
+                calibration=wanted.calibration,
                 cache_directory=places.artifacts_directory(),
                 on_progress=reporter.note,
             )
@@ -763,7 +769,7 @@ def make_request(
 def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
     """The device that is meant; a virtual phone runs for as long as it is needed."""
     if wanted.device == COMPUTER:
-        yield Target(read_computer(), None, None, None, None, None, FORMATS, None)
+        yield Target(read_computer(), None, None, None, None, None, installed_formats(), None)
         return
     profiles = load_profiles()
     server = AdbServer()

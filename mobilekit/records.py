@@ -195,7 +195,18 @@ class Delegation(Record, frozen=True):
         return self.delegated_macs / self.total_macs if self.total_macs else 1.0
 
 
-ExportFormat = Literal["pte", "onnx"]
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+class Calibration(Record, frozen=True):
+    """The examples that an int8 program's activation ranges are from."""
+
+    path: str | None
+    """As it was given; ``None``: generated inputs, which resemble nothing."""
+    examples: int
+
+
+ExportFormat = Literal["pte", "onnx", "tflite"]
 """What mobilekit exports to; ``protocol.Format`` is what a companion may run."""
 
 
@@ -206,12 +217,16 @@ class Artifact(Record, frozen=True):
     cost: ModelCost
     file: ArtifactFile
     backend: str
-    precision: str
+    precision: Precision
+    calibration: Calibration | None
+    """``None`` where nothing is quantized."""
     delegation: Delegation
     inputs: tuple[TensorFile, ...]
     reference_outputs: tuple[TensorFile, ...]
     """Eager PyTorch's outputs for ``inputs``."""
     relative_tolerance: float
+    relative_error: float
+    """Of the outputs on the computer that exported it; as in ``protocol.OutputCheck``."""
     tool_versions: dict[str, str]
     export_ns: int
 

@@ -34,6 +34,8 @@ PUSH_BYTES = 256 * 1024 * 1024
 OVERHEAD_ITERATIONS = 60
 REST_S = 0.3
 MS = 1e6
+FORMATS_BEGIN, FORMATS_END = "<!-- formats: begin -->", "<!-- formats: end -->"
+"""Around the part of a page that ``formats_bench.py`` makes."""
 
 
 def interleave(candidates: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
@@ -338,6 +340,21 @@ def render(results: dict[str, list[dict]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def formats_of(path: Path) -> str:
+    """The part of a page that ``formats_bench.py`` made, with its markers; empty without one."""
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    _, begin, rest = page.partition(FORMATS_BEGIN)
+    return f"{begin}{rest.partition(FORMATS_END)[0]}{FORMATS_END}\n" if begin else ""
+
+
+def put_formats(path: Path, text: str) -> None:
+    """Put ``formats_bench.py``'s part in place of what is there, or at the end."""
+    page = path.read_text(encoding="utf-8") if path.exists() else ""
+    rest = page.replace(formats_of(path), "").rstrip("\n")
+    part = f"{FORMATS_BEGIN}\n\n{text}\n{FORMATS_END}\n"
+    path.write_text(f"{rest}\n\n{part}" if rest else part, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
@@ -352,6 +369,8 @@ def main() -> None:
     text = render(results)
     print(text)
     if arguments.output:
+        formats = formats_of(arguments.output)
+        text += f"\n{formats}" if formats else ""
         arguments.output.write_text(text, encoding="utf-8")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

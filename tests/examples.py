@@ -94,6 +94,7 @@ def artifact(**fields) -> Artifact:
         "file": ArtifactFile(sha256="a" * 64, format="pte", size_bytes=30, method="forward"),
         "backend": "xnnpack",
         "precision": "fp32",
+        "calibration": None,
         "delegation": Delegation(
             delegated_operators=30,
             portable_operators=0,
@@ -104,6 +105,7 @@ def artifact(**fields) -> Artifact:
         "inputs": (TensorFile(sha256="b" * 64, dtype="float32", shape=(1, 3, 224, 224)),),
         "reference_outputs": (TensorFile(sha256="c" * 64, dtype="float32", shape=(1, 1000)),),
         "relative_tolerance": 1e-3,
+        "relative_error": 2e-6,
         "tool_versions": {"torch": "2.13.0"},
         "export_ns": 10**10,
     }

@@ -38,6 +38,7 @@ from mobilekit.records import (
 )
 from mobilekit.units import NS_PER_S, format_bytes, format_duration
 
+LOSSY_ERROR = 0.3
 LOW_DELEGATION_MACS = 0.9
 MIN_ITERATIONS = 30
 MAX_DRIFT = 0.05
@@ -151,6 +152,26 @@ def _of_artifact(artifact: Artifact) -> list[Finding]:
                 summary=f"left on portable kernels: {left}",
                 advice="They cost time beyond their share of MACs; docs/models.md names "
                 "replacements.",
+            )
+        )
+    if artifact.relative_error > LOSSY_ERROR:
+        findings.append(
+            Finding(
+                id="LOSSY-PRECISION",
+                severity="warning",
+                summary=f"{artifact.precision} moves the outputs by {artifact.relative_error:.0%} "
+                "of the largest value",
+                advice="Time and size count; for outputs that mean something take a higher "
+                "--precision, or examples of real inputs with --calibration.",
+            )
+        )
+    if artifact.calibration is not None and artifact.calibration.path is None:
+        findings.append(
+            Finding(
+                id="UNCALIBRATED",
+                severity="warning",
+                summary="int8 ranges are from generated inputs: timing counts, outputs mean little",
+                advice="Give examples of real inputs with --calibration.",
             )
         )
     if artifact.model.weights_path is None:

@@ -9,12 +9,14 @@ import typer
 from mobilekit.cli.answer import tell
 from mobilekit.cli.options import (
     ApkOption,
+    CalibrationOption,
     DeviceOption,
     FastFlag,
     FormatOption,
     InstallOption,
     JsonFlag,
     ModelArgument,
+    PrecisionOption,
     RequirePhoneFlag,
     RigorousFlag,
     StoreOption,
@@ -36,6 +38,8 @@ def deploy(
         bool, typer.Option("--energy/--no-energy", help="Measure energy where a battery pays.")
     ] = True,
     format: FormatOption = "auto",
+    precision: PrecisionOption = "fp32",
+    calibration: CalibrationOption = None,
     apk: ApkOption = None,
     install: InstallOption = True,
     require_phone: RequirePhoneFlag = False,
@@ -57,6 +61,8 @@ def deploy(
         threads=threads,
         energy=energy,
         format=format,
+        precision=precision,
+        calibration=calibration,
         apk=apk,
         install=install,
         require_phone=require_phone,
@@ -71,12 +77,16 @@ def export(
     model: ModelArgument,
     weights: WeightsOption = None,
     format: Annotated[
-        Literal["pte", "onnx"],
-        typer.Option("--format", help="ExecuTorch's .pte, or ONNX Runtime's .onnx."),
+        Literal["pte", "onnx", "tflite"],
+        typer.Option(
+            "--format", help="ExecuTorch's .pte, ONNX Runtime's .onnx, or LiteRT's .tflite."
+        ),
     ] = "pte",
+    precision: PrecisionOption = "fp32",
+    calibration: CalibrationOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Export a network to ExecuTorch or ONNX without running it."""
+    """Export a network to ExecuTorch, ONNX or LiteRT without running it."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.codec import encode_pretty
@@ -89,6 +99,8 @@ def export(
         artifact = export_artifact(
             find_model(model, weights=weights),
             format,
+            precision=precision,
+            calibration=calibration,
             cache_directory=directory,
             on_progress=reporter.note,
         )

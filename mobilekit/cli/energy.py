@@ -14,11 +14,13 @@ from typer.core import TyperGroup
 from mobilekit.cli.failure import exit_for
 from mobilekit.cli.options import (
     ApkOption,
+    CalibrationOption,
     DeviceOption,
     FastFlag,
     FormatOption,
     InstallOption,
     JsonFlag,
+    PrecisionOption,
     RequirePhoneFlag,
     RigorousFlag,
     StoreOption,
@@ -78,6 +80,8 @@ def measure(
     rigorous: RigorousFlag = False,
     threads: ThreadsOption = None,
     format: FormatOption = "auto",
+    precision: PrecisionOption = "fp32",
+    calibration: CalibrationOption = None,
     sync_pattern: Annotated[
         bool,
         typer.Option(
@@ -115,6 +119,8 @@ def measure(
             rigorous=rigorous,
             threads=threads,
             format=format,
+            precision=precision,
+            calibration=calibration,
             apk=apk,
             install=install,
             require_phone=require_phone,

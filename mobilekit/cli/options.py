@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from mobilekit.flow import Wanted
     from mobilekit.phone.formats import WantedFormat
+    from mobilekit.records import Precision
 
 ModelArgument = Annotated[
     str,
@@ -42,9 +43,24 @@ ThreadsOption = Annotated[
     typer.Option("--threads", min=1, help="Threads. [default: all]", show_default=False),
 ]
 FormatOption = Annotated[
-    Literal["auto", "pte", "onnx"],
+    Literal["auto", "pte", "onnx", "tflite"],
     typer.Option(
-        "--format", help="ExecuTorch's .pte, ONNX Runtime's .onnx, or what the device can run."
+        "--format",
+        help="ExecuTorch's .pte, ONNX Runtime's .onnx, LiteRT's .tflite, or what the device "
+        "can run.",
+    ),
+]
+PrecisionOption = Annotated[
+    Literal["fp32", "fp16", "int8"],
+    typer.Option("--precision", help="What the program stores and computes with."),
+]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        help="Example inputs for int8, stacked on axis 0: a .npy file or a directory of them. "
+        "[default: generated inputs]",
+        show_default=False,
     ),
 ]
 ApkOption = Annotated[
@@ -91,6 +107,8 @@ def wanted_of(
     threads: int | None = None,
     energy: bool = True,
     format: WantedFormat = "auto",
+    precision: Precision = "fp32",
+    calibration: Path | None = None,
     apk: Path | None = None,
     install: bool = True,
     require_phone: bool = False,
@@ -112,6 +130,8 @@ def wanted_of(
         energy=energy,
         require_phone=require_phone,
         format=format,
+        precision=precision,
+        calibration=calibration,
         apk=apk,
         install=install,
         activation=None,

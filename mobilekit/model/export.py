@@ -4,7 +4,8 @@ An artifact is cached by everything that it depends on, so that asking for it ag
 an export nor the import of torch. The cache directory holds ``<sha256>.<format>`` and
 ``<sha256>.bin``, named by their content, ``<...>.operators.json``, which says what layers the
 program's operators are of, and the manifest ``<key>.json``, an ``Artifact``, written last. What
-differs between formats lies in a module of each format's own: ``pte``, ``onnx``.
+differs between formats lies in a module of each format's own: ``pte``, ``onnx``,
+``tflite``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ import msgspec
 
 import mobilekit
 from mobilekit.codec import decode, encode_pretty
-from mobilekit.errors import ExportError, ProtocolError
+from mobilekit.errors import ExportError, ProtocolError, UsageError
+from mobilekit.model.calibration import calibration_sha256, read_examples
 from mobilekit.model.files import (
     file_sha256,
     put_in_place,
@@ -30,17 +32,27 @@ from mobilekit.model.files import (
     write_whole,
     written_aside,
 )
-from mobilekit.protocol import ArtifactFile, DType, TensorFile
-from mobilekit.records import Artifact, Delegation, ExportFormat, ModelSpec, ProgramOperator
+from mobilekit.protocol import ArtifactFile, DType, OutputCheck, TensorFile
+from mobilekit.records import (
+    Artifact,
+    Calibration,
+    Delegation,
+    ExportFormat,
+    ModelSpec,
+    Precision,
+    ProgramOperator,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 EXPORT_VERSION = 2
 """Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
-program's operators and their layers are kept."""
+program's operators and their layers are kept, and an artifact tells its calibration and error."""
 
-PRECISION = "fp32"
+GENERATED_EXAMPLES = 4
+"""Besides the inputs that a program is checked with. They tell ranges of the right order and no
+more, so that more of them would only take time."""
 
 
 class FormatFacts(NamedTuple):
@@ -50,6 +62,11 @@ class FormatFacts(NamedTuple):
     """The packages whose versions an artifact depends on."""
     extra: str | None
     """Of mobilekit's optional dependencies, the ones that bring them; ``None``: none needed."""
+    narrow_tools: tuple[str, ...] = ()
+    """What else it takes below fp32."""
+
+    def tools_for(self, precision: Precision) -> tuple[str, ...]:
+        return self.tools if precision == "fp32" else (*self.tools, *self.narrow_tools)
 
 
 FORMATS: dict[ExportFormat, FormatFacts] = {
@@ -62,39 +79,80 @@ FORMATS: dict[ExportFormat, FormatFacts] = {
         ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime"),
         "onnx",
     ),
+    "tflite": FormatFacts(
+        "litert",
+        "LiteRT",
+        ("torch", "torchvision", "litert_torch", "ai_edge_litert"),
+        "tflite",
+        ("ai_edge_quantizer",),
+    ),
 }
 
-RELATIVE_TOLERANCE = 1e-3
-"""Of the largest absolute output. Kernels add the same float32 products in another order, which
-moved the outputs of the networks of ``models`` by less than 5e-5: twenty times that leaves room
-for deeper networks and other processors. Leaving a single ReLU or normalization out of one of
-them moved the outputs by 1.3e-3 at least, so that this still notices it."""
+LARGEST_ERRORS: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.3, "int8": 0.9}
+"""Of a program's outputs, relative to the largest absolute output of eager PyTorch in float32.
+
+fp32: kernels add the same products in another order, which moved the outputs of the networks of
+``models`` by less than 5e-5: twenty times that leaves room for deeper networks and other
+processors. Leaving a single ReLU or normalization out of one of them moved the outputs by 1.3e-3
+at least, so that this still notices it.
+
+fp16, int8: what is lost depends on the network. Of an untrained MobileNet v2, whose many thin
+layers amplify any error, int8 leaves 0.6 and fp16 0.06, where Deep KWS has 0.01 and 0.0007. Beyond
+these bounds nothing is left: outputs that are all zero have an error of 1.
+"""
+
+
+def relative_tolerance(precision: Precision, relative_error: float) -> float:
+    """What a device may differ by, of a program that has ``relative_error`` where it was exported.
+
+    Below fp32 twice that, and at least 0.01: other kernels round other values up, but lose no more.
+    """
+    if precision == "fp32":
+        return LARGEST_ERRORS["fp32"]
+    return min(max(2 * relative_error, 0.01), LARGEST_ERRORS[precision])
 
 
 def export_artifact(
     spec: ModelSpec,
     artifact_format: ExportFormat = "pte",
     *,
+    precision: Precision = "fp32",
+    calibration: Path | None = None,
     cache_directory: Path,
     on_progress: Callable[[str], None],
 ) -> Artifact:
-    """The network's artifact in a format, from the cache or exported now.
+    """The network's artifact in a format and precision, from the cache or exported now.
+
+    ``calibration`` is the examples' ``.npy`` file or the directory of such, for int8; without it
+    ranges are those of generated inputs. The first example takes the place of the generated
+    inputs then, which may lie far outside the range that the program is made for.
 
     ``on_progress`` is told each stage as it begins. A cached artifact whose files are not what
     its manifest says is exported anew.
 
-    Raises ``ModelFileError``, ``WeightsError`` or ``ExportError``.
+    Raises ``ModelFileError``, ``WeightsError``, ``ExportError``, or ``UsageError`` for
+    calibration examples that do not fit.
     """
-    manifest = cache_directory / f"{_cache_key(spec, artifact_format)}.json"
+    if calibration is not None and precision != "int8":
+        raise UsageError(
+            f"--calibration is for int8, and this is {precision}",
+            fix="Add --precision int8, or leave --calibration out.",
+        )
+    target = _Target(artifact_format, precision, calibration)
+    manifest = cache_directory / f"{_cache_key(spec, target)}.json"
     try:
         cached = _read_cached(manifest, cache_directory)
-        # The same content may be asked for under another name.
-        return msgspec.structs.replace(cached, model=spec)
+        # The same content may be asked for under other names.
+        return msgspec.structs.replace(
+            cached,
+            model=spec,
+            calibration=cached.calibration and _calibration(target, cached.calibration.examples),
+        )
     except FileNotFoundError:
         pass
     except _DamagedError as damage:
         on_progress(f"The cached artifact is damaged ({damage}): exporting it anew")
-    artifact = _export(spec, artifact_format, cache_directory, on_progress)
+    artifact = _export(spec, target, cache_directory, on_progress)
     with reporting_full_disk(cache_directory):
         write_whole(manifest, encode_pretty(artifact))
     return artifact
@@ -119,6 +177,14 @@ def read_operators(artifact: Artifact, *, cache_directory: Path) -> tuple[Progra
     return operators
 
 
+class _Target(NamedTuple):
+    """What an artifact is to be."""
+
+    format: ExportFormat
+    precision: Precision
+    calibration: Path | None
+
+
 # --- the cache ---------------------------------------------------------------------------------
 
 
@@ -126,16 +192,17 @@ class _DamagedError(Exception):
     """A cached artifact is not what its manifest says."""
 
 
-def _cache_key(spec: ModelSpec, artifact_format: ExportFormat) -> str:
+def _cache_key(spec: ModelSpec, target: _Target) -> str:
     """Everything that an artifact depends on, hashed."""
-    facts = FORMATS[artifact_format]
+    facts = FORMATS[target.format]
     parts = [
         EXPORT_VERSION,
-        artifact_format,
+        target.format,
         facts.backend,
-        PRECISION,
+        target.precision,
+        target.calibration and calibration_sha256(target.calibration),
         spec.content_sha256,
-        *(_version_of(package) for package in facts.tools),
+        *(_version_of(package) for package in facts.tools_for(target.precision)),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -196,13 +263,14 @@ class _Program(Protocol):
 
 def _export(
     spec: ModelSpec,
-    artifact_format: ExportFormat,
+    target: _Target,
     cache_directory: Path,
     on_progress: Callable[[str], None],
 ) -> Artifact:
     started_ns = time.perf_counter_ns()
-    facts = FORMATS[artifact_format]
-    _check_tools(facts)
+    facts = FORMATS[target.format]
+    tools = facts.tools_for(target.precision)
+    _check_tools(facts, tools)
     with reporting_full_disk(cache_directory):  # before the work, not after it
         cache_directory.mkdir(parents=True, exist_ok=True)
     on_progress("Importing PyTorch")
@@ -211,20 +279,21 @@ def _export(
 
     on_progress(f"Building {spec.name}")
     module = load.load_module(spec)
-    inputs = reference.make_inputs(spec)
+    examples = _make_examples(spec, target)
+    inputs = examples[0]
     on_progress("Computing the reference outputs in PyTorch")
     references = reference.run_eager(spec, module, inputs)
     cost = describe.count_cost(module, inputs)
-    program = _make_program(spec, artifact_format, module, inputs, on_progress)
+    program = _make_program(spec, target, module, examples, on_progress)
     on_progress("Writing the program")
     with reporting_full_disk(cache_directory), written_aside(cache_directory) as aside:
         program.write(aside)
         on_progress(f"Checking its outputs in {facts.runtime}")
         outputs = program.run_once(spec, aside, inputs)
-        _check(spec, facts, outputs, references)
+        check = _check(spec, target, outputs, references)
         file = ArtifactFile(
             sha256=file_sha256(aside),
-            format=artifact_format,
+            format=target.format,
             size_bytes=aside.stat().st_size,
             method=METHOD,
         )
@@ -232,26 +301,35 @@ def _export(
         write_whole(_operators_path(spec, file, cache_directory), encode_pretty(program.operators))
         input_files = tuple(_write_tensor(tensor, cache_directory) for tensor in inputs)
         reference_files = tuple(_write_tensor(tensor, cache_directory) for tensor in references)
-    versions = {package: _version_of(package) for package in facts.tools}
+    versions = {package: _version_of(package) for package in tools}
     return Artifact(
         model=spec,
         cost=cost,
         file=file,
         backend=facts.backend,
-        precision=PRECISION,
+        precision=target.precision,
+        calibration=_calibration(target, len(examples)),
         delegation=program.delegation(cost.macs),
         inputs=input_files,
         reference_outputs=reference_files,
-        relative_tolerance=RELATIVE_TOLERANCE,
+        relative_tolerance=relative_tolerance(target.precision, check.max_relative_error),
+        relative_error=check.max_relative_error,
         tool_versions={name: number for name, number in versions.items() if number is not None}
         | {"mobilekit": mobilekit.__version__},
         export_ns=time.perf_counter_ns() - started_ns,
     )
 
 
-def _check_tools(facts: FormatFacts) -> None:
+def _calibration(target: _Target, examples: int) -> Calibration | None:
+    if target.precision != "int8":
+        return None
+    path = None if target.calibration is None else str(target.calibration.resolve())
+    return Calibration(path=path, examples=examples)
+
+
+def _check_tools(facts: FormatFacts, tools: Sequence[str]) -> None:
     """Before the import of torch, which takes seconds."""
-    missing = [package for package in facts.tools if find_spec(package) is None]
+    missing = [package for package in tools if find_spec(package) is None]
     if facts.extra is not None and missing:
         raise ExportError(
             f"Exporting for {facts.runtime} needs packages that are not installed",
@@ -260,50 +338,106 @@ def _check_tools(facts: FormatFacts) -> None:
         )
 
 
+def _make_examples(spec: ModelSpec, target: _Target) -> list[tuple[Tensor, ...]]:
+    """Inputs to check with, and after them what else there is to calibrate with."""
+    from mobilekit.model import reference
+
+    if target.calibration is not None:
+        import torch
+
+        return [
+            tuple(torch.from_numpy(array) for array in example)
+            for example in read_examples(target.calibration, spec)
+        ]
+    count = 1 + GENERATED_EXAMPLES if target.precision == "int8" else 1
+    return [reference.make_inputs(spec, seed) for seed in range(count)]
+
+
 def _make_program(
     spec: ModelSpec,
-    artifact_format: ExportFormat,
+    target: _Target,
     module: nn.Module,
-    inputs: Sequence[Tensor],
+    examples: Sequence[Sequence[Tensor]],
     on_progress: Callable[[str], None],
 ) -> _Program:
+    """``examples`` are inputs, of which the first is traced with and int8 calibrated with all."""
     from mobilekit.model.trace import trace
 
+    inputs = examples[0]
+    quantizing = f"Quantizing it with {len(examples)} examples"
+    if target.format == "pte" and target.precision == "fp16":
+        from mobilekit.model.pt2e import Halved
+
+        module = Halved(module)
     on_progress("Tracing the network")
     exported = trace(spec, module, inputs)
-    if artifact_format == "onnx":
+    if target.format == "pte":
+        from mobilekit.model import pt2e, pte
+
+        if target.precision == "int8":
+            on_progress(quantizing)
+            exported = pt2e.quantize(spec, exported, examples)
+        on_progress("Lowering it to XNNPACK")
+        return pte.lower(spec, exported)
+    if target.format == "onnx":
         from mobilekit.model import onnx
 
         on_progress("Translating it to ONNX")
-        return onnx.translate(spec, exported)
-    from mobilekit.model import pte
+        translated = onnx.translate(spec, exported)
+        if target.precision == "int8":
+            on_progress(quantizing)
+            return onnx.quantize(spec, translated, examples)
+        return onnx.halve(spec, translated) if target.precision == "fp16" else translated
+    from mobilekit.model import tflite
 
-    on_progress("Lowering it to XNNPACK")
-    return pte.lower(spec, exported)
+    on_progress("Converting it to LiteRT's format")
+    converted = tflite.convert(spec, exported, inputs)
+    if target.precision == "int8":
+        on_progress(quantizing)
+        return tflite.quantize(spec, converted, examples)
+    return tflite.halve(spec, converted) if target.precision == "fp16" else converted
 
 
 def _check(
     spec: ModelSpec,
-    facts: FormatFacts,
+    target: _Target,
     outputs: Sequence[Tensor],
     references: Sequence[Tensor],
-) -> None:
+) -> OutputCheck:
     from mobilekit.outputs import check_outputs
+
+    tolerance = LARGEST_ERRORS[target.precision]
 
     check = check_outputs(
         [tensor.numpy() for tensor in outputs],
         [tensor.numpy() for tensor in references],
-        RELATIVE_TOLERANCE,
+        tolerance,
     )
     if not check.matches:
         raise ExportError(
-            f"The exported {spec.name} computes something else than PyTorch does",
-            fix="The lowering of some operator is wrong: halve the network until it agrees, "
-            f"and report that operator to the makers of {facts.runtime}.",
+            f"The exported {spec.name} computes something else than PyTorch does"
+            if target.precision == "fp32"
+            else f"{spec.name} in {target.precision} is too far from PyTorch in fp32",
+            fix=_fix_of_difference(target),
             relative_error=f"{check.max_relative_error:.3g}",
-            relative_tolerance=RELATIVE_TOLERANCE,
+            relative_tolerance=tolerance,
             model=spec.path,
         )
+    return check
+
+
+def _fix_of_difference(target: _Target) -> str:
+    if target.precision == "fp32":
+        return (
+            "The lowering of some operator is wrong: halve the network until it agrees, and "
+            f"report that operator to the makers of {FORMATS[target.format].runtime}."
+        )
+    if target.precision == "int8" and target.calibration is None:
+        return (
+            "Give examples of its real inputs with --calibration, or use --precision fp32: not "
+            "every network bears int8."
+        )
+    return "Use --precision fp32: not every network bears less."
 
 
 def _write_tensor(tensor: Tensor, directory: Path) -> TensorFile:

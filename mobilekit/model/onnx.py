@@ -1,26 +1,32 @@
 """ONNX: translates a network's graph, and runs an ``.onnx`` file once to check it.
 
-Imports torch, onnxscript and, to check, onnxruntime.
+Imports torch, onnx, onnxscript and, to check, onnxruntime.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import Tensor
 
 from mobilekit.errors import ExportError
 from mobilekit.model.layers import layer_scope, weight_layers
 from mobilekit.model.load import describe_error
-from mobilekit.model.quiet import quiet_python
+from mobilekit.model.quiet import captured_stderr, quiet_python
+from mobilekit.model.rewrite import is_normalization
 from mobilekit.records import Delegation, ModelSpec, ProgramOperator
 
 OPSET = 20
+FLOAT_OPERATORS = {"Softmax"}
+"""Left in float in int8 programs. Softmax's outputs would be multiples of 1/256: all zero where a
+thousand classes are equally likely."""
 MAX_BYTES = 2**31 - 1
 """A protobuf message's limit. Larger weights would have to lie in files of their own beside it,
 and an artifact is one file."""
@@ -35,7 +41,14 @@ class Program:
     """A translated network, ready to be written; ``model`` is an ``onnx.ModelProto``."""
 
     model: Any
-    operators: tuple[ProgramOperator, ...]
+    weight_layers: Mapping[str, str]
+    """Layers by the names of their weights."""
+    normalization: tuple[str, ...] = ()
+    """Names of the nodes of local response normalization."""
+
+    @property
+    def operators(self) -> tuple[ProgramOperator, ...]:
+        return tuple(_operators(self.model, self.weight_layers))
 
     def write(self, path: Path) -> None:
         path.write_bytes(self.model.SerializeToString(deterministic=True))
@@ -98,7 +111,7 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
         signature = onnx_file.read_signature(Path(spec.path))
         _check_size(spec, sum(file.stat().st_size for file in signature.files))
         model = onnx_file.read_model(Path(spec.path))
-        return Program(model, tuple(_operators(model, {})))
+        return Program(model, {})
     weights_bytes = sum(
         value.numel() * value.element_size()
         for value in (*exported.state_dict.values(), *exported.constants.values())
@@ -117,11 +130,19 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
             fix="Replace the operator that it names by others that do the same.",
             model=spec.path,
         ) from error
+    normalization = tuple(
+        node.name
+        for node in model.graph.node
+        if any(
+            entry.key == _STACK_TRACE and is_normalization(entry.value)
+            for entry in node.metadata_props
+        )
+    )
     _forget_stack_traces(model)
-    return Program(model, tuple(_operators(model, weight_layers(exported))))
+    return Program(model, weight_layers(exported), normalization)
 
 
-def _operators(model: Any, weight_layers: dict[str, str]) -> Iterator[ProgramOperator]:
+def _operators(model: Any, weight_layers: Mapping[str, str]) -> Iterator[ProgramOperator]:
     """Every node and its layer.
 
     A convolution that took up a normalization has the latter's metadata: whose weights it reads
@@ -142,6 +163,71 @@ def _operators(model: Any, weight_layers: dict[str, str]) -> Iterator[ProgramOpe
             outputs=tuple(node.output),
             layer=weights[0] if weights else layer_scope(scopes, classes),
         )
+
+
+def halve(spec: ModelSpec, program: Program) -> Program:
+    """Weights and operators in half precision, inputs and outputs as they were.
+
+    Raises ``ExportError``.
+    """
+    try:
+        with quiet_python():
+            from onnxruntime.transformers.float16 import convert_float_to_float16
+
+            model = onnx.ModelProto()
+            model.CopyFrom(program.model)
+            return Program(
+                convert_float_to_float16(model, keep_io_types=True), program.weight_layers
+            )
+    except Exception as error:
+        raise ExportError(
+            f"{spec.name} cannot be converted to fp16 for ONNX Runtime: {describe_error(error)}",
+            fix="Export it with --precision fp32.",
+            model=spec.path,
+        ) from error
+
+
+def quantize(spec: ModelSpec, program: Program, examples: Sequence[Sequence[Tensor]]) -> Program:
+    """Static int8 with weights per channel and signed activations, as ARM processors like them.
+
+    Inputs and outputs stay as they are; ranges are those of ``examples``. Raises ``ExportError``.
+    """
+    try:
+        with quiet_python(), captured_stderr(), tempfile.TemporaryDirectory() as directory:
+            from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+            from onnxruntime.quantization.registry import QDQRegistry
+
+            names = [each.name for each in program.model.graph.input]
+
+            class Reader(CalibrationDataReader):  # type: ignore[misc]  # it is untyped
+                def __init__(self) -> None:
+                    self._left = iter(examples)
+
+                def get_next(self) -> dict[str, Any] | None:
+                    example = next(self._left, None)
+                    if example is None:
+                        return None
+                    return dict(zip(names, (tensor.numpy() for tensor in example), strict=True))
+
+            source, target = Path(directory) / "float.onnx", Path(directory) / "int8.onnx"
+            program.write(source)
+            quantize_static(
+                source,
+                target,
+                Reader(),
+                op_types_to_quantize=[name for name in QDQRegistry if name not in FLOAT_OPERATORS],
+                nodes_to_exclude=list(program.normalization),
+                per_channel=True,
+                activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+            )
+            return Program(onnx.load(target), program.weight_layers)
+    except Exception as error:
+        raise ExportError(
+            f"{spec.name} cannot be quantized to int8 for ONNX Runtime: {describe_error(error)}",
+            fix="Export it with --precision fp32.",
+            model=spec.path,
+        ) from error
 
 
 def _check_size(spec: ModelSpec, weights_bytes: int) -> None:

@@ -19,12 +19,12 @@ from mobilekit.protocol import DType
 from mobilekit.records import ModelSpec
 
 
-def make_inputs(spec: ModelSpec) -> tuple[Tensor, ...]:
+def make_inputs(spec: ModelSpec, seed: int = 0) -> tuple[Tensor, ...]:
     """The same inputs for every run of a network, in the order of ``spec.input_shapes``.
 
     Standard normal for float32; 0 or 1 for the others, which every integer input allows.
     """
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     return tuple(
         torch.from_numpy(
             random.standard_normal(shape, dtype=np.float32)

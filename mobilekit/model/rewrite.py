@@ -57,6 +57,15 @@ def local_response_norm(
     return input / _power(total * (alpha / size) + float(k), beta)
 
 
+def is_normalization(stack_trace: str | None) -> bool:
+    """Whether an operator of a traced graph is a part of ``local_response_norm``.
+
+    Its stack trace ends with the statement that calls it: torch leaves the frames below out.
+    """
+    last_line = (stack_trace or "").rstrip().rpartition("\n")[2]
+    return "local_response_norm(" in last_line
+
+
 def _power(base: Tensor, exponent: float) -> Tensor:
     """Square roots and products are delegated, ``pow`` is not."""
     if exponent == 0.75:

@@ -29,7 +29,7 @@ from mobilekit.errors import (
     MobilekitError,
     PhoneError,
 )
-from mobilekit.protocol import INPUT_ROOT
+from mobilekit.protocol import INPUT_ROOT, PACKAGE
 from mobilekit.records import AttachedDevice
 
 DEFAULT_TIMEOUT_S = 20.0
@@ -189,7 +189,7 @@ class Phone:
         self.serial = serial
         self._device = device
         self._translated = translated
-        self._has_shell_v2: bool | None = None  # Until it is asked.
+        self._features: frozenset[str] | None = None  # Until they are asked for.
 
     def shell(
         self, command: str, *, check: bool = True, timeout_s: float = DEFAULT_TIMEOUT_S
@@ -200,12 +200,9 @@ class Phone:
         than 0, ``DisconnectedError`` when the link breaks or ``timeout_s`` passes in silence.
         """
         with self._translated(self.serial):
-            if self._has_shell_v2 is None:
-                self._has_shell_v2 = "shell_v2" in self._device.get_features().split(",")
-            raw = self._device.shell2(
-                command, timeout=timeout_s, encoding=None, v2=self._has_shell_v2
-            )
-        if self._has_shell_v2:
+            has_shell_v2 = self._has("shell_v2")
+            raw = self._device.shell2(command, timeout=timeout_s, encoding=None, v2=has_shell_v2)
+        if has_shell_v2:
             result = ShellResult(raw.stdout, raw.stderr, raw.returncode)
         else:
             # It comes through a terminal, which turns line ends into CRLF.
@@ -258,14 +255,38 @@ class Phone:
     def install(self, apk: Path, *, on_bytes: Callable[[int], None]) -> str:
         """Stream an APK into the phone's installer, over an app that may be there; its answer.
 
-        Raises ``DisconnectedError`` when the link breaks before there is one.
+        Android 6 has no ``cmd``, whose ``package install`` takes a stream: there the APK is pushed
+        and installed from its file, which is removed again.
+
+        Raises ``PhoneError`` where the phone does not take the file, ``DisconnectedError`` when
+        the link breaks before there is an answer.
         """
+        with self._translated(self.serial):
+            takes_stream = self._has("cmd")
+        if not takes_stream:
+            return self._install_from_file(apk, on_bytes=on_bytes)
         size_bytes = apk.stat().st_size
         with apk.open("rb", buffering=0) as file, self._translated(self.serial):
             answer = self._stream_apk(file, size_bytes, on_bytes)
             if not answer:
                 raise EOFError("it closed before the installer answered")
         return answer.decode("utf-8", errors="replace")
+
+    def _install_from_file(self, apk: Path, *, on_bytes: Callable[[int], None]) -> str:
+        staged = f"/data/local/tmp/{PACKAGE}.apk"
+        self.push(apk, staged, on_bytes=on_bytes)
+        try:
+            command = f"pm install -r {staged}"
+            return self.shell(command, check=False, timeout_s=INSTALL_TIMEOUT_S).text
+        finally:
+            with contextlib.suppress(DisconnectedError):
+                self.shell(f"rm -f {staged}", check=False)
+
+    def _has(self, feature: str) -> bool:
+        """Whether the phone's adb daemon has it; Android 6's has none."""
+        if self._features is None:
+            self._features = frozenset(self._device.get_features().split(","))
+        return feature in self._features
 
     def _stream_apk(
         self, file: RawIOBase, size_bytes: int, on_bytes: Callable[[int], None]

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.records import DeviceInfo, ExportFormat
 
-WantedFormat = Literal["auto", "pte", "onnx"]
-PREFERRED: tuple[ExportFormat, ...] = ("pte", "onnx")
+WantedFormat = Literal["auto", "pte", "onnx", "tflite"]
+PREFERRED: tuple[ExportFormat, ...] = ("pte", "onnx", "tflite")
 
 
 class Runtime(NamedTuple):
@@ -24,6 +24,7 @@ class Runtime(NamedTuple):
 RUNTIMES: dict[ExportFormat, Runtime] = {
     "pte": Runtime("ExecuTorch", ("arm64-v8a", "x86_64"), 26, "8.0"),
     "onnx": Runtime("ONNX Runtime", ("arm64-v8a", "armeabi-v7a", "x86", "x86_64"), 24, "7.0"),
+    "tflite": Runtime("LiteRT", ("arm64-v8a", "armeabi-v7a", "x86", "x86_64"), 23, "6.0"),
 }
 
 
@@ -59,12 +60,15 @@ def choose_format(
         raise DeviceError(
             f"{info.name} can run no format that mobilekit exports: {reasons}",
             serial=info.serial,
-            fix="LiteRT runs on such phones, but there is no export to it yet: use another phone.",
+            fix="Use another phone.",
         )
-    usual, chosen = PREFERRED[0], usable[0]
-    if chosen == usual:
+    chosen = usable[0]
+    if chosen == PREFERRED[0]:
         return FormatChoice(chosen, None)
-    return FormatChoice(chosen, f"{info.name} gets .{chosen}, not .{usual}: {obstacles[usual]}")
+    passed_over = PREFERRED[: PREFERRED.index(chosen)]
+    reasons = "; ".join(str(obstacles[name]) for name in passed_over)
+    names = " or ".join(f".{name}" for name in passed_over)
+    return FormatChoice(chosen, f"{info.name} gets .{chosen}, not {names}: {reasons}")
 
 
 def _obstacle(name: ExportFormat, info: DeviceInfo, told: tuple[str, ...] | None) -> str | None:

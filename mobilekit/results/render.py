@@ -11,6 +11,7 @@ from mobilekit.records import (
     Accuracy,
     Answer,
     Artifact,
+    Calibration,
     ChargeEstimate,
     EnergyEstimate,
     EnergyPlane,
@@ -94,7 +95,7 @@ def render_measurement(measurement: Measurement, answer: Answer) -> str:
 
 def render_artifact(artifact: Artifact, directory: Path) -> str:
     """What became of an export: its file, its size, and what runs where."""
-    delegation = artifact.delegation
+    delegation, calibration = artifact.delegation, artifact.calibration
     left = delegation.portable_text
     rows = [
         ("file", str(directory / Path(artifact.file.path).name)),
@@ -105,10 +106,25 @@ def render_artifact(artifact: Artifact, directory: Path) -> str:
             f"{delegation.mac_fraction:.0%} of the MACs and {delegation.operator_fraction:.0%} of "
             f"the operators{f'; on portable kernels: {left}' if left else ''}",
         ),
+        ("outputs", _agreement(artifact)),
+        *([("calibrated", _calibration_text(calibration))] if calibration is not None else []),
         ("exporting", f"took {format_duration(artifact.export_ns)}"),
     ]
     heading = " · ".join((artifact.model.name, artifact.precision, artifact.backend))
-    return "\n".join([heading, *(f"  {name:9} {text}" for name, text in rows)])
+    return "\n".join([heading, *(f"  {name:10} {text}" for name, text in rows)])
+
+
+def _agreement(artifact: Artifact) -> str:
+    return (
+        f"differ from eager PyTorch's in fp32 by {artifact.relative_error:.1g} of the largest "
+        f"value (tolerance: {artifact.relative_tolerance:g})"
+    )
+
+
+def _calibration_text(calibration: Calibration) -> str:
+    if calibration.path is None:
+        return f"with {calibration.examples} generated inputs: outputs mean little"
+    return f"with {calibration.examples} examples of {calibration.path}"
 
 
 def render_card(spec: ModelSpec, card: ModelCard, cost: ModelCost) -> str:
@@ -314,12 +330,17 @@ def measurement_row(measurement: Measurement, answer: Answer) -> list[str]:
     return [
         measurement.id,
         measurement.started_at[:16].replace("T", " "),
-        measurement.artifact.model.name,
+        _model_text(measurement.artifact),
         measurement.device.name + virtual,
         format_duration(answer.latency.p50_ns) if answer.latency else "-",
         format_energy(energy.gross_j) if energy else "-",
         ", ".join(item.id for item in measurement.findings if item.severity != "info") or "-",
     ]
+
+
+def _model_text(artifact: Artifact) -> str:
+    """The usual precision goes without saying."""
+    return artifact.model.name + ("" if artifact.precision == "fp32" else f" {artifact.precision}")
 
 
 def render_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -375,6 +396,9 @@ def _output_text(measurement: Measurement) -> str:
     if check.max_relative_error == sys.float_info.max:
         return "DIFFERS from PyTorch: another shape, or values that are not finite"
     verdict = "matches PyTorch" if check.matches else "DIFFERS from PyTorch"
+    if measurement.artifact.precision != "fp32":
+        bound = "within" if check.matches else "by more than"
+        verdict += f" in fp32 {bound} {measurement.request.relative_tolerance:.1%}"
     return f"{verdict} (by {check.max_relative_error:.1g} of the largest value)"
 
 

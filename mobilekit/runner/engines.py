@@ -17,4 +17,10 @@ def make_engine(artifact_format: str, threads: int | None) -> Engine:
         except ImportError as error:
             raise EngineError(f"{error}; pip install 'mobilekit[onnx]'") from None
         return OnnxEngine(threads)
+    if artifact_format == "tflite":
+        try:
+            from mobilekit.runner.litert_engine import LiteRtEngine
+        except ImportError as error:
+            raise EngineError(f"{error}; pip install 'mobilekit[tflite]'") from None
+        return LiteRtEngine(threads)
     raise EngineError(f"this companion has no engine for .{artifact_format}")

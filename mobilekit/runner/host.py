@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from mobilekit import __version__
@@ -13,8 +14,13 @@ from mobilekit.runner.abi import this_abi
 from mobilekit.runner.readers import read_kib_fields
 
 COMPUTER = "pc"
-FORMATS = ("pte", "onnx")
-"""What this computer's runner has engines for, the one that is always installed first."""
+ENGINE_PACKAGES = {"pte": "executorch", "onnx": "onnxruntime", "tflite": "ai_edge_litert"}
+"""What this computer's runner can have engines for, and whose package each is."""
+
+
+def installed_formats() -> tuple[str, ...]:
+    """What this computer's runner has engines for, without importing any of them."""
+    return tuple(name for name, package in ENGINE_PACKAGES.items() if find_spec(package))
 
 
 def read_host() -> HostInfo:

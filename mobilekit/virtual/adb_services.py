@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from mobilekit.virtual import android_commands, file_commands, text_commands
-from mobilekit.virtual.adbd import Service, Stream
+from mobilekit.virtual.adbd import FEATURES_SDK, Service, Stream
 from mobilekit.virtual.device import Device
-from mobilekit.virtual.shell import Lines, Pipe, Shell, ShellExit, Sink, Source, Streams
+from mobilekit.virtual.shell import Lines, Pipe, Program, Shell, ShellExit, Sink, Source, Streams
 from mobilekit.virtual.sync import SyncService
 from mobilekit.virtual.syntax import ShellSyntaxError, UnfinishedError, parse
 from mobilekit.virtual.terminal import Terminal
 
 PROGRAMS = {**file_commands.PROGRAMS, **text_commands.PROGRAMS, **android_commands.PROGRAMS}
+OLD_PROGRAMS = {name: program for name, program in PROGRAMS.items() if name != "cmd"}
+"""Of a phone before ``FEATURES_SDK``."""
 PACKET = struct.Struct("<BI")
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
 INTERRUPTED = 130
@@ -35,6 +37,8 @@ def open_service(device: Device, name: str) -> Service | None:
     if kind != "shell":
         return None
     terminal = "pty" in options or (not rest and "raw" not in options)
+    if device.profile.android_sdk < FEATURES_SDK:
+        terminal = True  # That adb daemon knows no other shell.
     if "v2" in options:
         return lambda stream: _serve_packets(device, stream, rest, terminal=terminal)
     return lambda stream: _serve_plain(device, stream, rest, terminal=terminal)
@@ -111,9 +115,13 @@ async def _pump_packets(stream: Stream, stdin: Pipe) -> None:
     await stdin.end()
 
 
+def _programs(device: Device) -> Mapping[str, Program]:
+    return PROGRAMS if device.profile.android_sdk >= FEATURES_SDK else OLD_PROGRAMS
+
+
 async def run_shell(device: Device, command: str, streams: Streams) -> int:
     """Run the command, or without one what standard input says, line by line."""
-    shell = Shell(device, PROGRAMS)
+    shell = Shell(device, _programs(device))
     try:
         if command:
             return await shell.run(command, streams)
@@ -147,7 +155,7 @@ async def _run_terminal(device: Device, command: str, source: Source, sink: Sink
     """A shell for a person: an echo, a prompt, Ctrl-C and Ctrl-D."""
     terminal = Terminal(source, sink)
     keyboard = asyncio.ensure_future(terminal.pump())
-    shell = Shell(device, PROGRAMS)
+    shell = Shell(device, _programs(device))
     streams = Streams(terminal.lines, terminal, terminal)
     try:
         if command:

@@ -33,6 +33,8 @@ VERSION = 0x01000001
 """The first version without checksums; with them Python is five times slower."""
 MAX_PAYLOAD = 1024 * 1024
 FEATURES = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir,sendrecv_v2,abb_exec"
+"""From ``FEATURES_SDK`` on; before it an adb daemon had none to tell."""
+FEATURES_SDK = 24
 EMULATOR_PORTS = range(5555, 5586)
 """Every adb server looks for emulators here by itself."""
 DRAIN_S = 1.0

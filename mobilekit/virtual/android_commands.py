@@ -20,6 +20,7 @@ LEVEL_LETTERS: dict[str, Level] = {"v": "V", "d": "D", "i": "I", "w": "W", "e": 
 SCREEN = "1080x2400"
 SERVICES = ("activity", "battery", "meminfo", "package", "thermalservice")
 THERMAL_SERVICE_SDK = 29
+STREAMING_SDK = 24
 MAX_CURRENT_UA, MAX_VOLTAGE_UV = 500000, 5000000
 
 
@@ -130,18 +131,26 @@ async def _clear(call: Call) -> int:
 
 
 async def _install(call: Call) -> int:
-    """From a file of the phone, or with ``-S`` that many bytes of standard input."""
+    """From a file of the phone, or with ``-S`` that many bytes of standard input.
+
+    The ``pm`` of before ``STREAMING_SDK`` takes a file only, and repeats its name.
+    """
+    streaming = call.device.profile.android_sdk >= STREAMING_SDK
     size_bytes: int | None = None
     operands: list[str] = []
     args = list(call.args)
     while args:
         arg = args.pop(0)
-        if arg == "-S" and args and args[0].isdecimal():
+        if arg == "-S" and streaming and args and args[0].isdecimal():
             size_bytes = int(args.pop(0))
         elif arg in ("-i", "--user", "--install-location", "--abi", "--pkg") and args:
             args.pop(0)
         elif not arg.startswith("-"):
             operands.append(arg)
+        elif arg == "-S":
+            raise CommandError("Error: Unknown option: -S")
+    if operands and not streaming:
+        await call.print(f"\tpkg: {operands[0]}\n")
     staged = f"/data/local/tmp/.vmdl{time.time_ns()}.tmp"
     try:
         if size_bytes is not None:

@@ -38,10 +38,10 @@ from mobilekit.virtual.battery import (
     gauge_of_profile,
 )
 from mobilekit.virtual.companions import (
-    COMPANION_FORMATS,
     CompanionKind,
     CompanionSettings,
     companion_command,
+    companion_formats,
 )
 from mobilekit.virtual.files import PhoneFiles
 from mobilekit.virtual.pacing import PacedStage
@@ -167,7 +167,7 @@ class CompanionProcess:
     """The companion as the phone's app: at most one run at a time."""
 
     def __init__(self, phone_directory: Path, kind: CompanionKind = "python") -> None:
-        self.formats = COMPANION_FORMATS[kind]
+        self.formats = companion_formats(kind)
         self._directory = phone_directory
         self._kind = kind
         self._process: subprocess.Popen[bytes] | None = None

@@ -11,7 +11,7 @@ from mobilekit import places
 from mobilekit.codec import Record, decode, encode
 from mobilekit.errors import UsageError
 from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT
-from mobilekit.runner.host import FORMATS
+from mobilekit.runner.host import installed_formats
 from mobilekit.virtual.files import PhoneFiles
 
 CompanionKind = Literal["python", "jvm"]
@@ -39,7 +39,11 @@ class CompanionSettings(Record, frozen=True):
 
 
 SETTINGS_FILE = "companion.json"
-COMPANION_FORMATS: dict[CompanionKind, tuple[str, ...]] = {"python": FORMATS, "jvm": ("onnx",)}
+
+
+def companion_formats(kind: CompanionKind) -> tuple[str, ...]:
+    """What that companion runs here."""
+    return installed_formats() if kind == "python" else ("onnx",)
 
 
 def check_companion(kind: CompanionKind) -> None:

@@ -13,7 +13,7 @@ from mobilekit.codec import Record, decode, encode_pretty
 from mobilekit.errors import ProtocolError
 from mobilekit.records import DeviceProfile
 from mobilekit.virtual.adb_services import open_service
-from mobilekit.virtual.adbd import FEATURES, Adbd, Cable
+from mobilekit.virtual.adbd import FEATURES, FEATURES_SDK, Adbd, Cable
 from mobilekit.virtual.device import Battery, Companion, Device
 from mobilekit.virtual.files import STORAGE_BYTES
 
@@ -76,8 +76,9 @@ class VirtualPhone:
             for name in ("ro.product.name", "ro.product.model", "ro.product.device")
         }
         described = "".join(f"{name}={value};" for name, value in values.items())
+        features = f"features={FEATURES}" if profile.android_sdk >= FEATURES_SDK else ""
         self._adbd = Adbd(
-            f"device::{described}features={FEATURES}".encode(),
+            f"device::{described}{features}".encode(),
             lambda name: open_service(self.device, name),
         )
 

@@ -24,9 +24,10 @@ from mobilekit.protocol import (
     Window,
     interrupted,
 )
-from mobilekit.records import Classification, Delegation, Predictions
+from mobilekit.records import Calibration, Classification, Delegation, Predictions
 
 PROFILE = load_profiles()["nexus7"]
+INT8 = artifact(precision="int8", calibration=Calibration(path=None, examples=5))
 MS = 1_000_000
 
 
@@ -93,6 +94,13 @@ def test_a_sound_run_has_none():
             "UNTRAINED-WEIGHTS",
             "info",
             id="untrained",
+        ),
+        pytest.param({"made": INT8}, "UNCALIBRATED", "warning", id="uncalibrated"),
+        pytest.param(
+            {"made": artifact(precision="fp16", relative_error=0.31)},
+            "LOSSY-PRECISION",
+            "warning",
+            id="lossy",
         ),
         pytest.param({"device": device_info(virtual=True)}, "VIRTUAL", "info", id="virtual"),
         pytest.param(
@@ -187,6 +195,13 @@ def test_untrained_weights_say_timing_only():
     untrained = artifact(model=msgspec.structs.replace(artifact().model, weights_path=None))
 
     assert doubts(untrained)["UNTRAINED-WEIGHTS"].summary == "untrained weights: timing only"
+
+
+def test_calibrated_int8_raises_no_doubt():
+    """Examples were given."""
+    given = Calibration(path="/data/examples.npy", examples=32)
+
+    assert doubts(msgspec.structs.replace(INT8, calibration=given)) == {}
 
 
 def test_errors_come_first():

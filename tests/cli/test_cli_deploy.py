@@ -2,16 +2,19 @@
 
 import json
 import os
+import re
 import signal
 import time
 
 import msgspec
+import numpy as np
 import pytest
 from apks import make_apk, make_manifest
 from following import progress_of, wait_for
 
 from mobilekit import __version__
 from mobilekit.codec import decode, encode
+from mobilekit.model.zoo import read_spec
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.protocol import PACKAGE
 from mobilekit.records import Measurement
@@ -349,24 +352,57 @@ def test_onnx_runs_on_this_computer(cli):
     assert (companion["engine"], companion["threads"]) == ("onnxruntime", 1)
 
 
+def test_int8_runs_on_the_virtual_phone(cli, model_directory):
+    """Calibrated or not, in the format that the device takes; the text says what it was."""
+    outcome = cli(
+        "deploy", "tiny.py", "-d", "nexus7", "--fast", "--no-energy", "--precision", "int8"
+    )
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert outcome.stdout.startswith("tiny · int8 · xnnpack")
+    assert re.search(r"matches PyTorch in fp32 within \d+\.\d% \(by 0\.0\d* of", outcome.stdout)
+    assert "UNCALIBRATED" in outcome.stdout
+    assert "tiny int8" in cli("results", "list").stdout
+    shape = (8, *read_spec(model_directory / "tiny.py").input_shapes[0][1:])
+    examples = model_directory / "examples.npy"
+    np.save(examples, np.random.default_rng(0).standard_normal(shape, np.float32))
+
+    arguments = ("--precision", "int8", "--calibration", str(examples))
+    outcome = cli("deploy", "tiny.py", "-d", "pc", "--fast", "--format", "tflite", *arguments)
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert outcome.stdout.startswith("tiny · int8 · litert · pc")
+    assert "UNCALIBRATED" not in outcome.stdout
+    exported = cli("export", "tiny.py", "--format", "tflite", *arguments)
+    assert f"calibrated with 8 examples of {examples}" in " ".join(exported.stdout.split())
+
+
 @pytest.fixture
-def phone_of_32_bits(make_phone, tmp_path):
-    """A virtual phone that tells of itself what a real one does, with the real companion."""
+def phone_of_32_bits(make_real_phone):
+    """A phone with Android 7 but without 64 bits."""
+    return make_real_phone(msgspec.structs.replace(load_profiles()["nexus5"], android_sdk=24))
+
+
+@pytest.fixture
+def make_real_phone(make_phone, tmp_path):
+    """Virtual phones that tell of themselves what a real one does, with the real companion."""
 
     class SilentCompanion(CompanionProcess):
         def __init__(self, directory):
             super().__init__(directory)
             self.formats = ()
 
-    profile = msgspec.structs.replace(load_profiles()["nexus5"], android_sdk=24)
-    (tmp_path / "profile.json").write_bytes(encode(profile))
-    return make_phone(
-        profile=profile,
-        directory=tmp_path,
-        abi="armeabi-v7a",
-        battery=PhoneBattery(profile, tmp_path / "battery.json"),
-        companion=SilentCompanion(tmp_path),
-    )
+    def make(profile):
+        (tmp_path / "profile.json").write_bytes(encode(profile))
+        return make_phone(
+            profile=profile,
+            directory=tmp_path,
+            abi="armeabi-v7a",
+            battery=PhoneBattery(profile, tmp_path / "battery.json"),
+            companion=SilentCompanion(tmp_path),
+        )
+
+    return make
 
 
 def test_a_32_bit_phone_gets_onnx_by_itself(cli, phone_of_32_bits):
@@ -389,15 +425,25 @@ def test_a_format_that_cannot_run_is_refused_before_anything_is_pushed(cli, phon
     assert phone_of_32_bits.adb("shell", "ls /data/local/tmp").stdout == ""
 
 
-def test_a_real_nexus_7_is_refused_with_the_reasons(cli, make_phone):
-    """32 bits and Android 6: neither runtime has a library for it."""
-    phone = make_phone(profile=load_profiles()["nexus7"], abi="armeabi-v7a")
+def test_a_nexus_7_gets_the_app_and_litert(cli, make_real_phone, tmp_path):
+    """32 bits and Android 6: the app is installed with `pm`, and .tflite is what is left to run."""
+    phone = make_real_phone(load_profiles()["nexus7"])
+    phone.adb("uninstall", PACKAGE)
+    apk = tmp_path / "bench.apk"
+    manifest = make_manifest(PACKAGE, 100, __version__, debuggable=False)
+    apk.write_bytes(make_apk(manifest, ["armeabi-v7a"]))
 
-    outcome = cli("deploy", "tiny.py", "-d", phone.serial)
+    outcome = cli(
+        "deploy", "tiny.py", "-d", phone.serial, "--fast", "--apk", str(apk), "--no-energy"
+    )
 
-    assert outcome.exit_code == 3
-    assert "ONNX Runtime needs Android 7.0" in outcome.stderr
-    assert "LiteRT" in outcome.stderr
+    assert outcome.exit_code == 0, outcome.stderr
+    assert f"Installed the companion app {__version__}" in outcome.stderr
+    assert "gets .tflite, not .pte or .onnx: ExecuTorch has no library" in outcome.stderr
+    assert "ONNX Runtime needs Android 7.0, and it has 6.0.1" in outcome.stderr
+    assert "litert" in outcome.stdout.splitlines()[0]
+    assert "matches PyTorch" in outcome.stdout
+    assert phone.adb("shell", "ls -A /data/local/tmp").stdout.split() == ["mobilekit"]
 
 
 def test_a_missing_onnx_package_is_named(cli, model_directory, tmp_path):
@@ -456,7 +502,19 @@ def test_a_full_phone(cli, bench_phone):
             id="apk and none",
         ),
         pytest.param(
-            ["deploy", "nin", "-d", "pc", "--format", "tflite"], 2, ["tflite", "onnx"], id="format"
+            ["deploy", "nin", "-d", "pc", "--format", "tfl"], 2, ["'tfl'", "tflite"], id="format"
+        ),
+        pytest.param(
+            ["export", "nin", "--precision", "int8", "--calibration", "nope.npy"],
+            2,
+            ["no such calibration file", "nope.npy"],
+            id="no calibration",
+        ),
+        pytest.param(
+            ["deploy", "nin", "-d", "pc", "--calibration", "x.npy"],
+            2,
+            ["fp32", "--precision int8"],
+            id="calibration of fp32",
         ),
         pytest.param(
             ["deploy", "nin", "-d", "pc", "--weights", "nope.pt"], 2, ["nope.pt"], id="no weights"

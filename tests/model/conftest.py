@@ -9,7 +9,7 @@ from model_files import SMALL, Export, WriteModel
 
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import read_spec
-from mobilekit.records import Artifact, ExportFormat, ModelSpec
+from mobilekit.records import Artifact, ExportFormat, ModelSpec, Precision
 
 
 @pytest.fixture
@@ -29,10 +29,21 @@ def write_model(tmp_path: Path) -> WriteModel:
 def export(tmp_path: Path) -> Export:
     """Exports into a cache of the test's own; gives the artifact and the progress messages."""
 
-    def run(spec: ModelSpec, artifact_format: ExportFormat = "pte") -> tuple[Artifact, list[str]]:
+    def run(
+        spec: ModelSpec,
+        artifact_format: ExportFormat = "pte",
+        *,
+        precision: Precision = "fp32",
+        calibration: Path | None = None,
+    ) -> tuple[Artifact, list[str]]:
         messages: list[str] = []
         artifact = export_artifact(
-            spec, artifact_format, cache_directory=tmp_path / "cache", on_progress=messages.append
+            spec,
+            artifact_format,
+            precision=precision,
+            calibration=calibration,
+            cache_directory=tmp_path / "cache",
+            on_progress=messages.append,
         )
         return artifact, messages
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import onnxruntime
 import pytest
-import torch
-from model_files import SMALL, Export, WriteModel
-from torch import Tensor
+from model_files import Export, WriteModel
 
 from mobilekit.errors import ExportError
 from mobilekit.model import onnx
@@ -85,15 +82,6 @@ def test_normalization_takes_its_exact_rewrite(write_model: WriteModel, export: 
     assert artifact.delegation.delegated_operators > 10
 
 
-def test_equal_networks_give_equal_files(write_model: WriteModel, export: Export) -> None:
-    """No path of this computer gets into the file, which is named by its content."""
-    one, _ = export(read_spec(write_model(NETWORK.format(body="x * 2"))), "onnx")
-    other, _ = export(read_spec(write_model(NETWORK.format(body="x * 2 "), "b/small.py")), "onnx")
-
-    assert one.model.content_sha256 != other.model.content_sha256
-    assert one.file == other.file
-
-
 def test_an_operator_that_onnx_lacks_is_named(write_model: WriteModel, export: Export) -> None:
     """The refusal holds the operator, not the exporter's steps."""
     path = write_model(NETWORK.format(body="torch.special.bessel_j0(x)"))
@@ -113,41 +101,3 @@ def test_weights_beyond_one_file_are_refused(
 
     assert caught.value.facts["weights_bytes"] == str(4 * (4 * 28 + 145 * 5))
     assert "--format pte" in caught.value.fix
-
-
-def test_missing_packages_are_named_with_their_extra(
-    write_model: WriteModel, export: Export, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What brings them is said before any work is done."""
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-
-    with pytest.raises(ExportError, match=r"pip install 'mobilekit\[onnx\]'") as caught:
-        export(read_spec(write_model()), "onnx")
-
-    assert caught.value.facts["missing"] == "onnxscript"
-
-
-def test_a_file_that_computes_something_else_is_refused(
-    write_model: WriteModel, export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The check is the same as for ExecuTorch's format, and nothing is left in the cache."""
-
-    def wrong_runtime(*_: object) -> tuple[Tensor, ...]:
-        return (torch.zeros(1, 5),)
-
-    monkeypatch.setattr(onnx.Program, "run_once", wrong_runtime)
-
-    with pytest.raises(ExportError, match=r"computes something else.*ONNX Runtime"):
-        export(read_spec(write_model()), "onnx")
-
-    assert list((tmp_path / "cache").iterdir()) == []
-
-
-def test_what_the_runtime_refuses_is_told(
-    write_model: WriteModel, export: Export, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """ONNX Runtime's words reach the user."""
-    monkeypatch.setattr(onnx.Program, "write", lambda _, path: path.write_bytes(b"nonsense"))
-
-    with pytest.raises(ExportError, match="ONNX Runtime cannot run small: InvalidProtobuf"):
-        export(read_spec(write_model(SMALL)), "onnx")

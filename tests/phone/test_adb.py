@@ -46,7 +46,7 @@ class OldDevice:
     """adbutils' handle of an Android 6 phone, whose shell ends lines by CRLF."""
 
     def get_features(self):
-        return "cmd,stat_v2"
+        return ""
 
     def shell2(self, command, timeout, encoding, v2):
         assert not v2

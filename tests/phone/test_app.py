@@ -11,6 +11,7 @@ from mobilekit.errors import AppError, DisconnectedError, UsageError
 from mobilekit.phone.adb import AdbServer
 from mobilekit.phone.app import ensure_app, find_apk, fix_of_refusal
 from mobilekit.phone.parse import parse_install_failure
+from mobilekit.phone.profiles import load_profiles
 from mobilekit.protocol import PACKAGE
 from mobilekit.virtual.phone import Faults
 
@@ -134,6 +135,33 @@ def test_a_full_phone_refuses_early(ensure, phone, write_apk):
         ensure(write_apk(padding_bytes=30_000_000))
 
     assert "Free space" in caught.value.fix
+
+
+def test_android_6_installs_from_a_pushed_file(make_phone, write_apk):
+    """It has no `cmd package` to stream into; the file is removed, refused or not."""
+    phone = make_phone(profile=load_profiles()["nexus7"], abi="armeabi-v7a")
+    phone.adb("uninstall", PACKAGE)
+    handle = AdbServer(phone.server.port).phone(phone.serial)
+    told = []
+
+    def install(apk):
+        ensure_app(
+            handle,
+            apk,
+            may_install=True,
+            on_note=lambda _: None,
+            on_bytes=lambda done, total: told.append((done, total)),
+        )
+
+    with pytest.raises(AppError, match="INSTALL_FAILED_NO_MATCHING_ABIS"):
+        install(write_apk(abis=["arm64-v8a"]))
+    apk = write_apk(abis=["armeabi-v7a"], padding_bytes=3_000_000)
+    install(apk)
+
+    assert told[-1] == (apk.stat().st_size, apk.stat().st_size)
+    assert "inaccessible" in handle.shell("cmd package list packages", check=False).text
+    assert f"versionName={__version__}" in handle.shell(f"dumpsys package {PACKAGE}").text
+    assert handle.shell("ls -A /data/local/tmp").text == ""
 
 
 def test_unplugged_in_mid_installation(ensure, phone, write_apk):

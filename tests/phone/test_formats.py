@@ -20,10 +20,12 @@ def phone(abi, sdk, release="x"):
         ("armeabi-v7a", 24, "onnx"),
         ("x86", 30, "onnx"),
         ("arm64-v8a", 25, "onnx"),
+        ("armeabi-v7a", 23, "tflite"),
+        ("x86", 23, "tflite"),
     ],
 )
 def test_a_phone_gets_the_first_format_that_runs_there(abi, sdk, expected):
-    """ExecuTorch where it can, else ONNX Runtime; only the latter needs a reason."""
+    """ExecuTorch where it can, else ONNX Runtime, else LiteRT; only the first needs no reason."""
     choice = choose_format("auto", phone(abi, sdk), None)
 
     assert choice.format == expected
@@ -37,12 +39,21 @@ def test_a_32_bit_phone_is_told_why():
     assert "ExecuTorch has no library for armeabi-v7a" in choice.reason
 
 
-def test_an_old_32_bit_phone_is_refused_with_every_reason():
-    """A Nexus 7 with Android 6: no 32-bit ExecuTorch, no ONNX Runtime, no LiteRT export yet."""
-    with pytest.raises(DeviceError) as caught:
-        choose_format("auto", phone("armeabi-v7a", 23, "6.0.1"), None)
+def test_an_old_32_bit_phone_gets_litert_and_is_told_why():
+    """A Nexus 7 with Android 6: no 32-bit ExecuTorch, no ONNX Runtime before Android 7."""
+    choice = choose_format("auto", phone("armeabi-v7a", 23, "6.0.1"), None)
 
-    for words in ("no library for armeabi-v7a", "needs Android 7.0", "has 6.0.1", "LiteRT"):
+    assert choice.format == "tflite"
+    for words in ("not .pte or .onnx", "no library for armeabi-v7a", "Android 7.0", "has 6.0.1"):
+        assert words in choice.reason
+
+
+def test_a_phone_for_which_there_is_no_runtime_is_refused_with_every_reason():
+    """Too old for all of them."""
+    with pytest.raises(DeviceError) as caught:
+        choose_format("auto", phone("armeabi-v7a", 22, "5.1"), None)
+
+    for words in ("no library for armeabi-v7a", "ONNX Runtime needs", "LiteRT needs Android 6.0"):
         assert words in str(caught.value)
 
 
@@ -51,7 +62,8 @@ def test_an_old_32_bit_phone_is_refused_with_every_reason():
     [
         ("pte", "armeabi-v7a", 30, ["ExecuTorch has no library", "--format onnx"]),
         ("pte", "arm64-v8a", 25, ["needs Android 8.0", "--format onnx"]),
-        ("onnx", "armeabi-v7a", 23, ["needs Android 7.0", "no other format"]),
+        ("onnx", "armeabi-v7a", 23, ["needs Android 7.0", "--format tflite"]),
+        ("tflite", "armeabi-v7a", 22, ["LiteRT needs Android 6.0", "no other format"]),
         ("onnx", "mips", 30, ["ONNX Runtime has no library for mips", "no other format"]),
     ],
 )

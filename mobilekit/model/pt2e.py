@@ -1,0 +1,72 @@
+"""ExecuTorch's precisions below fp32: a network's graph in int8 or in half, before it is lowered.
+
+Imports torch, torchao and executorch.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from mobilekit.errors import ExportError
+from mobilekit.model.load import describe_error
+from mobilekit.model.quiet import quiet_python
+from mobilekit.model.rewrite import is_normalization
+from mobilekit.records import ModelSpec
+
+
+def quantize(spec: ModelSpec, exported: Any, examples: Sequence[Sequence[Tensor]]) -> Any:
+    """Static int8 as XNNPACK takes it: weights per channel, activations per tensor.
+
+    ``exported`` is a ``torch.export.ExportedProgram``, and so is what is returned; its inputs and
+    outputs stay as they are. Ranges are those of ``examples``.
+
+    Local response normalization stays in float: over quantized slices XNNPACK builds a program
+    that then does not load, and a square needs twice the bits.
+
+    Raises ``ExportError``.
+    """
+    try:
+        with quiet_python(), torch.no_grad():
+            from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+                XNNPACKQuantizer,
+                get_symmetric_quantization_config,
+            )
+            from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+            quantizer = XNNPACKQuantizer()
+            quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
+            quantizer.set_filter_function(
+                lambda node: not is_normalization(node.meta.get("stack_trace"))
+            )
+            observed = prepare_pt2e(exported.module(), quantizer)
+            for example in examples:
+                observed(*example)
+            return torch.export.export(convert_pt2e(observed), tuple(examples[0]))
+    except Exception as error:
+        raise ExportError(
+            f"{spec.name} cannot be quantized to int8 for XNNPACK: {describe_error(error)}",
+            fix="Export it with --precision fp32.",
+            model=spec.path,
+        ) from error
+
+
+class Halved(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """A network that computes in half precision between float32 inputs and outputs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(module).half()
+
+    def forward(self, *inputs: Tensor) -> Any:
+        outputs = self.module(*(_cast(tensor, torch.float32, torch.half) for tensor in inputs))
+        return tree_map(lambda output: _cast(output, torch.half, torch.float32), outputs)
+
+
+def _cast(tensor: Tensor, given: torch.dtype, wanted: torch.dtype) -> Tensor:
+    return tensor.to(wanted) if tensor.dtype == given else tensor
