@@ -49,7 +49,8 @@ def parse_profile(data: bytes, source: str) -> DeviceProfile:
             raise ProfileError(f"[sources] says nothing of {figure}", file=source, fix=fix)
     if profile.power.active_mw <= profile.power.idle_mw:
         raise ProfileError("power.active_mw is not above power.idle_mw", file=source, fix=fix)
-    if min(_numbers(profile).values()) <= 0:
+    uploads_j = [upload.energy_j for upload in profile.uploads]
+    if min([*_numbers(profile).values(), *uploads_j]) <= 0:
         raise ProfileError("A figure is not positive", file=source, fix=fix)
     return profile
 

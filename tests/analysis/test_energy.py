@@ -2,44 +2,31 @@ import msgspec
 import pytest
 from examples import THERMAL, energy_estimate, energy_plan
 from scipy.stats import t
+from simulated import PROFILE, work
 
 from mobilekit.analysis import planning, sources
 from mobilekit.analysis.energy import estimate_charge, estimate_energy
 from mobilekit.analysis.planning import planned_duration_ns
 from mobilekit.analysis.sources import find_segments, known_gauge
-from mobilekit.phone.profiles import load_profiles
 from mobilekit.presets import PRESETS
 from mobilekit.protocol import Window
 from mobilekit.records import Interval
-from mobilekit.runner.loop import measure_window
-from mobilekit.virtual.battery import BatteryState, GaugeKind, SimulatedBattery
-from mobilekit.virtual.companion import EnergyTruth, SimulatedEnergyStage
+from mobilekit.virtual.battery import GaugeKind
 
-PROFILE = load_profiles()["nexus7"]
 GAUGE = PROFILE.gauge
-LATENCY_NS = [13_000_000, 12_500_000, 14_000_000]
 
 
 def plan_energy(profile, *, blocks, target_error):
     return planning.plan_energy(profile, blocks=blocks, target_error=target_error).plan
 
 
+def simulate(seed, plan, profile=PROFILE, **phone):
+    """Windows and their truth."""
+    return work(plan, seed=seed, profile=profile, **phone)[:2]
+
+
 def charge_ratio(windows):
     return sources.charge_ratio(find_segments(windows), known_gauge(GAUGE, None))
-
-
-def simulate(
-    seed, plan, profile=PROFILE, latency_ns=LATENCY_NS, kind=None
-) -> tuple[list[Window], EnergyTruth]:
-    state = BatteryState(
-        charge_uah=0.8 * profile.battery.capacity_uah, plugged=False, seed=seed, gauge_seed=seed
-    )
-    stage = SimulatedEnergyStage(profile, SimulatedBattery(profile, state, kind), latency_ns, 0)
-    windows = [
-        measure_window(plan, stage, is_load=number % 2 == 1)
-        for number in range(2 * plan.blocks + 1)
-    ]
-    return windows, stage.truth
 
 
 def change_samples(windows, **change):

@@ -171,6 +171,23 @@ def test_a_virtual_phone_to_play_with(cli, adb_server, tmp_path):
     assert cli("virtual", "list", "--json").document == []
 
 
+def test_a_phone_with_an_odd_gauge(cli):
+    """Its battery says what that gauge says, deploy finds the oddity; an unknown one is refused."""
+    unknown = cli("virtual", "start", "nexus5", "--gauge", "best")
+    started = cli("virtual", "start", "nexus5", "--gauge", "dual-cell", "--json")
+    try:
+        deployed = cli("deploy", "tiny.py", "-d", "virtual:nexus5", "--fast", "--json").document
+    finally:
+        cli("virtual", "stop", "nexus5")
+
+    assert unknown.exit_code == 2
+    assert "dual-cell" in unknown.stderr
+    assert started.exit_code == 0, started.stderr
+    assert deployed["answer"]["energy_simulated"] is None
+    found = {finding["id"] for finding in deployed["measurement"]["findings"]}
+    assert {"GAUGE-CONTRADICTS", "NO-ENERGY"} <= found
+
+
 def test_a_killed_virtual_phone_is_not_running(cli):
     """A phone whose process was killed is no longer listed, and starts again."""
     started = cli("virtual", "start", "nexus5", "--json").document

@@ -94,3 +94,14 @@ def test_an_unknown_phone_tells_its_own_capacity():
     assert "charge counter" in counted.sources["battery.capacity_uah"]
     assert set(figures(told)) <= set(told.sources)
     assert generic_profile(device_info("x"), silent, "") is None
+
+
+def test_a_profile_may_say_what_an_upload_costs():
+    """Its own uploads take the place of the published ones; they are energies above zero."""
+    uploads = '\n[[uploads]]\nname = "5G"\nenergy_j = 7.3\nsource = "measured"\n'
+
+    (upload,) = parse_profile((NEXUS7 + uploads).encode(), "mine.toml").uploads
+
+    assert (upload.name, upload.energy_j, upload.source) == ("5G", 7.3, "measured")
+    with pytest.raises(ProfileError, match="not positive"):
+        parse_profile((NEXUS7 + uploads.replace("7.3", "0.0")).encode(), "mine.toml")
