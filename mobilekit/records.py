@@ -715,7 +715,7 @@ class TypeCost(Record, frozen=True):
     """What all layers of one type took."""
 
     type: str
-    """A ``LayerType``; ``layout change`` for what the engine inserted to reorder elements;
+    """A ``LayerType``; ``layout change`` or ``precision change`` for what the engine inserted;
     ``convolution or feed-forward`` for a product whose layer is not known."""
     p50_ns: float
     share: float

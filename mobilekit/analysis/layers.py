@@ -34,6 +34,9 @@ from mobilekit.records import (
 LAYOUT_CHANGE = "layout change"
 """What an engine inserted to reorder elements for its kernels; no layer asks for it."""
 
+PRECISION_CHANGE = "precision change"
+"""Conversions between float32, float16 and int8; no layer asks for them either."""
+
 EITHER_PRODUCT = "convolution or feed-forward"
 """XNNPACK calls a 1x1 convolution fully connected."""
 
@@ -98,7 +101,7 @@ _XNNPACK: dict[str, _Kind] = {
     "Static Reshape": _RESHAPE,
     "Resize Bilinear": _kind("reshape", "upsample_bilinear2d"),
     "Transpose": _kind(LAYOUT_CHANGE, "permute_copy permute transpose_copy t_copy"),
-    "Convert": _kind("reshape", "quantize_per_tensor dequantize_per_tensor"),
+    "Convert": _kind(PRECISION_CHANGE, ""),
 }
 """By the words of an XNNPACK operator's name before its first parenthesis."""
 
@@ -112,6 +115,7 @@ _ONNX_TYPES = {
     "ReorderInput": LAYOUT_CHANGE,
     "ReorderOutput": LAYOUT_CHANGE,
 }
+_INSERTED = {LAYOUT_CHANGE, PRECISION_CHANGE}
 _FUSED = ("fused ", "Fused")
 _AFTER_OUTPUT = "_nchwc"
 
@@ -343,7 +347,7 @@ class _Found:
             self.layer_of[place] = layer
             return
         self.type_of[place] = type
-        if type != LAYOUT_CHANGE:
+        if type not in _INSERTED:
             self.problems.append(f"{name} belongs to no layer that the export knows")
 
     def lose(self, problem: str, places: Mapping[int, str], layers: Iterable[str | None]) -> None:
@@ -448,8 +452,8 @@ def _resolve_delegate(
         fitted = _fit(own, operations, anchors) if kind.may_fold else None
         if fitted is not None:
             resolved |= fitted
-        elif kind.type == LAYOUT_CHANGE and not operations:
-            found.type_of |= dict.fromkeys(own, LAYOUT_CHANGE)
+        elif kind.type in _INSERTED and not operations:
+            found.type_of |= dict.fromkeys(own, kind.type)
         else:
             found.lose(
                 f"delegate {part} has {len(own)} operators of the kind "

@@ -128,11 +128,12 @@ def name_layers(exported: Any) -> None:
 
 def layer_name(node: Node) -> str | None:
     """The layer that ``name_layers`` wrote, of a node that an export stack made of that node."""
-    entry = (node.meta.get("nn_module_stack") or {}).get(_STACK_KEY)
-    return None if entry is None else str(entry[0])
+    stack = (node.meta.get("nn_module_stack") or {}).values()
+    # Not by its key, which a second torch.export, as after a quantization, renames.
+    return layer_scope(*zip(*stack, strict=True)) if stack else None
 
 
-def layer_scope(names: Sequence[str], classes: Sequence[str]) -> str | None:
+def layer_scope(names: Sequence[str], classes: Sequence[object]) -> str | None:
     """``layer_name`` from a stack of modules as ONNX's metadata holds it."""
     return next((n for n, c in zip(names, classes, strict=False) if c == _TAG_CLASS), None)
 
@@ -177,7 +178,7 @@ def _innermost(node: Node) -> tuple[str, str, str | None]:
     stack = [
         (key, str(path), str(kind))
         for key, (path, kind) in (node.meta.get("nn_module_stack") or {}).items()
-        if key != _STACK_KEY
+        if kind != _TAG_CLASS
     ]
     if not stack:
         return "", "", None

@@ -195,6 +195,21 @@ def test_a_program_of_other_parts_is_said():
     assert "2 kernels and delegates" in resolution.problems[0]
 
 
+def test_conversions_belong_to_no_layer():
+    """A quantized program's operators resolve as others do; what converts is a type of its own."""
+    program = (
+        *delegated(("dequantize_per_channel", None), ("quantize_per_tensor", None)),
+        *PROGRAM,
+    )
+    operators = (("Convert (NC) #1", (1, 2, 3)), *OPERATORS)
+    trace = LayerTrace(description=CHAIN, program=program, operators=traced(*operators))
+
+    profile = derive_profile(trace, (1,), (1,))
+
+    assert {cost.type: cost.p50_ns for cost in profile.types}["precision change"] == 2
+    assert profile.problems == ()
+
+
 def test_an_operator_of_an_unknown_kind_is_said():
     """Its time counts as other work."""
     operators = (("Levitate (NC) #1", (40, 50, 60)), *OPERATORS)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mobilekit.analysis.layers import weigh
 from mobilekit.model.describe import count_cost, read_description
-from mobilekit.model.layers import describe_layers, name_layers
+from mobilekit.model.layers import describe_layers, layer_name, name_layers
 from mobilekit.model.rewrite import ExactRewrites
 from mobilekit.model.zoo import find_model, read_spec
 from mobilekit.records import Description
@@ -194,6 +194,11 @@ def test_an_operation_knows_its_layer() -> None:
     name_layers(exported)
     after = describe_layers(exported, before.cost)
     assert before == after
+    # As a quantization does.
+    again = torch.export.export(exported.module(), (torch.ones(1, 2, 4, 4),))
+    assert [layer_name(node) for node in again.graph.nodes if node.op == "call_function"] == [
+        layer.name for layer in before.layers
+    ]
     named = {
         node.name: [path for path, _ in node.meta["nn_module_stack"].values()][-1]
         for node in exported.graph.nodes
