@@ -17,8 +17,11 @@ WANTED = Wanted(
     energy=False,
     require_phone=False,
     format="auto",
+    precision="fp32",
+    calibration=None,
     apk=None,
     install=True,
+    activation=None,
 )
 
 
