@@ -61,6 +61,14 @@ class ProfileError(UsageError):
     """A device profile that does not parse or contradicts itself."""
 
 
+class TraceFileError(UsageError):
+    """A meter's file that cannot be read as it is said to be."""
+
+
+class TraceRefusedError(MobilekitError):
+    """A meter's trace from which no energy can be told: no clear load, a gap, an overload."""
+
+
 class ExportError(MobilekitError):
     """A network that cannot be turned into an artifact."""
 

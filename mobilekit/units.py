@@ -62,6 +62,14 @@ def format_energy(energy_j: float) -> str:
     return f"{format_significant(energy_j / 1e-6)} uJ"
 
 
+def format_power(power_w: float) -> str:
+    """``3.38 W``, ``41.2 mW``, ``310 uW``."""
+    for unit, size in (("W", 1.0), ("mW", 1e-3)):
+        if abs(power_w) >= size:
+            return f"{format_significant(power_w / size)} {unit}"
+    return f"{format_significant(power_w / 1e-6)} uW"
+
+
 def format_count(count: float) -> str:
     """A large count rounded to three significant digits with thousands separators: ``14,800``."""
     if count < 1000:
