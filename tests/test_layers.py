@@ -12,11 +12,13 @@ MAY_IMPORT = {
     "model": BASE,
     "phone": BASE,
     "analysis": BASE,
+    "meter": BASE | {"analysis"},
     "runner": BASE,
     "virtual": BASE | {"runner"},
     "results": BASE | {"analysis"},
     "flow": BASE | {"comparison", "model", "phone", "runner", "virtual", "results", "analysis"},
-    "cli": BASE | {"flow", "comparison", "model", "phone", "virtual", "results", "analysis"},
+    "cli": BASE
+    | {"flow", "comparison", "meter", "model", "phone", "virtual", "results", "analysis"},
 }
 ONLY_IN = {
     "torch": {"model", "runner"},
@@ -26,6 +28,8 @@ ONLY_IN = {
     "ai_edge_litert": {"model", "runner"},
     "ai_edge_quantizer": {"model"},
     "adbutils": {"phone"},
+    "pandas": {"meter"},
+    "pyjls": {"meter"},
     "sqlalchemy": {"results"},
     "matplotlib": {"results"},
     "rich": {"cli"},

@@ -1,0 +1,183 @@
+"""From a meter's file to energy per inference: read in one pass, then find windows and add up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mobilekit.analysis.clocks import align
+from mobilekit.analysis.envelope import Bins, Envelope, Reading, Span, TraceFacts
+from mobilekit.analysis.meter import estimate_meter_energy, make_budget, measure_offset
+from mobilekit.analysis.meter_windows import (
+    Block,
+    Found,
+    RunWindows,
+    find_marked,
+    find_steps,
+    place_windows,
+)
+from mobilekit.errors import TraceFileError, UsageError
+from mobilekit.meter.columns import Wanted
+from mobilekit.meter.joulescope import Recording
+from mobilekit.meter.table import Table
+from mobilekit.records import ClockFit, MeterEstimate, MeterTrace, MeterWindowsFrom, Plane
+
+USB_V = (4.6, 5.5)
+"""Between a lithium cell at its fullest and USB's 5 V with its tolerance."""
+CELL_V = (2.5, 4.6)
+
+
+class Asked(NamedTuple):
+    """What a person asks ``meter import`` for, apart from the file's layout."""
+
+    iterations: int | None
+    """In all load windows; ``None`` only with ``run``."""
+    zero: Span | None = None
+    """Where nothing was drawn, in seconds since the first sample."""
+    offset: float | None = None
+    """Of the reading, in its SI unit; not with ``zero``."""
+    gain_uncertainty: float | None = None
+    run: RunWindows | None = None
+
+
+class Imported(NamedTuple):
+    trace: MeterTrace
+    estimate: MeterEstimate
+    bins: Bins
+    """Its offset is taken away."""
+    blocks: tuple[Block, ...]
+
+
+def import_trace(
+    path: Path, wanted: Wanted, asked: Asked, *, on_bytes: Callable[[int, int], None]
+) -> Imported:
+    """Read the trace and estimate; ``on_bytes`` is told how many bytes of how many are read.
+
+    Raises ``TraceFileError`` for a file that cannot be understood, ``TraceRefusedError`` for a
+    trace from which no energy can be told and ``UsageError`` for iterations that contradict the
+    run's.
+    """
+    iterations = _iterations(asked)
+    if path.suffix.lower() == ".jls" or wanted.format == "joulescope":
+        _check_unused(wanted)
+        file: Table | Recording = Recording(path)
+    else:
+        file = Table(path, wanted)
+    envelope = Envelope(Reading(file.kind, wanted.shunt_ohm or 1.0, wanted.supply_volt))
+    volts, samples = 0.0, 0
+    for chunk in file.chunks(lambda done: on_bytes(done, file.size_bytes)):
+        envelope.add(*chunk)
+        if chunk.supply_v is not None:
+            volts += float(np.nansum(chunk.supply_v))
+            samples += int(np.count_nonzero(np.isfinite(chunk.supply_v)))
+    bins, facts = envelope.finish()
+    supply_volt = volts / samples if samples else wanted.supply_volt
+    plane = wanted.plane or _plane_of(file.on_usb, supply_volt, path, file.notes)
+    offset, offset_uncertainty = asked.offset or 0.0, None
+    if asked.zero is not None:
+        offset, offset_uncertainty = measure_offset(bins, asked.zero)
+    bins = bins.zeroed(offset)
+    found, windows_from, clock = _find_windows(bins, wanted, asked)
+    estimate = estimate_meter_energy(
+        bins,
+        found,
+        iterations=iterations,
+        budget=make_budget(
+            file.source,
+            file.kind,
+            gain=asked.gain_uncertainty,
+            given_offset=asked.offset,
+            measured_offset_uncertainty=offset_uncertainty,
+            constant_voltage=file.kind != "power" and samples == 0,
+        ),
+        plane=plane,
+        source=file.source,
+        windows_from=windows_from,
+        clock=clock,
+    )
+    return Imported(_describe(path, file, facts, bins, offset), estimate, bins, tuple(found.blocks))
+
+
+def _iterations(asked: Asked) -> tuple[int, ...] | int:
+    """Of each load window where the run tells them, else of all together."""
+    if asked.run is not None:
+        told = asked.run.iterations
+        if asked.iterations not in (None, sum(told)):
+            raise UsageError(
+                f"The run's load windows have {sum(told)} iterations, not {asked.iterations}",
+                fix="Leave --iterations out: with --run they are known.",
+            )
+        return told
+    if asked.iterations is None:
+        raise UsageError(
+            "How many inferences are in the trace is not said",
+            fix="Give --iterations, or the stored run that it is of with --run.",
+        )
+    return asked.iterations
+
+
+def _check_unused(wanted: Wanted) -> None:
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, value in wanted._asdict().items()
+        if value is not None and name not in ("format", "plane")
+    ]
+    if given:
+        raise UsageError(
+            "A recording of a Joulescope says all of itself",
+            options=", ".join(given),
+            fix="Leave these options out.",
+        )
+
+
+def _find_windows(
+    bins: Bins, wanted: Wanted, asked: Asked
+) -> tuple[Found, MeterWindowsFrom, ClockFit | None]:
+    if asked.run is not None:
+        alignment = align(bins, asked.run.patterns)
+        return place_windows(alignment, asked.run.windows), "synchronisation", alignment.fit
+    if wanted.load_channel is not None:
+        return find_marked(bins), "digital channel", None
+    return find_steps(bins, leave_out=asked.zero), "steps", None
+
+
+def _plane_of(
+    on_usb: bool | None, supply_volt: float | None, path: Path, notes: list[str]
+) -> Plane:
+    """By the meter's channel, else by the voltage: a single cell or USB's 5 V."""
+    if on_usb is not None:
+        return "usb" if on_usb else "battery"
+    for plane, (low_v, high_v) in (("usb", USB_V), ("battery", CELL_V)):
+        if supply_volt is not None and low_v <= supply_volt < high_v:
+            notes.append(f"the {plane} plane is taken from {supply_volt:.3g} V (--plane)")
+            return "usb" if plane == "usb" else "battery"
+    raise TraceFileError(
+        "Which side of the charger the meter was on cannot be told",
+        path=path,
+        supply=f"{supply_volt:.3g} V" if supply_volt is not None else "not known",
+        fix="Give --plane usb for a meter in the USB cable, --plane battery for one at the cell.",
+    )
+
+
+def _describe(
+    path: Path, file: Table | Recording, facts: TraceFacts, bins: Bins, offset: float
+) -> MeterTrace:
+    return MeterTrace(
+        file=path.name,
+        sha256=file.sha256,
+        format=file.format,
+        reading=file.reading,
+        samples=facts.samples,
+        missing=facts.missing,
+        misplaced=facts.misplaced,
+        duration_s=bins.duration_s,
+        period_s=facts.period_s,
+        gaps=facts.gaps,
+        gap_s=facts.gap_s,
+        bin_s=bins.width_s,
+        offset=offset,
+        notes=tuple(file.notes),
+    )
