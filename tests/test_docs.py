@@ -28,6 +28,7 @@ CHAPTERS = (
     "evaluate",
     "energy",
     "untethered",
+    "meter",
     "compare",
     "results",
 )

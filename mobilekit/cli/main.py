@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mobilekit import __version__
-from mobilekit.cli import energy, results, virtual
+from mobilekit.cli import energy, meter, results, virtual
 from mobilekit.cli.compare import compare
 from mobilekit.cli.deploy import deploy, export
 from mobilekit.cli.evaluate import evaluate
@@ -37,6 +37,7 @@ app.command()(energy.collect)
 app.command()(compare)
 app.command()(models)
 app.command()(devices)
+app.add_typer(meter.app, name="meter")
 app.add_typer(results.app, name="results")
 app.add_typer(virtual.app, name="virtual")
 

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from mobilekit.analysis.planning import planned_duration_ns
 from mobilekit.protocol import (
@@ -143,3 +153,25 @@ class TerminalReporter:
         if self._status is not None:
             self._status.update(text)
             self._status.start()
+
+
+@contextmanager
+def reading_progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for the bytes of a file that is read; none where stderr is no terminal."""
+    console = Console(stderr=True, highlight=False)
+    with Progress(
+        "Reading {task.description}",
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(escape(name), total=None)
+
+        def read(done_bytes: int, total_bytes: int) -> None:
+            progress.update(task, completed=done_bytes, total=total_bytes)
+
+        yield read

@@ -117,3 +117,19 @@ def export(
             path=output,
             fix="Choose another --output.",
         ) from None
+
+
+@app.command()
+def plot(
+    measurement_id: IdArgument,
+    file: Annotated[Path, typer.Argument(help="Where to: .png, .svg or .pdf.", metavar="FILE")],
+    store: StoreOption = None,
+) -> None:
+    """Draw one measurement's power over time, as its gauge tells it, with the counter below."""
+    from mobilekit import places
+    from mobilekit.results.plot_file import check_plot_path
+    from mobilekit.results.power_plot import plot_measurement
+    from mobilekit.results.store import Store
+
+    check_plot_path(file)
+    plot_measurement(Store(store or places.store_url()).read(measurement_id), file)

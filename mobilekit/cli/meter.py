@@ -1,0 +1,209 @@
+"""``meter``: traces of external power meters."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mobilekit.cli.options import JsonFlag, StoreOption
+
+if TYPE_CHECKING:
+    from mobilekit.analysis.envelope import Span
+
+app = typer.Typer(help="Energy from an external power meter's trace.", no_args_is_help=True)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="A meter's CSV export, or a Joulescope's .jls.", metavar="FILE")
+    ],
+    iterations: Annotated[
+        int | None,
+        typer.Option(
+            "--iterations", "-n", min=1, help="Inferences in all load windows; known with --run."
+        ),
+    ] = None,
+    format: Annotated[
+        Literal["auto", "monsoon", "ppk2", "joulescope", "csv"],
+        typer.Option("--format", help="Whose file it is; auto looks at its columns."),
+    ] = "auto",
+    plane: Annotated[
+        Literal["usb", "battery"] | None,
+        typer.Option("--plane", help="Where the meter was. [default: by channel or voltage]"),
+    ] = None,
+    shunt_ohm: Annotated[
+        float | None,
+        typer.Option("--shunt-ohm", help="The reading is the voltage across this resistance."),
+    ] = None,
+    supply_volt: Annotated[
+        float | None,
+        typer.Option("--supply-volt", help="The supply's voltage, where the file has none."),
+    ] = None,
+    time_column: Annotated[
+        str | None,
+        typer.Option("--time-column", help="Name or number, or `row` to count the rows."),
+    ] = None,
+    time_unit: Annotated[
+        str | None,
+        typer.Option("--time-unit", help="s, ms, us or ns, or the seconds of one count: 2e-5."),
+    ] = None,
+    value_column: Annotated[
+        str | None, typer.Option("--value-column", help="Name or number of the reading's column.")
+    ] = None,
+    value_unit: Annotated[
+        str | None, typer.Option("--value-unit", help="V, mV, uV, A, mA, uA, nA, W, mW or uW.")
+    ] = None,
+    voltage_column: Annotated[
+        str | None, typer.Option("--voltage-column", help="The supply's voltage in each line.")
+    ] = None,
+    voltage_unit: Annotated[str | None, typer.Option("--voltage-unit", help="V, mV or uV.")] = None,
+    delimiter: Annotated[
+        str | None, typer.Option("--delimiter", help="Of the columns: a character, tab or space.")
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option("--decimal", help="The decimal sign: a point or a comma.")
+    ] = None,
+    load_channel: Annotated[
+        str | None,
+        typer.Option(
+            "--load-channel", help="A PPK2's digital channel that is high under load: D0."
+        ),
+    ] = None,
+    zero: Annotated[
+        str | None,
+        typer.Option(
+            "--zero", help="Seconds of the trace in which nothing was drawn, to zero on: 0:5."
+        ),
+    ] = None,
+    offset: Annotated[
+        float | None,
+        typer.Option("--offset", help="What the meter shows of nothing, in V, A or W."),
+    ] = None,
+    gain_uncertainty: Annotated[
+        float | None,
+        typer.Option(
+            "--gain-uncertainty",
+            min=0.0,
+            max=0.5,
+            help="The meter's, relative, as a standard uncertainty: 0.01. [default: assumed]",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", "-d", help="A profile's name, for the inferences per charge."),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run", help="A stored run (id, its beginning, or `last`) that this is the trace of."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw power over time into this file.")
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Import a power trace: joules per inference, gross and marginal, and inferences per charge."""
+    from mobilekit import places
+    from mobilekit.analysis.meter import compare_with_gauge, estimate_meter_charge
+    from mobilekit.analysis.meter_windows import read_run
+    from mobilekit.cli.progress import reading_progress
+    from mobilekit.codec import encode_pretty
+    from mobilekit.errors import UsageError
+    from mobilekit.meter.columns import Wanted
+    from mobilekit.meter.importing import Asked, import_trace
+    from mobilekit.phone.device import profile_named
+    from mobilekit.phone.profiles import load_profiles
+    from mobilekit.records import GaugeGain
+    from mobilekit.results.meter import make_meter_document, render_meter
+    from mobilekit.results.plot_file import check_plot_path
+    from mobilekit.results.power_plot import plot_trace
+    from mobilekit.results.store import Store
+
+    for first, second, both in (
+        ("--zero", "--offset", zero is not None and offset is not None),
+        ("--run", "--load-channel", run is not None and load_channel is not None),
+        (
+            "--supply-volt",
+            "--voltage-column",
+            supply_volt is not None and voltage_column is not None,
+        ),
+    ):
+        if both:
+            raise UsageError(f"{first} and {second} exclude each other", fix="Give one of them.")
+    if voltage_unit is not None and voltage_column is None:
+        raise UsageError(
+            "--voltage-unit is of no column", fix="Name the column with --voltage-column."
+        )
+    for option, value in (("--shunt-ohm", shunt_ohm), ("--supply-volt", supply_volt)):
+        if value is not None and not value > 0:
+            raise UsageError(f"{option} is not above zero", fix="Give ohms and volts.")
+    if plot is not None:
+        check_plot_path(plot)
+    profile = profile_named(device, load_profiles()) if device is not None else None
+    results = Store(store or places.store_url()) if run is not None else None
+    measurement = results.read(run) if results is not None and run is not None else None
+    asked = Asked(
+        iterations=iterations,
+        zero=_parse_zero(zero),
+        offset=offset,
+        gain_uncertainty=gain_uncertainty,
+        run=read_run(measurement) if measurement is not None else None,
+    )
+    wanted = Wanted(
+        format=None if format == "auto" else format,
+        shunt_ohm=shunt_ohm,
+        supply_volt=supply_volt,
+        time_column=time_column,
+        time_unit=time_unit,
+        value_column=value_column,
+        value_unit=value_unit,
+        voltage_column=voltage_column,
+        voltage_unit=voltage_unit,
+        load_channel=load_channel,
+        delimiter=delimiter,
+        decimal=decimal,
+        plane=plane,
+    )
+    with reading_progress(file.name) as on_bytes:
+        imported = import_trace(file, wanted, asked, on_bytes=on_bytes)
+    comparison = None
+    if measurement is not None and results is not None:
+        comparison = compare_with_gauge(
+            imported.estimate,
+            imported.trace,
+            measurement,
+            measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+        if isinstance(comparison, GaugeGain):
+            results.save_gain(comparison)
+        profile = profile or measurement.profile
+    charge = estimate_meter_charge(imported.estimate, profile) if profile is not None else None
+    document = make_meter_document(imported.trace, imported.estimate, charge, comparison)
+    if plot is not None:
+        plot_trace(imported.bins, imported.blocks, imported.trace, imported.estimate, plot)
+    if as_json:
+        typer.echo(encode_pretty(document), nl=False)
+    else:
+        typer.echo(render_meter(document))
+
+
+def _parse_zero(text: str | None) -> Span | None:
+    """``0:5`` as a part of the trace."""
+    from mobilekit.analysis.envelope import Span
+    from mobilekit.errors import UsageError
+
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)", text)
+    if match is None or not float(match[1]) < float(match[2]):
+        raise UsageError(
+            f"{text!r} is no part of a trace", fix="Give its start and end in seconds: --zero 0:5."
+        )
+    return Span(float(match[1]), float(match[2]))

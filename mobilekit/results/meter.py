@@ -1,0 +1,146 @@
+"""What an external meter's trace says, as a JSON document and as text for people."""
+
+from __future__ import annotations
+
+from mobilekit.codec import Record
+from mobilekit.records import GaugeGain, Interval, MeterCharge, MeterEstimate, MeterTrace, Plane
+from mobilekit.units import (
+    format_count,
+    format_duration,
+    format_energy,
+    format_power,
+)
+
+# History: 1: first.
+SCHEMA = "mobilekit.meter/1"
+PLANE_TEXTS: dict[Plane, str] = {
+    "usb": "USB plane: the charger's and the PMIC's losses are in it",
+    "battery": "battery plane",
+}
+
+
+class MeterDocument(Record, frozen=True):
+    schema: str
+    trace: MeterTrace
+    estimate: MeterEstimate
+    charge: MeterCharge | None
+    """``None`` without ``--device``."""
+    gain: GaugeGain | None
+    """Of the phone's own gauge, in the same windows; ``None`` where it cannot be told."""
+    gain_refusal: str | None
+    """Why not, where a run was named."""
+
+
+def make_meter_document(
+    trace: MeterTrace,
+    estimate: MeterEstimate,
+    charge: MeterCharge | None,
+    comparison: GaugeGain | str | None,
+) -> MeterDocument:
+    """``comparison`` with the phone's gauge: what it gave, why it was refused, or ``None``."""
+    return MeterDocument(
+        schema=SCHEMA,
+        trace=trace,
+        estimate=estimate,
+        charge=charge,
+        gain=comparison if isinstance(comparison, GaugeGain) else None,
+        gain_refusal=comparison if isinstance(comparison, str) else None,
+    )
+
+
+def render_meter(document: MeterDocument) -> str:
+    """A figure a line, each with its source, plane and interval, then what was assumed."""
+    trace, estimate = document.trace, document.estimate
+    unit = {"shunt": "V", "current": "A", "power": "W"}[trace.reading.split()[0]]
+    count = len(estimate.windows)
+    rows = [
+        (
+            "power",
+            f"{format_power(estimate.load_w)} under load, {format_power(estimate.idle_w)} idle",
+        ),
+        (
+            "windows",
+            f"{count} of load, {format_duration(estimate.load_s * 1e9)} in all, by "
+            f"{_windows_from(estimate)}; {estimate.iterations} inferences, "
+            f"{format_duration(estimate.load_s * 1e9 / estimate.iterations)} each",
+        ),
+        (
+            "energy",
+            f"{_with_interval(estimate.gross_j, estimate.gross_interval_j)} gross, "
+            f"{_with_interval(estimate.marginal_j, estimate.marginal_interval_j)} marginal   "
+            f"{estimate.source}, {PLANE_TEXTS[estimate.plane]}",
+        ),
+        ("budget", _budget_text(estimate)),
+    ]
+    if document.charge is not None:
+        rows.append(("charge", _charge_text(document.charge)))
+    if document.gain is not None:
+        rows.append(("gauge", _gain_text(document.gain)))
+    if document.gain_refusal is not None:
+        rows.append(("gauge", document.gain_refusal))
+    rows.append(
+        (
+            "trace",
+            f"{trace.samples:,} samples of {trace.reading}, {format_duration(trace.period_s * 1e9)}"
+            f" apart, {format_duration(trace.duration_s * 1e9)}; offset {trace.offset:.4g} {unit}"
+            f"{_losses_text(trace)}",
+        )
+    )
+    heading = " · ".join((trace.file, trace.format, f"{estimate.plane} plane"))
+    lines = [heading, *(f"  {name:8}  {text}" for name, text in rows)]
+    return "\n".join([*lines, *(f"Note: {note}." for note in trace.notes)])
+
+
+def _with_interval(energy_j: float, interval: Interval) -> str:
+    low, high = format_energy(interval.low), format_energy(interval.high)
+    return f"{format_energy(energy_j)} [{low}, {high}]"
+
+
+def _windows_from(estimate: MeterEstimate) -> str:
+    clock = estimate.clock
+    if clock is None:
+        names = {"steps": "the trace's own steps", "digital channel": "the digital channel"}
+        return names[estimate.windows_from]
+    return (
+        f"the phone's record, its clock fitted by {clock.edges} edges of {clock.patterns} "
+        f"pattern{'s' if clock.patterns > 1 else ''} "
+        f"({clock.drift_ppm:+.0f} +- {clock.drift_uncertainty_ppm:.0f} ppm)"
+    )
+
+
+def _budget_text(estimate: MeterEstimate) -> str:
+    """Standard uncertainties relative to the gross energy, the largest first."""
+    terms = sorted(estimate.budget, key=lambda term: -term.gross_j)
+    shown = [
+        f"{term.name} {term.gross_j / estimate.gross_j:.2%}"
+        for term in terms
+        if term.gross_j >= 5e-5 * estimate.gross_j
+    ]
+    return f"{', '.join(shown)} of the gross energy (standard uncertainties)"
+
+
+def _charge_text(charge: MeterCharge) -> str:
+    interval = charge.inferences_interval
+    return (
+        f"{format_count(charge.inferences)} inferences "
+        f"[{format_count(interval.low)}, {format_count(interval.high)}] "
+        f"on {format_energy(charge.battery_j)} of {charge.device}, {PLANE_TEXTS[charge.plane]}"
+    )
+
+
+def _gain_text(gain: GaugeGain) -> str:
+    return (
+        f"shows {gain.gain:.3f} +- {1.96 * gain.relative_uncertainty * gain.gain:.3f} of what the "
+        f"meter shows; kept for later runs of {gain.device}"
+    )
+
+
+def _losses_text(trace: MeterTrace) -> str:
+    parts = [
+        f"{count:,} {what}"
+        for count, what in ((trace.missing, "without a number"), (trace.misplaced, "out of order"))
+        if count
+    ]
+    if trace.gaps:
+        parts.append(f"{trace.gaps} gaps, {format_duration(trace.gap_s * 1e9)} in all")
+    return f"; {', '.join(parts)}" if parts else ""

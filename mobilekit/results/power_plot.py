@@ -1,0 +1,229 @@
+"""Power over time: whether a run or a trace is sound, at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilekit.analysis.energy import estimate_energy
+from mobilekit.analysis.envelope import Bins
+from mobilekit.analysis.meter_windows import Block
+from mobilekit.analysis.sources import WindowPowers, find_segments, known_gauge, measure_powers
+from mobilekit.errors import UsageError
+from mobilekit.protocol import Window
+from mobilekit.records import Measurement, MeterEstimate, MeterTrace
+from mobilekit.results.plot_file import write_figure
+from mobilekit.results.render import SOURCE_NAMES
+from mobilekit.units import NS_PER_S, format_energy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+POINTS = 2000
+"""Across the picture: more are drawn as the range that they span."""
+# Of Okabe and Ito's palette, which colour-blind people tell apart.
+LOAD, IDLE, LEVEL, POWER, COUNTER = "#E69F00", "#56B4E9", "#0072B2", "#333333", "#009E73"
+UNUSED = "#777777"
+
+
+def plot_trace(
+    bins: Bins, blocks: Sequence[Block], trace: MeterTrace, estimate: MeterEstimate, path: Path
+) -> None:
+    """A meter's trace: its power, its windows, the idle levels and what was integrated."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    power_w, _ = bins.coarser(1)
+    group = -(-len(power_w) // POINTS)
+    padded = np.full(group * -(-len(power_w) // group), np.nan)
+    padded[: len(power_w)] = power_w
+    grouped = padded.reshape(-1, group)
+    known = np.isfinite(grouped).any(axis=1)
+    time_s = (np.arange(len(grouped)) + 0.5) * group * bins.width_s
+    low_w, mean_w, high_w = (np.full(len(grouped), np.nan) for _ in range(3))
+    low_w[known] = np.nanmin(grouped[known], axis=1)
+    high_w[known] = np.nanmax(grouped[known], axis=1)
+    mean_w[known] = np.nanmean(grouped[known], axis=1)
+    axes.fill_between(
+        time_s, low_w, high_w, color="#BBBBBB", linewidth=0, label="its range in a point"
+    )
+    axes.plot(time_s, mean_w, color=POWER, linewidth=0.7, label="power")
+    for number, (block, window) in enumerate(zip(blocks, estimate.windows, strict=True)):
+        # A name that begins with an underscore is left out of the legend.
+        hidden = "_" if number else ""
+        inside = (time_s >= block.load.start_s) & (time_s <= block.load.end_s)
+        axes.fill_between(
+            time_s,
+            window.idle_w,
+            mean_w,
+            where=inside,
+            color=LOAD,
+            alpha=0.5,
+            linewidth=0,
+            label=f"{hidden}marginal energy",
+        )
+        axes.fill_between(
+            [block.load.start_s, block.load.end_s],
+            0,
+            window.idle_w,
+            color=IDLE,
+            alpha=0.4,
+            linewidth=0,
+            label=f"{hidden}the rest of the gross energy",
+        )
+        spans = [block.load, *block.idle]
+        axes.hlines(
+            window.idle_w,
+            min(span.start_s for span in spans),
+            max(span.end_s for span in spans),
+            color=LEVEL,
+            linestyle="--",
+            linewidth=1,
+            label=f"{hidden}idle level",
+        )
+    # Neighbouring blocks share one.
+    for number, span in enumerate(sorted({span for block in blocks for span in block.idle})):
+        axes.axvspan(
+            span.start_s,
+            span.end_s,
+            color=IDLE,
+            alpha=0.15,
+            linewidth=0,
+            label=f"{'_' if number else ''}idle window",
+        )
+    interval = estimate.gross_interval_j
+    axes.set_title(
+        f"{trace.file}: {format_energy(estimate.gross_j)} "
+        f"[{format_energy(interval.low)}, {format_energy(interval.high)}] gross per inference, "
+        f"{estimate.source}, {estimate.plane} plane"
+    )
+    _finish(axes, bins.duration_s)
+    axes.set_xlabel("time in the trace (s)")
+    write_figure(figure, path)
+
+
+def plot_measurement(measurement: Measurement, path: Path) -> None:
+    """A stored measurement: the windows' powers from its gauge, and the charge counter below.
+
+    Windows that do not count, since the phone was plugged in or their block is not complete, are
+    grey. Raises ``UsageError`` for a measurement without energy windows.
+    """
+    from matplotlib.figure import Figure
+
+    windows = measurement.result.samples.windows
+    if not windows or measurement.profile is None:
+        raise UsageError(
+            "The measurement has no energy windows",
+            id=measurement.id,
+            fix="`mobilekit energy` makes one that has.",
+        )
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    start_ns = windows[0].started_ns
+    energy = estimate_energy(
+        windows, measurement.profile.gauge, measurement.gauge, measurement.gain
+    )
+    source = energy.source if energy is not None else "charge_counter"
+    segments = find_segments(windows)
+    counted = {window.started_ns for segment in segments for window in segment}
+    for axes in (above, below):
+        for window in windows:
+            colour = LOAD if window.kind == "load" else IDLE
+            axes.axvspan(
+                *_edges_s(window, start_ns),
+                color=colour if window.started_ns in counted else UNUSED,
+                alpha=0.15,
+                linewidth=0,
+            )
+    gauge = known_gauge(measurement.profile.gauge, measurement.gauge)
+    gain = measurement.gain.gain if measurement.gain is not None else 1.0
+    drawn = 0
+    for segment in segments:
+        powers = measure_powers(segment, source, gauge)
+        if isinstance(powers, WindowPowers):
+            edges_s = [_edges_s(window, start_ns) for window in segment]
+            _draw_powers(above, edges_s, powers, gain if source != "power_rails" else 1.0, drawn)
+            drawn += 1
+    readings = [
+        ((sample.at_ns - start_ns) / NS_PER_S, sample.charge_counter_uah)
+        for window in windows
+        for sample in window.battery
+        if sample.charge_counter_uah is not None
+    ]
+    if readings:
+        at_s, charge_uah = zip(*readings, strict=True)
+        below.step(
+            at_s, np.array(charge_uah) / 1000, where="post", color=COUNTER, label="charge counter"
+        )
+    below.set_ylabel("charge (mAh)")
+    below.set_xlabel("time in the energy phase (s)")
+    simulated = ", simulated battery" if measurement.virtual else ""
+    told = f"power by the {SOURCE_NAMES[source]}" if drawn else "no source tells the power"
+    above.set_title(
+        f"{measurement.artifact.model.name} on {measurement.device.name}{simulated}, {told}: "
+        f"{measurement.id}"
+    )
+    _finish(above, _edges_s(windows[-1], start_ns)[1])
+    write_figure(figure, path)
+
+
+def _edges_s(window: Window, start_ns: int) -> tuple[float, float]:
+    return (window.started_ns - start_ns) / NS_PER_S, (window.ended_ns - start_ns) / NS_PER_S
+
+
+def _draw_powers(
+    axes: Axes,
+    edges_s: Sequence[tuple[float, float]],
+    powers: WindowPowers,
+    gain: float,
+    segment: int,
+) -> None:
+    """The windows' powers as steps, with what the source's resolution alone makes uncertain, and
+    the energy above the mean of the idle windows on both sides."""
+    power_w = powers.power_w / gain
+    half_widths_w = 1.96 * np.sqrt(np.diag(powers.covariance_w2)) / gain
+    for number, edges in enumerate(edges_s):
+        # A name that begins with an underscore is left out of the legend.
+        hidden = "" if segment == 0 and number < 2 else "_"
+        if number % 2 == 1:
+            idle_w = (power_w[number - 1] + power_w[number + 1]) / 2
+            axes.fill_between(
+                edges,
+                idle_w,
+                power_w[number],
+                color=LOAD,
+                alpha=0.4,
+                linewidth=0,
+                label=f"{hidden}marginal energy",
+            )
+            axes.hlines(
+                idle_w,
+                *edges,
+                color=LEVEL,
+                linestyle="--",
+                linewidth=1,
+                label=f"{hidden}idle level",
+            )
+            hidden = "_"
+        axes.hlines(power_w[number], *edges, color=POWER, linewidth=1.2, label=f"{hidden}power")
+        axes.fill_between(
+            edges,
+            power_w[number] - half_widths_w[number],
+            power_w[number] + half_widths_w[number],
+            color=POWER,
+            alpha=0.3,
+            linewidth=0,
+            label=f"{hidden}95 % by the gauge's resolution alone",
+        )
+
+
+def _finish(axes: Axes, end_s: float) -> None:
+    axes.set_xlim(0, end_s)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    axes.set_ylabel("power (W)")
+    axes.grid(alpha=0.3)
+    axes.figure.legend(loc="outside lower center", ncols=6, fontsize="small")
