@@ -88,11 +88,12 @@ def compare(
         make_comparison_document,
         render_comparison_csv,
     )
-    from mobilekit.results.compare_plot import check_plot_path, draw_comparisons
+    from mobilekit.results.compare_plot import draw_comparisons
     from mobilekit.results.compare_render import (
         render_comparisons,
         render_comparisons_markdown,
     )
+    from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.published import load_publication
     from mobilekit.results.store import Store
 

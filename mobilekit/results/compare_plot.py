@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from mobilekit.analysis.compare import ComparedFigure, Comparison, Quantity
 from mobilekit.errors import UsageError
 from mobilekit.results.compare_render import side_name
+from mobilekit.results.plot_file import write_figure
 from mobilekit.units import MIB, NS_PER_MS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SUFFIXES = (".png", ".svg", ".pdf")
 LOG_RANGE = 20.0
 """The largest over the smallest bar from which an axis is logarithmic."""
 COLOURS = ("#0072B2", "#E69F00")
@@ -38,20 +38,6 @@ PANELS = (
     _Panel("energy_gross", "energy, gross", "J", 1.0),
     _Panel("energy_gross_simulated", "energy, gross, simulated", "J", 1.0),
 )
-
-
-def check_plot_path(path: Path) -> None:
-    """Raises ``UsageError`` for a path that no plot can be written to."""
-    if path.suffix not in SUFFIXES:
-        raise UsageError(
-            f"A plot cannot be written as {path.suffix or 'a file without a suffix'!r}",
-            path=path,
-            fix=f"End it in one of {', '.join(SUFFIXES)}.",
-        )
-    if not path.absolute().parent.is_dir():
-        raise UsageError(
-            "There is no such directory", path=path.absolute().parent, fix="Make it first."
-        )
 
 
 def draw_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
@@ -82,7 +68,7 @@ def draw_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
     figure.suptitle(
         f"{' against '.join(names)}, with 95 % intervals{_warning_of(drawn)}", fontsize=11
     )
-    figure.savefig(path, dpi=150)
+    write_figure(figure, path)
 
 
 def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) -> None:

@@ -11,8 +11,9 @@ from mobilekit.analysis.compare import compare
 from mobilekit.errors import UsageError
 from mobilekit.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.results.compare_document import make_comparison_document, render_comparison_csv
-from mobilekit.results.compare_plot import check_plot_path, draw_comparisons
+from mobilekit.results.compare_plot import draw_comparisons
 from mobilekit.results.compare_render import render_comparisons, render_comparisons_markdown
+from mobilekit.results.plot_file import check_plot_path
 from mobilekit.results.published import load_publication
 
 
