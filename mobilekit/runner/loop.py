@@ -170,6 +170,8 @@ class _Run:
         path = self._verified_path(request.artifact.path, request.artifact.sha256)
         inputs = [self._read_tensor(tensor) for tensor in request.inputs]
         references = [self._read_tensor(tensor) for tensor in request.reference_outputs]
+        if request.evaluation is not None:
+            self._verified_path(request.evaluation.path, request.evaluation.sha256)
         engine = self._start_engine(request)
         self._sample_state()
 
@@ -474,6 +476,8 @@ def measure_energy(plan: EnergyPlan, stage: EnergyStage) -> Iterator[ProgressEve
                 break
         complete += unplugged
         shares_idle = unplugged
+        if unplugged:
+            continue
         if not (yield from _wait("unplug", plan.unplug_timeout_ns, stage, _is_unplugged)):
             yield EnergyRefused(reason=PLUGGED_IN)
             return

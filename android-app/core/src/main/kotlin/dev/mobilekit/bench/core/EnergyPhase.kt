@@ -67,7 +67,7 @@ internal class EnergyPhase(
             val unspoiled = (if (sharesIdle) NEXT_BLOCK else FIRST_BLOCK).all(::measureUnplugged)
             if (unspoiled) complete++
             sharesIdle = unspoiled
-            if (!waitForUnplugging()) return false
+            if (!unspoiled && !waitForUnplugging()) return false
         }
         return true
     }
