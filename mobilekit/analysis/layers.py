@@ -112,12 +112,29 @@ _ONNX_TYPES = {
     "MaxPool": "pooling",
     "AveragePool": "pooling",
     "GlobalAveragePool": "pooling",
+    "BatchNormalization": "normalization",
+    "LayerNormalization": "normalization",
+    "LRN": "normalization",
+    "Relu": "non-linear",
+    "Clip": "non-linear",
+    "LeakyRelu": "non-linear",
+    "HardSwish": "non-linear",
+    "Sigmoid": "non-linear",
+    "Tanh": "non-linear",
+    "Softmax": "softmax",
+    "Concat": "concatenation",
+    "Add": "addition",
+    "Mul": "multiplication",
+    "Flatten": "reshape",
+    "Reshape": "reshape",
+    "Transpose": "reshape",
     "ReorderInput": LAYOUT_CHANGE,
     "ReorderOutput": LAYOUT_CHANGE,
 }
 _INSERTED = {LAYOUT_CHANGE, PRECISION_CHANGE}
 _FUSED = ("fused ", "Fused")
 _AFTER_OUTPUT = "_nchwc"
+_MOST_NAMES = 3
 
 
 class Resolution(NamedTuple):
@@ -339,6 +356,7 @@ class _Found:
         self.type_of: dict[int, str] = {}
         self.lost_layers: set[str] = set()
         self.problems: list[str] = []
+        self._strangers: list[str] = []
         self._known = {layer.name for layer in description.layers}
 
     def assign(self, place: int, layer: str | None, type: str, name: str) -> None:
@@ -348,7 +366,7 @@ class _Found:
             return
         self.type_of[place] = type
         if type not in _INSERTED:
-            self.problems.append(f"{name} belongs to no layer that the export knows")
+            self._strangers.append(name)
 
     def lose(self, problem: str, places: Mapping[int, str], layers: Iterable[str | None]) -> None:
         self.problems.append(problem)
@@ -356,9 +374,14 @@ class _Found:
         self.lost_layers.update(layer for layer in layers if layer is not None)
 
     def done(self) -> Resolution:
-        return Resolution(
-            self.layer_of, self.type_of, frozenset(self.lost_layers), tuple(self.problems)
-        )
+        problems = list(self.problems)
+        if self._strangers:
+            count, first = len(self._strangers), ", ".join(self._strangers[:_MOST_NAMES])
+            more = ", ..." if count > _MOST_NAMES else ""
+            problems.append(
+                f"{count} operators are of no layer that the export knows: {first}{more}"
+            )
+        return Resolution(self.layer_of, self.type_of, frozenset(self.lost_layers), tuple(problems))
 
 
 def _resolve_by_name(trace: LayerTrace) -> Resolution:

@@ -105,7 +105,7 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
 
     Raises ``ExportError`` for what ONNX cannot say and for weights beyond ``MAX_BYTES``.
     """
-    if spec.path.endswith(".onnx"):
+    if spec.path.endswith(".onnx") and spec.activation is None:
         from mobilekit.model import onnx_file
 
         signature = onnx_file.read_signature(Path(spec.path))
