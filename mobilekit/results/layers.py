@@ -138,7 +138,7 @@ def render_profile(measurement: Measurement, profile: LayerProfile) -> str:
     by_type = [
         [
             cost.type,
-            _column(cost.p50_ns, profile) if _was_measured(cost) else "folded or idle",
+            _column(cost.p50_ns, profile) if _was_measured(cost) else _why_not(cost, profile),
             f"{cost.share:.1%}" if _was_measured(cost) else "-",
             f"{cost.measured_layers} of {cost.layers}" if cost.layers else "-",
             _macs_text(cost.macs),
@@ -186,6 +186,11 @@ def _time_text(cost: LayerCost, profile: LayerProfile) -> str:
 def _was_measured(cost: TypeCost) -> bool:
     """A layout change has a time and no layer; a folded type has layers and no time of its own."""
     return cost.measured_layers > 0 or cost.p50_ns > 0
+
+
+def _why_not(cost: TypeCost, profile: LayerProfile) -> str:
+    fates = {each.fate for each in profile.layers if each.layer.type == cost.type}
+    return "unresolved" if "unresolved" in fates else "folded or idle"
 
 
 def _column(duration_ns: float, profile: LayerProfile) -> str:
