@@ -19,7 +19,13 @@ class Measured(NamedTuple):
 
 
 def measure_pairs(
-    models: list[str], wanted: Wanted, against: str, store: Store, reporter: Reporter
+    models: list[str],
+    wanted: Wanted,
+    against: str,
+    store: Store,
+    reporter: Reporter,
+    *,
+    traced_iterations: int | None,
 ) -> Measured:
     """Deploy each model as ``wanted`` says, and again to ``against``; every run is stored.
 
@@ -32,7 +38,9 @@ def measure_pairs(
     for model in models:
         try:
             first, second = (
-                _deploy_one(wanted._replace(model=model, device=device), store, reporter)
+                _deploy_one(
+                    wanted._replace(model=model, device=device), store, reporter, traced_iterations
+                )
                 for device in (wanted.device, against)
             )
         except MobilekitError as error:
@@ -48,6 +56,8 @@ def measure_pairs(
     return measured
 
 
-def _deploy_one(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
+def _deploy_one(
+    wanted: Wanted, store: Store, reporter: Reporter, traced_iterations: int | None
+) -> Measurement:
     reporter.note(f"{wanted.model} on {wanted.device}")
-    return deploy(wanted, store, reporter)
+    return deploy(wanted, store, reporter, traced_iterations=traced_iterations)

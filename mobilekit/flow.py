@@ -168,12 +168,19 @@ class Target(NamedTuple):
     """As in ``bench.Link``."""
 
 
-def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
+def deploy(
+    wanted: Wanted, store: Store, reporter: Reporter, *, traced_iterations: int | None = None
+) -> Measurement:
     """Export, push, run and store one measurement; a run that failed is a measurement too.
 
-    Raises a ``MobilekitError`` for what keeps the run from taking place.
+    With ``traced_iterations`` it holds a trace of so many inferences as well, made in a pass of
+    their own. Where the engine could not trace, or its trace cannot be read, the run's samples say
+    why. Raises a ``MobilekitError`` for what keeps the run from taking place.
     """
     with _ready(wanted, store, reporter) as ready:
+        if traced_iterations is not None:
+            with ready.steps("layers"):
+                read_description(ready.artifact.model, cache_directory=places.artifacts_directory())
         plan = None
         on_battery = ready.target.battery is not None and not ready.target.battery.plugged
         if wanted.energy and on_battery and ready.target.profile is not None:
@@ -187,7 +194,10 @@ def deploy(wanted: Wanted, store: Store, reporter: Reporter) -> Measurement:
             )
             plan = planned.plan
             reporter.planned_energy(planned, simulated=ready.target.info.virtual)
-        request = make_request(wanted, ready, PRESETS[wanted.preset], plan)
+        request = replace(
+            make_request(wanted, ready, PRESETS[wanted.preset], plan),
+            profile_iterations=traced_iterations,
+        )
         return _measure(ready, request, store, reporter, energy_wanted=wanted.energy)
 
 
@@ -353,20 +363,6 @@ def evaluate(wanted: Wanted, data: Path | None, store: Store, reporter: Reporter
         request = make_request(wanted, ready, PRESETS[wanted.preset], None)
         request = replace(request, evaluation=examples.inputs)
         return _measure(ready, request, store, reporter, energy_wanted=False, examples=examples)
-
-
-def profile(wanted: Wanted, store: Store, reporter: Reporter, *, iterations: int) -> Measurement:
-    """Measure a network whole, then trace ``iterations`` of it; the measurement holds the trace.
-
-    Where the engine could not trace, or its trace cannot be read, the run's samples say why. Raises
-    a ``MobilekitError`` like ``deploy``.
-    """
-    with _ready(wanted, store, reporter) as ready:
-        with ready.steps("layers"):
-            read_description(ready.artifact.model, cache_directory=places.artifacts_directory())
-        request = make_request(wanted, ready, PRESETS[wanted.preset], None)
-        request = replace(request, profile_iterations=iterations)
-        return _measure(ready, request, store, reporter, energy_wanted=False)
 
 
 class Ready(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from mobilekit.analysis.answer import derive_answer
+from mobilekit.analysis.layers import profile_of, weigh
 from mobilekit.analysis.memory import weight_bytes
 from mobilekit.codec import Record
 from mobilekit.presets import PRESETS, WARMUP
@@ -16,6 +17,7 @@ from mobilekit.records import (
     EnergyEstimate,
     EnergySource,
     Finding,
+    Footprint,
     Interval,
     Measurement,
     MemoryGrowth,
@@ -66,6 +68,24 @@ class ComparedFigure(Record, frozen=True):
     """``device`` over ``against``; ``None`` where one is missing or not positive."""
 
 
+class TypeShare(Record, frozen=True):
+    """What one type of layer takes of an inference, by a trace."""
+
+    p50_ns: float
+    share: float
+    """Of the sum of all operators."""
+
+
+class ComparedType(Record, frozen=True):
+    """One type of layer on both devices; ``None`` where one has none of it, or no trace."""
+
+    type: str
+    device: TypeShare | None
+    against: TypeShare | None
+    ratio: float | None
+    """Of the times, ``device`` over ``against``."""
+
+
 class Difference(Record, frozen=True):
     """Something in which two runs are not alike."""
 
@@ -93,9 +113,11 @@ class Side(Record, frozen=True):
     energy_blocks: int | None
     findings: tuple[str, ...]
     """The ids of the measurement's own."""
+    trace_refusal: str | None
+    """Why there are no layer types, where they were asked for."""
 
 
-class NetworkMemory(Record, frozen=True):
+class Network(Record, frozen=True):
     """What both run: the same, wherever they run it."""
 
     parameters: int
@@ -106,7 +128,9 @@ class NetworkMemory(Record, frozen=True):
 class Comparison(Record, frozen=True):
     model: str
     precision: str
-    network: NetworkMemory
+    network: Network
+    footprint: Footprint | None
+    """What the network needs of memory, wherever it runs; ``None`` where neither was traced."""
     device: Side
     against: Side
     differences: tuple[Difference, ...]
@@ -114,6 +138,8 @@ class Comparison(Record, frozen=True):
     findings: tuple[Finding, ...]
     figures: tuple[ComparedFigure, ...]
     """Empty where a difference refuses."""
+    layer_types: tuple[ComparedType, ...]
+    """The one that takes most first; empty where neither run was traced, and as ``figures``."""
 
     @property
     def refusals(self) -> tuple[Difference, ...]:
@@ -130,16 +156,18 @@ def compare(device: Measurement, against: Measurement) -> Comparison:
     return Comparison(
         model=artifact.model.name,
         precision=artifact.precision,
-        network=NetworkMemory(
+        network=Network(
             parameters=artifact.cost.parameters,
             macs=artifact.cost.macs,
             weights_bytes=weight_bytes(artifact),
         ),
+        footprint=_footprint(device) or _footprint(against),
         device=_side(device),
         against=_side(against),
         differences=differences,
         findings=() if refused else _find_doubts(device, against),
         figures=() if refused else tuple(_compare_figures(device, against)),
+        layer_types=() if refused else tuple(_compare_types(device, against)),
     )
 
 
@@ -180,6 +208,30 @@ def _compare_figures(device: Measurement, against: Measurement) -> Iterator[Comp
                 against=second.get(name),
                 ratio=ratio_of(first.get(name), second.get(name)),
             )
+
+
+def _compare_types(device: Measurement, against: Measurement) -> Iterator[ComparedType]:
+    first, second = _type_shares(device), _type_shares(against)
+    shares = [(each.share, name) for side in (first, second) for name, each in side.items()]
+    for name in dict.fromkeys(name for _, name in sorted(shares, reverse=True)):
+        one, other = first.get(name), second.get(name)
+        yield ComparedType(
+            type=name,
+            device=one,
+            against=other,
+            ratio=one.p50_ns / other.p50_ns if one is not None and other is not None else None,
+        )
+
+
+def _type_shares(measurement: Measurement) -> dict[str, TypeShare]:
+    """Of the types that take any time; empty where the run was not traced."""
+    if measurement.layer_trace is None:
+        return {}
+    return {
+        cost.type: TypeShare(p50_ns=cost.p50_ns, share=cost.share)
+        for cost in profile_of(measurement).types
+        if cost.p50_ns > 0
+    }
 
 
 def _figures(measurement: Measurement) -> dict[str, Quantity]:
@@ -437,6 +489,11 @@ def _find_doubts(device: Measurement, against: Measurement) -> tuple[Finding, ..
     )
 
 
+def _footprint(measurement: Measurement) -> Footprint | None:
+    trace = measurement.layer_trace
+    return None if trace is None else weigh(trace.description)
+
+
 def _side(measurement: Measurement) -> Side:
     answer = derive_answer(measurement)
     energy = answer.energy or answer.energy_simulated
@@ -452,4 +509,5 @@ def _side(measurement: Measurement) -> Side:
         energy_source=None if energy is None else energy.source,
         energy_blocks=None if energy is None else energy.blocks,
         findings=tuple(finding.id for finding in measurement.findings),
+        trace_refusal=measurement.result.samples.profile_refusal,
     )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mobilekit.results.compare_document import ComparisonDocument
     from mobilekit.results.store import Store
 
+TRACED_ITERATIONS = 30
+
 
 def compare(
     models: Annotated[
@@ -59,6 +61,12 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers/--no-layers", help="Compare the shares of layer types too, by a trace."
+        ),
+    ] = True,
     format: FormatOption = "auto",
     published: Annotated[
         str | None,
@@ -117,7 +125,14 @@ def compare(
         measured = _read_pairs(models, opened)
     else:
         with TerminalReporter() as reporter:
-            measured = measure_pairs(models, wanted, against, opened, reporter)
+            measured = measure_pairs(
+                models,
+                wanted,
+                against,
+                opened,
+                reporter,
+                traced_iterations=TRACED_ITERATIONS if layers else None,
+            )
     document = make_comparison_document(
         (compare_measurements(*pair) for pair in measured.pairs),
         (

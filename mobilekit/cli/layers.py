@@ -116,7 +116,7 @@ def profile(
         )
     with TerminalReporter() as reporter:
         measurements = [
-            flow.profile(each, opened, reporter, iterations=iterations)
+            flow.deploy(each, opened, reporter, traced_iterations=iterations)
             for each in [wanted._replace(activation=one) for one in activations] or [wanted]
         ]
     exit_for(measurements)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from mobilekit.analysis.compare import ComparedFigure, Comparison, Quantity
 from mobilekit.errors import UsageError
 from mobilekit.results.compare_render import side_name
+from mobilekit.results.layer_plot import style_of_type
 from mobilekit.results.plot_file import write_figure
 from mobilekit.units import MIB, NS_PER_MS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+COLUMNS = 3
 LOG_RANGE = 20.0
 """The largest over the smallest bar from which an axis is logarithmic."""
 COLOURS = ("#0072B2", "#E69F00")
@@ -57,11 +61,19 @@ def draw_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
             fix="Each refusal says what to measure again.",
         )
     panels = [panel for panel in PANELS if any(_has(each, panel) for each in drawn)]
-    width = max(3.2, 1.2 + 0.9 * len(drawn))
-    figure = Figure(figsize=(width * len(panels), 4.4), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for panel, axis in zip(panels, axes, strict=True):
+    traced = [comparison for comparison in drawn if comparison.layer_types]
+    count = len(panels) + bool(traced)
+    columns = min(count, COLUMNS)
+    rows = math.ceil(count / columns)
+    width = max(3.6, 1.2 + 0.9 * len(drawn))
+    figure = Figure(figsize=(width * columns, 3.6 * rows + 0.8), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for panel, axis in zip(panels, axes, strict=False):
         _draw_panel(axis, panel, drawn)
+    if traced:
+        _draw_types(axes[len(panels)], traced)
+    for axis in axes[count:]:
+        axis.set_axis_off()
     names = _side_names(drawn)
     bars = [Patch(color=colour, label=name) for colour, name in zip(COLOURS, names, strict=True)]
     figure.legend(handles=bars, loc="outside lower center", ncols=2)
@@ -110,6 +122,37 @@ def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) ->
     axis.set_title(panel.title, fontsize=10)
     axis.set_ylabel(panel.unit)
     axis.set_xticks(range(len(having)), [each.model for each in having], rotation=30, ha="right")
+
+
+def _draw_types(axis: Axes, comparisons: Sequence[Comparison]) -> None:
+    """Two bars a network, of the device and of what it is compared against, stacked by type."""
+    bottoms: dict[tuple[int, int], float] = defaultdict(float)
+    types = dict.fromkeys(each.type for item in comparisons for each in item.layer_types)
+    for type in types:
+        bars = {
+            (group, place): 100 * share.share
+            for group, comparison in enumerate(comparisons)
+            for each in comparison.layer_types
+            for place, share in enumerate((each.device, each.against))
+            if each.type == type and share is not None
+        }
+        axis.bar(
+            [group + (place - 0.5) * 0.4 for group, place in bars],
+            list(bars.values()),
+            0.38,
+            bottom=[bottoms[bar] for bar in bars],
+            label=type,
+            **style_of_type(type),
+        )
+        for bar, height in bars.items():
+            bottoms[bar] += height
+    first, second = _side_names(comparisons)
+    axis.set_title("time by type of layer", fontsize=10)
+    axis.set_ylabel("share of an inference (%)")
+    axis.set_xlabel(f"left: {first}, right: {second}", fontsize=8)
+    names = [each.model for each in comparisons]
+    axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)
 
 
 def _limits(quantity: Quantity) -> tuple[float, float, float]:

@@ -11,6 +11,7 @@ from mobilekit.analysis.compare import (
     Difference,
     Quantity,
     Side,
+    TypeShare,
     ratio_of,
 )
 from mobilekit.results.compare_document import ComparisonDocument
@@ -147,8 +148,18 @@ def _table(comparison: Comparison) -> _Table:
         ]
         for figure in comparison.figures
     ]
+    rows += [
+        [
+            f"layers: {each.type}",
+            _share_text(each.device),
+            _share_text(each.against),
+            "-" if each.ratio is None else format_significant(each.ratio),
+        ]
+        for each in comparison.layer_types
+    ]
     facts: list[tuple[str, Callable[[Side], str]]] = [
         ("energy from", _energy_text),
+        ("no layers, because", lambda side: side.trace_refusal or ""),
         ("run by", _engine_text),
         ("findings", lambda side: ", ".join(side.findings) or "none"),
         ("saved", lambda side: side.id),
@@ -163,6 +174,14 @@ def _table(comparison: Comparison) -> _Table:
 
 def _notes(comparison: Comparison) -> list[str]:
     lines = []
+    footprint = comparison.footprint
+    if footprint is not None:
+        lines.append(
+            f"Needs {format_bytes(footprint.planned_bytes)} whole, of which "
+            f"{format_bytes(footprint.weights_bytes)} weights, and "
+            f"{format_bytes(footprint.alone_bytes)} at most if run one layer at a time "
+            f"({footprint.alone_layer})"
+        )
     if comparison.refusals:
         lines.append(
             f"Not comparable: {refusal_text(comparison.refusals)} "
@@ -209,6 +228,10 @@ def _with_interval(quantity: Quantity, text: Callable[[float], str]) -> str:
     if interval is None:
         return text(quantity.value)
     return f"{text(quantity.value)} [{text(interval.low)}, {text(interval.high)}]"
+
+
+def _share_text(share: TypeShare | None) -> str:
+    return "-" if share is None else f"{share.share:.1%} ({format_duration(share.p50_ns)})"
 
 
 def _energy_text(side: Side) -> str:

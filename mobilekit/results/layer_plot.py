@@ -50,7 +50,7 @@ def draw_profile(measurement: Measurement, profile: LayerProfile, path: Path) ->
     names = [cost.layer.name for cost in measured]
     for place, cost in enumerate(measured):
         assert cost.p50_ns is not None
-        by_layer.barh(place, cost.p50_ns / NS_PER_MS, **_style(cost.layer.type))
+        by_layer.barh(place, cost.p50_ns / NS_PER_MS, **style_of_type(cost.layer.type))
     by_layer.set_yticks(range(len(names)), names, fontsize=7)
     by_layer.invert_yaxis()
     by_layer.margins(y=0.01)
@@ -74,7 +74,9 @@ def _draw_types(axes: Axes, profile: LayerProfile) -> None:
         if cost.p50_ns <= 0:
             continue
         width = cost.p50_ns / NS_PER_MS
-        axes.barh(0, width, left=left, label=f"{cost.type} {cost.share:.1%}", **_style(cost.type))
+        axes.barh(
+            0, width, left=left, label=f"{cost.type} {cost.share:.1%}", **style_of_type(cost.type)
+        )
         left += width
     axes.barh(
         0,
@@ -93,7 +95,8 @@ def _draw_types(axes: Axes, profile: LayerProfile) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.75), ncols=4, fontsize=7, frameon=False)
 
 
-def _style(type: str) -> dict[str, Any]:
+def style_of_type(type: str) -> dict[str, Any]:
+    """How a bar of this type of layer looks in every plot."""
     return {
         "color": _COLOURS.get(type, _RARE),
         "hatch": _HATCHES.get(type, ""),

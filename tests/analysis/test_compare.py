@@ -13,9 +13,18 @@ from mobilekit.protocol import (
     ArtifactFile,
     MemorySample,
     RunSuccess,
+    Trace,
     interrupted,
 )
-from mobilekit.records import Finding, Interval
+from mobilekit.records import (
+    Description,
+    Finding,
+    Interval,
+    LayerSpec,
+    LayerTrace,
+    OperatorTime,
+    ProgramOperator,
+)
 
 
 def measured(id="a", **fields):
@@ -350,3 +359,94 @@ def test_a_virtual_phones_ratio_says_what_it_is_not():
     assert "nexus7 is virtual" in finding.summary
     assert "nothing about a phone" in finding.summary
     assert compare(measured(), measured(id="b")).findings == ()
+
+
+# --- layer types -------------------------------------------------------------------------------
+
+
+def layer(name, type, weights_bytes):
+    return LayerSpec(
+        name=name,
+        type=type,
+        output_shapes=((1, 8),),
+        parameters=weights_bytes // 4,
+        macs=100,
+        weights_bytes=weights_bytes,
+        input_bytes=32,
+        output_bytes=32,
+        in_place=False,
+        reads=(),
+    )
+
+
+def operator(role, name, kind, duration_ns):
+    return OperatorTime(
+        role=role,
+        part=None,
+        name=name,
+        kind=kind,
+        started_ns=(0, 0, 0),
+        duration_ns=(duration_ns,) * 3,
+    )
+
+
+def traced(id, convolution_ns, feed_forward_ns):
+    """A run whose trace has a convolution and, unless that takes no time, a feed-forward layer."""
+    operators = [operator("operator", "conv", "Conv", convolution_ns)]
+    if feed_forward_ns:
+        operators.append(operator("operator", "fc", "Gemm", feed_forward_ns))
+    trace = LayerTrace(
+        description=Description(
+            cost=artifact().cost,
+            layers=(layer("0", "convolution", 40), layer("1", "feed-forward", 400)),
+            unused_parameters=0,
+            input_bytes=32,
+            peak_activation_bytes=64,
+            peak_layer="0",
+        ),
+        program=tuple(
+            ProgramOperator(
+                part=None, delegated=False, name=name, kind=kind, inputs=(), outputs=(), layer=owner
+            )
+            for name, kind, owner in (("conv", "Conv", "0"), ("fc", "Gemm", "1"))
+        ),
+        operators=(
+            operator("program", "model_run", "", convolution_ns + feed_forward_ns),
+            *operators,
+        ),
+    )
+    made = Trace(kind="onnxruntime", sha256="f" * 64, size_bytes=9, latency_ns=(MS,) * 3)
+    return measured(id=id, trace=made, layer_trace=trace)
+
+
+def test_layer_types_side_by_side():
+    """Each device's share of the time and the ratio of the times; the most expensive type first."""
+    comparison = compare(traced("a", 30 * MS, 10 * MS), traced("b", 1 * MS, 4 * MS))
+
+    first, second = comparison.layer_types
+    assert first.type == "feed-forward"
+    assert (first.device.share, first.against.share) == (0.25, 0.8)
+    assert first.ratio == 2.5
+    assert second.type == "convolution"
+    assert (second.device.p50_ns, second.against.p50_ns) == (30 * MS, 1 * MS)
+    assert second.ratio == 30.0
+
+
+def test_a_type_that_only_one_device_has():
+    """It stands alone; and where only one run was traced, so do all of its types."""
+    one_sided = compare(traced("a", 30 * MS, 0), traced("b", 1 * MS, 4 * MS))
+    untraced = compare(traced("a", 30 * MS, 10 * MS), measured(id="b"))
+
+    by_type = {each.type: each for each in one_sided.layer_types}
+    assert by_type["feed-forward"].device is by_type["feed-forward"].ratio is None
+    assert [each.against for each in untraced.layer_types] == [None, None]
+    assert compare(measured(), measured(id="b")).layer_types == ()
+
+
+def test_what_the_network_needs_whole_and_layer_by_layer():
+    """From the layers that a trace brings along; without one it is not told."""
+    footprint = compare(measured(), traced("b", MS, MS)).footprint
+
+    assert footprint.planned_bytes == 440 + 64
+    assert (footprint.alone_layer, footprint.alone_bytes) == ("1", 400 + 32 + 32)
+    assert compare(measured(), measured(id="b")).footprint is None

@@ -52,6 +52,11 @@ def test_a_virtual_phone_against_this_computer(cli, other_model, tmp_path):
         assert figures["latency"].ratio.interval.low > 0
         assert figures["artifact"].ratio.value == 1.0
         assert figures["available"].device.value < 2 * 1024**3
+        assert {each.type for each in comparison.layer_types} >= {"convolution"}
+        for side in ("device", "against"):
+            shares = [getattr(each, side) for each in comparison.layer_types]
+            assert sum(each.share for each in shares if each) == pytest.approx(1.0)
+        assert comparison.footprint.alone_bytes <= comparison.footprint.planned_bytes
         # A battery that is simulated pays for one side only, in a field of its own.
         assert figures["energy_gross_simulated"].device.value > 0
         assert figures["energy_gross_simulated"].against is None
@@ -108,10 +113,13 @@ def test_unlike_runs_are_refused_with_what_differs(cli, other_model):
 
 def test_one_network_that_cannot_be_exported_ends_itself_alone(cli, broken_model):
     """The others are measured and shown; the exit code says that something failed."""
-    outcome = cli("compare", broken_model, "tiny.py", "--device", "pc", "--fast", "--json")
+    outcome = cli(
+        "compare", broken_model, "tiny.py", "--device", "pc", "--fast", "--no-layers", "--json"
+    )
 
     assert outcome.exit_code == 1
     document = outcome.document
+    assert document["comparisons"][0]["layer_types"] == []
     assert [item["model"] for item in document["unmeasured"]] == [broken_model]
     assert document["unmeasured"][0]["kind"] == "ExportError"
     assert [item["model"] for item in document["comparisons"]] == ["tiny"]
