@@ -177,10 +177,9 @@ def _notes(comparison: Comparison) -> list[str]:
     footprint = comparison.footprint
     if footprint is not None:
         lines.append(
-            f"Needs {format_bytes(footprint.planned_bytes)} whole, of which "
-            f"{format_bytes(footprint.weights_bytes)} weights, and "
-            f"{format_bytes(footprint.alone_bytes)} at most if run one layer at a time "
-            f"({footprint.alone_layer})"
+            f"Memory that {comparison.model} needs: {format_bytes(footprint.whole_bytes)} whole, "
+            f"{format_bytes(footprint.planned_bytes)} planned, by layer "
+            f"{format_bytes(footprint.alone_bytes)} at most ({footprint.alone_layer})"
         )
     if comparison.refusals:
         lines.append(
