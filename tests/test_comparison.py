@@ -4,25 +4,11 @@ import pytest
 from examples import measurement
 
 from mobilekit import comparison
+from mobilekit.cli.options import wanted_of
 from mobilekit.comparison import measure_pairs
 from mobilekit.errors import DeviceError, ExportError, UnknownModelError
-from mobilekit.flow import Wanted
 
-WANTED = Wanted(
-    model="nin",
-    device="nexus7",
-    weights=None,
-    preset="fast",
-    threads=None,
-    energy=False,
-    require_phone=False,
-    format="auto",
-    precision="fp32",
-    calibration=None,
-    apk=None,
-    install=True,
-    activation=None,
-)
+WANTED = wanted_of("nin", "nexus7", fast=True, rigorous=False, energy=False)
 
 
 class FakeDeploys:
@@ -32,7 +18,8 @@ class FakeDeploys:
         self.failures = failures
         self.asked = []
 
-    def __call__(self, wanted, store, reporter):
+    def __call__(self, wanted, store, reporter, *, traced_iterations):
+        assert traced_iterations == 3
         place = (wanted.model, wanted.device)
         self.asked.append(place)
         if place in self.failures:
@@ -48,7 +35,7 @@ class SilentReporter:
 def pairs_of(monkeypatch, models, failures):
     deploys = FakeDeploys(failures)
     monkeypatch.setattr(comparison, "deploy", deploys)
-    measured = measure_pairs(models, WANTED, "pc", None, SilentReporter())
+    measured = measure_pairs(models, WANTED, "pc", None, SilentReporter(), traced_iterations=3)
     return measured, deploys.asked
 
 
@@ -98,6 +85,6 @@ def test_an_unknown_model_is_found_before_anything_is_measured(monkeypatch):
     monkeypatch.setattr(comparison, "deploy", deploys)
 
     with pytest.raises(UnknownModelError):
-        measure_pairs(["nin", "nothing"], WANTED, "pc", None, SilentReporter())
+        measure_pairs(["nin", "nothing"], WANTED, "pc", None, SilentReporter(), traced_iterations=3)
 
     assert deploys.asked == []

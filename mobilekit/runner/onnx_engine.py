@@ -45,9 +45,10 @@ class OnnxProgram:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = LOG_ERRORS_ONLY
-        if traced:
+        self._scratch = tempfile.TemporaryDirectory(prefix="mobilekit-") if traced else None
+        if self._scratch is not None:
             options.enable_profiling = True
-            options.profile_file_prefix = str(Path(tempfile.gettempdir()) / "mobilekit-trace")
+            options.profile_file_prefix = str(Path(self._scratch.name) / "trace")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -82,6 +83,8 @@ class OnnxProgram:
 
     def close(self) -> None:
         del self.execute, self._binding, self._session
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 class OnnxEngine:
