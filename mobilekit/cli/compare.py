@@ -9,10 +9,12 @@ import typer
 
 from mobilekit.cli.failure import show_failure
 from mobilekit.cli.options import (
+    CalibrationOption,
     DeviceOption,
     FastFlag,
     FormatOption,
     JsonFlag,
+    PrecisionOption,
     RequirePhoneFlag,
     RigorousFlag,
     StoreOption,
@@ -68,6 +70,8 @@ def compare(
         ),
     ] = True,
     format: FormatOption = "auto",
+    precision: PrecisionOption = "fp32",
+    calibration: CalibrationOption = None,
     published: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +122,8 @@ def compare(
         threads=threads,
         energy=publication is not None if energy is None else energy,
         format=format,
+        precision=precision,
+        calibration=calibration,
         require_phone=require_phone,
     )
     opened = Store(store or places.store_url())
