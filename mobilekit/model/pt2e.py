@@ -39,7 +39,13 @@ def quantize(spec: ModelSpec, exported: Any, examples: Sequence[Sequence[Tensor]
             )
             from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-            quantizer = XNNPACKQuantizer()
+            class Quantizer(XNNPACKQuantizer):  # type: ignore[misc]  # it is untyped
+                def annotate(self, model: Any) -> Any:
+                    model = super().annotate(model)
+                    _quantize_padding(model)
+                    return model
+
+            quantizer = Quantizer()
             quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
             quantizer.set_filter_function(
                 lambda node: not is_normalization(node.meta.get("stack_trace"))
@@ -54,6 +60,27 @@ def quantize(spec: ModelSpec, exported: Any, examples: Sequence[Sequence[Tensor]
             fix="Export it with --precision fp32.",
             model=spec.path,
         ) from error
+
+
+def _quantize_padding(model: torch.fx.GraphModule) -> None:
+    """Give padding of quantized values the same range on both sides.
+
+    XNNPACK's quantizer leaves it between the two, as for padded average pools, and the program
+    then does not load.
+    """
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, SharedQuantizationSpec
+
+    for node in model.graph.nodes:
+        if node.op != "call_function" or node.target is not torch.ops.aten.pad.default:
+            continue
+        source = node.args[0]
+        annotation = source.meta.get("quantization_annotation")
+        if annotation is not None and annotation.output_qspec is not None:
+            node.meta["quantization_annotation"] = QuantizationAnnotation(
+                input_qspec_map={source: SharedQuantizationSpec(source)},
+                output_qspec=SharedQuantizationSpec((source, node)),
+                _annotated=True,
+            )
 
 
 class Halved(nn.Module):  # type: ignore[misc]  # torch is untyped here

@@ -35,6 +35,7 @@ def build():
         nn.LocalResponseNorm(5),
         nn.Conv2d(16, 64, 3),
         nn.ReLU(),
+        nn.AvgPool2d(3, 1, 1),
         nn.MaxPool2d(2),
         nn.Flatten(),
         nn.Linear(64 * 36, 32),
