@@ -177,7 +177,8 @@ def _notes(comparison: Comparison) -> list[str]:
     footprint = comparison.footprint
     if footprint is not None:
         lines.append(
-            f"Memory that {comparison.model} needs in fp32: {format_bytes(footprint.whole_bytes)} whole, "
+            f"Memory that {comparison.model} needs in fp32: "
+            f"{format_bytes(footprint.whole_bytes)} whole, "
             f"{format_bytes(footprint.planned_bytes)} planned, by layer "
             f"{format_bytes(footprint.alone_bytes)} at most ({footprint.alone_layer})"
         )
