@@ -531,6 +531,7 @@ def _finish(
             gauge=begun.gauge,
             gain=begun.gain,
             classification=classification,
+            airplane_mode=begun.airplane_mode,
         ),
     )
     _save(measurement, store)

@@ -49,6 +49,14 @@ MAX_IDLE_DRIFT = 0.1
 HOT_BATTERY_DECICELSIUS = 400
 
 
+RADIO_ON = Finding(
+    id="RADIO-ON",
+    severity="info",
+    summary="airplane mode was off when the run began: what the radio did is in the energy",
+    advice="Switch it on before the cable is pulled, unless the run needs Wi-Fi.",
+)
+
+
 def find_doubts(
     artifact: Artifact,
     device: DeviceInfo,
@@ -61,6 +69,7 @@ def find_doubts(
     gauge: GaugeVerdict | None = None,
     gain: GaugeGain | None = None,
     classification: Classification | None = None,
+    airplane_mode: bool | None = None,
 ) -> tuple[Finding, ...]:
     """Everything doubtful about a run, errors first.
 
@@ -76,10 +85,13 @@ def find_doubts(
         *_of_memory(artifact, device, samples),
     ]
     if energy_wanted and battery_before is not None:
-        findings += _of_power_supply(battery_before, profile)
-        if profile is not None and request.energy is not None:
+        if request.energy is None:
+            findings += _of_power_supply(battery_before, profile)
+        elif profile is not None:
             estimate = energy_analysis.estimate_energy(samples.windows, profile.gauge, gauge, gain)
             findings += _of_energy(samples, profile, gauge, estimate)
+        if request.energy is not None and airplane_mode is False and not device.virtual:
+            findings.append(RADIO_ON)
     order = ("error", "warning", "info")
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 
@@ -345,8 +357,7 @@ def _of_power_supply(battery: BatteryStatus, profile: DeviceProfile | None) -> l
                 id="CHARGING",
                 severity="info",
                 summary="the phone is on a cable, which pays for the work: no energy was measured",
-                advice="Pull the cable and reach the phone by `adb tcpip 5555` and "
-                "`adb connect PHONE:5555`, then deploy again.",
+                advice="`mobilekit energy` asks for the cable to be pulled, and collects later.",
             )
         ]
     if profile is None:

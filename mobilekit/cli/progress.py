@@ -56,7 +56,7 @@ PHASE_TEXTS = {
 
 
 WAIT_TEXTS = {
-    "unplug": "Pull the cable now: the phone goes on by itself.",
+    "unplug": "Pull the cable now, with airplane mode on: the phone goes on by itself.",
     "rest": "The phone rests before its energy is measured.",
     "temperature": "The phone's battery is warm: waiting until it has cooled down.",
 }

@@ -195,7 +195,7 @@ def test_a_charging_phone_gives_time_and_memory(cli, bench_phone):
     assert "latency" in outcome.stdout
     assert "\n  energy" not in outcome.stdout
     assert "CHARGING" in outcome.stdout
-    assert "adb tcpip" in outcome.stdout
+    assert "mobilekit energy" in outcome.stdout
 
 
 def test_strict_refuses_doubtful_figures(cli, model_directory):
