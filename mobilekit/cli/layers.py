@@ -11,12 +11,14 @@ import typer
 from mobilekit.cli.failure import exit_for
 from mobilekit.cli.options import (
     ApkOption,
+    CalibrationOption,
     DeviceOption,
     FastFlag,
     FormatOption,
     InstallOption,
     JsonFlag,
     ModelArgument,
+    PrecisionOption,
     RequirePhoneFlag,
     RigorousFlag,
     StoreOption,
@@ -65,10 +67,7 @@ def profile(
     iterations: Annotated[
         int, typer.Option("--iterations", "-n", min=1, help="Traced inferences.")
     ] = 50,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", help="Draw the times into this file (.png, .svg, .pdf)."),
-    ] = None,
+    plot: PlotOption = None,
     trace: TraceOption = None,
     swap_activation: Annotated[
         str | None,
@@ -82,6 +81,8 @@ def profile(
     rigorous: RigorousFlag = False,
     threads: ThreadsOption = None,
     format: FormatOption = "auto",
+    precision: PrecisionOption = "fp32",
+    calibration: CalibrationOption = None,
     apk: ApkOption = None,
     install: InstallOption = True,
     require_phone: RequirePhoneFlag = False,
@@ -92,6 +93,7 @@ def profile(
     from mobilekit import flow, places
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.errors import UsageError
+    from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.store import Store
 
     wanted = wanted_of(
@@ -103,6 +105,8 @@ def profile(
         threads=threads,
         energy=False,
         format=format,
+        precision=precision,
+        calibration=calibration,
         apk=apk,
         install=install,
         require_phone=require_phone,
@@ -114,6 +118,8 @@ def profile(
             "--plot and --trace draw one network, --swap-activation measures several",
             fix="`mobilekit results profile ID` draws each of them afterwards.",
         )
+    if plot is not None:
+        check_plot_path(plot)
     with TerminalReporter() as reporter:
         measurements = [
             flow.deploy(each, opened, reporter, traced_iterations=iterations)
@@ -193,7 +199,10 @@ def show_stored(
 ) -> None:
     """Show a stored profile as `mobilekit profile` did."""
     from mobilekit import places
+    from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.store import Store
 
+    if plot is not None:
+        check_plot_path(plot)
     measurement = Store(store or places.store_url()).read(measurement_id)
     _show_profile(measurement, plot, trace, as_json=as_json)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilekit.analysis.layers import LAYOUT_CHANGE
-from mobilekit.errors import UsageError
 from mobilekit.records import LayerProfile, Measurement
 from mobilekit.results.layers import place_text
+from mobilekit.results.plot_file import write_figure
 from mobilekit.units import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -32,10 +32,7 @@ _INCHES_A_LAYER, _INCHES_AROUND = 0.2, 2.6
 
 
 def draw_profile(measurement: Measurement, profile: LayerProfile, path: Path) -> None:
-    """Write the plot in the format that the path's suffix names.
-
-    Raises ``UsageError`` for a suffix that is none and for a path that cannot be written to.
-    """
+    """Write the plot to a path that ``check_plot_path`` has passed."""
     from matplotlib.figure import Figure
 
     measured = [cost for cost in profile.layers if cost.p50_ns is not None]
@@ -59,12 +56,7 @@ def draw_profile(measurement: Measurement, profile: LayerProfile, path: Path) ->
         "layers that are not there are computed inside others"
     )
     by_layer.set_ylabel("layer")
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"The plot cannot be written: {error}", path=path, fix="Choose another --plot (.png)."
-        ) from None
+    write_figure(figure, path)
 
 
 def _draw_types(axes: Axes, profile: LayerProfile) -> None:
