@@ -7,7 +7,7 @@ from servers import RunningPhone
 RUNS = "files/storage/emulated/0/Android/data/dev.mobilekit.bench/files/runs"
 
 
-def wait_for(condition, timeout_s=60.0):
+def wait_for(condition, timeout_s=150.0):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline

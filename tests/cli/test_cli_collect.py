@@ -95,7 +95,7 @@ def test_a_link_that_comes_back_in_time(cli, bench_phone):
     bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
     time.sleep(2)
     bench_phone.call(bench_phone.phone.set_faults(Faults()))
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=150)
 
     assert process.returncode == 0, stderr
     assert "away" in stderr
@@ -108,7 +108,7 @@ def test_what_a_lost_phone_had_told_is_completed_later(cli, bench_phone):
     process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
     wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone))
     bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=150)
     partial = cli("results", "show", "last", "--json").document
     bench_phone.call(bench_phone.phone.set_faults(Faults()))
     bench_phone.server.adb("connect", bench_phone.serial)
@@ -145,7 +145,7 @@ def test_the_cable_is_pulled_and_plugged_in_again(cli, bench_phone):
     wait_for(lambda: is_over(bench_phone))
     bench_phone.battery.set_plugged(True)
     bench_phone.call(bench_phone.phone.set_faults(Faults()))
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=150)
 
     assert process.returncode == 0, stderr
     assert "Pull the cable now" in stderr
@@ -166,7 +166,7 @@ def test_a_block_with_the_cable_in_is_made_up_for(cli, bench_phone):
     bench_phone.battery.set_plugged(True)
     wait_for(lambda: progress_of(bench_phone).count('"reason":"unplug"') == 1)
     bench_phone.battery.set_plugged(False)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=150)
 
     assert process.returncode == 0, stderr
     (document,) = json.loads(stdout)
@@ -183,7 +183,7 @@ def test_ctrl_c_leaves_an_absent_phone_alone(cli, bench_phone):
     bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
     assert "goes on by itself" in read_until(process.stderr, "goes on by itself")
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=150)
     bench_phone.call(bench_phone.phone.set_faults(Faults()))
     bench_phone.server.adb("connect", bench_phone.serial)
     bench_phone.server.wait_for_state(bench_phone.serial, "device")

@@ -232,7 +232,7 @@ def test_unplugged_in_mid_run(cli, bench_phone):
     wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone), 60)
     time.sleep(0.5)
     bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=150)
 
     assert process.returncode == 4
     assert "Traceback" not in stderr
@@ -249,7 +249,7 @@ def test_a_companion_that_dies(cli, bench_phone):
     process = cli.start("deploy", "tiny.py", "-d", bench_phone.serial, "--no-energy", "--json")
     wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone), 60)
     bench_phone.companion.stop()
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=150)
 
     assert process.returncode == 1
     assert "ended without a result" in stderr
@@ -627,7 +627,7 @@ def test_progress_that_is_no_message_loses_nothing(cli, bench_phone):
     (progress,) = root.glob("runs/*/progress.jsonl")
     with progress.open("ab") as file:
         file.write(bytes(16) + b"\n")
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=150)
 
     assert process.returncode == 1
     assert "Traceback" not in stderr
@@ -642,7 +642,7 @@ def test_two_deploys_do_not_share_a_phone(cli, bench_phone):
     first = cli.start(*arguments)
     wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone), 60)
     second = cli(*arguments)
-    stdout, _ = first.communicate(timeout=60)
+    stdout, _ = first.communicate(timeout=150)
 
     assert second.exit_code == 3
     assert "Another mobilekit" in second.stderr
@@ -658,7 +658,7 @@ def test_a_result_that_cannot_be_saved_is_kept(cli, shared_home, tmp_path):
     time.sleep(0.5)
     database.unlink()
     database.mkdir()
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=150)
 
     assert process.returncode == 1
     assert "cannot be used" in stderr
@@ -673,7 +673,7 @@ def test_a_stopped_deploy_stops_its_virtual_phone(cli, number):
     process = cli.start("deploy", "tiny.py", "-d", "virtual:nexus5", "--rigorous")
     wait_for(lambda: cli("virtual", "list", "--json").document != [], 60)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=150)
 
     assert process.returncode != 0
     assert "Traceback" not in stderr
