@@ -63,11 +63,12 @@ HARDLY_WORSE = 1.1
 DUAL_CELL_RATIOS = (2.0, 0.5)
 SETTLING_S = 3.0
 """After a window's start, before its period is known."""
-MAX_POLL_S = 0.12
-"""Between polls that a period of a fraction of a second can be told from."""
-MIN_PERIOD_INTERVALS = 12
-MAX_INCOHERENCE = 0.08
-"""How far below the expected one the coherence of a period may be."""
+MIN_PERIOD_CHANGES = 12
+"""In idle or in load windows, to tell anything from them."""
+MIN_UNKNOWN_PERIOD_CHANGES = 40
+MIN_COHERENCE = 0.6
+LONGEST_COHERENCE = 0.8
+"""Of the best: shorter periods that divide the true one fit as well."""
 MAX_POLL_SHARE = 0.35
 """Of a period that can be told, a poll's."""
 MAX_DIVISOR = 16
@@ -423,7 +424,8 @@ def _look_at_counter(
     read: Callable[[BatterySample], int | None],
     hint_s: float | None,
 ) -> _Property:
-    samples = [sample for segment in segments for window in segment for sample in window.battery]
+    windows = [window for segment in segments for window in segment]
+    samples = [sample for window in windows for sample in window.battery]
     values = [value for sample in samples if (value := read(sample)) is not None]
 
     def told(state: State, text: str) -> _Property:
@@ -445,7 +447,7 @@ def _look_at_counter(
             GaugeEvidence(name=name, value=None, unit="", text="moves in steps of 1 % only")
         )
         return _Property("percent steps", step, None, tuple(found))
-    period_s = measure_period_s(samples, read, hint_s)
+    period_s = measure_period_s(windows, read, hint_s)
     if period_s is not None:
         found.append(_period_evidence(name, period_s))
     return _Property("fine", step, None if period_s is None else period_s * 1000, tuple(found))
@@ -453,7 +455,7 @@ def _look_at_counter(
 
 def _look_at_current(segments: Sequence[Sequence[Window]], overrides: Overrides) -> _Current:
     scale, sign = overrides.current_scale or 1, overrides.current_sign or 1
-    samples = [sample for segment in segments for window in segment for sample in window.battery]
+    windows = [window for segment in segments for window in segment]
     raw = {
         kind: [
             sample.current_now_ua
@@ -514,7 +516,7 @@ def _look_at_current(segments: Sequence[Sequence[Window]], overrides: Overrides)
             "under load"
         )
     step = measure_step([reading for readings in raw.values() for reading in readings])
-    period_s = measure_period_s(samples, lambda sample: sample.current_now_ua)
+    period_s = measure_period_s(windows, lambda sample: sample.current_now_ua)
     if step is not None:
         found.append(
             GaugeEvidence(
@@ -582,55 +584,122 @@ def _step_error(total: float, counts: int) -> float:
 
 
 def measure_period_s(
-    samples: Sequence[BatterySample],
+    windows: Sequence[Window],
     read: Callable[[BatterySample], int | None],
     hint_s: float | None = None,
 ) -> float | None:
-    """How often a property is updated: the longest time that the intervals between its changes are
-    multiples of. ``None`` where it changes too rarely, or is polled too slowly to tell.
+    """How often a property is updated: the longest period on whose multiples its changes lie, in
+    idle and in load windows. ``None`` where it changes too rarely, or is polled too slowly to tell.
 
-    With f = 1/period, cos(2 pi f d) is near 1 for every interval d, but for the polls in which the
-    changes are seen. Under a steady load a counter's intervals may all be multiples of several
-    periods: ``hint_s``, another property's, is taken where it fits.
+    The coherence at the frequency f is the mean of cos(2 pi f d) over the distances d of all pairs
+    of changes in a window: 1 for multiples, but for the polls in which the changes are seen, which
+    leave sinc^2(f poll). Windows are taken by themselves, since a gauge's clock need not keep time
+    with the phone's for longer. A steady power makes a counter's steps themselves periodic, but not
+    alike in idle and in load; so the lower coherence of the two counts, and a counter that tells
+    of one of them only is not enough. ``hint_s``, another property's period, is taken where it
+    fits.
     """
-    intervals: list[tuple[float, float, float]] = []
-    since: tuple[float, float] | None = None
-    for before, after in pairwise(samples):
-        gap_s = (after.at_ns - before.at_ns) / NS_PER_S
-        if not 0 < gap_s <= MAX_POLL_S:
-            since = since if gap_s == 0 else None
-            continue
-        if read(before) != read(after):
-            at_s = (before.at_ns + after.at_ns) / 2 / NS_PER_S
-            if since is not None:
-                intervals.append((at_s - since[0], since[1], gap_s))
-            since = at_s, gap_s
-    if len(intervals) < MIN_PERIOD_INTERVALS:
+    kinds: list[_Changes] = [
+        changes
+        for kind in ("idle", "load")
+        if (changes := _changes([item for item in windows if item.kind == kind], read)) is not None
+    ]
+    if not kinds:
         return None
-    lengths, first_poll_s, last_poll_s = np.array(intervals).T
+    # A counter's own steps are periodic too, and told from updates by both kinds only.
+    least_kinds = 2 if _is_one_way(windows, read) else 1
+    if least_kinds == 1:
+        kinds = [min(kinds, key=lambda changes: changes.poll_s)]
 
-    def coherence_above_expected(frequencies: np.ndarray) -> np.ndarray:
-        # A change is seen up to a poll late: at worst, half of the intervals are half a poll too
-        # long and the others as much too short.
-        seen = np.cos(np.pi * np.outer(frequencies, (first_poll_s + last_poll_s) / 2))
-        return np.asarray((np.cos(2 * np.pi * np.outer(frequencies, lengths)) - seen).mean(axis=1))
+    def coherence(frequencies: np.ndarray, least_kinds: int) -> np.ndarray:
+        each = [_coherence(changes, frequencies) for changes in kinds]
+        told = sum(np.isfinite(one).astype(int) for one in each)
+        lower = np.min([np.nan_to_num(one, nan=1.0) for one in each], axis=0)
+        return np.where(told >= least_kinds, lower, 0.0)
 
+    series = [times for changes in kinds for times in changes.series]
+    step_hz = 0.2 / max(float(times[-1] - times[0]) for times in series)
+    shortest_s = min(float(np.diff(times).min()) for times in series)
+    poll_s = min(changes.poll_s for changes in kinds)
     if hint_s is not None:
-        wanted = np.array([1 / hint_s])
-        if coherence_above_expected(wanted)[0] > -MAX_INCOHERENCE:
-            return _mean_period(lengths, 1 / hint_s)
-    poll_s = float(np.median(first_poll_s))
-    lowest_hz = 1 / (lengths.min() + 2 * poll_s)
-    frequencies = np.arange(lowest_hz, MAX_POLL_SHARE / poll_s, 0.02 / np.median(lengths))
-    good = np.flatnonzero(coherence_above_expected(frequencies) > -MAX_INCOHERENCE)
-    if not len(good):
+        near = np.arange(-5, 6) * step_hz + 1 / hint_s
+        if coherence(near, 1).max() >= MIN_COHERENCE:
+            return 1 / _peak_hz(lambda at: coherence(at, 1), 1 / hint_s, step_hz)
+    frequencies = np.arange(1 / (shortest_s + 2 * poll_s), MAX_POLL_SHARE / poll_s, step_hz)
+    if not len(frequencies) or sum(map(len, series)) < MIN_UNKNOWN_PERIOD_CHANGES:
         return None
-    near = frequencies[good[0] : good[0] + 1 + int(0.1 / 0.02)]
-    best = near[int(np.argmax(coherence_above_expected(near)))]
-    return _mean_period(lengths, float(best))
+    found = coherence(frequencies, least_kinds)
+    if found.max() < MIN_COHERENCE:
+        return None
+    first = int(np.argmax(found >= LONGEST_COHERENCE * found.max()))
+    peak_hz = float(frequencies[first])
+    return 1 / _peak_hz(lambda at: coherence(at, least_kinds), peak_hz, step_hz)
 
 
-def _mean_period(lengths: np.ndarray, frequency: float) -> float:
-    """From the whole numbers of periods that the lengths are."""
-    counts = np.maximum(1, np.round(lengths * frequency))
-    return float(lengths.sum() / counts.sum())
+class _Changes(NamedTuple):
+    """When a property changed, in windows of one kind."""
+
+    series: list[np.ndarray]
+    """Seconds, for each window."""
+    poll_s: float
+    """Between two readings."""
+
+
+def _changes(
+    windows: Sequence[Window], read: Callable[[BatterySample], int | None]
+) -> _Changes | None:
+    """A change is in the middle between the two polls that it lies between. ``None`` where there
+    are too few."""
+    gaps_s = [
+        (after.at_ns - before.at_ns) / NS_PER_S
+        for window in windows
+        for before, after in pairwise(window.battery)
+    ]
+    quick_s = [gap_s for gap_s in gaps_s if gap_s > 0]
+    if not quick_s:
+        return None
+    poll_s = float(np.median(quick_s))
+    series = []
+    for window in windows:
+        times = [
+            (before.at_ns + after.at_ns) / 2 / NS_PER_S
+            for before, after in pairwise(window.battery)
+            if after.at_ns - before.at_ns <= 2 * poll_s * NS_PER_S and read(before) != read(after)
+        ]
+        if len(times) > 1:
+            series.append(np.array(times))
+    if sum(map(len, series)) < MIN_PERIOD_CHANGES:
+        return None
+    return _Changes(series, poll_s)
+
+
+def _coherence(changes: _Changes, frequencies: np.ndarray) -> np.ndarray:
+    """At each frequency, 1 where all changes lie on its multiples; NaN where the polls are too slow
+    to tell."""
+    power = np.zeros(len(frequencies))
+    for times in changes.series:
+        phases = np.exp(2j * np.pi * np.outer(frequencies, times - times[0])).sum(axis=1)
+        power += np.abs(phases) ** 2 - len(times)
+    pairs = sum(len(times) * (len(times) - 1) for times in changes.series)
+    shares = frequencies * changes.poll_s
+    found = (power / pairs / np.sinc(np.minimum(shares, 0.5)) ** 2).clip(max=1.0)
+    return np.where(shares <= MAX_POLL_SHARE, found, np.nan)
+
+
+def _is_one_way(windows: Sequence[Window], read: Callable[[BatterySample], int | None]) -> bool:
+    """Whether the readings only ever fall: a counter's, and no current's."""
+    values = [
+        value
+        for window in windows
+        for sample in window.battery
+        if (value := read(sample)) is not None
+    ]
+    return all(after <= before for before, after in pairwise(values))
+
+
+def _peak_hz(
+    coherence: Callable[[np.ndarray], np.ndarray], about_hz: float, step_hz: float
+) -> float:
+    """The frequency of the highest coherence within a peak's width."""
+    near = about_hz + np.linspace(-5, 5, 201) * step_hz
+    return float(near[int(np.argmax(coherence(near)))])

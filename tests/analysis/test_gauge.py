@@ -2,7 +2,8 @@ import functools
 
 import msgspec
 import pytest
-from hypothesis import given
+from examples import THERMAL
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import PROFILE, work
 
@@ -15,7 +16,7 @@ from mobilekit.analysis.gauge import (
     override_verdict,
 )
 from mobilekit.analysis.planning import plan_calibration, plan_energy
-from mobilekit.protocol import BatterySample
+from mobilekit.protocol import BatterySample, Window
 from mobilekit.records import GaugeRefusal, GaugeVerdict
 from mobilekit.virtual.battery import gauge_kinds, gauge_named
 
@@ -217,29 +218,58 @@ def test_no_change_has_no_step():
     assert measure_step([7]) is None
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     period_ms=st.integers(min_value=150, max_value=3000),
     phase_ms=st.integers(min_value=0, max_value=3000),
 )
 def test_a_period_is_found_from_what_is_polled(period_ms, phase_ms):
-    """A property that changes with every update, polled at 20 Hz, gives its period to 2 %."""
-    samples = [
-        BatterySample(
-            at_ns=number * 47_000_000,
-            charge_counter_uah=None,
-            current_now_ua=int((number * 47 + phase_ms) // period_ms) * 1000,
-            energy_counter_nwh=None,
-            voltage_mv=None,
-            temperature_decicelsius=None,
-            level_percent=None,
-            plugged=False,
+    """A property that changes with every update, polled at 20 Hz, gives its period to 1 %."""
+    windows = [
+        Window(
+            kind="idle",
+            started_ns=number * 10**11,
+            ended_ns=number * 10**11 + 94 * 10**9,
+            iterations=0,
+            battery=tuple(
+                battery_sample(
+                    at_ns=number * 10**11 + poll * 47_000_000,
+                    current_now_ua=(number * 10**5 + poll * 47 + phase_ms) // period_ms * 2 % 13,
+                )
+                for poll in range(2000)
+            ),
+            rails=(),
+            thermal=THERMAL,
         )
-        for number in range(2000)
+        for number in range(2)
     ]
 
-    measured = measure_period_s(samples, lambda sample: sample.current_now_ua)
+    measured = measure_period_s(windows, lambda sample: sample.current_now_ua)
 
-    assert measured == pytest.approx(period_ms / 1000, rel=0.02)
+    assert measured == pytest.approx(period_ms / 1000, rel=0.01)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_counters_period_is_told_or_not_told_but_not_guessed(seed):
+    """Steady loads make few distances: within a percent it is the true one, or there is none."""
+    fast, slow = (
+        work(plan_calibration(), gauge_named("counter-only"), seed=seed, latency_ns=[latency_ns])[0]
+        for latency_ns in (30_000_000, 700_000_000)
+    )
+
+    found = measure_period_s(fast, lambda sample: sample.charge_counter_uah)
+
+    assert found == pytest.approx(0.176, rel=0.01)
+    assert measure_period_s(slow, lambda sample: sample.charge_counter_uah) is None
+    assert measure_period_s(slow, lambda sample: sample.charge_counter_uah, 0.176) in (
+        None,
+        pytest.approx(0.176, rel=0.01),
+    )
+
+
+def battery_sample(**fields):
+    values = dict.fromkeys(BatterySample.__struct_fields__)
+    return BatterySample(**(values | {"plugged": False} | fields))
 
 
 def test_every_packaged_gauge_is_one():
