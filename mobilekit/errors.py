@@ -120,6 +120,6 @@ class UnlikeRunsError(MobilekitError):
 
 
 class UnreliableError(MobilekitError):
-    """Under ``--strict``: the measurement has findings that make its figures unreliable."""
+    """Figures that must not be used: doubts under ``--strict``, a gauge that contradicts itself."""
 
     exit_code = 5

@@ -35,6 +35,7 @@ from mobilekit.errors import (
     MobilekitError,
     ProtocolError,
     StoreError,
+    UnreliableError,
     UsageError,
 )
 from mobilekit.model.describe import read_description
@@ -93,6 +94,7 @@ from mobilekit.records import (
     Examples,
     GaugeFound,
     GaugeGain,
+    GaugeRefusal,
     GaugeVerdict,
     LayerTrace,
     ListedDevice,
@@ -191,6 +193,7 @@ def deploy(
                 target_error=preset.energy_target_error,
                 verdict=ready.gauge,
                 gain=ready.gain,
+                level_percent=ready.level_percent,
             )
             plan = planned.plan
             reporter.planned_energy(planned, simulated=ready.target.info.virtual)
@@ -219,6 +222,7 @@ def measure_energy(
     _refuse_computer(wanted)
     with _ready(wanted, store, reporter) as ready:
         profile = _profile_with_battery(ready)
+        _refuse_contradictory_gauge(store.read_gauge(ready.target.info.key))
         preset = PRESETS[wanted.preset]
         pilot = None
         if ready.target.battery is not None and not ready.target.battery.plugged:
@@ -235,6 +239,7 @@ def measure_energy(
             verdict=ready.gauge,
             pilot=pilot,
             gain=ready.gain,
+            level_percent=ready.level_percent,
         )
         plan = replace(_waiting_plan(planned.plan), sync_pattern=sync_pattern)
         simulated = ready.target.info.virtual
@@ -336,6 +341,17 @@ def _refuse_computer(wanted: Wanted) -> None:
         )
 
 
+def _refuse_contradictory_gauge(found: GaugeFound | None) -> None:
+    if isinstance(found, GaugeRefusal) and found.contradictory:
+        raise UnreliableError(
+            f"This phone's gauge cannot be trusted: {found.reason}",
+            device=found.device,
+            calibration=found.run_id,
+            fix="Calibrate it anew, with --source if you know better, or use an external meter "
+            "(docs/meter.md).",
+        )
+
+
 def _profile_with_battery(ready: Ready) -> DeviceProfile:
     if ready.target.profile is None:
         raise DeviceError(
@@ -373,6 +389,11 @@ class Ready(NamedTuple):
     gauge: GaugeVerdict | None
     gain: GaugeGain | None
     steps: _Steps
+
+    @property
+    def level_percent(self) -> int | None:
+        """How full the battery is."""
+        return self.target.battery.level_percent if self.target.battery else None
 
 
 @contextmanager

@@ -300,6 +300,9 @@ def test_a_strange_gauge_is_understood_or_refused(cli, bench_phone, kind, exit_c
     if exit_code:
         assert "contradicts itself" in outcome.stdout
         assert "cannot be trusted" in outcome.stderr
+        later = cli("energy", "tiny.py", "-d", bench_phone.serial, "--fast")
+        assert later.exit_code == exit_code
+        assert "cannot be trusted" in later.stderr
 
 
 def test_life_follows_from_a_measurement(cli, bench_phone):
