@@ -34,7 +34,8 @@ PUSH_BYTES = 256 * 1024 * 1024
 OVERHEAD_ITERATIONS = 60
 REST_S = 0.3
 MS = 1e6
-FORMATS_BEGIN, FORMATS_END = "<!-- formats: begin -->", "<!-- formats: end -->"
+SECTIONS = ("formats", "layers")
+"""Of the page: what other scripts write there."""
 """Around the part of a page that ``formats_bench.py`` makes."""
 
 
@@ -340,19 +341,28 @@ def render(results: dict[str, list[dict]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def formats_of(path: Path) -> str:
-    """The part of a page that ``formats_bench.py`` made, with its markers; empty without one."""
+def section_of(path: Path, name: str) -> str:
+    """The part of a page that another script made, with its markers; empty without one."""
+    begin, end = markers(name)
     page = path.read_text(encoding="utf-8") if path.exists() else ""
-    _, begin, rest = page.partition(FORMATS_BEGIN)
-    return f"{begin}{rest.partition(FORMATS_END)[0]}{FORMATS_END}\n" if begin else ""
+    _, found, rest = page.partition(begin)
+    return f"{found}{rest.partition(end)[0]}{end}\n" if found else ""
 
 
-def put_formats(path: Path, text: str) -> None:
-    """Put ``formats_bench.py``'s part in place of what is there, or at the end."""
+def put_section(path: Path, name: str, text: str) -> None:
+    """Put another script's part in place of what is there, or at the end."""
+    begin, end = markers(name)
     page = path.read_text(encoding="utf-8") if path.exists() else ""
-    rest = page.replace(formats_of(path), "").rstrip("\n")
-    part = f"{FORMATS_BEGIN}\n\n{text}\n{FORMATS_END}\n"
-    path.write_text(f"{rest}\n\n{part}" if rest else part, encoding="utf-8")
+    part = f"{begin}\n\n{text}\n{end}\n"
+    before = section_of(path, name)
+    if before:
+        path.write_text(page.replace(before, part), encoding="utf-8")
+    else:
+        path.write_text(f"{page.rstrip()}\n\n{part}".lstrip("\n"), encoding="utf-8")
+
+
+def markers(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 
 
 def main() -> None:
@@ -369,8 +379,8 @@ def main() -> None:
     text = render(results)
     print(text)
     if arguments.output:
-        formats = formats_of(arguments.output)
-        text += f"\n{formats}" if formats else ""
+        others = [section_of(arguments.output, name) for name in SECTIONS]
+        text += "".join(f"\n{section}" for section in others if section)
         arguments.output.write_text(text, encoding="utf-8")
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from bench import REST_S, interleave, put_formats, wall_ms
+from bench import REST_S, interleave, put_section, wall_ms
 
 from mobilekit import places
 from mobilekit.errors import MobilekitError
@@ -289,7 +289,7 @@ def main() -> None:
     text = render(results, arguments.rounds)
     print(text)
     if arguments.output:
-        put_formats(arguments.output, text)
+        put_section(arguments.output, "formats", text)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
