@@ -70,6 +70,7 @@ from mobilekit.presets import (
     Preset,
 )
 from mobilekit.protocol import (
+    PACKAGE,
     PROTOCOL_VERSION,
     ArtifactFile,
     EnergyPlan,
@@ -250,6 +251,15 @@ def measure_energy(
         return _measure(ready, request, store, reporter, energy_wanted=True)
 
 
+def was_given_up(measurement: Measurement) -> bool:
+    """Whether the phone was lost or a person stopped the run: then another run cannot follow, or is
+    not wanted."""
+    result = measurement.result
+    return was_lost(result) or (
+        isinstance(result, RunFailure) and result.message == bench.INTERRUPTED
+    )
+
+
 class Calibration(NamedTuple):
     """A calibration run and what it found out; ``None`` when it gave no windows."""
 
@@ -279,7 +289,13 @@ def calibrate_gauge(
             confirm()
         request = make_request(wanted, ready, PRESETS["fast"], plan, name="calibrate")
         measured = _measure(
-            ready, request, store, reporter, energy_wanted=False, purpose="calibrate"
+            ready,
+            request,
+            store,
+            reporter,
+            energy_wanted=False,
+            purpose="calibrate",
+            overrides=overrides,
         )
     return Calibration(measured, _learn_gauge(measured, store, overrides))
 
@@ -305,11 +321,11 @@ def override_gauge(
     return verdict
 
 
-def _learn_gauge(
-    measurement: Measurement, store: Store, overrides: Overrides = NO_OVERRIDES
-) -> GaugeFound | None:
+def _learn_gauge(measurement: Measurement, store: Store, overrides: Overrides) -> GaugeFound | None:
+    """From a run that came to its end: half of one must not take the place of what a whole one
+    found."""
     windows, profile = measurement.result.samples.windows, measurement.profile
-    if not windows or profile is None:
+    if not windows or profile is None or isinstance(measurement.result, RunFailure):
         return None
     found = characterize_gauge(
         windows,
@@ -405,6 +421,8 @@ def _ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
         if wanted.activation is not None:
             spec = with_activation(spec, wanted.activation)
     with steps("device"), _open_target(wanted, reporter) as target:
+        if target.phone is not None:
+            _refuse_occupied(target.phone, store)
         choice = choose_format(wanted.format, target.info, target.told_formats)
         if choice.reason is not None:
             reporter.note(choice.reason)
@@ -438,6 +456,21 @@ def _ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
         )
 
 
+def _refuse_occupied(phone: Phone, store: Store) -> None:
+    """A second run would end the one that was left on the phone, or wait behind it."""
+    pending = {run.measurement.id for run in store.list_pending()}
+    for run_id in sorted(bench.list_runs(phone) & pending) if pending else ():
+        if bench.is_going_on(phone, run_id):
+            raise InUseError(
+                "A run that was started before goes on on this phone",
+                serial=phone.serial,
+                run_id=run_id,
+                fix="`mobilekit collect --wait` follows it to its end; "
+                f"`adb -s {phone.serial} shell am force-stop {PACKAGE}` ends it, and `mobilekit "
+                "collect` fetches what it has measured.",
+            )
+
+
 def _push(
     target: Target,
     files: Sequence[ArtifactFile | TensorFile],
@@ -459,6 +492,7 @@ def _measure(
     *,
     energy_wanted: bool,
     purpose: Purpose = "measure",
+    overrides: Overrides = NO_OVERRIDES,
     examples: Examples | None = None,
 ) -> Measurement:
     """Run and store; a run on a phone can be collected later if this process does not live."""
@@ -490,14 +524,17 @@ def _measure(
             result = run_on_computer(request, places.artifacts_directory(), on_event=reporter.event)
         else:
             assert target.reconnect is not None
-            store.add_pending(PendingRun(begun, purpose))
+            store.add_pending(PendingRun(begun, purpose, overrides))
             try:
                 with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
                     bench.start_run(target.phone, request, Path(scratch))
                 link = _link(reporter, request, target.reconnect)
                 result = bench.follow_run(target.phone, request, link)
             except MobilekitError:
-                store.forget_pending(begun.id)  # It did not begin.
+                # It did not begin, and without its request it never will.
+                with suppress(DeviceError, DisconnectedError):
+                    bench.remove_run(target.phone, begun.id)
+                store.forget_pending(begun.id)
                 raise
     begun = replace(begun, time_spent=ready.steps.spent)
     return _finish(begun, result, target.phone, store, energy_wanted=energy_wanted)
@@ -528,11 +565,13 @@ def _finish(
         try:
             classification = _classify(begun, begun.examples, result, phone)
         except MobilekitError as error:
-            result = _without_outputs(result, error)
+            result = _incomplete(result, "evaluate", error)
     layer_trace = None
     if result.samples.trace is not None:
         try:
             layer_trace = _read_trace(begun, result.samples.trace, phone)
+        except (DisconnectedError, DeviceError) as error:
+            result = result if was_lost(result) else _incomplete(result, "profile", error)
         except MobilekitError as error:
             samples = replace(result.samples, profile_refusal=error.what)
             result = replace(result, samples=samples)
@@ -583,15 +622,18 @@ def _classify(
     )
 
 
-def _without_outputs(result: RunSuccess, error: MobilekitError) -> RunFailure:
-    """A run whose outputs cannot be had has failed, whatever else it measured."""
+def _incomplete(
+    result: RunResult, phase: Literal["profile", "evaluate"], error: MobilekitError
+) -> RunFailure:
+    """A run of which a file cannot be had has failed, whatever else it measured; it is to be
+    collected again where the phone left."""
     lost = isinstance(error, (DisconnectedError, DeviceError))
     return RunFailure(
         protocol_version=result.protocol_version,
         run_id=result.run_id,
-        phase="evaluate",
+        phase=phase,
         code="disconnected" if lost else "internal",
-        message=f"the examples' outputs could not be fetched: {error.what}",
+        message=f"what the {phase} phase wrote could not be fetched: {error.what}",
         samples=result.samples,
     )
 
@@ -627,11 +669,11 @@ def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
     pending = {run.measurement.id: run for run in store.list_pending()}
     collected: list[Measurement] = []
     waiting = {run_id: _waiting(run, "not attached") for run_id, run in pending.items()}
-    for phone, reconnect in _attached_phones() if pending else ():
+    for phone, name, reconnect in _attached_phones() if pending else ():
         with suppress(DeviceError, DisconnectedError):
             for run_id in sorted(bench.list_runs(phone) & set(waiting)):
                 run = pending[run_id]
-                outcome = _collect_run(phone, reconnect, run, store, reporter, wait=wait)
+                outcome = _collect_run(phone, name, reconnect, run, store, reporter, wait=wait)
                 if isinstance(outcome, WaitingRun):
                     waiting[run_id] = outcome
                 else:
@@ -642,6 +684,7 @@ def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
 
 def _collect_run(
     phone: Phone,
+    name: str,
     reconnect: Callable[[], Phone],
     run: PendingRun,
     store: Store,
@@ -658,7 +701,7 @@ def _collect_run(
         windows += isinstance(event, WindowMeasured)
 
     try:
-        with _exclusive(phone.serial):
+        with _exclusive(name):
             result = bench.look_at_run(phone, request, link._replace(on_event=count))
             if result is None and wait:
                 result = bench.follow_run(phone, request, link)
@@ -666,10 +709,14 @@ def _collect_run(
         return _waiting(run, "followed by another mobilekit")
     if result is None:
         return _waiting(run, "running", windows)
-    energy_wanted = request.energy is not None
+    if isinstance(result, RunFailure) and not result.samples.phases:
+        # Of what was heard before the phone was lost, nothing is left on it.
+        heard = store.find(run.measurement.id)
+        result = result if heard is None else replace(result, samples=heard.result.samples)
+    energy_wanted = request.energy is not None and run.purpose == "measure"
     measurement = _finish(run.measurement, result, phone, store, energy_wanted=energy_wanted)
     if run.purpose == "calibrate":
-        _learn_gauge(measurement, store)
+        _learn_gauge(measurement, store, run.overrides)
     return measurement
 
 
@@ -689,12 +736,14 @@ def _waiting(
     )
 
 
-def _attached_phones() -> Iterator[tuple[Phone, Callable[[], Phone]]]:
-    """Every phone that is ready, virtual ones included, with what gets it back."""
+def _attached_phones() -> Iterator[tuple[Phone, str, Callable[[], Phone]]]:
+    """Every phone that is ready, virtual ones included, with its name for ``_exclusive`` and what
+    gets it back."""
     own = AdbServer()
     own.ensure_running()
+    virtual = {phone.address: f"{VIRTUAL_PREFIX}{phone.name}" for phone in service.list_phones()}
     servers: list[tuple[AdbServer, str | None]] = [(own, None)]
-    servers += [(connect_virtual(virtual), virtual.address) for virtual in service.list_phones()]
+    servers += [(connect_virtual(phone), phone.address) for phone in service.list_phones()]
     seen = set()
     for server, only in servers:
         for attached in server.list_devices():
@@ -702,7 +751,8 @@ def _attached_phones() -> Iterator[tuple[Phone, Callable[[], Phone]]]:
             if attached.state == "device" and serial not in seen and only in (None, serial):
                 seen.add(serial)
                 with suppress(DeviceError, DisconnectedError):
-                    yield server.phone(serial), _reconnector(server, serial)
+                    name = virtual.get(serial, serial)
+                    yield server.phone(serial), name, _reconnector(server, serial)
 
 
 def list_devices() -> list[ListedDevice]:

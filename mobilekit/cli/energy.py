@@ -110,8 +110,10 @@ def measure(
     from mobilekit.results.store import Store
 
     opened = Store(store or places.store_url())
-    measurements = []
+    measurements: list[Measurement] = []
     for model in random.sample(models, len(models)):
+        if measurements and flow.was_given_up(measurements[-1]):
+            break
         wanted = wanted_of(
             model,
             device,

@@ -127,7 +127,9 @@ class TerminalReporter:
             self._show(f"Running: cold loads, {self._loads} done")
         elif isinstance(event, WindowMeasured):
             self._windows += 1
-            self._show(f"Running: energy, window {self._windows} of {self._planned_windows}")
+            # Of a pilot and a collected run no plan was told; spoiled windows are made up for.
+            planned = f" of {self._planned_windows}" if self._planned_windows else ""
+            self._show(f"Running: energy, window {self._windows}{planned}")
         elif isinstance(event, WaitStarted):
             self.note(WAIT_TEXTS[event.reason])
         elif isinstance(event, WaitEnded) and not event.wait.passed:

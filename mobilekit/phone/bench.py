@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mobilekit.codec import encode
 from mobilekit.errors import (
+    AdbServerError,
     AppError,
     DeviceError,
     DisconnectedError,
@@ -46,6 +47,8 @@ FIRST_POLL_S, LONGEST_POLL_S = 0.1, 2.0
 POLLS_BETWEEN_LIFE_SIGNS = 5
 START_TIMEOUT_S = 20.0
 SILENCE_MARGIN_S = 120.0
+INTERRUPTED = "interrupted from the keyboard"
+LEFT_TO_ITSELF = "left to itself from the keyboard"
 RECONNECT_S = 15.0
 """How long a phone that went away is waited for where its run needs the link."""
 
@@ -93,7 +96,9 @@ def deliver(
 def start_run(phone: Phone, request: RunRequest, scratch: Path) -> None:
     """Deliver a request and start it; ``scratch`` is a directory for its file.
 
-    Raises ``AppError`` when the companion does not start, ``PhoneError``, ``DisconnectedError``.
+    A link that breaks while the app is started leaves open whether it was, which who follows the
+    run finds out. Raises ``AppError`` when the companion does not start, ``PhoneError``,
+    ``DisconnectedError``.
     """
     directory = f"{INPUT_ROOT}/{run_directory(request.run_id)}"
     source = scratch / f"{request.run_id}.json"
@@ -101,7 +106,10 @@ def start_run(phone: Phone, request: RunRequest, scratch: Path) -> None:
     phone.shell(f"mkdir -p {directory} && chmod 755 {directory}")
     phone.push(source, f"{directory}/request.json", on_bytes=lambda _: None)
     command = f"am start -n {ACTIVITY} --es run_id {request.run_id}"
-    answer = phone.shell(command, check=False)
+    try:
+        answer = phone.shell(command, check=False)
+    except (DeviceError, DisconnectedError):
+        return
     words = (answer.stdout + answer.stderr).decode("utf-8", errors="replace")
     # Older releases exit with 0 although the activity could not be started.
     if answer.exit_code != 0 or "Error" in words:
@@ -120,7 +128,8 @@ class Link(NamedTuple):
     on_lost: Callable[[], None]
     on_back: Callable[[], None]
     reconnect: Callable[[], Phone]
-    """The phone again; raises ``DisconnectedError`` or ``DeviceError`` while it is away."""
+    """The phone again; raises ``DisconnectedError``, ``DeviceError`` or ``AdbServerError`` while it
+    is away."""
     sleep: Callable[[float], None]
     clock_ns: Callable[[], int]
 
@@ -131,17 +140,15 @@ def follow_run(phone: Phone, request: RunRequest, link: Link) -> RunResult:
     A phone that goes away is waited for: for as long as it takes where the run is one that is meant
     to go on without a cable, else ``RECONNECT_S``. A companion that dies, goes silent or stays
     away, that writes what is no message, and one that is stopped from the keyboard, yields a
-    ``RunFailure`` with everything that it had reported. A run whose phone is away is not stopped
-    from the keyboard but left to itself. Raises ``AppError`` when it does not start.
+    ``RunFailure`` with everything that it had reported. A run whose phone is away, noticed or not,
+    is not stopped from the keyboard but left to itself. Raises ``AppError`` when it does not start.
     """
     follower = _Follower(request, link)
     while True:
         try:
             return follower.follow(phone)
         except KeyboardInterrupt:
-            with suppress(DeviceError, DisconnectedError):
-                phone.shell(f"am force-stop {PACKAGE}", check=False)
-            return follower.failure("interrupted from the keyboard")
+            return _stop_run(phone, request, link, follower)
         except AppError:
             raise
         except (DisconnectedError, DeviceError) as error:
@@ -149,7 +156,7 @@ def follow_run(phone: Phone, request: RunRequest, link: Link) -> RunResult:
             try:
                 returned = _wait_for_return(request, link)
             except KeyboardInterrupt:
-                return follower.failure("left to itself from the keyboard", "disconnected")
+                return follower.failure(LEFT_TO_ITSELF, "disconnected")
             if returned is None:
                 return follower.failure(error.what, "disconnected")
             phone = returned
@@ -161,15 +168,26 @@ def follow_run(phone: Phone, request: RunRequest, link: Link) -> RunResult:
 def look_at_run(phone: Phone, request: RunRequest, link: Link) -> RunResult | None:
     """The result of a run that was started earlier; ``None`` while it goes on.
 
-    A run whose process ended without a result is a ``RunFailure`` with all that it had reported.
+    A run whose process ended without a result, or that wrote what is no message, is a
+    ``RunFailure`` with all that it had reported.
     """
     follower = _Follower(request, link)
-    result = follower.poll(phone)
-    if result is None and not is_running(phone):
-        # It may have finished between the poll and the look for its process.
+    try:
         result = follower.poll(phone)
-        return result or follower.failure("the companion's process ended without a result")
+        if result is None and not is_running(phone):
+            # It may have finished between the poll and the look for its process.
+            result = follower.poll(phone)
+            return result or follower.failure("the companion's process ended without a result")
+    except (ProtocolError, PhoneError) as error:
+        return follower.failure(error.what, "internal")
     return result
+
+
+def is_going_on(phone: Phone, run_id: str) -> bool:
+    """Whether a run that was started may still be under way: it has no result, and the companion's
+    process lives."""
+    over = phone.shell(f"test -f {OUTPUT_ROOT}/{run_directory(run_id)}/result.json", check=False)
+    return over.exit_code != 0 and is_running(phone)
 
 
 def fetch_outputs(phone: Phone, run_id: str, outputs: TensorFile, directory: Path) -> None:
@@ -214,12 +232,27 @@ def forget_file(phone: Phone, file: ArtifactFile | TensorFile) -> None:
     phone.shell(f"rm -f {INPUT_ROOT}/{file.path}", check=False)
 
 
+def _stop_run(phone: Phone, request: RunRequest, link: Link, follower: _Follower) -> RunResult:
+    """End a run from the keyboard, with all that it has written; where that does not reach the
+    phone, it goes on and is left to itself."""
+    # Read anew: the one that was interrupted may have been in the middle of an event.
+    last_look = _Follower(request, link._replace(on_event=lambda _: None))
+    try:
+        phone.shell(f"am force-stop {PACKAGE}", check=False)
+        result = last_look.poll(phone)
+    except (DeviceError, DisconnectedError):
+        return follower.failure(LEFT_TO_ITSELF, "disconnected")
+    except (ProtocolError, PhoneError):
+        return follower.failure(INTERRUPTED)
+    return result or last_look.failure(INTERRUPTED)
+
+
 def _wait_for_return(request: RunRequest, link: Link) -> Phone | None:
     may_be_away = request.energy is not None and request.energy.unplug_timeout_ns is not None
     deadline_ns = None if may_be_away else link.clock_ns() + int(RECONNECT_S * NS_PER_S)
     while deadline_ns is None or link.clock_ns() < deadline_ns:
         link.sleep(LONGEST_POLL_S)
-        with suppress(DisconnectedError, DeviceError):
+        with suppress(DisconnectedError, DeviceError, AdbServerError):
             return link.reconnect()
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -225,7 +226,9 @@ def render_energy_plan(planned: PlannedEnergy, *, simulated: bool) -> str:
         f"{planned.expected_charge_fraction:.1%} of the battery in all",
         f"  expected: +-{planned.expected_half_width:.1%} of the marginal energy from resolution "
         f"and scatter (target {planned.target_error:.1%}), "
-        f"+-{planned.expected_total_half_width:.1%} with the gauge's gain and voltage",
+        f"+-{planned.expected_total_half_width:.1%} with the gauge's gain and voltage"
+        if math.isfinite(planned.expected_half_width)
+        else "  expected: no energy, since the windows are too short for this source's resolution",
     ]
     if planned.limit is not None:
         lines.append(f"  the target is not reached: {planned.limit}")

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from mobilekit.analysis.gauge import NO_OVERRIDES, Overrides
 from mobilekit.codec import decode, encode
 from mobilekit.errors import StoreError, UsageError
 from mobilekit.protocol import was_lost
@@ -66,6 +67,8 @@ class PendingRun(NamedTuple):
     measurement: Measurement
     """With a failure that holds no samples in the place of the result."""
     purpose: Purpose
+    overrides: Overrides = NO_OVERRIDES
+    """A person's own word for what a calibration finds."""
 
 
 class Store:
@@ -138,7 +141,7 @@ class Store:
                 _pending.insert().values(
                     id=run.measurement.id,
                     purpose=run.purpose,
-                    document=encode(run.measurement),
+                    document=encode((run.measurement, run.overrides)),
                 )
             )
 
@@ -147,7 +150,13 @@ class Store:
         query = sa.select(_pending.c.document, _pending.c.purpose).order_by(_pending.c.id)
         with self._begin() as connection:
             rows = connection.execute(query).all()
-        return [PendingRun(self._decode(row.document), row.purpose) for row in rows]
+        pending = []
+        for row in rows:
+            measurement, overrides = decode(
+                row.document, tuple[Measurement, Overrides], source="the stored pending run"
+            )
+            pending.append(PendingRun(measurement, row.purpose, overrides))
+        return pending
 
     def forget_pending(self, run_id: str) -> None:
         """Raises ``UsageError`` for a run that is not pending."""
@@ -167,6 +176,13 @@ class Store:
         with self._begin() as connection:
             rows = connection.scalars(query.limit(limit)).all()
         return [self._decode(row) for row in rows]
+
+    def find(self, measurement_id: str) -> Measurement | None:
+        """The measurement of exactly this id."""
+        query = sa.select(_measurements.c.document).where(_measurements.c.id == measurement_id)
+        with self._begin() as connection:
+            document = connection.scalar(query)
+        return None if document is None else self._decode(document)
 
     def read(self, measurement_id: str) -> Measurement:
         """The measurement of this id or, where only one has it, this beginning of an id.

@@ -2,11 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 
 import pytest
-from following import is_over, progress_of, wait_for
+from following import RUNS, is_over, progress_of, wait_for
 
 from mobilekit.virtual.companions import CompanionSettings
 from mobilekit.virtual.phone import Faults
@@ -56,6 +57,61 @@ def test_a_run_that_goes_on_is_left_alone_or_followed(cli, abandoned):
     assert [run["why"] for run in listed.document["waiting"]] == ["running"]
     assert "latency   p50" in followed.stdout
     assert "No run is waiting" in followed.stdout
+
+
+def test_no_other_run_is_started_meanwhile(cli, bench_phone):
+    """It would end the first one, or wait behind it: it is refused, and the first is collected."""
+    CompanionSettings(energy_speed=20.0).write(bench_phone.directory)
+    process = cli.start("energy", "calibrate", "-d", bench_phone.serial, "--model", "tiny.py")
+    wait_for(lambda: windows_told(bench_phone) >= 1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+    refused = cli("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    collected = cli("collect", "--wait", "--json")
+
+    assert refused.exit_code == 3
+    assert "mobilekit collect" in refused.stderr
+    (document,) = collected.document["collected"]
+    assert len(document["measurement"]["result"]["samples"]["windows"]) == 7
+
+
+def test_a_calibration_that_is_collected(cli, bench_phone):
+    """It uses the person's own word that it was started with."""
+    CompanionSettings(energy_speed=100.0).write(bench_phone.directory)
+    device = ("-d", bench_phone.serial)
+    words = ("--model", "tiny.py", "--source", "current_now")
+    process = cli.start("energy", "calibrate", *device, *words)
+    wait_for(lambda: windows_told(bench_phone) >= 1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    collected = cli("collect", "--wait")
+
+    found = cli("energy", "calibrate", *device, "--no-measure", "--json").document
+
+    assert collected.exit_code == 0, collected.stderr
+    assert found["overridden"] == ["source"]
+    assert found["source"] == "current_now"
+
+
+def test_what_was_heard_of_a_run_that_is_gone(cli, bench_phone):
+    """A phone whose app was removed meanwhile has nothing left: what was heard before stays."""
+    process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone))
+    time.sleep(1)
+    bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
+    process.communicate(timeout=60)
+    wait_for(lambda: is_over(bench_phone))
+    shutil.rmtree(bench_phone.directory / RUNS)
+    bench_phone.call(bench_phone.phone.set_faults(Faults()))
+    bench_phone.server.adb("connect", bench_phone.serial)
+    bench_phone.server.wait_for_state(bench_phone.serial, "device")
+
+    (document,) = cli("collect", "--json").document["collected"]
+
+    assert process.returncode == 4
+    assert document["measurement"]["result"]["code"] == "interrupted"
+    assert len(document["measurement"]["result"]["samples"]["load_ns"]) == 5
 
 
 def test_a_phone_that_is_not_there(cli, abandoned):
@@ -132,6 +188,11 @@ def windows_told(phone):
     return progress_of(phone).count('"type":"window"')
 
 
+def planned_windows_told(phone):
+    """Of the run after its pilot, which does not rest."""
+    return windows_told(phone) if '"reason":"rest"' in progress_of(phone) else 0
+
+
 def test_the_cable_is_pulled_and_plugged_in_again(cli, bench_phone):
     """The command says when to pull it, goes on without the phone, and collects by itself."""
     CompanionSettings(energy_speed=100.0).write(bench_phone.directory)
@@ -162,7 +223,7 @@ def test_a_block_with_the_cable_in_is_made_up_for(cli, bench_phone):
     """Plugging in for a moment spoils a block, which is measured again."""
     CompanionSettings(energy_speed=30.0).write(bench_phone.directory)
     process = cli.start("energy", "tiny.py", "-d", bench_phone.serial, "--fast", "--yes", "--json")
-    wait_for(lambda: windows_told(bench_phone) >= 3)
+    wait_for(lambda: planned_windows_told(bench_phone) >= 3)
     bench_phone.battery.set_plugged(True)
     wait_for(lambda: progress_of(bench_phone).count('"reason":"unplug"') == 1)
     bench_phone.battery.set_plugged(False)
@@ -179,7 +240,7 @@ def test_ctrl_c_leaves_an_absent_phone_alone(cli, bench_phone):
     """The command ends with 4 and what it had heard; the run goes on and is collected."""
     CompanionSettings(energy_speed=30.0).write(bench_phone.directory)
     process = cli.start("energy", "tiny.py", "-d", bench_phone.serial, "--fast", "--yes")
-    wait_for(lambda: windows_told(bench_phone) >= 1)
+    wait_for(lambda: planned_windows_told(bench_phone) >= 1)
     bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
     assert "goes on by itself" in read_until(process.stderr, "goes on by itself")
     process.send_signal(signal.SIGINT)

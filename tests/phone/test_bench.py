@@ -3,8 +3,9 @@
 from examples import run_request, samples
 
 from mobilekit.codec import encode
+from mobilekit.errors import DisconnectedError
 from mobilekit.phone.adb import ShellResult
-from mobilekit.phone.bench import Link, follow_run
+from mobilekit.phone.bench import Link, follow_run, look_at_run, start_run
 from mobilekit.protocol import (
     PROTOCOL_VERSION,
     IterationsMeasured,
@@ -71,3 +72,100 @@ def test_a_silent_companion_is_given_up():
 
     assert result.code == "interrupted"
     assert "silent" in result.message
+
+
+# --- Ctrl-C, and links that break ----------------------------------------------------------------
+
+
+class WritingPhone:
+    """Has written ``progress``, of which a host heard half before somebody pressed Ctrl-C."""
+
+    serial = "writing"
+
+    def __init__(self, progress, *, gone=False):
+        self._progress, self._gone = progress, gone
+        self._interrupted = False
+        self.stopped = False
+
+    def sleep(self, _duration_s):
+        self._interrupted = True
+        raise KeyboardInterrupt
+
+    def shell(self, command, check=True):
+        if self._gone and self._interrupted:
+            raise DisconnectedError("The phone is gone", fix="Plug it in.")
+        if "force-stop" in command:
+            self.stopped = True
+        if "pidof" in command:
+            return ShellResult(b"", b"", 1)
+        if "tail" not in command:
+            return ShellResult(b"", b"", 0)
+        lines = self._progress.splitlines(keepends=True)
+        heard = lines if self._interrupted else lines[: len(lines) // 2]
+        return ShellResult(b"".join(heard), b"", 0)
+
+
+class LeavingPhone:
+    """Leaves when the app is started, as if somebody pulled the cable."""
+
+    serial = "leaving"
+
+    def shell(self, command, check=True):
+        if command.startswith("am start"):
+            raise DisconnectedError("The phone is gone", fix="Plug it in.")
+        return ShellResult(b"", b"", 0)
+
+    def push(self, source, target, *, on_bytes):
+        pass
+
+
+PROGRESS = encode_event(PhaseStarted(phase="energy", at_ns=0)) + encode_event(
+    IterationsMeasured(latency_ns=(1, 2))
+)
+
+
+def link_to(phone):
+    return Link(
+        on_event=lambda _event: None,
+        on_lost=lambda: None,
+        on_back=lambda: None,
+        reconnect=lambda: phone,
+        sleep=phone.sleep,
+        clock_ns=lambda: 0,
+    )
+
+
+def test_ctrl_c_keeps_what_was_written_since_the_last_look():
+    """The run is stopped, and its progress is read to the end before it is given back."""
+    phone = WritingPhone(PROGRESS)
+
+    result = follow_run(phone, run_request(), link_to(phone))
+
+    assert phone.stopped
+    assert result.code == "interrupted"
+    assert result.samples.iteration_ns == (1, 2)
+
+
+def test_ctrl_c_before_the_cable_is_noticed_to_be_out():
+    """What cannot be stopped goes on: the run is lost for now, not over."""
+    phone = WritingPhone(PROGRESS, gone=True)
+
+    result = follow_run(phone, run_request(), link_to(phone))
+
+    assert not phone.stopped
+    assert result.code == "disconnected"
+
+
+def test_a_link_that_breaks_while_the_app_is_started(tmp_path):
+    """The run may have begun, so following it is what tells."""
+    start_run(LeavingPhone(), run_request(), tmp_path)
+
+
+def test_progress_that_is_none():
+    """One run that cannot be read is a failure of its own, not of all that are collected."""
+    phone = WritingPhone(PROGRESS + b'{"type":"unheard of"}\n')
+    phone._interrupted = True
+
+    result = look_at_run(phone, run_request(), link_to(phone))
+
+    assert result.code == "internal"

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 from examples import artifact, device_info, gauge_gain, gauge_verdict, measurement
 
+from mobilekit.analysis.gauge import Overrides
 from mobilekit.errors import StoreError, UsageError
 from mobilekit.protocol import interrupted
 from mobilekit.records import GaugeRefusal
@@ -143,9 +144,10 @@ def lost_run(**fields):
 
 def test_a_pending_run_waits_until_its_result_is_stored(url):
     """It is listed with its purpose by any opening of the database, until its result is saved."""
-    Store(url).add_pending(PendingRun(lost_run(), "calibrate"))
+    overrides = Overrides(current_scale=1000, source="current_now")
+    Store(url).add_pending(PendingRun(lost_run(), "calibrate", overrides))
 
-    assert Store(url).list_pending() == [PendingRun(lost_run(), "calibrate")]
+    assert Store(url).list_pending() == [PendingRun(lost_run(), "calibrate", overrides)]
     Store(url).save(measurement())
     assert Store(url).list_pending() == []
 
