@@ -10,7 +10,7 @@ import pytest
 from following import RUNS, is_over, progress_of, wait_for
 
 from mobilekit.virtual.companions import CompanionSettings
-from mobilekit.virtual.phone import Faults
+from mobilekit.virtual.phone import Faults, read_faults
 
 
 @pytest.fixture
@@ -264,3 +264,21 @@ def read_until(stream, words):
         assert line, text
         text += line
     return text
+
+
+def test_a_battery_that_empties(cli, bench_phone):
+    """The phone goes off in the middle; once it is charged, every whole window is there."""
+    bench_phone.battery.set_level(1)
+    process = cli.start("energy", "tiny.py", "-d", bench_phone.serial, "--target-error", "0.5%")
+    wait_for(lambda: read_faults(bench_phone.directory).powered_off)
+    written = windows_told(bench_phone)
+    bench_phone.battery.set_level(60)
+    bench_phone.call(bench_phone.phone.set_faults(Faults()))
+    _, stderr = process.communicate(timeout=60)
+    result = cli("results", "show", "last", "--json").document["measurement"]["result"]
+
+    assert process.returncode == 1
+    assert "process ended without a result" in stderr
+    assert written > 0
+    assert len(result["samples"]["windows"]) == written
+    assert cli("collect", "--json").document["waiting"] == []
