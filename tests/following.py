@@ -1,4 +1,4 @@
-"""What the companion of a virtual phone in this process has written so far."""
+"""What the companion of a virtual phone in this process has written so far, pilot runs left out."""
 
 import time
 
@@ -15,8 +15,13 @@ def wait_for(condition, timeout_s=150.0):
 
 
 def progress_of(phone: RunningPhone) -> str:
-    return "".join(path.read_text() for path in (phone.directory / RUNS).glob("*/progress.jsonl"))
+    return "".join(path.read_text() for path in _files(phone, "progress.jsonl"))
 
 
 def is_over(phone: RunningPhone) -> bool:
-    return bool(list((phone.directory / RUNS).glob("*/result.json")))
+    return bool(_files(phone, "result.json"))
+
+
+def _files(phone: RunningPhone, name: str) -> list:
+    found = (phone.directory / RUNS).glob(f"*/{name}")
+    return [path for path in found if "-pilot-" not in path.parent.name]
