@@ -86,6 +86,7 @@ from mobilekit.protocol import (
     was_lost,
 )
 from mobilekit.records import (
+    LARGEST_ERRORS,
     Activation,
     Artifact,
     BatteryStatus,
@@ -618,7 +619,7 @@ def _classify(
         examples,
         read_tensor(directory, evaluation.outputs).reshape(expected.shape),
         read_tensor(directory, expected),
-        begun.request.relative_tolerance,
+        LARGEST_ERRORS[begun.artifact.precision],
     )
 
 

@@ -62,7 +62,8 @@ def classify(
 ) -> Classification:
     """What a device's outputs and PyTorch's, of the same shape, say of the examples.
 
-    ``relative_tolerance`` as in the contract's check, here over the outputs for all examples.
+    ``relative_tolerance`` as in the contract's check, here over the outputs for all examples. The
+    artifact's own will not do below fp32: it is from one input, and some example loses more.
     """
     return Classification(
         classes=_rows(reference_outputs).shape[1],

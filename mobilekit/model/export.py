@@ -34,6 +34,7 @@ from mobilekit.model.files import (
 )
 from mobilekit.protocol import ArtifactFile, DType, OutputCheck, TensorFile
 from mobilekit.records import (
+    LARGEST_ERRORS,
     Artifact,
     Calibration,
     Delegation,
@@ -87,19 +88,6 @@ FORMATS: dict[ExportFormat, FormatFacts] = {
         ("ai_edge_quantizer",),
     ),
 }
-
-LARGEST_ERRORS: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.3, "int8": 0.9}
-"""Of a program's outputs, relative to the largest absolute output of eager PyTorch in float32.
-
-fp32: kernels add the same products in another order, which moved the outputs of the networks of
-``models`` by less than 5e-5: twenty times that leaves room for deeper networks and other
-processors. Leaving a single ReLU or normalization out of one of them moved the outputs by 1.3e-3
-at least, so that this still notices it.
-
-fp16, int8: what is lost depends on the network. Of an untrained MobileNet v2, whose many thin
-layers amplify any error, int8 leaves 0.6 and fp16 0.06, where Deep KWS has 0.01 and 0.0007. Beyond
-these bounds nothing is left: outputs that are all zero have an error of 1.
-"""
 
 
 def relative_tolerance(precision: Precision, relative_error: float) -> float:

@@ -86,6 +86,21 @@ def test_the_shipped_digits_on_this_computer(cli):
     assert shown.document == outcome.document
 
 
+def test_the_shipped_digits_in_int8(cli, few_digits):
+    """At most one point of accuracy is lost; that some example's outputs move is no failure."""
+    arguments = ("--precision", "int8", "--calibration", few_digits / "inputs.npy")
+    outcome = cli("evaluate", "digits", "--device", "pc", *arguments, "--json", **NO_PHONE)
+
+    assert outcome.exit_code == 0, outcome.stderr
+    document = decode(outcome.stdout, Document, source="stdout")
+    accuracy = document.answer.accuracy
+    assert accuracy.device.top1.share >= accuracy.pytorch.top1.share - 0.01
+    measurement = document.measurement
+    agreement = measurement.classification.agreement
+    assert measurement.artifact.relative_tolerance < agreement.max_relative_error < 0.9
+    assert "EXAMPLES-DIFFER" not in {finding.id for finding in measurement.findings}
+
+
 def test_digits_on_a_virtual_phone(cli, bench_phone, few_digits):
     """The accuracy is what came back over adb, labelled as virtual; the phone is left clean."""
     outcome = cli("evaluate", "digits", "--device", "nexus7", "--data", few_digits)
