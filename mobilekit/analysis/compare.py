@@ -15,6 +15,7 @@ from mobilekit.protocol import RunRequest, TensorFile
 from mobilekit.records import (
     ChargeEstimate,
     EnergyEstimate,
+    EnergyPlane,
     EnergySource,
     Finding,
     Footprint,
@@ -110,6 +111,7 @@ class Side(Record, frozen=True):
     abi: str
     threads: int | None
     energy_source: EnergySource | None
+    energy_plane: EnergyPlane | None
     energy_blocks: int | None
     findings: tuple[str, ...]
     """The ids of the measurement's own."""
@@ -507,6 +509,7 @@ def _side(measurement: Measurement) -> Side:
         abi=measurement.device.abi,
         threads=_threads(measurement),
         energy_source=None if energy is None else energy.source,
+        energy_plane=None if energy is None else energy.plane,
         energy_blocks=None if energy is None else energy.blocks,
         findings=tuple(finding.id for finding in measurement.findings),
         trace_refusal=measurement.result.samples.profile_refusal,

@@ -16,7 +16,7 @@ from mobilekit.analysis.compare import (
 )
 from mobilekit.results.compare_document import ComparisonDocument
 from mobilekit.results.published import Publication, PublishedFigure
-from mobilekit.results.render import SOURCE_NAMES, render_findings, render_table
+from mobilekit.results.render import PLANE_NAMES, SOURCE_NAMES, render_findings, render_table
 from mobilekit.units import (
     format_bytes,
     format_count,
@@ -235,10 +235,11 @@ def _share_text(share: TypeShare | None) -> str:
 
 
 def _energy_text(side: Side) -> str:
-    if side.energy_source is None:
+    if side.energy_source is None or side.energy_plane is None:
         return ""
     simulated = "simulated " if side.virtual else ""
-    return f"{simulated}{SOURCE_NAMES[side.energy_source]}, {side.energy_blocks} blocks"
+    told_by = f"{simulated}{SOURCE_NAMES[side.energy_source]} {PLANE_NAMES[side.energy_plane]}"
+    return f"{told_by}, {side.energy_blocks} blocks"
 
 
 def _engine_text(side: Side) -> str:

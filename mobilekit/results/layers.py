@@ -163,7 +163,7 @@ def render_profile(measurement: Measurement, profile: LayerProfile) -> str:
     ]
     if abs(profile.difference) > RECONCILED_WITHIN:
         lines.append(_unreconciled(profile))
-    lines += [f"Unresolved: {problem}." for problem in profile.problems]
+    lines += [f"Unresolved: {problem.rstrip('.')}." for problem in profile.problems]
     return "\n".join(lines)
 
 

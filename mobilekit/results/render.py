@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mobilekit.records import (
+    LARGEST_ERRORS,
     Accuracy,
     Answer,
     Artifact,
@@ -174,7 +175,8 @@ def render_findings(findings: Iterable[Finding]) -> list[str]:
 def render_life(document: LifeDocument) -> str:
     """How long a charge lasts under a duty cycle, and what that rests on."""
     life = document.life
-    idle = "measured" if document.idle_measured else "as given"
+    told = "simulated" if document.virtual else "measured"
+    idle = told if document.idle_measured else "as given"
     simulated = ", simulated" if document.virtual else ""
     return "\n".join(
         [
@@ -182,12 +184,12 @@ def render_life(document: LifeDocument) -> str:
             f"  life      {format_hours(life.hours)} "
             f"[{format_hours(life.hours_interval.low)}, {format_hours(life.hours_interval.high)}]"
             f"{simulated}",
-            f"  count     {format_count(life.inferences)} inferences",
+            f"  count     {format_count(life.inferences)} inferences{simulated}",
             f"  power     {format_significant(life.mean_w)} W in the mean, "
             f"{life.inference_share:.1%} of it for inferences; idle {life.idle_w:.3g} W ({idle})",
             f"  from      {document.measurement_id}: marginal energy by "
-            f"{SOURCE_NAMES[document.source]} {PLANE_NAMES[document.plane]}, "
-            f"{document.blocks} blocks",
+            f"{'simulated ' if document.virtual else ''}{SOURCE_NAMES[document.source]} "
+            f"{PLANE_NAMES[document.plane]}, {document.blocks} blocks",
         ]
     )
 
@@ -416,7 +418,7 @@ def _accuracy_rows(measurement: Measurement, answer: Answer) -> list[tuple[str, 
         difference = (
             f"outputs by {check.max_relative_error:.1g} of the largest value, "
             f"{'within' if check.matches else 'BEYOND'} "
-            f"{measurement.request.relative_tolerance:g}"
+            f"{LARGEST_ERRORS[measurement.artifact.precision]:g}"
         )
     return [
         ("accuracy", f"{_shares_text(accuracy.device)}   n={accuracy.examples:,}"),
