@@ -281,10 +281,10 @@ def _only_value(table: _Table, wanted: Wanted, taken: set[int]) -> int:
             if number not in taken and column.unit is None
         ]
     if len(likely) != 1:
-        raise table.error(
-            "Which column is the reading cannot be told",
-            "Give --value-column, and --value-unit if its header has no unit.",
-        )
+        fix = "Give --value-column, and --value-unit if its header has no unit."
+        if wanted.shunt_ohm is None and table.of_quantity("voltage"):
+            fix = f"{fix} If it is the voltage across a shunt, give --shunt-ohm."
+        raise table.error("Which column is the reading cannot be told", fix)
     return likely[0]
 
 

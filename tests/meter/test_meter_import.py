@@ -402,6 +402,7 @@ UNREADABLE = {
         b"t(s),P(W)\n" + b"0,001,3,65\n" * 40, (), "header has 2 names",
     ),
     "which column": (b"t(s),P(W),Q(W)\n" + b"0.1,2,3\n" * 40, (), "the reading cannot be told"),
+    "a shunt's voltage": (b"t(s),CH1(V)\n" + b"0.1,2\n" * 40, (), "shunt, give --shunt-ohm"),
     "which time": (b"a,b,P(W)\n" + b"0.1,2,3\n" * 40, (), "the time cannot be told"),
     "no quantity": (b"t(s),b\n" + b"0.1,2\n" * 40, (), "measures is not said"),
     "no voltage": (b"t(s),I(mA)\n" + b"0.1,2\n" * 40, (), "supply's voltage is missing"),
@@ -435,7 +436,7 @@ def test_a_file_that_cannot_be_understood_is_refused(name, meter_import, tmp_pat
     error = meter_import(trace, "-n", 1, *words).error
 
     assert isinstance(error, TraceFileError)
-    assert what in error.what
+    assert what in f"{error.what}. {error.fix}"
     assert error.facts["path"] == str(trace)
 
 
