@@ -71,7 +71,7 @@ def draw_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
     for panel, axis in zip(panels, axes, strict=False):
         _draw_panel(axis, panel, drawn)
     if traced:
-        _draw_types(axes[len(panels)], traced)
+        _draw_types(axes[len(panels)], traced, in_last_column=count % columns == 0)
     for axis in axes[count:]:
         axis.set_axis_off()
     names = _side_names(drawn)
@@ -124,7 +124,7 @@ def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) ->
     axis.set_xticks(range(len(having)), [each.model for each in having], rotation=30, ha="right")
 
 
-def _draw_types(axis: Axes, comparisons: Sequence[Comparison]) -> None:
+def _draw_types(axis: Axes, comparisons: Sequence[Comparison], *, in_last_column: bool) -> None:
     """Two bars a network, of the device and of what it is compared against, stacked by type."""
     bottoms: dict[tuple[int, int], float] = defaultdict(float)
     types = dict.fromkeys(each.type for item in comparisons for each in item.layer_types)
@@ -152,7 +152,9 @@ def _draw_types(axis: Axes, comparisons: Sequence[Comparison]) -> None:
     axis.set_xlabel(f"left: {first}, right: {second}", fontsize=8)
     names = [each.model for each in comparisons]
     axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)
+    legend = axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)
+    # Nothing follows this panel in its row: in the layout it would push the columns apart.
+    legend.set_in_layout(in_last_column)
 
 
 def _limits(quantity: Quantity) -> tuple[float, float, float]:
