@@ -29,6 +29,7 @@ from mobilekit.analysis.planning import pilot_of, plan_calibration, plan_energy,
 from mobilekit.analysis.traces import parse_trace
 from mobilekit.codec import encode_pretty
 from mobilekit.errors import (
+    AdbServerError,
     DeviceError,
     DisconnectedError,
     InUseError,
@@ -520,6 +521,7 @@ def _measure(
         examples=examples,
         classification=None,
     )
+    phone = target.phone
     with ready.steps("run"):
         if target.phone is None:
             result = run_on_computer(request, places.artifacts_directory(), on_event=reporter.event)
@@ -527,18 +529,23 @@ def _measure(
             assert target.reconnect is not None
             store.add_pending(PendingRun(begun, purpose, overrides))
             try:
+                # One that left and came back, in a pilot run or since, is another one to adb.
+                phone = target.reconnect()
                 with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
-                    bench.start_run(target.phone, request, Path(scratch))
+                    bench.start_run(phone, request, Path(scratch))
                 link = _link(reporter, request, target.reconnect)
-                result = bench.follow_run(target.phone, request, link)
+                result = bench.follow_run(phone, request, link)
             except MobilekitError:
                 # It did not begin, and without its request it never will.
                 with suppress(DeviceError, DisconnectedError):
                     bench.remove_run(target.phone, begun.id)
                 store.forget_pending(begun.id)
                 raise
+            if not was_lost(result):
+                with suppress(DeviceError, DisconnectedError, AdbServerError):
+                    phone = target.reconnect()
     begun = replace(begun, time_spent=ready.steps.spent)
-    return _finish(begun, result, target.phone, store, energy_wanted=energy_wanted)
+    return _finish(begun, result, phone, store, energy_wanted=energy_wanted)
 
 
 def _link(reporter: Reporter, request: RunRequest, reconnect: Callable[[], Phone]) -> bench.Link:
