@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
-from urllib.parse import quote
 
 from msgspec.structs import replace
 
@@ -23,9 +21,8 @@ from mobilekit.analysis.gauge import (
     NO_OVERRIDES,
     Overrides,
     characterize_gauge,
-    override_verdict,
 )
-from mobilekit.analysis.planning import pilot_of, plan_calibration, plan_energy, plan_pilot
+from mobilekit.analysis.planning import plan_energy
 from mobilekit.analysis.traces import parse_trace
 from mobilekit.codec import encode_pretty
 from mobilekit.errors import (
@@ -36,8 +33,6 @@ from mobilekit.errors import (
     MobilekitError,
     ProtocolError,
     StoreError,
-    UnreliableError,
-    UsageError,
 )
 from mobilekit.model.describe import read_description
 from mobilekit.model.examples import prepare_examples
@@ -45,28 +40,11 @@ from mobilekit.model.export import export_artifact, read_operators
 from mobilekit.model.zoo import find_model, with_activation
 from mobilekit.outputs import read_tensor
 from mobilekit.phone import bench
-from mobilekit.phone.adb import AdbServer, Phone
+from mobilekit.phone.adb import Phone
 from mobilekit.phone.app import ensure_app
-from mobilekit.phone.device import (
-    VIRTUAL_PREFIX,
-    VirtualChoice,
-    choose_device,
-    find_devices,
-    profile_named,
-    read_airplane_mode,
-    read_battery,
-    read_device_info,
-    read_full_charge_uah,
-    read_generic_profile,
-    read_told_formats,
-)
 from mobilekit.phone.formats import WantedFormat, choose_format
-from mobilekit.phone.profiles import load_profiles
 from mobilekit.presets import (
     PRESETS,
-    REST_NS,
-    TEMPERATURE_GATE,
-    UNPLUG_TIMEOUT_NS,
     WARMUP,
     Preset,
 )
@@ -90,17 +68,12 @@ from mobilekit.records import (
     LARGEST_ERRORS,
     Activation,
     Artifact,
-    BatteryStatus,
     Classification,
-    DeviceInfo,
-    DeviceProfile,
     Examples,
     GaugeFound,
     GaugeGain,
-    GaugeRefusal,
     GaugeVerdict,
     LayerTrace,
-    ListedDevice,
     Measurement,
     PlannedEnergy,
     Precision,
@@ -109,10 +82,9 @@ from mobilekit.records import (
 )
 from mobilekit.results.render import render_findings
 from mobilekit.results.store import PendingRun, Purpose, Store
-from mobilekit.runner.host import COMPUTER, installed_formats, read_computer, read_host
+from mobilekit.runner.host import read_host
 from mobilekit.runner.process import run_on_computer
-from mobilekit.virtual import service
-from mobilekit.virtual.companions import CompanionSettings
+from mobilekit.targets import Target, attached_phones, exclusive, open_target
 
 
 class Wanted(NamedTuple):
@@ -158,21 +130,6 @@ class Reporter(Protocol):
     def back(self) -> None: ...
 
 
-class Target(NamedTuple):
-    """Where a run is to happen; ``phone`` is ``None`` for this computer."""
-
-    info: DeviceInfo
-    phone: Phone | None
-    profile: DeviceProfile | None
-    battery: BatteryStatus | None
-    airplane_mode: bool | None
-    full_charge_uah: int | None
-    told_formats: tuple[str, ...] | None
-    """What the device itself says that it runs; ``None`` for a real phone, which says nothing."""
-    reconnect: Callable[[], Phone] | None
-    """As in ``bench.Link``."""
-
-
 def deploy(
     wanted: Wanted, store: Store, reporter: Reporter, *, traced_iterations: int | None = None
 ) -> Measurement:
@@ -182,7 +139,7 @@ def deploy(
     their own. Where the engine could not trace, or its trace cannot be read, the run's samples say
     why. Raises a ``MobilekitError`` for what keeps the run from taking place.
     """
-    with _ready(wanted, store, reporter) as ready:
+    with made_ready(wanted, store, reporter) as ready:
         if traced_iterations is not None:
             with ready.steps("layers"):
                 read_description(ready.artifact.model, cache_directory=places.artifacts_directory())
@@ -204,53 +161,7 @@ def deploy(
             make_request(wanted, ready, PRESETS[wanted.preset], plan),
             profile_iterations=traced_iterations,
         )
-        return _measure(ready, request, store, reporter, energy_wanted=wanted.energy)
-
-
-def measure_energy(
-    wanted: Wanted,
-    store: Store,
-    reporter: Reporter,
-    *,
-    target_error: float | None,
-    sync_pattern: bool,
-    confirm: Callable[[], None],
-) -> Measurement:
-    """Measure the energy of a network on a phone whose cable may be pulled meanwhile.
-
-    A short pilot run comes first and is stored too; what it shows plans the run. ``confirm`` is
-    called once the plan is told, where it takes real time. Raises ``UsageError`` for this computer,
-    ``DeviceError`` for a phone of which nothing is known, and what ``confirm`` raises.
-    """
-    _refuse_computer(wanted)
-    with _ready(wanted, store, reporter) as ready:
-        profile = _profile_with_battery(ready)
-        _refuse_contradictory_gauge(store.read_gauge(ready.target.info.key))
-        preset = PRESETS[wanted.preset]
-        pilot = None
-        if ready.target.battery is not None and not ready.target.battery.plugged:
-            request = make_request(wanted, ready, PRESETS["fast"], plan_pilot(), name="pilot")
-            reporter.note("A pilot run, to plan by.")
-            measured = _measure(ready, request, store, reporter, energy_wanted=False)
-            if isinstance(measured.result, RunFailure):
-                return measured
-            pilot = pilot_of(measured)
-        planned = plan_energy(
-            profile,
-            blocks=preset.energy_blocks,
-            target_error=target_error or preset.energy_target_error,
-            verdict=ready.gauge,
-            pilot=pilot,
-            gain=ready.gain,
-            level_percent=ready.level_percent,
-        )
-        plan = replace(_waiting_plan(planned.plan), sync_pattern=sync_pattern)
-        simulated = ready.target.info.virtual
-        reporter.planned_energy(replace(planned, plan=plan), simulated=simulated)
-        if not simulated:
-            confirm()
-        request = make_request(wanted, ready, preset, plan)
-        return _measure(ready, request, store, reporter, energy_wanted=True)
+        return run_and_store(ready, request, store, reporter, energy_wanted=wanted.energy)
 
 
 def was_given_up(measurement: Measurement) -> bool:
@@ -262,68 +173,7 @@ def was_given_up(measurement: Measurement) -> bool:
     )
 
 
-class Calibration(NamedTuple):
-    """A calibration run and what it found out; ``None`` when it gave no windows."""
-
-    measurement: Measurement
-    found: GaugeFound | None
-
-
-def calibrate_gauge(
-    wanted: Wanted,
-    store: Store,
-    reporter: Reporter,
-    overrides: Overrides,
-    *,
-    confirm: Callable[[], None],
-) -> Calibration:
-    """Find out what a phone's gauge tells, and remember it for the device's later runs.
-
-    ``wanted.model`` is the load. Raises as ``measure_energy``.
-    """
-    _refuse_computer(wanted)
-    with _ready(wanted, store, reporter) as ready:
-        _profile_with_battery(ready)
-        plan = _waiting_plan(plan_calibration())
-        simulated = ready.target.info.virtual
-        reporter.planned_calibration(plan, simulated=simulated)
-        if not simulated:
-            confirm()
-        request = make_request(wanted, ready, PRESETS["fast"], plan, name="calibrate")
-        measured = _measure(
-            ready,
-            request,
-            store,
-            reporter,
-            energy_wanted=False,
-            purpose="calibrate",
-            overrides=overrides,
-        )
-    return Calibration(measured, _learn_gauge(measured, store, overrides))
-
-
-def override_gauge(
-    wanted: Wanted, store: Store, reporter: Reporter, overrides: Overrides
-) -> GaugeVerdict:
-    """Put a person's own word into what is known of a phone's gauge, without a run.
-
-    Raises ``UsageError`` where nothing is known yet.
-    """
-    _refuse_computer(wanted)
-    with _open_target(wanted, reporter) as target:
-        found = store.read_gauge(target.info.key)
-    if not isinstance(found, GaugeVerdict):
-        raise UsageError(
-            "This phone's gauge has not been calibrated",
-            device=target.info.key,
-            fix="Run `mobilekit energy calibrate` first; it takes the same options.",
-        )
-    verdict = override_verdict(found, overrides)
-    store.save_gauge(verdict)
-    return verdict
-
-
-def _learn_gauge(measurement: Measurement, store: Store, overrides: Overrides) -> GaugeFound | None:
+def learn_gauge(measurement: Measurement, store: Store, overrides: Overrides) -> GaugeFound | None:
     """From a run that came to its end: half of one must not take the place of what a whole one
     found."""
     windows, profile = measurement.result.samples.windows, measurement.profile
@@ -341,51 +191,12 @@ def _learn_gauge(measurement: Measurement, store: Store, overrides: Overrides) -
     return found
 
 
-def _waiting_plan(plan: EnergyPlan) -> EnergyPlan:
-    """For a phone whose cable has to be pulled, and that should be at rest and cool."""
-    return replace(
-        plan,
-        unplug_timeout_ns=UNPLUG_TIMEOUT_NS,
-        rest_ns=REST_NS,
-        temperature_gate=TEMPERATURE_GATE,
-    )
-
-
-def _refuse_computer(wanted: Wanted) -> None:
-    if wanted.device == COMPUTER:
-        raise UsageError(
-            "This computer has no battery to measure with",
-            fix="Name a phone, or a virtual one: --device nexus7.",
-        )
-
-
-def _refuse_contradictory_gauge(found: GaugeFound | None) -> None:
-    if isinstance(found, GaugeRefusal) and found.contradictory:
-        raise UnreliableError(
-            f"This phone's gauge cannot be trusted: {found.reason}",
-            device=found.device,
-            calibration=found.run_id,
-            fix="Calibrate it anew, with --source if you know better, or use an external meter "
-            "(docs/meter.md).",
-        )
-
-
-def _profile_with_battery(ready: Ready) -> DeviceProfile:
-    if ready.target.profile is None:
-        raise DeviceError(
-            "Nothing is known of this phone's battery",
-            serial=ready.target.info.serial,
-            fix="Write a device profile for it (docs/devices.md).",
-        )
-    return ready.target.profile
-
-
 def evaluate(wanted: Wanted, data: Path | None, store: Store, reporter: Reporter) -> Measurement:
     """Run labelled examples on the device as well; the measurement holds what came of each.
 
     ``data`` as in ``open_dataset``. Raises a ``MobilekitError`` like ``deploy``, and ``DataError``.
     """
-    with _ready(wanted, store, reporter) as ready:
+    with made_ready(wanted, store, reporter) as ready:
         with ready.steps("examples"):
             examples = prepare_examples(
                 ready.artifact.model,
@@ -396,7 +207,9 @@ def evaluate(wanted: Wanted, data: Path | None, store: Store, reporter: Reporter
         _push(ready.target, (examples.inputs,), ready.steps, reporter)
         request = make_request(wanted, ready, PRESETS[wanted.preset], None)
         request = replace(request, evaluation=examples.inputs)
-        return _measure(ready, request, store, reporter, energy_wanted=False, examples=examples)
+        return run_and_store(
+            ready, request, store, reporter, energy_wanted=False, examples=examples
+        )
 
 
 class Ready(NamedTuple):
@@ -415,14 +228,14 @@ class Ready(NamedTuple):
 
 
 @contextmanager
-def _ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
+def made_ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
     """Find the model and the device, export, install the app and push."""
     steps = _Steps(reporter)
     with steps("model"):
         spec = find_model(wanted.model, weights=wanted.weights)
         if wanted.activation is not None:
             spec = with_activation(spec, wanted.activation)
-    with steps("device"), _open_target(wanted, reporter) as target:
+    with steps("device"), open_target_of(wanted, reporter) as target:
         if target.phone is not None:
             _refuse_occupied(target.phone, store)
         choice = choose_format(wanted.format, target.info, target.told_formats)
@@ -458,6 +271,15 @@ def _ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
         )
 
 
+def open_target_of(wanted: Wanted, reporter: Reporter) -> AbstractContextManager[Target]:
+    return open_target(
+        wanted.device,
+        require_phone=wanted.require_phone,
+        energy=wanted.energy,
+        on_note=reporter.note,
+    )
+
+
 def _refuse_occupied(phone: Phone, store: Store) -> None:
     """A second run would end the one that was left on the phone, or wait behind it."""
     pending = {run.measurement.id for run in store.list_pending()}
@@ -486,7 +308,7 @@ def _push(
             )
 
 
-def _measure(
+def run_and_store(
     ready: Ready,
     request: RunRequest,
     store: Store,
@@ -677,7 +499,7 @@ def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
     pending = {run.measurement.id: run for run in store.list_pending()}
     collected: list[Measurement] = []
     waiting = {run_id: _waiting(run, "not attached") for run_id, run in pending.items()}
-    for phone, name, reconnect in _attached_phones() if pending else ():
+    for phone, name, reconnect in attached_phones() if pending else ():
         with suppress(DeviceError, DisconnectedError):
             for run_id in sorted(bench.list_runs(phone) & set(waiting)):
                 run = pending[run_id]
@@ -709,7 +531,7 @@ def _collect_run(
         windows += isinstance(event, WindowMeasured)
 
     try:
-        with _exclusive(name):
+        with exclusive(name):
             result = bench.look_at_run(phone, request, link._replace(on_event=count))
             if result is None and wait:
                 result = bench.follow_run(phone, request, link)
@@ -724,7 +546,7 @@ def _collect_run(
     energy_wanted = request.energy is not None and run.purpose == "measure"
     measurement = _finish(run.measurement, result, phone, store, energy_wanted=energy_wanted)
     if run.purpose == "calibrate":
-        _learn_gauge(measurement, store, run.overrides)
+        learn_gauge(measurement, store, run.overrides)
     return measurement
 
 
@@ -742,74 +564,6 @@ def _waiting(
         windows=windows,
         planned_windows=2 * plan.blocks + 1 if plan else 0,
     )
-
-
-def _attached_phones() -> Iterator[tuple[Phone, str, Callable[[], Phone]]]:
-    """Every phone that is ready, virtual ones included, with its name for ``_exclusive`` and what
-    gets it back."""
-    own = AdbServer()
-    own.ensure_running()
-    virtual = {phone.address: f"{VIRTUAL_PREFIX}{phone.name}" for phone in service.list_phones()}
-    servers: list[tuple[AdbServer, str | None]] = [(own, None)]
-    servers += [(connect_virtual(phone), phone.address) for phone in service.list_phones()]
-    seen = set()
-    for server, only in servers:
-        for attached in server.list_devices():
-            serial = attached.serial
-            if attached.state == "device" and serial not in seen and only in (None, serial):
-                seen.add(serial)
-                with suppress(DeviceError, DisconnectedError):
-                    name = virtual.get(serial, serial)
-                    yield server.phone(serial), name, _reconnector(server, serial)
-
-
-def list_devices() -> list[ListedDevice]:
-    """Everything attached to the user's adb server, and every virtual phone that runs."""
-    profiles = load_profiles()
-    server = AdbServer()
-    server.ensure_running()
-    found = {device.attached.serial: device for device in find_devices(server, profiles)}
-    for phone in service.list_phones():
-        # It may be attached to the user's server as well.
-        if phone.address not in found:
-            for device in find_devices(connect_virtual(phone), profiles):
-                found.setdefault(device.attached.serial, device)
-    return list(found.values())
-
-
-def start_virtual(
-    name: str,
-    companion: CompanionSettings = service.DEFAULT_COMPANION,
-    gauge: str | None = None,
-) -> tuple[service.RunningPhone, int]:
-    """A virtual phone of that profile, and the port of the adb server that it is attached to."""
-    phone = service.start_phone(profile_named(name, load_profiles()), companion, gauge)
-    return phone, connect_virtual(phone).port
-
-
-def stop_virtual(name: str) -> None:
-    """Stop a virtual phone, and with the last one their adb server."""
-    service.stop_phone(name)
-    _stop_idle_server()
-
-
-def virtual_server() -> AdbServer:
-    """The virtual phones' own adb server; a user's is never touched."""
-    return AdbServer(service.server_port(), service.server_environment())
-
-
-def _stop_idle_server() -> None:
-    if not service.list_phones():
-        with suppress(DisconnectedError):
-            virtual_server().stop()
-
-
-def connect_virtual(phone: service.RunningPhone) -> AdbServer:
-    """The virtual phones' adb server, started if need be, with this phone attached to it."""
-    server = virtual_server()
-    server.ensure_running()
-    server.connect(phone.address)
-    return server
 
 
 def make_request(
@@ -841,72 +595,6 @@ def make_request(
     )
 
 
-@contextmanager
-def _open_target(wanted: Wanted, reporter: Reporter) -> Iterator[Target]:
-    """The device that is meant; a virtual phone runs for as long as it is needed."""
-    if wanted.device == COMPUTER:
-        yield Target(read_computer(), None, None, None, None, None, installed_formats(), None)
-        return
-    profiles = load_profiles()
-    server = AdbServer()
-    running = {phone.address: phone.name for phone in service.list_phones()}
-    device = wanted.device
-    if device in running:
-        device = VIRTUAL_PREFIX + running[device]
-    found = []
-    if not device.startswith(VIRTUAL_PREFIX):
-        server.ensure_running()
-        found = find_devices(server, profiles)
-    choice = choose_device(device, found, profiles, require_phone=wanted.require_phone)
-    if not isinstance(choice, VirtualChoice):
-        with _exclusive(choice.attached.serial):
-            yield _look_at(server, choice.attached.serial, profiles, energy=wanted.energy)
-        return
-    if not choice.asked_for:
-        reporter.note(
-            f"No Android device is attached: a virtual {choice.profile.name} stands in. Its "
-            "latency is this computer's, its energy is simulated."
-        )
-    with _exclusive(f"{VIRTUAL_PREFIX}{choice.profile.name}"):
-        try:
-            with service.phone_running(choice.profile) as virtual:
-                server = connect_virtual(virtual)
-                yield _look_at(server, virtual.address, profiles, energy=wanted.energy)
-        finally:
-            _stop_idle_server()
-
-
-def _look_at(
-    server: AdbServer, serial: str, profiles: dict[str, DeviceProfile], *, energy: bool
-) -> Target:
-    phone = server.phone(serial)
-    info = read_device_info(phone, profiles)
-    battery = read_battery(phone)
-    profile = profiles.get(info.name) or read_generic_profile(phone, info, battery)
-    return Target(
-        info=info,
-        phone=phone,
-        profile=profile,
-        battery=battery,
-        airplane_mode=read_airplane_mode(phone),
-        full_charge_uah=read_full_charge_uah(phone) if energy else None,
-        told_formats=read_told_formats(phone, info),
-        reconnect=_reconnector(server, serial),
-    )
-
-
-def _reconnector(server: AdbServer, serial: str) -> Callable[[], Phone]:
-    """What finds a phone that went away, at the serial that it had."""
-
-    def reconnect() -> Phone:
-        server.ensure_running()
-        if ":" in serial:
-            server.connect(serial)
-        return server.phone(serial)
-
-    return reconnect
-
-
 def _save(measurement: Measurement, store: Store) -> None:
     """Store it; what the database does not take is kept in a file that the error names."""
     try:
@@ -921,24 +609,6 @@ def _save(measurement: Measurement, store: Store) -> None:
             kept=path,
             **error.facts,
         ) from None
-
-
-@contextmanager
-def _exclusive(phone: str) -> Iterator[None]:
-    """Keep other deploys from the phone of this serial or virtual name: it runs one at a time.
-
-    Raises ``InUseError`` when one is using it.
-    """
-    path = places.locks_directory() / quote(phone, safe="")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUseError(
-                "Another mobilekit is using this phone", phone=phone, fix="Wait until it is done."
-            ) from None
-        yield
 
 
 def _clear_up(phone: Phone, measurement: Measurement) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mobilekit"
 BASE = {"errors", "units", "codec", "protocol", "records", "places", "presets", "outputs"}
+FLOW = {"flow", "targets", "energy_runs", "comparison"}
 MAY_IMPORT = {
     "base": BASE,
     "model": BASE,
@@ -16,9 +17,8 @@ MAY_IMPORT = {
     "runner": BASE,
     "virtual": BASE | {"runner"},
     "results": BASE | {"analysis"},
-    "flow": BASE | {"comparison", "model", "phone", "runner", "virtual", "results", "analysis"},
-    "cli": BASE
-    | {"flow", "comparison", "meter", "model", "phone", "virtual", "results", "analysis"},
+    "flow": BASE | FLOW | {"model", "phone", "runner", "virtual", "results", "analysis"},
+    "cli": BASE | FLOW | {"meter", "model", "phone", "virtual", "results", "analysis"},
 }
 ONLY_IN = {
     "torch": {"model", "runner"},
@@ -35,7 +35,7 @@ ONLY_IN = {
     "rich": {"cli"},
     "typer": {"cli"},
 }
-TOP_LEVEL = {"__main__": "cli", "flow": "flow", "comparison": "flow"}
+TOP_LEVEL = {"__main__": "cli"} | dict.fromkeys(FLOW, "flow")
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE / "__pycache__")
 
 

@@ -100,7 +100,7 @@ def measure(
     as_json: JsonFlag = False,
 ) -> None:
     """Measure energy with the cable out; several models in random order."""
-    from mobilekit import flow, places
+    from mobilekit import energy_runs, flow, places
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.analysis.usage import PUBLISHED_UPLOADS, describe_use
     from mobilekit.cli.progress import TerminalReporter
@@ -128,7 +128,7 @@ def measure(
             require_phone=require_phone,
         )
         with TerminalReporter() as reporter:
-            measurement = flow.measure_energy(
+            measurement = energy_runs.measure_energy(
                 wanted,
                 opened,
                 reporter,
@@ -195,7 +195,7 @@ def calibrate(
     as_json: JsonFlag = False,
 ) -> None:
     """Find out what a phone's fuel gauge tells, once for each phone; later runs use it."""
-    from mobilekit import flow, places
+    from mobilekit import energy_runs, places
     from mobilekit.analysis.gauge import Overrides
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.codec import encode_pretty
@@ -221,11 +221,14 @@ def calibrate(
     opened = Store(store or places.store_url())
     with TerminalReporter() as reporter:
         if measured:
-            measurement, found = flow.calibrate_gauge(
+            measurement, found = energy_runs.calibrate_gauge(
                 wanted, opened, reporter, overrides, confirm=_confirming(reporter, yes=yes)
             )
         else:
-            measurement, found = None, flow.override_gauge(wanted, opened, reporter, overrides)
+            measurement, found = (
+                None,
+                energy_runs.override_gauge(wanted, opened, reporter, overrides),
+            )
     if found is not None:
         typer.echo(encode_pretty(found) if as_json else render_gauge(found), nl=not as_json)
     if measurement is not None:

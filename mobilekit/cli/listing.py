@@ -54,12 +54,12 @@ def devices(as_json: JsonFlag = False) -> None:
 
     What to do about a phone that is not ready is said below the list.
     """
-    from mobilekit import flow
+    from mobilekit import targets
     from mobilekit.codec import encode_pretty
     from mobilekit.phone.adb import advice
     from mobilekit.results.render import render_table
 
-    listed = flow.list_devices()
+    listed = targets.list_devices()
     if as_json:
         typer.echo(encode_pretty(listed), nl=False)
         return

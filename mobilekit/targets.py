@@ -1,0 +1,211 @@
+"""Where a run is to happen: this computer, a phone, or a virtual one that is started for it."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+from urllib.parse import quote
+
+from mobilekit import places
+from mobilekit.errors import (
+    DeviceError,
+    DisconnectedError,
+    InUseError,
+)
+from mobilekit.phone.adb import AdbServer, Phone
+from mobilekit.phone.device import (
+    VIRTUAL_PREFIX,
+    VirtualChoice,
+    choose_device,
+    find_devices,
+    profile_named,
+    read_airplane_mode,
+    read_battery,
+    read_device_info,
+    read_full_charge_uah,
+    read_generic_profile,
+    read_told_formats,
+)
+from mobilekit.phone.profiles import load_profiles
+from mobilekit.records import (
+    BatteryStatus,
+    DeviceInfo,
+    DeviceProfile,
+    ListedDevice,
+)
+from mobilekit.runner.host import COMPUTER, installed_formats, read_computer
+from mobilekit.virtual import service
+from mobilekit.virtual.companions import CompanionSettings
+
+
+class Target(NamedTuple):
+    """Where a run is to happen; ``phone`` is ``None`` for this computer."""
+
+    info: DeviceInfo
+    phone: Phone | None
+    profile: DeviceProfile | None
+    battery: BatteryStatus | None
+    airplane_mode: bool | None
+    full_charge_uah: int | None
+    told_formats: tuple[str, ...] | None
+    """What the device itself says that it runs; ``None`` for a real phone, which says nothing."""
+    reconnect: Callable[[], Phone] | None
+    """As in ``bench.Link``."""
+
+
+@contextmanager
+def open_target(
+    device: str, *, require_phone: bool, energy: bool, on_note: Callable[[str], None]
+) -> Iterator[Target]:
+    """The device that is meant; a virtual phone runs for as long as it is needed.
+
+    ``energy``: whether to ask for what only energy needs.
+    """
+    if device == COMPUTER:
+        yield Target(read_computer(), None, None, None, None, None, installed_formats(), None)
+        return
+    profiles = load_profiles()
+    server = AdbServer()
+    running = {phone.address: phone.name for phone in service.list_phones()}
+    if device in running:
+        device = VIRTUAL_PREFIX + running[device]
+    found = []
+    if not device.startswith(VIRTUAL_PREFIX):
+        server.ensure_running()
+        found = find_devices(server, profiles)
+    choice = choose_device(device, found, profiles, require_phone=require_phone)
+    if not isinstance(choice, VirtualChoice):
+        with exclusive(choice.attached.serial):
+            yield _look_at(server, choice.attached.serial, profiles, energy=energy)
+        return
+    if not choice.asked_for:
+        on_note(
+            f"No Android device is attached: a virtual {choice.profile.name} stands in. Its "
+            "latency is this computer's, its energy is simulated."
+        )
+    with exclusive(f"{VIRTUAL_PREFIX}{choice.profile.name}"):
+        try:
+            with service.phone_running(choice.profile) as virtual:
+                server = connect_virtual(virtual)
+                yield _look_at(server, virtual.address, profiles, energy=energy)
+        finally:
+            _stop_idle_server()
+
+
+def _look_at(
+    server: AdbServer, serial: str, profiles: dict[str, DeviceProfile], *, energy: bool
+) -> Target:
+    phone = server.phone(serial)
+    info = read_device_info(phone, profiles)
+    battery = read_battery(phone)
+    profile = profiles.get(info.name) or read_generic_profile(phone, info, battery)
+    return Target(
+        info=info,
+        phone=phone,
+        profile=profile,
+        battery=battery,
+        airplane_mode=read_airplane_mode(phone),
+        full_charge_uah=read_full_charge_uah(phone) if energy else None,
+        told_formats=read_told_formats(phone, info),
+        reconnect=_reconnector(server, serial),
+    )
+
+
+def _reconnector(server: AdbServer, serial: str) -> Callable[[], Phone]:
+    """What finds a phone that went away, at the serial that it had."""
+
+    def reconnect() -> Phone:
+        server.ensure_running()
+        if ":" in serial:
+            server.connect(serial)
+        return server.phone(serial)
+
+    return reconnect
+
+
+@contextmanager
+def exclusive(phone: str) -> Iterator[None]:
+    """Keep other deploys from the phone of this serial or virtual name: it runs one at a time.
+
+    Raises ``InUseError`` when one is using it.
+    """
+    path = places.locks_directory() / quote(phone, safe="")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUseError(
+                "Another mobilekit is using this phone", phone=phone, fix="Wait until it is done."
+            ) from None
+        yield
+
+
+def attached_phones() -> Iterator[tuple[Phone, str, Callable[[], Phone]]]:
+    """Every phone that is ready, virtual ones included, with its name for ``exclusive`` and what
+    gets it back."""
+    own = AdbServer()
+    own.ensure_running()
+    virtual = {phone.address: f"{VIRTUAL_PREFIX}{phone.name}" for phone in service.list_phones()}
+    servers: list[tuple[AdbServer, str | None]] = [(own, None)]
+    servers += [(connect_virtual(phone), phone.address) for phone in service.list_phones()]
+    seen = set()
+    for server, only in servers:
+        for attached in server.list_devices():
+            serial = attached.serial
+            if attached.state == "device" and serial not in seen and only in (None, serial):
+                seen.add(serial)
+                with suppress(DeviceError, DisconnectedError):
+                    name = virtual.get(serial, serial)
+                    yield server.phone(serial), name, _reconnector(server, serial)
+
+
+def list_devices() -> list[ListedDevice]:
+    """Everything attached to the user's adb server, and every virtual phone that runs."""
+    profiles = load_profiles()
+    server = AdbServer()
+    server.ensure_running()
+    found = {device.attached.serial: device for device in find_devices(server, profiles)}
+    for phone in service.list_phones():
+        # It may be attached to the user's server as well.
+        if phone.address not in found:
+            for device in find_devices(connect_virtual(phone), profiles):
+                found.setdefault(device.attached.serial, device)
+    return list(found.values())
+
+
+def start_virtual(
+    name: str,
+    companion: CompanionSettings = service.DEFAULT_COMPANION,
+    gauge: str | None = None,
+) -> tuple[service.RunningPhone, int]:
+    """A virtual phone of that profile, and the port of the adb server that it is attached to."""
+    phone = service.start_phone(profile_named(name, load_profiles()), companion, gauge)
+    return phone, connect_virtual(phone).port
+
+
+def stop_virtual(name: str) -> None:
+    """Stop a virtual phone, and with the last one their adb server."""
+    service.stop_phone(name)
+    _stop_idle_server()
+
+
+def virtual_server() -> AdbServer:
+    """The virtual phones' own adb server; a user's is never touched."""
+    return AdbServer(service.server_port(), service.server_environment())
+
+
+def _stop_idle_server() -> None:
+    if not service.list_phones():
+        with suppress(DisconnectedError):
+            virtual_server().stop()
+
+
+def connect_virtual(phone: service.RunningPhone) -> AdbServer:
+    """The virtual phones' adb server, started if need be, with this phone attached to it."""
+    server = virtual_server()
+    server.ensure_running()
+    server.connect(phone.address)
+    return server
