@@ -18,16 +18,23 @@ def models(
 ) -> None:
     """List the networks that can be deployed by name, or show the card of one."""
     from mobilekit import places
+    from mobilekit.cli.progress import TerminalReporter
     from mobilekit.codec import encode_pretty
     from mobilekit.model.describe import read_cost
     from mobilekit.model.zoo import find_model, list_models, read_card
     from mobilekit.results.render import render_card, render_table
 
     directory = places.artifacts_directory()
-    known = [
-        (spec, read_card(spec), read_cost(spec, cache_directory=directory))
-        for spec in ([find_model(model)] if model else list_models())
-    ]
+    specs = [find_model(model)] if model else list_models()
+    with TerminalReporter() as reporter:
+        known = [
+            (
+                spec,
+                read_card(spec),
+                read_cost(spec, cache_directory=directory, on_progress=reporter.note),
+            )
+            for spec in specs
+        ]
     if as_json:
         entries = [{"model": spec, "card": card, "cost": cost} for spec, card, cost in known]
         typer.echo(encode_pretty(entries[0] if model else entries), nl=False)

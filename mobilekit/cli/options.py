@@ -32,11 +32,11 @@ WeightsOption = Annotated[
     ),
 ]
 FastFlag = Annotated[
-    bool, typer.Option("--fast", help="A quick look: at least 0.5 s and 30 iterations.")
+    bool, typer.Option("--fast", help="A quick look: 0.5 s, 30 iterations, energy to 10 %.")
 ]
 RigorousFlag = Annotated[
     bool,
-    typer.Option("--rigorous", help="For publication: at least 60 s and 1,024 iterations."),
+    typer.Option("--rigorous", help="For publication: 60 s, 1,024 iterations, energy to 2 %."),
 ]
 ThreadsOption = Annotated[
     int | None,

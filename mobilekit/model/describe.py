@@ -5,7 +5,7 @@ Torch is imported only when a network has to be built.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,11 +76,13 @@ def read_description(spec: ModelSpec, *, cache_directory: Path) -> Description:
     return description
 
 
-def read_cost(spec: ModelSpec, *, cache_directory: Path) -> ModelCost:
+def read_cost(
+    spec: ModelSpec, *, cache_directory: Path, on_progress: Callable[[str], None] = lambda _: None
+) -> ModelCost:
     """The cost of a network, from the cache if its content has been counted before.
 
-    Raises what ``load_module`` raises, and ``ExportError`` if the network does not run or the
-    cache cannot be written to.
+    ``on_progress`` hears of what takes seconds. Raises what ``load_module`` raises, and
+    ``ExportError`` if the network does not run or the cache cannot be written to.
     """
     path = cache_directory / f"{spec.content_sha256}.cost{COST_VERSION}.json"
     try:
@@ -89,6 +91,7 @@ def read_cost(spec: ModelSpec, *, cache_directory: Path) -> ModelCost:
         from mobilekit.model.load import load_module, running_code_of
         from mobilekit.model.reference import make_inputs
 
+        on_progress(f"Counting {spec.name}")
         module = load_module(spec)
         with running_code_of(spec):
             cost = count_cost(module, make_inputs(spec))
