@@ -66,7 +66,7 @@ def measure_energy(
     _refuse_computer(wanted)
     with made_ready(wanted, store, reporter) as ready:
         profile = _profile_with_battery(ready)
-        _refuse_contradictory_gauge(store.read_gauge(ready.target.info.key))
+        _refuse_contradictory_gauge(ready.found_gauge)
         preset = PRESETS[wanted.preset]
         pilot = None
         if ready.target.battery is not None and not ready.target.battery.plugged:

@@ -217,9 +217,13 @@ class Ready(NamedTuple):
 
     target: Target
     artifact: Artifact
-    gauge: GaugeVerdict | None
+    found_gauge: GaugeFound | None
     gain: GaugeGain | None
     steps: _Steps
+
+    @property
+    def gauge(self) -> GaugeVerdict | None:
+        return self.found_gauge if isinstance(self.found_gauge, GaugeVerdict) else None
 
     @property
     def level_percent(self) -> int | None:
@@ -261,11 +265,10 @@ def made_ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Rea
         for line in render_findings(foresee_doubts(artifact, target.info)):
             reporter.note(line)
         _push(target, artifact.files, steps, reporter)
-        found = store.read_gauge(target.info.key)
         yield Ready(
             target,
             artifact,
-            gauge=found if isinstance(found, GaugeVerdict) else None,
+            found_gauge=store.read_gauge(target.info.key),
             gain=store.read_gain(target.info.key),
             steps=steps,
         )

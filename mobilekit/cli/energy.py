@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from mobilekit.cli.failure import exit_for
+from mobilekit.cli.failure import exit_for, show_failure
 from mobilekit.cli.options import (
     ApkOption,
     CalibrationOption,
@@ -239,11 +239,14 @@ def calibrate(
             fix="See what it did measure: `mobilekit results show last`.",
         )
     if isinstance(found, GaugeRefusal):
-        raise UnreliableError(
+        failure = UnreliableError(
             f"This gauge cannot be trusted: {found.reason}",
             device=found.device,
             fix="Measure with an external meter (docs/meter.md), or set --source yourself.",
         )
+        # What was found, on stdout, says so already.
+        show_failure(failure)
+        raise typer.Exit(failure.exit_code)
 
 
 @app.command()

@@ -300,6 +300,10 @@ def test_a_strange_gauge_is_understood_or_refused(cli, bench_phone, kind, exit_c
     if exit_code:
         assert "contradicts itself" in outcome.stdout
         assert "cannot be trusted" in outcome.stderr
+        as_json = cli(
+            *("energy", "calibrate", "-d", bench_phone.serial, "--model", "tiny.py", "--json")
+        )
+        assert as_json.document["contradictory"] is True
         later = cli("energy", "tiny.py", "-d", bench_phone.serial, "--fast")
         assert later.exit_code == exit_code
         assert "cannot be trusted" in later.stderr
