@@ -144,25 +144,23 @@ def follow_run(phone: Phone, request: RunRequest, link: Link) -> RunResult:
     is not stopped from the keyboard but left to itself. Raises ``AppError`` when it does not start.
     """
     follower = _Follower(request, link)
-    while True:
-        try:
-            return follower.follow(phone)
-        except KeyboardInterrupt:
-            return _stop_run(phone, request, link, follower)
-        except AppError:
-            raise
-        except (DisconnectedError, DeviceError) as error:
-            link.on_lost()
+    try:
+        while True:
             try:
+                return follower.follow(phone)
+            except AppError:
+                raise
+            except (DisconnectedError, DeviceError) as error:
+                link.on_lost()
                 returned = _wait_for_return(request, link)
-            except KeyboardInterrupt:
-                return follower.failure(LEFT_TO_ITSELF, "disconnected")
-            if returned is None:
-                return follower.failure(error.what, "disconnected")
-            phone = returned
-            link.on_back()
-        except (ProtocolError, PhoneError) as error:
-            return follower.failure(error.what, "internal")
+                if returned is None:
+                    return follower.failure(error.what, "disconnected")
+                phone = returned
+                link.on_back()
+            except (ProtocolError, PhoneError) as error:
+                return follower.failure(error.what, "internal")
+    except KeyboardInterrupt:
+        return _stop_run(phone, request, link, follower)
 
 
 def look_at_run(phone: Phone, request: RunRequest, link: Link) -> RunResult | None:

@@ -1,5 +1,6 @@
 """Following a run: how long a companion may be silent."""
 
+import pytest
 from examples import run_request, samples
 
 from mobilekit.codec import encode
@@ -105,6 +106,22 @@ class WritingPhone:
         return ShellResult(b"".join(heard), b"", 0)
 
 
+class AbsentPhone:
+    """Was unplugged; ``at`` names the call at which somebody presses Ctrl-C."""
+
+    serial = "absent"
+
+    def __init__(self, at):
+        self._at = at
+
+    def shell(self, command, check=True):
+        raise DisconnectedError("The phone is gone", fix="Plug it in.")
+
+    def call(self, name):
+        if name == self._at:
+            raise KeyboardInterrupt
+
+
 class LeavingPhone:
     """Leaves when the app is started, as if somebody pulled the cable."""
 
@@ -153,6 +170,29 @@ def test_ctrl_c_before_the_cable_is_noticed_to_be_out():
     result = follow_run(phone, run_request(), link_to(phone))
 
     assert not phone.stopped
+    assert result.code == "disconnected"
+
+
+@pytest.mark.parametrize("at", ["on_lost", "sleep", "reconnect", "on_back"])
+def test_ctrl_c_whenever_the_cable_is_out(at):
+    """Nothing that is done meanwhile ends the command without a result."""
+    phone = AbsentPhone(at)
+
+    def reconnect():
+        phone.call("reconnect")
+        return phone
+
+    link = Link(
+        on_event=lambda _event: None,
+        on_lost=lambda: phone.call("on_lost"),
+        on_back=lambda: phone.call("on_back"),
+        reconnect=reconnect,
+        sleep=lambda _duration_s: phone.call("sleep"),
+        clock_ns=lambda: 0,
+    )
+
+    result = follow_run(phone, run_request(), link)
+
     assert result.code == "disconnected"
 
 
