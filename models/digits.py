@@ -15,7 +15,7 @@ LICENSE = "Apache-2.0; weights and held-out images: CC BY 4.0"
 TASK = "Which digit an image shows, as logits"
 INPUT = "image of one bright digit on black, 1x8x8, 0 to 1"
 ACCURACY = None
-MEASURED = "359 of 360 held-out images: 99.7 %, 95 % interval 98.4 to 100 %"
+MEASURED = "360 of 360 held-out images: 100 %, 95 % interval 98.9 to 100 %"
 NOTE = (
     "Trained on the other 1,437 of the 1,797 images that scikit-learn carries. The split is "
     "random, so that a writer's digits lie on both sides of it."
@@ -28,17 +28,17 @@ DATA = "digits_held_out"
 
 def build() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1),
+        nn.Conv2d(1, 32, 3, padding=1),
         nn.ReLU(),
-        nn.Conv2d(16, 32, 3, padding=1),
+        nn.Conv2d(32, 64, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, padding=1),
+        nn.Conv2d(64, 128, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
         nn.Dropout(0.3),
-        nn.Linear(64 * 2 * 2, 10),
+        nn.Linear(128 * 2 * 2, 10),
     )
 
 
