@@ -36,7 +36,6 @@ REST_S = 0.3
 MS = 1e6
 SECTIONS = ("formats", "layers")
 """Of the page: what other scripts write there."""
-"""Around the part of a page that ``formats_bench.py`` makes."""
 
 
 def interleave(candidates: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
