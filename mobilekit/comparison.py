@@ -33,7 +33,7 @@ def measure_pairs(
     there is no pair yet. ``UnknownModelError`` comes before anything is measured.
     """
     for model in models:
-        find_model(model, weights=None)
+        find_model(model, weights=wanted.weights)
     measured = Measured([], [])
     for model in models:
         try:

@@ -9,16 +9,20 @@ import typer
 
 from mobilekit.cli.failure import show_failure
 from mobilekit.cli.options import (
+    ApkOption,
     CalibrationOption,
     DeviceOption,
     FastFlag,
     FormatOption,
+    InstallOption,
     JsonFlag,
     PrecisionOption,
     RequirePhoneFlag,
     RigorousFlag,
     StoreOption,
     ThreadsOption,
+    WeightsOption,
+    refuse_shared_weights,
     wanted_of,
 )
 
@@ -52,6 +56,7 @@ def compare(
             "against the second.",
         ),
     ] = False,
+    weights: WeightsOption = None,
     fast: FastFlag = False,
     rigorous: RigorousFlag = False,
     threads: ThreadsOption = None,
@@ -84,6 +89,8 @@ def compare(
     ] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one number a line.")] = False,
+    apk: ApkOption = None,
+    install: InstallOption = True,
     require_phone: RequirePhoneFlag = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
@@ -113,17 +120,21 @@ def compare(
         raise UsageError("--markdown, --csv and --json exclude each other", fix="Give one of them.")
     if plot is not None:
         check_plot_path(plot)
+    refuse_shared_weights(models, weights)
     publication = load_publication(published) if published else None
     wanted = wanted_of(
         models[0],
         device,
         fast=fast,
         rigorous=rigorous,
+        weights=weights,
         threads=threads,
         energy=publication is not None if energy is None else energy,
         format=format,
         precision=precision,
         calibration=calibration,
+        apk=apk,
+        install=install,
         require_phone=require_phone,
     )
     opened = Store(store or places.store_url())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -95,6 +96,18 @@ StoreOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:
+    """Raise ``UsageError`` where one network's weights are given for several networks."""
+    from mobilekit.errors import UsageError
+
+    if weights is not None and len(models) > 1:
+        raise UsageError(
+            "--weights goes with one network",
+            models=", ".join(models),
+            fix="Measure the others in commands of their own.",
+        )
 
 
 def wanted_of(

@@ -111,6 +111,26 @@ def test_unlike_runs_are_refused_with_what_differs(cli, other_model):
     assert wider in outcome.stderr
 
 
+def test_weights_of_ones_own_on_both_sides(cli, model_directory):
+    """Neither run is of untrained weights, and both are of the same ones."""
+    import torch
+    from torch import nn
+
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    )
+    torch.save(network.state_dict(), model_directory / "tiny.pt")
+    arguments = ("--device", "pc", "--weights", "tiny.pt", "--fast", "--no-layers", "--json")
+
+    outcome = cli("compare", "tiny.py", *arguments, **NO_PHONE)
+
+    assert outcome.exit_code == 0, outcome.stderr
+    (comparison,) = outcome.document["comparisons"]
+    for side in ("device", "against"):
+        assert "UNTRAINED-WEIGHTS" not in comparison[side]["findings"]
+    assert "network" not in {difference["id"] for difference in comparison["differences"]}
+
+
 def test_one_network_that_cannot_be_exported_ends_itself_alone(cli, broken_model):
     """The others are measured and shown; the exit code says that something failed."""
     outcome = cli(
@@ -132,6 +152,10 @@ def test_one_network_that_cannot_be_exported_ends_itself_alone(cli, broken_model
         pytest.param(("tiny.py", "nothing"), "nothing", id="unknown model"),
         pytest.param(("tiny.py", "--fast", "--rigorous"), "contradict", id="two presets"),
         pytest.param(("tiny.py", "--csv", "--json"), "exclude", id="two forms"),
+        pytest.param(
+            ("tiny.py", "tiny.py", "--weights", "w.pt"), "one network", id="weights of one"
+        ),
+        pytest.param(("tiny.py", "--weights", "w.pt"), "w.pt", id="no such weights"),
         pytest.param(("tiny.py", "--published", "x1999"), "fantozzi2016", id="unknown paper"),
         pytest.param(("tiny.py", "--plot", "plot.doc"), ".png", id="no such plot"),
         pytest.param(("--results", "a"), "in pairs", id="one result"),
