@@ -513,6 +513,7 @@ class LifeEstimate(Record, frozen=True):
     inference_share: float
     """Of the mean power."""
     inferences: float
+    inferences_interval: Interval
     hours: float
     hours_interval: Interval
 

@@ -104,15 +104,16 @@ def estimate_life(
     more = float(np.hypot((marginal.high - energy.marginal_j) / every_s, idle_half_w)) / mean_w
     less = float(np.hypot((energy.marginal_j - marginal.low) / every_s, idle_half_w)) / mean_w
     hours = charge.battery_j / mean_w / S_PER_HOUR
+    low = max(0.0, hours * (1 - float(np.hypot(more, battery_half))))
+    high = hours * (1 + float(np.hypot(less, battery_half)))
+    per_hour = S_PER_HOUR / every_s
     return LifeEstimate(
         every_s=every_s,
         idle_w=idle_w,
         mean_w=mean_w,
         inference_share=inference_w / mean_w,
-        inferences=hours * S_PER_HOUR / every_s,
+        inferences=hours * per_hour,
+        inferences_interval=Interval(low=low * per_hour, high=high * per_hour),
         hours=hours,
-        hours_interval=Interval(
-            low=max(0.0, hours * (1 - float(np.hypot(more, battery_half)))),
-            high=hours * (1 + float(np.hypot(less, battery_half))),
-        ),
+        hours_interval=Interval(low=low, high=high),
     )

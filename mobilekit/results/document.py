@@ -64,6 +64,7 @@ class LifeDocument(Record, frozen=True):
     source: EnergySource
     plane: EnergyPlane
     blocks: int
+    gauge_steps: int
     idle_measured: bool
     """Whether the idle power is the measurement's own, else a person's."""
     life: LifeEstimate
@@ -81,6 +82,7 @@ def make_life(
         source=energy.source,
         plane=energy.plane,
         blocks=energy.blocks,
+        gauge_steps=energy.gauge_steps,
         idle_measured=idle_measured,
         life=life,
     )

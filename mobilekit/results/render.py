@@ -184,12 +184,15 @@ def render_life(document: LifeDocument) -> str:
             f"  life      {format_hours(life.hours)} "
             f"[{format_hours(life.hours_interval.low)}, {format_hours(life.hours_interval.high)}]"
             f"{simulated}",
-            f"  count     {format_count(life.inferences)} inferences{simulated}",
+            f"  count     {format_count(life.inferences)} inferences "
+            f"[{format_count(life.inferences_interval.low)}, "
+            f"{format_count(life.inferences_interval.high)}]{simulated}",
             f"  power     {format_significant(life.mean_w)} W in the mean, "
             f"{life.inference_share:.1%} of it for inferences; idle {life.idle_w:.3g} W ({idle})",
             f"  from      {document.measurement_id}: marginal energy by "
             f"{'simulated ' if document.virtual else ''}{SOURCE_NAMES[document.source]} "
-            f"{PLANE_NAMES[document.plane]}, {document.blocks} blocks",
+            f"{PLANE_NAMES[document.plane]}, {document.blocks} blocks, "
+            f"{document.gauge_steps} {STEP_NAMES[document.source]}",
         ]
     )
 

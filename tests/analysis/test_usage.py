@@ -47,6 +47,8 @@ def test_life_under_a_duty_cycle():
     relative = ((1.96 * 0.075) ** 2 + (0.015 / 0.305) ** 2) ** 0.5
     assert life.hours_interval.low == pytest.approx(life.hours * (1 - relative))
     assert life.hours_interval.high == pytest.approx(life.hours * (1 + relative))
+    assert life.inferences_interval.low == pytest.approx(life.inferences * (1 - relative))
+    assert life.inferences_interval.high == pytest.approx(life.inferences * (1 + relative))
 
 
 def test_an_uncertain_idle_power_widens_life():
