@@ -39,7 +39,7 @@ METER_ERROR = 0.005
 """Standard deviation of a gain that was found with an external meter."""
 DOCS = Path(__file__).parents[1] / "docs" / "energy.md"
 MARKERS = (
-    "<!-- coverage: written by `python scripts/energy_coverage.py --runs 60 --docs` -->",
+    "<!-- coverage: written by `python scripts/energy_coverage.py --runs 400 --docs` -->",
     "<!-- end of coverage -->",
 )
 
