@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -11,7 +12,13 @@ from mobilekit.analysis.gauge import (
     Overrides,
     override_verdict,
 )
-from mobilekit.analysis.planning import pilot_of, plan_calibration, plan_energy, plan_pilot
+from mobilekit.analysis.planning import (
+    pilot_of,
+    plan_calibration,
+    plan_energy,
+    plan_pilot,
+    planned_duration_ns,
+)
 from mobilekit.errors import (
     DeviceError,
     UnreliableError,
@@ -21,11 +28,14 @@ from mobilekit.flow import (
     Ready,
     Reporter,
     Wanted,
+    all_made_ready,
     learn_gauge,
     made_ready,
     make_request,
     open_target_of,
     run_and_store,
+    run_queue_and_store,
+    was_given_up,
 )
 from mobilekit.presets import (
     PRESETS,
@@ -36,9 +46,11 @@ from mobilekit.presets import (
 from mobilekit.protocol import (
     EnergyPlan,
     RunFailure,
+    RunRequest,
 )
 from mobilekit.records import (
     DeviceProfile,
+    EnergyPilot,
     GaugeFound,
     GaugeRefusal,
     GaugeVerdict,
@@ -46,52 +58,88 @@ from mobilekit.records import (
 )
 from mobilekit.results.store import Store
 from mobilekit.runner.host import COMPUTER
+from mobilekit.units import NS_PER_S
 
 
 def measure_energy(
-    wanted: Wanted,
+    wanted: Sequence[Wanted],
     store: Store,
     reporter: Reporter,
     *,
     target_error: float | None,
     sync_pattern: bool,
     confirm: Callable[[], None],
-) -> Measurement:
-    """Measure the energy of a network on a phone whose cable may be pulled meanwhile.
+    on_measured: Callable[[Measurement], None],
+) -> None:
+    """Measure the energy of networks on a phone whose cable may be pulled meanwhile: once, however
+    many they are. They are alike but for the model.
 
-    A short pilot run comes first and is stored too; what it shows plans the run. ``confirm`` is
-    called once the plan is told, where it takes real time. Raises ``UsageError`` for this computer,
-    ``DeviceError`` for a phone of which nothing is known, and what ``confirm`` raises.
+    A short pilot run of each comes first and is stored too; what it shows plans the run.
+    ``confirm`` is called once all plans are told, where they take real time; then all runs are
+    started. ``on_measured`` gets each as soon as it is stored, and a pilot that failed in its
+    place. Raises ``UsageError`` for this computer, ``DeviceError`` for a phone of which nothing is
+    known, and what ``confirm`` raises.
     """
-    _refuse_computer(wanted)
-    with made_ready(wanted, store, reporter) as ready:
-        profile = _profile_with_battery(ready)
-        _refuse_contradictory_gauge(ready.found_gauge)
-        preset = PRESETS[wanted.preset]
-        pilot = None
-        if ready.target.battery is not None and not ready.target.battery.plugged:
-            request = make_request(wanted, ready, PRESETS["fast"], plan_pilot(), name="pilot")
-            reporter.note("A pilot run, to plan by.")
-            measured = run_and_store(ready, request, store, reporter, energy_wanted=False)
-            if isinstance(measured.result, RunFailure):
-                return measured
-            pilot = pilot_of(measured)
-        planned = plan_energy(
-            profile,
-            blocks=preset.energy_blocks,
-            target_error=target_error or preset.energy_target_error,
-            verdict=ready.gauge,
-            pilot=pilot,
-            gain=ready.gain,
-            level_percent=ready.level_percent,
-        )
-        plan = replace(_waiting_plan(planned.plan), sync_pattern=sync_pattern)
-        simulated = ready.target.info.virtual
-        reporter.planned_energy(replace(planned, plan=plan), simulated=simulated)
-        if not simulated:
+    _refuse_computer(wanted[0])
+    with all_made_ready(wanted, store, reporter) as every:
+        target = every[0].target
+        profile = _profile_with_battery(every[0])
+        _refuse_contradictory_gauge(every[0].found_gauge)
+        preset = PRESETS[wanted[0].preset]
+        several = len(every) > 1
+        piloted: list[tuple[Wanted, Ready, EnergyPilot | None]] = []
+        for each, ready in zip(wanted, every, strict=True):
+            pilot = None
+            if target.battery is not None and not target.battery.plugged:
+                request = make_request(each, ready, PRESETS["fast"], plan_pilot(), name="pilot")
+                of_which = f" of {ready.artifact.model.name}" if several else ""
+                reporter.note(f"A pilot run{of_which}, to plan by.")
+                measured = run_and_store(ready, request, store, reporter, energy_wanted=False)
+                if isinstance(measured.result, RunFailure):
+                    on_measured(measured)
+                    if was_given_up(measured):
+                        return
+                    continue
+                pilot = pilot_of(measured)
+            piloted.append((each, ready, pilot))
+        runs: list[tuple[Ready, RunRequest]] = []
+        drawn_share, duration_ns = 0.0, 0
+        for each, ready, pilot in piloted:
+            level_percent = ready.level_percent
+            planned = plan_energy(
+                profile,
+                blocks=preset.energy_blocks,
+                target_error=target_error or preset.energy_target_error,
+                verdict=ready.gauge,
+                pilot=pilot,
+                gain=ready.gain,
+                level_percent=None
+                if level_percent is None
+                else max(0, level_percent - math.ceil(100 * drawn_share)),
+            )
+            plan = replace(_waiting_plan(planned.plan), sync_pattern=sync_pattern)
+            if several:
+                reporter.note(f"{ready.artifact.model.name}:")
+            reporter.planned_energy(replace(planned, plan=plan), simulated=target.info.virtual)
+            drawn_share += planned.expected_charge_fraction
+            duration_ns += planned_duration_ns(plan)
+            runs.append((ready, make_request(each, ready, preset, plan)))
+        if not runs:
+            return
+        if several:
+            reporter.note(
+                f"{len(runs)} runs, in this order: "
+                f"{', '.join(ready.artifact.model.name for ready, _ in runs)}. "
+                f"{duration_ns / NS_PER_S / 60:.1f} min"
+                f"{' of simulated time' if target.info.virtual else ''} without the cable, and "
+                f"{drawn_share:.1%} of the battery."
+            )
+        if not target.info.virtual:
             confirm()
-        request = make_request(wanted, ready, preset, plan)
-        return run_and_store(ready, request, store, reporter, energy_wanted=True)
+        if several:
+            run_queue_and_store(runs, store, reporter, on_measured)
+        else:
+            on_measured(run_and_store(*runs[0], store, reporter, energy_wanted=True))
 
 
 class Calibration(NamedTuple):

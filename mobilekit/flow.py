@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -27,6 +27,7 @@ from mobilekit.analysis.traces import parse_trace
 from mobilekit.codec import encode_pretty
 from mobilekit.errors import (
     AdbServerError,
+    AppError,
     DeviceError,
     DisconnectedError,
     InUseError,
@@ -79,6 +80,7 @@ from mobilekit.records import (
     Precision,
     TimeSpent,
     WaitingRun,
+    WhyWaiting,
 )
 from mobilekit.results.render import render_findings
 from mobilekit.results.store import PendingRun, Purpose, Store
@@ -122,10 +124,13 @@ class Reporter(Protocol):
 
     def planned_calibration(self, plan: EnergyPlan, *, simulated: bool) -> None: ...
 
+    def queued_run(self, name: str, number: int, count: int, plan: EnergyPlan) -> None:
+        """That one of the runs that were started together is followed from here."""
+
     def event(self, event: ProgressEvent) -> None: ...
 
-    def lost(self, request: RunRequest) -> None:
-        """The phone of that run went away."""
+    def lost(self, requests: Sequence[RunRequest]) -> None:
+        """The phone of these runs went away; the first of them was under way."""
 
     def back(self) -> None: ...
 
@@ -169,7 +174,7 @@ def was_given_up(measurement: Measurement) -> bool:
     not wanted."""
     result = measurement.result
     return was_lost(result) or (
-        isinstance(result, RunFailure) and result.message == bench.INTERRUPTED
+        isinstance(result, RunFailure) and result.message.startswith(bench.INTERRUPTED)
     )
 
 
@@ -234,43 +239,67 @@ class Ready(NamedTuple):
 @contextmanager
 def made_ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
     """Find the model and the device, export, install the app and push."""
-    steps = _Steps(reporter)
-    with steps("model"):
-        spec = find_model(wanted.model, weights=wanted.weights)
-        if wanted.activation is not None:
-            spec = with_activation(spec, wanted.activation)
-    with steps("device"), open_target_of(wanted, reporter) as target:
-        if target.phone is not None:
-            _refuse_occupied(target.phone, store)
-        choice = choose_format(wanted.format, target.info, target.told_formats)
-        if choice.reason is not None:
-            reporter.note(choice.reason)
-        if target.phone is not None:
-            ensure_app(
-                target.phone,
-                wanted.apk,
-                may_install=wanted.install,
-                on_note=reporter.note,
-                on_bytes=reporter.pushed,
+    with all_made_ready((wanted,), store, reporter) as (ready,):
+        yield ready
+
+
+@contextmanager
+def all_made_ready(
+    wanted: Sequence[Wanted], store: Store, reporter: Reporter
+) -> Iterator[tuple[Ready, ...]]:
+    """As ``made_ready``, for several models on the device of the first."""
+    steps = tuple(_Steps(reporter) for _ in wanted)
+    specs = []
+    for each, its_steps in zip(wanted, steps, strict=True):
+        with its_steps("model"):
+            spec = find_model(each.model, weights=each.weights)
+            if each.activation is not None:
+                spec = with_activation(spec, each.activation)
+            specs.append(spec)
+    with ExitStack() as opened:
+        with steps[0]("device"):
+            target = opened.enter_context(open_target_of(wanted[0], reporter))
+            if target.phone is not None:
+                _refuse_occupied(target.phone, store)
+            choices = [
+                choose_format(each.format, target.info, target.told_formats) for each in wanted
+            ]
+            for reason in dict.fromkeys(choice.reason for choice in choices):
+                if reason is not None:
+                    reporter.note(reason)
+            if target.phone is not None:
+                ensure_app(
+                    target.phone,
+                    wanted[0].apk,
+                    may_install=wanted[0].install,
+                    on_note=reporter.note,
+                    on_bytes=reporter.pushed,
+                )
+        artifacts = []
+        for each, its_steps, spec, choice in zip(wanted, steps, specs, choices, strict=True):
+            with its_steps("export"):
+                artifact = export_artifact(
+                    spec,
+                    choice.format,
+                    precision=each.precision,
+                    calibration=each.calibration,
+                    cache_directory=places.artifacts_directory(),
+                    on_progress=reporter.note,
+                )
+            for line in render_findings(foresee_doubts(artifact, target.info)):
+                reporter.note(line)
+            artifacts.append(artifact)
+        for artifact, its_steps in zip(artifacts, steps, strict=True):
+            _push(target, artifact.files, its_steps, reporter)
+        yield tuple(
+            Ready(
+                target,
+                artifact,
+                found_gauge=store.read_gauge(target.info.key),
+                gain=store.read_gain(target.info.key),
+                steps=its_steps,
             )
-        with steps("export"):
-            artifact = export_artifact(
-                spec,
-                choice.format,
-                precision=wanted.precision,
-                calibration=wanted.calibration,
-                cache_directory=places.artifacts_directory(),
-                on_progress=reporter.note,
-            )
-        for line in render_findings(foresee_doubts(artifact, target.info)):
-            reporter.note(line)
-        _push(target, artifact.files, steps, reporter)
-        yield Ready(
-            target,
-            artifact,
-            found_gauge=store.read_gauge(target.info.key),
-            gain=store.read_gain(target.info.key),
-            steps=steps,
+            for artifact, its_steps in zip(artifacts, steps, strict=True)
         )
 
 
@@ -284,7 +313,7 @@ def open_target_of(wanted: Wanted, reporter: Reporter) -> AbstractContextManager
 
 
 def _refuse_occupied(phone: Phone, store: Store) -> None:
-    """A second run would end the one that was left on the phone, or wait behind it."""
+    """A second run would wait behind the one that was left on the phone."""
     pending = {run.measurement.id for run in store.list_pending()}
     for run_id in sorted(bench.list_runs(phone) & pending) if pending else ():
         if bench.is_going_on(phone, run_id):
@@ -324,10 +353,116 @@ def run_and_store(
 ) -> Measurement:
     """Run and store; a run on a phone can be collected later if this process does not live."""
     target = ready.target
-    started_at = datetime.now(timezone.utc)
-    begun = Measurement(
+    begun = _begin(ready, request, examples)
+    phone = target.phone
+    with ready.steps("run"):
+        if target.phone is None:
+            result = run_on_computer(request, places.artifacts_directory(), on_event=reporter.event)
+        else:
+            assert target.reconnect is not None
+            store.add_pending(PendingRun(begun, purpose, overrides))
+            try:
+                phone = _start(target, (request,))
+                link = _link(reporter, (request,), target.reconnect)
+                result = bench.follow_run(phone, request, link)
+            except MobilekitError:
+                _forget(target, begun, store)
+                raise
+            if not was_lost(result):
+                with suppress(DeviceError, DisconnectedError, AdbServerError):
+                    phone = target.reconnect()
+    begun = replace(begun, time_spent=ready.steps.spent)
+    return _finish(begun, result, phone, store, energy_wanted=energy_wanted)
+
+
+def run_queue_and_store(
+    runs: Sequence[tuple[Ready, RunRequest]],
+    store: Store,
+    reporter: Reporter,
+    on_measured: Callable[[Measurement], None],
+) -> None:
+    """Start all runs on the phone at once, where they wait for each other, and follow them in turn.
+
+    Whatever breaks, each is pending from before the start, and each comes to ``on_measured`` as
+    soon as it is stored. From the keyboard all of them are stopped, or left to themselves on a
+    phone that is away. Raises a ``MobilekitError`` for what keeps the first from beginning.
+    """
+    target = runs[0][0].target
+    assert target.reconnect is not None
+    requests = tuple(request for _, request in runs)
+    begun = []
+    for ready, request in runs:
+        begun.append(_begin(ready, request, None))
+        store.add_pending(PendingRun(begun[-1], "measure"))
+    try:
+        phone = _start(target, requests)
+    except MobilekitError:
+        for each in begun:
+            _forget(target, each, store)
+        raise
+    stopped = left = False
+    for number, (ready, request) in enumerate(runs):
+        link = _link(reporter, requests[number:], target.reconnect)
+        watch = bench.Watch(phone, request, link)
+        try:
+            with ready.steps("run"):
+                if left:
+                    result: RunResult = interrupted(
+                        request.run_id, [], bench.LEFT_TO_ITSELF, "disconnected"
+                    )
+                elif stopped:
+                    result = watch.stop()
+                else:
+                    assert request.energy is not None
+                    reporter.queued_run(
+                        ready.artifact.model.name, number + 1, len(runs), request.energy
+                    )
+                    if number > 0:
+                        watch.phone = _restart_dropped(target, phone, requests[number:])
+                    result = watch.to_end()
+        except KeyboardInterrupt:
+            stopped = True
+            result = watch.stop()
+        except AppError as error:
+            if number == 0:
+                for each in begun:
+                    _forget(target, each, store)
+                raise
+            result = interrupted(request.run_id, [], error.what)
+        left = was_lost(result)
+        phone = watch.phone
+        try:
+            if not left:
+                with suppress(DeviceError, DisconnectedError, AdbServerError):
+                    phone = target.reconnect()
+            measured = replace(begun[number], time_spent=ready.steps.spent)
+            on_measured(_finish(measured, result, phone, store, energy_wanted=True))
+        except KeyboardInterrupt:
+            if number + 1 == len(runs):
+                raise
+            stopped = True
+            reporter.note(
+                f"Interrupted while {request.run_id} was stored: `mobilekit collect` fetches it "
+                "if it is not."
+            )
+
+
+def _restart_dropped(target: Target, phone: Phone, requests: Sequence[RunRequest]) -> Phone:
+    """The phone, after a start anew of what a crash of the companion kept from beginning."""
+    try:
+        dropped = [each for each in requests if bench.read_state(phone, each.run_id) == "dropped"]
+        return _start(target, dropped) if dropped else phone
+    except MobilekitError:
+        # Who follows them finds out.
+        return phone
+
+
+def _begin(ready: Ready, request: RunRequest, examples: Examples | None) -> Measurement:
+    """What is known of a run before it is started."""
+    target = ready.target
+    return Measurement(
         id=request.run_id,
-        started_at=started_at.isoformat(timespec="milliseconds"),
+        started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         artifact=ready.artifact,
         device=target.info,
         profile=target.profile,
@@ -346,37 +481,32 @@ def run_and_store(
         examples=examples,
         classification=None,
     )
-    phone = target.phone
-    with ready.steps("run"):
-        if target.phone is None:
-            result = run_on_computer(request, places.artifacts_directory(), on_event=reporter.event)
-        else:
-            assert target.reconnect is not None
-            store.add_pending(PendingRun(begun, purpose, overrides))
-            try:
-                # One that left and came back, in a pilot run or since, is another one to adb.
-                phone = target.reconnect()
-                with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
-                    bench.start_run(phone, request, Path(scratch))
-                link = _link(reporter, request, target.reconnect)
-                result = bench.follow_run(phone, request, link)
-            except MobilekitError:
-                # It did not begin, and without its request it never will.
-                with suppress(DeviceError, DisconnectedError):
-                    bench.remove_run(target.phone, begun.id)
-                store.forget_pending(begun.id)
-                raise
-            if not was_lost(result):
-                with suppress(DeviceError, DisconnectedError, AdbServerError):
-                    phone = target.reconnect()
-    begun = replace(begun, time_spent=ready.steps.spent)
-    return _finish(begun, result, phone, store, energy_wanted=energy_wanted)
 
 
-def _link(reporter: Reporter, request: RunRequest, reconnect: Callable[[], Phone]) -> bench.Link:
+def _start(target: Target, requests: Sequence[RunRequest]) -> Phone:
+    """The phone, on which these runs were started; raises as ``bench.start_runs``."""
+    assert target.reconnect is not None
+    # One that left and came back, in a pilot run or since, is another one to adb.
+    phone = target.reconnect()
+    with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
+        bench.start_runs(phone, requests, Path(scratch))
+    return phone
+
+
+def _forget(target: Target, begun: Measurement, store: Store) -> None:
+    """It did not begin, and without its request it never will."""
+    assert target.phone is not None
+    with suppress(DeviceError, DisconnectedError):
+        bench.remove_run(target.phone, begun.id)
+    store.forget_pending(begun.id)
+
+
+def _link(
+    reporter: Reporter, requests: Sequence[RunRequest], reconnect: Callable[[], Phone]
+) -> bench.Link:
     return bench.Link(
         on_event=reporter.event,
-        on_lost=lambda: reporter.lost(request),
+        on_lost=lambda: reporter.lost(requests),
         on_back=reporter.back,
         reconnect=reconnect,
         sleep=time.sleep,
@@ -497,17 +627,21 @@ def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
     """Fetch and store the results of runs that were started earlier and left on their phones.
 
     A phone is known by the runs that it holds, so it may be reached in another way than when they
-    were started. With ``wait``, a run that still goes on is followed to its end.
+    were started. With ``wait``, a run that still goes on is followed to its end; from the keyboard
+    it is left to itself, and no other is followed.
     """
-    pending = {run.measurement.id: run for run in store.list_pending()}
+    in_order = sorted(store.list_pending(), key=lambda run: run.measurement.started_at)
+    pending = {run.measurement.id: run for run in in_order}
     collected: list[Measurement] = []
     waiting = {run_id: _waiting(run, "not attached") for run_id, run in pending.items()}
     for phone, name, reconnect in attached_phones() if pending else ():
         with suppress(DeviceError, DisconnectedError):
-            for run_id in sorted(bench.list_runs(phone) & set(waiting)):
+            held = bench.list_runs(phone)
+            for run_id in [run_id for run_id in pending if run_id in waiting and run_id in held]:
                 run = pending[run_id]
                 outcome = _collect_run(phone, name, reconnect, run, store, reporter, wait=wait)
                 if isinstance(outcome, WaitingRun):
+                    wait = wait and outcome.why != "left to itself"
                     waiting[run_id] = outcome
                 else:
                     del waiting[run_id]
@@ -526,22 +660,32 @@ def _collect_run(
     wait: bool,
 ) -> Measurement | WaitingRun:
     request = run.measurement.request
-    link = _link(reporter, request, reconnect)
+    link = _link(reporter, (request,), reconnect)
     windows = 0
 
     def count(event: ProgressEvent) -> None:
         nonlocal windows
         windows += isinstance(event, WindowMeasured)
 
+    def count_and_tell(event: ProgressEvent) -> None:
+        count(event)
+        reporter.event(event)
+
     try:
         with exclusive(name):
-            result = bench.look_at_run(phone, request, link._replace(on_event=count))
+            watch = bench.Watch(phone, request, link._replace(on_event=count))
+            result = watch.look()
             if result is None and wait:
-                result = bench.follow_run(phone, request, link)
+                windows = 0
+                watch = bench.Watch(phone, request, link._replace(on_event=count_and_tell))
+                try:
+                    result = watch.to_end()
+                except KeyboardInterrupt:
+                    return _waiting(run, "left to itself", windows)
     except InUseError:
         return _waiting(run, "followed by another mobilekit")
     if result is None:
-        return _waiting(run, "running", windows)
+        return _waiting(run, "running" if watch.has_begun else "waiting", windows)
     if isinstance(result, RunFailure) and not result.samples.phases:
         # Of what was heard before the phone was lost, nothing is left on it.
         heard = store.find(run.measurement.id)
@@ -553,11 +697,7 @@ def _collect_run(
     return measurement
 
 
-def _waiting(
-    run: PendingRun,
-    why: Literal["not attached", "running", "followed by another mobilekit"],
-    windows: int = 0,
-) -> WaitingRun:
+def _waiting(run: PendingRun, why: WhyWaiting, windows: int = 0) -> WaitingRun:
     measurement, plan = run.measurement, run.measurement.request.energy
     return WaitingRun(
         id=measurement.id,

@@ -16,7 +16,8 @@ connection. Everything lies below two roots:
 
 ``OUTPUT_ROOT`` (written by the app, readable by the host)::
 
-    runs/<run_id>/progress.jsonl    one ProgressEvent a line, appended and synced
+    runs/<run_id>/progress.jsonl    one ProgressEvent a line, appended and synced; the first line,
+                                    and no other, is a RunTaken
     runs/<run_id>/trace.bin         the engine's own trace of the ``profile`` phase
     runs/<run_id>/outputs.bin       the outputs of the ``evaluate`` phase
     runs/<run_id>/result.json       one RunResult, written aside, synced and renamed:
@@ -26,8 +27,16 @@ A host reads ``progress.jsonl`` tolerantly in one way only: its last line may be
 companion whose process died leaves no result; the host then makes a ``RunFailure`` of the
 progress that is there, with the code ``interrupted``, or ``disconnected`` if it lost the phone.
 
-**Start.** ``am start -n <ACTIVITY> --es run_id <run_id>``. A run id matches ``[a-z0-9-]{1,64}``,
-so nothing needs quoting. The activity is guarded by ``android.permission.DUMP``.
+**Start.** ``am start -n <ACTIVITY> --es run_id <run_id>[,<run_id>...]``. A run id matches
+``[a-z0-9-]{1,64}``, so nothing needs quoting. The activity is guarded by
+``android.permission.DUMP``.
+
+**Queue.** A companion carries out one run at a time. It takes all runs of a start at once, in their
+order, behind those that it has taken before: the first event of each, written at that moment, is
+``RunTaken`` with the id of the process that carries the run. A run has begun once there is another
+event. How a run ends is nothing to the next one. A run without a result whose process lives no
+longer (``pidof <PACKAGE>`` does not name it) is over; if it had not begun it can be started again,
+like one that was never started.
 
 **Encoding.** UTF-8 JSON. Decoding is strict: an unknown, missing or ill-typed field is an error
 that names it; an integer field takes no ``1.0``; ``null`` is taken only where a field is
@@ -371,6 +380,13 @@ class CompanionInfo(Record, frozen=True):
 # --- progress ----------------------------------------------------------------------------------
 
 
+class RunTaken(Record, frozen=True, tag_field="type", tag="taken"):
+    """Before the run begins, which may be hours later: who is to carry it out."""
+
+    pid: int
+    """Of the companion's process, as ``pidof`` tells it."""
+
+
 class CompanionStarted(Record, frozen=True, tag_field="type", tag="companion"):
     """Once the engine is there, in ``verify``."""
 
@@ -458,6 +474,7 @@ class RunEnded(Record, frozen=True, tag_field="type", tag="end"):
 
 
 ProgressEvent = Union[
+    RunTaken,
     CompanionStarted,
     PhaseStarted,
     LoadMeasured,
@@ -487,7 +504,8 @@ class PhaseStart(Record, frozen=True):
 
 
 class Samples(Record, frozen=True):
-    """Everything that a run measured, in time order: the fold of its progress events."""
+    """Everything that a run measured, in time order: the fold of its progress events, of which
+    ``RunTaken`` leaves no trace."""
 
     companion: CompanionInfo | None
     """``None`` when the run failed before it said who it is."""

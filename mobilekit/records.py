@@ -995,13 +995,19 @@ class Measurement(Record, frozen=True):
     """``None`` where there are no examples, or the run did not get through them."""
 
 
+WhyWaiting = Literal[
+    "not attached", "running", "waiting", "left to itself", "followed by another mobilekit"
+]
+"""``waiting`` behind another run of the same phone; ``left to itself`` by who watched it."""
+
+
 class WaitingRun(Record, frozen=True):
     """A run that was started on a phone and could not be collected yet."""
 
     id: str
     started_at: str
     device: str
-    why: Literal["not attached", "running", "followed by another mobilekit"]
+    why: WhyWaiting
     windows: int
     """How many the phone has told of, and how many there will be at least."""
     planned_windows: int

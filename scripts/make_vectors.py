@@ -241,6 +241,7 @@ VALID: dict[str, object] = {
         )
         for artifact_format in get_args(p.Format)
     },
+    "run_taken-first": p.RunTaken(pid=12_345),
     "companion_started-gauge": p.CompanionStarted(companion=COMPANION),
     "companion_started-no-battery": p.CompanionStarted(
         companion=msgspec.structs.replace(COMPANION, battery=None, debuggable=True)
@@ -362,6 +363,7 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ("run_failure-early", "other-code", ["code"], "bad_luck", "$.code"),
     ("run_failure-early", "other-phase", ["phase"], "sleep", "$.phase"),
     ("run_failure-early", "no-message", ["message"], MISSING, "message"),
+    ("run_taken-first", "null", ["pid"], None, "$.pid"),
     ("companion_started-gauge", "other-battery", ["companion", "battery"], "lemon", "battery"),
     ("companion_started-gauge", "null-engine", ["companion", "engine"], None, "$.companion.engine"),
     ("companion_started-gauge", "int-for-bool", ["companion", "debuggable"], 0, "debuggable"),

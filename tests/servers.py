@@ -90,10 +90,10 @@ class FakeCompanion:
     def stop(self) -> None:
         self.pid = None
 
-    def running_pid(self) -> int | None:
-        return self.pid
+    def running_pids(self) -> list[int]:
+        return [] if self.pid is None else [self.pid]
 
-    def memory_bytes(self) -> int:
+    def memory_bytes(self, pid: int) -> int:
         return 50 * 1024**2
 
 

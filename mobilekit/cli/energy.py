@@ -99,8 +99,8 @@ def measure(
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure energy with the cable out; several models in random order."""
-    from mobilekit import energy_runs, flow, places
+    """Measure energy with the cable out; several models in random order, with one pull of it."""
+    from mobilekit import energy_runs, places
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.analysis.usage import PUBLISHED_UPLOADS, describe_use
     from mobilekit.cli.progress import TerminalReporter
@@ -111,10 +111,8 @@ def measure(
 
     opened = Store(store or places.store_url())
     measurements: list[Measurement] = []
-    for model in random.sample(models, len(models)):
-        if measurements and flow.was_given_up(measurements[-1]):
-            break
-        wanted = wanted_of(
+    wanted = [
+        wanted_of(
             model,
             device,
             fast=fast,
@@ -127,27 +125,35 @@ def measure(
             install=install,
             require_phone=require_phone,
         )
-        with TerminalReporter() as reporter:
-            measurement = energy_runs.measure_energy(
-                wanted,
-                opened,
-                reporter,
-                target_error=_ratio_of(target_error),
-                sync_pattern=sync_pattern,
-                confirm=_confirming(reporter, yes=yes),
-            )
+        for model in random.sample(models, len(models))
+    ]
+
+    def show(measurement: Measurement) -> None:
         measurements.append(measurement)
-        if not as_json:
-            answer = derive_answer(measurement)
-            typer.echo(render_measurement(measurement, answer))
-            energy = answer.energy or answer.energy_simulated
-            charge = answer.charge or answer.charge_simulated
-            if energy is not None and charge is not None:
-                uploads = (measurement.profile and measurement.profile.uploads) or PUBLISHED_UPLOADS
-                use = describe_use(energy, charge, uploads)
-                typer.echo(render_use(use, simulated=measurement.virtual))
-            if explain and energy is not None:
-                typer.echo(render_budget(energy))
+        if as_json:
+            return
+        reporter.pause()
+        answer = derive_answer(measurement)
+        typer.echo(render_measurement(measurement, answer))
+        energy = answer.energy or answer.energy_simulated
+        charge = answer.charge or answer.charge_simulated
+        if energy is not None and charge is not None:
+            uploads = (measurement.profile and measurement.profile.uploads) or PUBLISHED_UPLOADS
+            use = describe_use(energy, charge, uploads)
+            typer.echo(render_use(use, simulated=measurement.virtual))
+        if explain and energy is not None:
+            typer.echo(render_budget(energy))
+
+    with TerminalReporter() as reporter:
+        energy_runs.measure_energy(
+            wanted,
+            opened,
+            reporter,
+            target_error=_ratio_of(target_error),
+            sync_pattern=sync_pattern,
+            confirm=_confirming(reporter, yes=yes),
+            on_measured=show,
+        )
     if as_json:
         documents = [make_document(item, derive_answer(item)) for item in measurements]
         typer.echo(encode_pretty(documents), nl=False)
@@ -388,6 +394,7 @@ def collect(
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.codec import encode_pretty
+    from mobilekit.errors import DisconnectedError
     from mobilekit.results.document import make_collection, make_document
     from mobilekit.results.render import render_measurement, render_waiting
     from mobilekit.results.store import Store
@@ -406,4 +413,15 @@ def collect(
         for pair in answered:
             typer.echo(render_measurement(*pair))
         typer.echo(render_waiting(collection.waiting))
+    left = [run.id for run in collection.waiting if run.why == "left to itself"]
+    for run_id in left:
+        show_failure(
+            DisconnectedError(
+                "Watched no longer: the run goes on",
+                run_id=run_id,
+                fix="`mobilekit collect` fetches it when it is over.",
+            )
+        )
     exit_for(collection.collected)
+    if left:
+        raise typer.Exit(DisconnectedError.exit_code)

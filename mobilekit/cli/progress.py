@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -117,6 +117,11 @@ class TerminalReporter:
             f"the gauge read {NS_PER_S / plan.sample_period_ns:.0f} times a second."
         )
 
+    def queued_run(self, name: str, number: int, count: int, plan: EnergyPlan) -> None:
+        self._planned_windows = 2 * plan.blocks + 1
+        self._windows = 0
+        self.note(f"Run {number} of {count}: {name}")
+
     def event(self, event: ProgressEvent) -> None:
         if isinstance(event, PhaseStarted):
             if event.phase == "load":
@@ -137,11 +142,13 @@ class TerminalReporter:
         elif isinstance(event, EnergyRefused):
             self.note(f"No energy: {event.reason}")
 
-    def lost(self, request: RunRequest) -> None:
-        if request.energy is None or request.energy.unplug_timeout_ns is None:
+    def lost(self, requests: Sequence[RunRequest]) -> None:
+        plans = [request.energy for request in requests if request.energy is not None]
+        if not plans or plans[0].unplug_timeout_ns is None:
             self.note("The phone is away: waiting for it.")
             return
-        over = datetime.now() + timedelta(seconds=planned_duration_ns(request.energy) / NS_PER_S)
+        duration_s = sum(planned_duration_ns(plan) for plan in plans) / NS_PER_S
+        over = datetime.now() + timedelta(seconds=duration_s)
         self.note(
             "The phone is away and goes on by itself. Plug it in again when it is done, at "
             f"{over:%H:%M} or later. Ctrl-C leaves it alone: `mobilekit collect` fetches "

@@ -1,4 +1,4 @@
-"""Runs of the companion app: deliver files, start a run, follow it, fetch its result."""
+"""Runs of the companion app: deliver files, start runs, follow them, fetch their results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from mobilekit.codec import encode
 from mobilekit.errors import (
@@ -34,6 +34,7 @@ from mobilekit.protocol import (
     RunFailure,
     RunRequest,
     RunResult,
+    RunTaken,
     TensorFile,
     decode_events,
     decode_result,
@@ -46,11 +47,16 @@ FIRST_POLL_S, LONGEST_POLL_S = 0.1, 2.0
 """Polling grows slower with a run's age: it costs the phone little where it could disturb most."""
 POLLS_BETWEEN_LIFE_SIGNS = 5
 START_TIMEOUT_S = 20.0
+"""How long a companion that was started may need to take its runs."""
 SILENCE_MARGIN_S = 120.0
 INTERRUPTED = "interrupted from the keyboard"
 LEFT_TO_ITSELF = "left to itself from the keyboard"
 RECONNECT_S = 15.0
 """How long a phone that went away is waited for where its run needs the link."""
+
+RunState = Literal["over", "running", "waiting", "dead", "dropped"]
+"""``waiting`` for its turn, or to be taken by the companion; ``dead``: it left no result, and no
+process carries it any more; ``dropped``: the same before it began."""
 
 
 def deliver(
@@ -93,19 +99,25 @@ def deliver(
     return total_bytes
 
 
-def start_run(phone: Phone, request: RunRequest, scratch: Path) -> None:
-    """Deliver a request and start it; ``scratch`` is a directory for its file.
+def start_runs(phone: Phone, requests: Sequence[RunRequest], scratch: Path) -> None:
+    """Deliver requests and start them all at once, one behind the other; ``scratch`` is a directory
+    for their files.
 
     A link that breaks while the app is started leaves open whether it was, which who follows the
-    run finds out. Raises ``AppError`` when the companion does not start, ``PhoneError``,
+    runs finds out. Raises ``AppError`` when the companion does not start, ``PhoneError``,
     ``DisconnectedError``.
     """
-    directory = f"{INPUT_ROOT}/{run_directory(request.run_id)}"
-    source = scratch / f"{request.run_id}.json"
-    source.write_bytes(encode(request))
-    phone.shell(f"mkdir -p {directory} && chmod 755 {directory}")
-    phone.push(source, f"{directory}/request.json", on_bytes=lambda _: None)
-    command = f"am start -n {ACTIVITY} --es run_id {request.run_id}"
+    for request in requests:
+        directory = f"{INPUT_ROOT}/{run_directory(request.run_id)}"
+        source = scratch / f"{request.run_id}.json"
+        source.write_bytes(encode(request))
+        # What an earlier start left would be taken for this one's.
+        outputs = f"{OUTPUT_ROOT}/{run_directory(request.run_id)}"
+        phone.shell(f"mkdir -p {directory} && chmod 755 {directory} && rm -rf {outputs}")
+        phone.push(source, f"{directory}/request.json", on_bytes=lambda _: None)
+    # One start for all: none is left out by a link that breaks, and a run is not disturbed by the
+    # starts of the others.
+    command = f"am start -n {ACTIVITY} --es run_id {','.join(each.run_id for each in requests)}"
     try:
         answer = phone.shell(command, check=False)
     except (DeviceError, DisconnectedError):
@@ -135,57 +147,38 @@ class Link(NamedTuple):
 
 
 def follow_run(phone: Phone, request: RunRequest, link: Link) -> RunResult:
-    """Follow a run that was started to its result.
-
-    A phone that goes away is waited for: for as long as it takes where the run is one that is meant
-    to go on without a cable, else ``RECONNECT_S``. A companion that dies, goes silent or stays
-    away, that writes what is no message, and one that is stopped from the keyboard, yields a
-    ``RunFailure`` with everything that it had reported. A run whose phone is away, noticed or not,
-    is not stopped from the keyboard but left to itself. Raises ``AppError`` when it does not start.
-    """
-    follower = _Follower(request, link)
+    """``Watch.to_end``; from the keyboard ``Watch.stop``."""
+    watch = Watch(phone, request, link)
     try:
-        while True:
-            try:
-                return follower.follow(phone)
-            except AppError:
-                raise
-            except (DisconnectedError, DeviceError) as error:
-                link.on_lost()
-                returned = _wait_for_return(request, link)
-                if returned is None:
-                    return follower.failure(error.what, "disconnected")
-                phone = returned
-                link.on_back()
-            except (ProtocolError, PhoneError) as error:
-                return follower.failure(error.what, "internal")
+        return watch.to_end()
     except KeyboardInterrupt:
-        return _stop_run(phone, request, link, follower)
+        return watch.stop()
 
 
-def look_at_run(phone: Phone, request: RunRequest, link: Link) -> RunResult | None:
-    """The result of a run that was started earlier; ``None`` while it goes on.
-
-    A run whose process ended without a result, or that wrote what is no message, is a
-    ``RunFailure`` with all that it had reported.
-    """
-    follower = _Follower(request, link)
+def read_state(phone: Phone, run_id: str) -> RunState:
+    """What became of a run that was started. Raises ``DeviceError``, ``DisconnectedError``."""
+    directory = f"{OUTPUT_ROOT}/{run_directory(run_id)}"
+    # The first two events are short.
+    told = phone.shell(
+        f"test -f {directory}/result.json && echo over; "
+        f"head -n 2 {directory}/progress.jsonl 2>/dev/null",
+        check=False,
+    ).stdout
+    if told.startswith(b"over"):
+        return "over"
     try:
-        result = follower.poll(phone)
-        if result is None and not is_running(phone):
-            # It may have finished between the poll and the look for its process.
-            result = follower.poll(phone)
-            return result or follower.failure("the companion's process ended without a result")
-    except (ProtocolError, PhoneError) as error:
-        return follower.failure(error.what, "internal")
-    return result
+        events = list(decode_events(told))
+    except ProtocolError:
+        return "dead"
+    has_begun = len(events) > 1
+    if _is_held(phone, events[0]) if events else is_running(phone):
+        return "running" if has_begun else "waiting"
+    return "dead" if has_begun else "dropped"
 
 
 def is_going_on(phone: Phone, run_id: str) -> bool:
-    """Whether a run that was started may still be under way: it has no result, and the companion's
-    process lives."""
-    over = phone.shell(f"test -f {OUTPUT_ROOT}/{run_directory(run_id)}/result.json", check=False)
-    return over.exit_code != 0 and is_running(phone)
+    """Whether a run that was started is under way, or may still be."""
+    return read_state(phone, run_id) in ("running", "waiting")
 
 
 def fetch_outputs(phone: Phone, run_id: str, outputs: TensorFile, directory: Path) -> None:
@@ -215,8 +208,18 @@ def list_runs(phone: Phone) -> set[str]:
 
 
 def is_running(phone: Phone) -> bool:
-    """Whether the companion's process lives."""
-    return phone.shell(f"pidof {PACKAGE}", check=False).exit_code == 0
+    """Whether the companion lives, whatever it does."""
+    return bool(_companion_pids(phone))
+
+
+def _is_held(phone: Phone, first: ProgressEvent) -> bool:
+    """Whether the process lives that wrote a run's first event, and so carries the run."""
+    return isinstance(first, RunTaken) and first.pid in _companion_pids(phone)
+
+
+def _companion_pids(phone: Phone) -> set[int]:
+    words = phone.shell(f"pidof {PACKAGE}", check=False).text.split()
+    return {int(word) for word in words if word.isdecimal()}
 
 
 def remove_run(phone: Phone, run_id: str) -> None:
@@ -230,21 +233,6 @@ def forget_file(phone: Phone, file: ArtifactFile | TensorFile) -> None:
     phone.shell(f"rm -f {INPUT_ROOT}/{file.path}", check=False)
 
 
-def _stop_run(phone: Phone, request: RunRequest, link: Link, follower: _Follower) -> RunResult:
-    """End a run from the keyboard, with all that it has written; where that does not reach the
-    phone, it goes on and is left to itself."""
-    # Read anew: the one that was interrupted may have been in the middle of an event.
-    last_look = _Follower(request, link._replace(on_event=lambda _: None))
-    try:
-        phone.shell(f"am force-stop {PACKAGE}", check=False)
-        result = last_look.poll(phone)
-    except (DeviceError, DisconnectedError):
-        return follower.failure(LEFT_TO_ITSELF, "disconnected")
-    except (ProtocolError, PhoneError):
-        return follower.failure(INTERRUPTED)
-    return result or last_look.failure(INTERRUPTED)
-
-
 def _wait_for_return(request: RunRequest, link: Link) -> Phone | None:
     may_be_away = request.energy is not None and request.energy.unplug_timeout_ns is not None
     deadline_ns = None if may_be_away else link.clock_ns() + int(RECONNECT_S * NS_PER_S)
@@ -255,51 +243,143 @@ def _wait_for_return(request: RunRequest, link: Link) -> Phone | None:
     return None
 
 
-class _Follower:
-    """Reads a run's progress from where it stopped reading before, whatever link it comes over."""
+class Watch:
+    """One run that was started: reads its progress from where it stopped reading before, whatever
+    link it comes over."""
 
-    def __init__(self, request: RunRequest, link: Link) -> None:
-        self.events: list[ProgressEvent] = []
+    def __init__(self, phone: Phone, request: RunRequest, link: Link) -> None:
+        self.phone = phone
+        """The one that answered last."""
+        self._events: list[ProgressEvent] = []
         self._request = request
         self._link = link
         self._directory = f"{OUTPUT_ROOT}/{run_directory(request.run_id)}"
         self._read_bytes = 0
 
-    def follow(self, phone: Phone) -> RunResult:
-        """Until there is a result, or there will be none."""
+    @property
+    def has_begun(self) -> bool:
+        """False too for a run that was taken and waits for its turn."""
+        return len(self._events) > 1
+
+    def to_end(self) -> RunResult:
+        """Until there is a result, or there will be none.
+
+        A phone that goes away is waited for: for as long as it takes where the run is one that is
+        meant to go on without a cable, else ``RECONNECT_S``. A companion that dies, goes silent or
+        stays away, and one that writes what is no message, yields a ``RunFailure`` with everything
+        that it had reported. Raises ``AppError`` when it does not take the run.
+        """
+        while True:
+            try:
+                return self._follow()
+            except AppError:
+                raise
+            except (DisconnectedError, DeviceError) as error:
+                self._link.on_lost()
+                returned = _wait_for_return(self._request, self._link)
+                if returned is None:
+                    return self._failure(error.what, "disconnected")
+                self.phone = returned
+                self._link.on_back()
+            except (ProtocolError, PhoneError) as error:
+                return self._failure(error.what, "internal")
+
+    def look(self) -> RunResult | None:
+        """The result of a run that was started earlier; ``None`` while it goes on, or waits.
+
+        A run whose process ended without a result, or that wrote what is no message, is a
+        ``RunFailure`` with all that it had reported.
+        """
+        clock_ns = self._link.clock_ns
+        deadline_ns = clock_ns() + START_TIMEOUT_S * NS_PER_S
+        try:
+            result = self._poll()
+            # Its start may be on the way to the companion.
+            while (
+                result is None
+                and not self._events
+                and is_running(self.phone)
+                and clock_ns() < deadline_ns
+            ):
+                self._link.sleep(LONGEST_POLL_S)
+                result = self._poll()
+            return result or self._ended()
+        except (ProtocolError, PhoneError) as error:
+            return self._failure(error.what, "internal")
+
+    def stop(self) -> RunResult:
+        """End the companion from the keyboard: what the run had written. One whose phone is away,
+        noticed or not, is not stopped but left to itself."""
+        # Read anew: the one that was interrupted may have been in the middle of an event.
+        last_look = Watch(
+            self.phone, self._request, self._link._replace(on_event=lambda _event: None)
+        )
+        try:
+            self.phone.shell(f"am force-stop {PACKAGE}", check=False)
+            result = last_look._poll()
+        except (DeviceError, DisconnectedError):
+            return self._failure(LEFT_TO_ITSELF, "disconnected")
+        except (ProtocolError, PhoneError):
+            return self._failure(INTERRUPTED)
+        before = "" if last_look.has_begun else " before it began"
+        return result or last_look._failure(f"{INTERRUPTED}{before}")
+
+    def _follow(self) -> RunResult:
         clock_ns = self._link.clock_ns
         started_ns = heard_ns = clock_ns()
         wait_s, polls = FIRST_POLL_S, 0
         while True:
-            heard_before = len(self.events)
-            result = self.poll(phone)
+            heard_before = len(self._events)
+            result = self._poll()
             if result is not None:
                 return result
             now_ns = clock_ns()
-            if len(self.events) > heard_before:
+            if len(self._events) > heard_before:
                 heard_ns = now_ns
             silence_s = (now_ns - heard_ns) / NS_PER_S
-            if silence_s > _longest_silence_s(self._request, self.events):
-                return self.failure(f"the companion has been silent for {silence_s:.0f} s")
-            if not self.events and now_ns - started_ns > START_TIMEOUT_S * NS_PER_S:
+            if silence_s > _longest_silence_s(self._request, self._events):
+                if not self._is_behind_another():
+                    return self._failure(f"the companion has been silent for {silence_s:.0f} s")
+                heard_ns = now_ns
+            if not self._events and now_ns - started_ns > START_TIMEOUT_S * NS_PER_S:
                 raise AppError(
                     "The companion app did not start the run",
-                    serial=phone.serial,
+                    serial=self.phone.serial,
                     run_id=self._request.run_id,
-                    fix=f"Look at `adb -s {phone.serial} logcat -d` for {PACKAGE}.",
+                    fix=f"Look at `adb -s {self.phone.serial} logcat -d` for {PACKAGE}.",
                 )
             polls += 1
-            if polls % POLLS_BETWEEN_LIFE_SIGNS == 0 and self.events and not is_running(phone):
-                # It may have finished between the poll and the look for its process.
-                result = self.poll(phone)
-                return result or self.failure("the companion's process ended without a result")
+            if polls % POLLS_BETWEEN_LIFE_SIGNS == 0 and self._events:
+                ended = self._ended()
+                if ended is not None:
+                    return ended
             self._link.sleep(wait_s)
             wait_s = min(LONGEST_POLL_S, wait_s * 1.1)
 
-    def poll(self, phone: Phone) -> RunResult | None:
+    def _is_behind_another(self) -> bool:
+        """Whether the run waits for the end of one that somebody else started."""
+        return not self.has_begun and any(
+            read_state(self.phone, run_id) == "running" for run_id in list_runs(self.phone)
+        )
+
+    def _ended(self) -> RunResult | None:
+        """What is there of a run that no process carries; ``None`` while one does."""
+        if self._events and _is_held(self.phone, self._events[0]):
+            return None
+        # It may have finished between the poll and the look for its process.
+        result = self._poll()
+        if result is not None:
+            return result
+        if self.has_begun:
+            return self._failure("the companion's process ended without a result")
+        if self._events:
+            return self._failure("the companion's process ended before this run began")
+        return self._failure("the companion did not take the run")
+
+    def _poll(self) -> RunResult | None:
         """Read new events; the result once it is there."""
         progress, result = f"{self._directory}/progress.jsonl", f"{self._directory}/result.json"
-        data = phone.shell(
+        data = self.phone.shell(
             f"test -f {result} && echo over; "
             f"tail -c +{self._read_bytes + 1} {progress} 2>/dev/null",
             check=False,
@@ -309,12 +389,12 @@ class _Follower:
         complete = data[: data.rfind(b"\n") + 1]
         self._read_bytes += len(complete)
         for event in decode_events(complete):
-            self.events.append(event)
+            self._events.append(event)
             self._link.on_event(event)
-        return decode_result(phone.shell(f"cat {result}").stdout) if over else None
+        return decode_result(self.phone.shell(f"cat {result}").stdout) if over else None
 
-    def failure(self, message: str, code: FailureCode = "interrupted") -> RunFailure:
-        return interrupted(self._request.run_id, self.events, message, code)
+    def _failure(self, message: str, code: FailureCode = "interrupted") -> RunFailure:
+        return interrupted(self._request.run_id, self._events, message, code)
 
 
 def _longest_silence_s(request: RunRequest, events: Sequence[ProgressEvent]) -> float:

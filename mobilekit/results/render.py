@@ -214,6 +214,8 @@ def render_waiting(runs: Sequence[WaitingRun]) -> str:
     advice = {
         "not attached": "Attach the phone, then collect again; --forget ID gives a run up.",
         "running": "Pull the cable again and collect later, or follow it with --wait.",
+        "waiting": "It begins by itself when the runs before it are over.",
+        "left to itself": "It goes on: pull the cable again and collect later.",
         "followed by another mobilekit": "Wait until the other one is done.",
     }
     lines = [advice[why] for why in sorted({run.why for run in runs})]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import gc
 import hashlib
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, Protocol
 
@@ -48,6 +50,7 @@ from mobilekit.protocol import (
     RunRequest,
     RunResult,
     RunSuccess,
+    RunTaken,
     StateSampled,
     SyncPattern,
     SyncPatternMade,
@@ -119,13 +122,31 @@ class _PhaseError(Exception):
         self.code = code
 
 
+def take(output_root: Path, run_id: str) -> Journal:
+    """Say that this process carries that run, which ``carry_out`` does, now or later.
+
+    Raises ``ProtocolError`` for a ``run_id`` that is none.
+    """
+    journal = Journal(output_root, run_id)
+    # What is wrong with the storage is the run's to tell: it writes there as well.
+    with suppress(OSError):
+        journal.append(RunTaken(pid=os.getpid()))
+    return journal
+
+
 def run(input_root: Path, output_root: Path, run_id: str, surroundings: Surroundings) -> RunResult:
     """Carry out ``runs/<run_id>/request.json`` and write its progress and its result.
 
     Raises ``ProtocolError`` only for a ``run_id`` that is none; every other failure is the
     ``RunFailure`` that is written and returned.
     """
-    journal = Journal(output_root, run_id)
+    return carry_out(input_root, take(output_root, run_id), run_id, surroundings)
+
+
+def carry_out(
+    input_root: Path, journal: Journal, run_id: str, surroundings: Surroundings
+) -> RunResult:
+    """As ``run``, of a run that was taken."""
     started_ns = surroundings.clock_ns()
     attempt = _Run(input_root, journal, surroundings, lambda: surroundings.clock_ns() - started_ns)
     try:

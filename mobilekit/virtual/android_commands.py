@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from mobilekit.protocol import ACTIVITY, PACKAGE
+from mobilekit.protocol import ACTIVITY, PACKAGE, RUN_ID_PATTERN
 from mobilekit.virtual.apk import ApkError
 from mobilekit.virtual.files import describe, in_thread
 from mobilekit.virtual.logcat import LEVELS, Level, LogEntry
@@ -273,9 +273,12 @@ async def _start_activity(call: Call, args: list[str]) -> int:
         # As on a phone: only the text tells.
         return 0
     started_s = time.monotonic()
-    # The activity itself decides what a start without a run id is: nothing.
-    if "run_id" in extras:
-        pid = call.device.companion.start(extras["run_id"])
+    # The activity itself decides what a start without a run id is, or with a wrong one: nothing.
+    run_ids = extras["run_id"].split(",") if "run_id" in extras else []
+    if not all(re.fullmatch(RUN_ID_PATTERN, run_id) for run_id in run_ids):
+        run_ids = []
+    for run_id in run_ids:
+        pid = call.device.companion.start(run_id)
         call.device.log.add("ActivityManager", f"Start proc {pid}:{PACKAGE}/u0a100 for {ACTIVITY}")
     if wait:
         duration_ms = int((time.monotonic() - started_s) * 1000)
@@ -337,7 +340,7 @@ def _services(call: Call) -> list[str]:
 
 
 async def _dump_activity(call: Call, args: list[str]) -> int:
-    running = call.device.companion.running_pid() is not None
+    running = bool(call.device.companion.running_pids())
     resumed = f"ActivityRecord{{1a2b3c u0 {ACTIVITY} t1}}" if running else "null"
     await call.print(f"ACTIVITY MANAGER ACTIVITIES (dumpsys activity)\n  mResumed: {resumed}\n")
     return 0

@@ -1,6 +1,7 @@
 """The virtual phone's own companion: this computer's runner, and a simulated battery behind it.
 
-``python -m mobilekit.virtual.companion PHONE_DIRECTORY RUN_ID`` carries one run out. Everything up
+``python -m mobilekit.virtual.companion PHONE_DIRECTORY RUN_ID [FILE]`` takes one run, and carries
+it out once ``FILE``, a pipe from the run before, has come to its end. Everything up
 to the energy phase is real work on this computer. In the energy phase the clock is simulated: an
 iteration takes one of the latencies measured before, the battery pays the profile's power for it,
 and no time passes. What the battery truly paid is kept in ``truth/<run_id>.json``, out of reach of
@@ -26,7 +27,7 @@ from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT, BatterySample, RailSampl
 from mobilekit.records import DeviceProfile
 from mobilekit.runner.engine import Program
 from mobilekit.runner.engines import make_engine
-from mobilekit.runner.loop import EnergyStage, Surroundings, run
+from mobilekit.runner.loop import EnergyStage, Surroundings, carry_out, take
 from mobilekit.virtual.battery import (
     GAUGE_FILE,
     SLOWDOWN,
@@ -164,42 +165,72 @@ class PhoneBattery:
 
 
 class CompanionProcess:
-    """The companion as the phone's app: at most one run at a time."""
+    """The companion as the phone's app: one run after another.
+
+    Each has a process of its own, so that its memory is its own. All are started at once; a pipe
+    that each keeps open for as long as it lives is what the next one waits for.
+    """
 
     def __init__(self, phone_directory: Path, kind: CompanionKind = "python") -> None:
         self.formats = companion_formats(kind)
         self._directory = phone_directory
         self._kind = kind
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        """By their runs, in the order of their starts."""
+        self._newest_ended: int | None = None
+        """The end of the newest one's pipe that is for reading."""
 
     def start(self, run_id: str) -> int:
-        self.stop()
-        with (self._directory / "companion.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                companion_command(self._kind, self._directory, run_id),
-                stdin=subprocess.DEVNULL,
+        running = self._running()
+        if run_id in running:
+            return running[run_id].pid
+        before = self._newest_ended if running else None
+        reading, writing = os.pipe()
+        with (self._directory / "companion.log").open("ab" if running else "wb") as log:
+            process = subprocess.Popen(
+                companion_command(
+                    self._kind, self._directory, run_id, waits_for_input=before is not None
+                ),
+                stdin=subprocess.DEVNULL if before is None else before,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=(writing,),
             )
-        return self._process.pid
+        os.close(writing)
+        self._close_pipe()
+        self._newest_ended = reading
+        self._processes = {**running, run_id: process}
+        return process.pid
 
     def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        # The last one first, or it would take its turn.
+        for process in reversed(self._processes.values()):
+            process.kill()
+        for process in self._processes.values():
+            process.wait()
+        self._processes = {}
+        self._close_pipe()
 
-    def running_pid(self) -> int | None:
-        running = self._process is not None and self._process.poll() is None
-        return self._process.pid if running and self._process else None
+    def running_pids(self) -> list[int]:
+        return [process.pid for process in self._running().values()]
 
-    def memory_bytes(self) -> int:
-        """Resident memory of the running process; 0 where it cannot be told."""
+    def memory_bytes(self, pid: int) -> int:
+        """Resident memory of a running process; 0 where it cannot be told."""
         try:
-            fields = Path(f"/proc/{self.running_pid()}/statm").read_text(encoding="ascii").split()
+            fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
         except OSError:
             return 0
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def _running(self) -> dict[str, subprocess.Popen[bytes]]:
+        return {
+            run_id: process for run_id, process in self._processes.items() if process.poll() is None
+        }
+
+    def _close_pipe(self) -> None:
+        if self._newest_ended is not None:
+            os.close(self._newest_ended)
+            self._newest_ended = None
 
 
 def read_profile(phone_directory: Path) -> DeviceProfile:
@@ -217,10 +248,15 @@ def read_gauge(phone_directory: Path, profile: DeviceProfile) -> GaugeKind:
     return kind
 
 
-def main(phone_directory: str, run_id: str) -> None:
+def main(phone_directory: str, run_id: str, until_end_of: str | None = None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The phone decides when its companion ends.
     directory = Path(phone_directory)
     files = PhoneFiles(directory / "files", {})
+    journal = take(files.host_path(OUTPUT_ROOT), run_id)
+    if until_end_of is not None:
+        Path(until_end_of).read_bytes()
+        if read_faults(directory).powered_off:
+            return
     profile = read_profile(directory)
     battery_path = directory / "battery.json"
     kind = read_gauge(directory, profile)
@@ -249,7 +285,7 @@ def main(phone_directory: str, run_id: str) -> None:
         settle=settle,
     )
     try:
-        run(files.host_path(INPUT_ROOT), files.host_path(OUTPUT_ROOT), run_id, surroundings)
+        carry_out(files.host_path(INPUT_ROOT), journal, run_id, surroundings)
     except BatteryEmpty:
         battery.state.write(battery_path)
         write_faults(directory, msgspec.structs.replace(read_faults(directory), powered_off=True))

@@ -39,6 +39,7 @@ class CompanionSettings(Record, frozen=True):
 
 
 SETTINGS_FILE = "companion.json"
+STANDARD_INPUT = "/dev/stdin"
 
 
 def companion_formats(kind: CompanionKind) -> tuple[str, ...]:
@@ -64,16 +65,21 @@ def check_companion(kind: CompanionKind) -> None:
         )
 
 
-def companion_command(kind: CompanionKind, phone_directory: Path, run_id: str) -> list[str]:
-    """What carries one run out, on the files of the phone in that directory."""
+def companion_command(
+    kind: CompanionKind, phone_directory: Path, run_id: str, *, waits_for_input: bool
+) -> list[str]:
+    """What carries one run out, on the files of the phone in that directory; with
+    ``waits_for_input`` once its standard input has ended."""
     if kind == "python":
         module = "mobilekit.virtual.companion"
-        return [sys.executable, "-m", module, str(phone_directory), run_id]
+        waiting = [STANDARD_INPUT] if waits_for_input else []
+        return [sys.executable, "-m", module, str(phone_directory), run_id, *waiting]
     files = PhoneFiles(phone_directory / "files", {})
     options = {
         "--input-root": str(files.host_path(INPUT_ROOT)),
         "--output-root": str(files.host_path(OUTPUT_ROOT)),
         "--run-id": run_id,
+        **({"--after": STANDARD_INPUT} if waits_for_input else {}),
     }
     words = [word for option in options.items() for word in option]
     return ["java", "-jar", str(places.built_jvm_companion()), *words]

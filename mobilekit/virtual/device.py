@@ -32,13 +32,16 @@ class Companion(Protocol):
     """What it can run; empty: nothing is told about it, as on a real phone."""
 
     def start(self, run_id: str) -> int:
-        """Start a run; returns the process's id."""
+        """Start a run behind those that are under way, but for one of them; returns the id of the
+        process that carries it."""
         ...
 
-    def stop(self) -> None: ...
-    def running_pid(self) -> int | None: ...
-    def memory_bytes(self) -> int:
-        """Of the running process."""
+    def stop(self) -> None:
+        """End all runs."""
+
+    def running_pids(self) -> list[int]: ...
+    def memory_bytes(self, pid: int) -> int:
+        """Of a running process."""
         ...
 
 
@@ -129,9 +132,8 @@ class Device:
             Process(pid=301, user="shell", memory_bytes=6 << 20, name="adbd"),
             Process(pid=1000, user="system", memory_bytes=180 << 20, name="system_server"),
         ]
-        pid = self.companion.running_pid()
-        if pid is not None:
-            memory_bytes = self.companion.memory_bytes()
+        for pid in self.companion.running_pids():
+            memory_bytes = self.companion.memory_bytes(pid)
             processes.append(
                 Process(pid=pid, user="u0_a100", memory_bytes=memory_bytes, name=PACKAGE)
             )

@@ -193,7 +193,7 @@ class ForgetfulCompanion(CompanionProcess):
 
     def start(self, run_id):
         pid = super().start(run_id)
-        self._process.wait()
+        self._processes[run_id].wait()
         for path in self._directory.rglob("outputs.bin"):
             path.unlink()
         return pid

@@ -57,6 +57,18 @@ def test_it_has_no_energy_and_says_so(cli, jvm_phone):
     assert "python companion" in findings["ENERGY-REFUSED"]["advice"]
 
 
+def test_two_runs_of_one_start(cli, jvm_phone):
+    """The Kotlin core carries out one after the other; it has no energy, which fails neither."""
+    outcome = cli("energy", "tiny.py", "tiny.py", "-d", "virtual:nexus7", "--fast", "--json")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    results = [each["measurement"]["result"] for each in outcome.document]
+    assert [result["type"] for result in results] == ["success", "success"]
+    companions = [result["samples"]["companion"]["name"] for result in results]
+    assert companions == ["mobilekit jvm", "mobilekit jvm"]
+    assert "Run 2 of 2: tiny" in outcome.stderr
+
+
 @pytest.mark.parametrize("name", ["tiny.py", "squeezenet"])
 def test_both_companions_give_equivalent_results(cli, name):
     """The same request gives the same phases, counts, check and readings in Python and Kotlin."""

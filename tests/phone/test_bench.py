@@ -1,4 +1,4 @@
-"""Following a run: how long a companion may be silent."""
+"""Following runs: how long a companion may be silent, what Ctrl-C does, and queues."""
 
 import pytest
 from examples import run_request, samples
@@ -6,12 +6,13 @@ from examples import run_request, samples
 from mobilekit.codec import encode
 from mobilekit.errors import DisconnectedError
 from mobilekit.phone.adb import ShellResult
-from mobilekit.phone.bench import Link, follow_run, look_at_run, start_run
+from mobilekit.phone.bench import Link, Watch, follow_run, read_state, start_runs
 from mobilekit.protocol import (
     PROTOCOL_VERSION,
     IterationsMeasured,
     PhaseStarted,
     RunSuccess,
+    RunTaken,
     TensorFile,
     encode_event,
 )
@@ -27,6 +28,7 @@ class BusyPhone:
     def __init__(self):
         self.now_s = 0.0
         self._events = [
+            RunTaken(pid=7),
             IterationsMeasured(latency_ns=(NS_PER_S // 20,) * 30),
             PhaseStarted(phase="evaluate", at_ns=0),
         ]
@@ -35,6 +37,8 @@ class BusyPhone:
         self.now_s += duration_s
 
     def shell(self, command, check=True):
+        if command.startswith("pidof"):
+            return ShellResult(b"7\n", b"", 0)
         if command.startswith("cat"):
             result = RunSuccess(
                 protocol_version=PROTOCOL_VERSION, run_id="nin-nexus7-1", samples=samples()
@@ -136,8 +140,11 @@ class LeavingPhone:
         pass
 
 
-PROGRESS = encode_event(PhaseStarted(phase="energy", at_ns=0)) + encode_event(
-    IterationsMeasured(latency_ns=(1, 2))
+TAKEN = encode_event(RunTaken(pid=7))
+PROGRESS = (
+    TAKEN
+    + encode_event(PhaseStarted(phase="energy", at_ns=0))
+    + encode_event(IterationsMeasured(latency_ns=(1, 2)))
 )
 
 
@@ -198,7 +205,7 @@ def test_ctrl_c_whenever_the_cable_is_out(at):
 
 def test_a_link_that_breaks_while_the_app_is_started(tmp_path):
     """The run may have begun, so following it is what tells."""
-    start_run(LeavingPhone(), run_request(), tmp_path)
+    start_runs(LeavingPhone(), [run_request()], tmp_path)
 
 
 def test_progress_that_is_none():
@@ -206,6 +213,145 @@ def test_progress_that_is_none():
     phone = WritingPhone(PROGRESS + b'{"type":"unheard of"}\n')
     phone._interrupted = True
 
-    result = look_at_run(phone, run_request(), link_to(phone))
+    result = Watch(phone, run_request(), link_to(phone)).look()
 
     assert result.code == "internal"
+
+
+# --- queues ---------------------------------------------------------------------------------------
+
+BEGUN = encode_event(PhaseStarted(phase="verify", at_ns=0))
+
+
+class QueuePhone:
+    """Holds the progress of several runs; ``pids`` are of the companion's processes."""
+
+    serial = "queue"
+
+    def __init__(self, progress, *, over=(), pids=(7,)):
+        self.progress, self.over, self.pids = dict(progress), set(over), pids
+        self.now_s = 0.0
+        self.commands, self.pushed = [], []
+
+    def sleep(self, duration_s):
+        self.now_s += duration_s
+
+    def push(self, source, target, *, on_bytes):
+        self.pushed.append(target)
+
+    def shell(self, command, check=True):
+        self.commands.append(command)
+        if command.startswith("pidof"):
+            return ShellResult(" ".join(map(str, self.pids)).encode(), b"", int(not self.pids))
+        if command.startswith("ls"):
+            return ShellResult("\n".join(self.progress).encode(), b"", 0)
+        run_id = next((each for each in self.progress if f"/{each}/" in command), None)
+        if run_id is None:
+            return ShellResult(b"", b"", 0)
+        if command.startswith("cat"):
+            result = RunSuccess(protocol_version=PROTOCOL_VERSION, run_id=run_id, samples=samples())
+            return ShellResult(encode(result), b"", 0)
+        data = self.progress[run_id]
+        if "head -n 2" in command:
+            data = b"".join(data.splitlines(keepends=True)[:2])
+        else:
+            data = data[int(command.partition("tail -c +")[2].split()[0]) - 1 :]
+        return ShellResult((b"over\n" if run_id in self.over else b"") + data, b"", 0)
+
+    def link(self):
+        return link_to(self)._replace(clock_ns=lambda: int(self.now_s * NS_PER_S))
+
+
+@pytest.mark.parametrize(
+    ("progress", "pids", "state"),
+    [
+        pytest.param(TAKEN + BEGUN, (7,), "running", id="begun"),
+        pytest.param(TAKEN + BEGUN, (6, 7), "running", id="one-of-two-processes"),
+        pytest.param(TAKEN + BEGUN, (), "dead", id="no-process"),
+        pytest.param(TAKEN + BEGUN, (8, 77), "dead", id="other-processes"),
+        pytest.param(TAKEN + BEGUN[:-1], (7,), "waiting", id="cut-off"),
+        pytest.param(TAKEN, (7,), "waiting", id="taken"),
+        pytest.param(TAKEN, (8,), "dropped", id="taken-by-a-dead-process"),
+        pytest.param(b"", (8,), "waiting", id="perhaps-about-to-be-taken"),
+        pytest.param(b"", (), "dropped", id="never-taken"),
+        pytest.param(b"{}\n", (7,), "dead", id="no-message"),
+    ],
+)
+def test_what_became_of_a_run(progress, pids, state):
+    """A run lives with the process that took it, whatever other process the app has."""
+    phone = QueuePhone({"run-1": progress, "run-2": b""}, over=["run-2"], pids=pids)
+
+    assert read_state(phone, "run-1") == state
+    assert read_state(phone, "run-2") == "over"
+
+
+def test_all_runs_of_a_queue_are_started_at_once(tmp_path):
+    """After the last request is there, in their order."""
+    phone = QueuePhone({})
+
+    start_runs(phone, [run_request(run_id="b"), run_request(run_id="a")], tmp_path)
+
+    assert [path.split("/")[-2] for path in phone.pushed] == ["b", "a"]
+    assert phone.commands[-1].endswith("--es run_id b,a")
+
+
+def test_a_run_waits_for_as_long_as_the_one_before_it_takes():
+    """Hours behind a run of somebody else's are no silence."""
+    phone = QueuePhone({"run-0": TAKEN + BEGUN, "run-1": TAKEN})
+
+    def sleep(duration_s):
+        phone.now_s += 100 * duration_s
+        if phone.now_s > 4 * 3600:
+            phone.over = {"run-0", "run-1"}
+
+    result = Watch(phone, run_request(run_id="run-1"), phone.link()._replace(sleep=sleep)).to_end()
+
+    assert isinstance(result, RunSuccess)
+    assert phone.now_s > 4 * 3600
+
+
+def test_a_run_that_waits_for_nothing_is_given_up():
+    """Neither a run that is over, nor one that waits too, nor a dead one is one to wait for."""
+    others = {
+        "run-0": TAKEN + BEGUN,
+        "run-2": TAKEN,
+        "run-3": encode_event(RunTaken(pid=1)) + BEGUN,
+    }
+    phone = QueuePhone({**others, "run-1": TAKEN}, over=["run-0"])
+
+    result = Watch(phone, run_request(run_id="run-1"), phone.link()).to_end()
+
+    assert result.code == "interrupted"
+    assert "silent" in result.message
+
+
+@pytest.mark.parametrize(
+    ("progress", "words"),
+    [
+        pytest.param(TAKEN + BEGUN, "ended without a result", id="begun"),
+        pytest.param(TAKEN, "before this run began", id="taken"),
+        pytest.param(b"", "did not take the run", id="not-taken"),
+    ],
+)
+def test_a_run_whose_process_died_is_over(progress, words):
+    """While the app lives on in another process, and even if it never was the run's."""
+    phone = QueuePhone({"run-1": progress}, pids=(8,))
+
+    result = Watch(phone, run_request(run_id="run-1"), phone.link()).look()
+
+    assert result.code == "interrupted"
+    assert words in result.message
+
+
+def test_a_start_that_is_on_its_way_is_not_given_up():
+    """The app may be starting while somebody collects already."""
+    phone = QueuePhone({"run-1": b""})
+
+    def sleep(duration_s):
+        phone.now_s += duration_s
+        phone.progress["run-1"] = TAKEN
+
+    watch = Watch(phone, run_request(run_id="run-1"), phone.link()._replace(sleep=sleep))
+
+    assert watch.look() is None
+    assert not watch.has_begun

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mobilekit.protocol import (
     RunFailure,
     RunRequest,
     RunSuccess,
+    RunTaken,
     TemperatureGate,
     TensorFile,
     WarmupRule,
@@ -26,7 +28,8 @@ from mobilekit.protocol import (
     decode_result,
 )
 from mobilekit.runner.engine import EngineError, TracingUnavailableError
-from mobilekit.runner.loop import Surroundings, iterate, run
+from mobilekit.runner.loop import Surroundings, iterate, run, take
+from mobilekit.runner.loop import carry_out as carry_out_taken
 
 RUN_ID = "test-run-1"
 MS = 1_000_000
@@ -257,6 +260,20 @@ def test_the_files_hold_what_is_returned(roots):
         "progress.jsonl",
         "result.json",
     ]
+
+
+def test_a_run_is_taken_before_it_begins(roots):
+    """The first event, and no other, names the process that carries the run."""
+    root, _ = roots
+    clock = FakeClock()
+    journal = take(root / "out", RUN_ID)
+    before = list(decode_events((written(root) / "progress.jsonl").read_bytes()))
+
+    carry_out_taken(root / "in", journal, RUN_ID, surroundings(clock, FakeEngine(clock)))
+
+    events = list(decode_events((written(root) / "progress.jsonl").read_bytes()))
+    assert before == events[:1] == [RunTaken(pid=os.getpid())]
+    assert sum(isinstance(event, RunTaken) for event in events) == 1
 
 
 def test_settling_comes_before_the_result(roots):

@@ -46,8 +46,8 @@ def test_both_work_on_the_phones_own_files(jar, tmp_path):
     """The JVM companion gets the roots of the contract where they lie on this computer."""
     PhoneFiles(tmp_path / "files", {}).make_directories(OUTPUT_ROOT)
 
-    python = companion_command("python", tmp_path, "run-1")
-    jvm = companion_command("jvm", tmp_path, "run-1")
+    python = companion_command("python", tmp_path, "run-1", waits_for_input=False)
+    jvm = companion_command("jvm", tmp_path, "run-1", waits_for_input=False)
 
     assert python == [sys.executable, "-m", "mobilekit.virtual.companion", str(tmp_path), "run-1"]
     assert jvm[:3] == ["java", "-jar", str(jar)]

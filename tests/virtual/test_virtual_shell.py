@@ -235,6 +235,16 @@ def test_the_companion_is_started_watched_and_stopped(tmp_path):
     assert shell(f"am force-stop {PACKAGE}; pidof {PACKAGE}").status == 1
 
 
+def test_runs_of_one_start_are_all_started_or_none(tmp_path):
+    """As the app does it."""
+    shell = ShellOf(_make_device(tmp_path))
+
+    shell(f"am start -n {ACTIVITY} --es run_id run-2,run-1")
+    shell(f"am start -n {ACTIVITY} --es run_id run-3,../x")
+
+    assert shell.device.companion.started == ["run-2", "run-1"]
+
+
 def test_a_wrong_activity_is_refused_as_android_does(shell):
     done = shell(f"am start -n {PACKAGE}/.Nothing")
     assert done.status == 0

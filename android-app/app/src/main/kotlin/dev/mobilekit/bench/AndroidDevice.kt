@@ -42,6 +42,7 @@ internal fun androidDevice(
                 .versionName
                 .orEmpty(),
         abi = abi,
+        pid = Process.myPid().toLong(),
         processors = Runtime.getRuntime().availableProcessors(),
         debuggable = context.applicationInfo.flags and ApplicationInfo.FLAG_DEBUGGABLE != 0,
         engines = { format -> chooseEngine(format, carried, abi, Build.VERSION.SDK_INT) },

@@ -6,6 +6,7 @@ import android.content.Intent
 import android.os.Bundle
 import android.os.Handler
 import android.os.Looper
+import android.os.Process
 import android.view.WindowManager.LayoutParams.BRIGHTNESS_OVERRIDE_NONE
 import android.view.WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON
 import android.widget.TextView
@@ -18,11 +19,13 @@ import dev.mobilekit.bench.core.RunResult
 import dev.mobilekit.bench.core.WarmupMeasured
 import dev.mobilekit.bench.core.isRunId
 import dev.mobilekit.bench.core.runOnce
+import dev.mobilekit.bench.core.takeRun
 import java.io.File
 import java.util.concurrent.Executors
+import java.util.concurrent.atomic.AtomicInteger
 
 /**
- * Where `am start -n dev.mobilekit.bench/.RunActivity --es run_id <id>` arrives.
+ * Where `am start -n dev.mobilekit.bench/.RunActivity --es run_id <id>[,<id>...]` arrives.
  *
  * From here the way to the timed loop is [Runs.start], below, then `Run.kt` and `TimedLoop.kt` of the
  * core. The activity only shows: the run is the process's, so that it goes on when the screen is
@@ -55,16 +58,20 @@ class RunActivity : Activity() {
     }
 
     private fun begin(intent: Intent) {
-        val runId = intent.getStringExtra("run_id")
+        val runIds = runIdsOf(intent)
+        val wrong = runIds.find { !isRunId(it) }
         when {
-            runId == null -> text(R.id.headline).setText(R.string.nothing_to_run)
-            !isRunId(runId) -> text(R.id.headline).text = getString(R.string.not_a_run_id, runId.take(80))
-            else -> Runs.start(applicationContext, runId)
+            runIds.isEmpty() -> text(R.id.headline).setText(R.string.nothing_to_run)
+            wrong != null -> text(R.id.headline).text = getString(R.string.not_a_run_id, wrong.take(80))
+            else -> Runs.start(applicationContext, runIds)
         }
     }
 
+    private fun runIdsOf(intent: Intent): List<String> = intent.getStringExtra("run_id")?.split(",").orEmpty()
+
     private fun show(view: RunView) {
-        if (view.runId != intent.getStringExtra("run_id")) return
+        // What is under way is always shown, and how it ended where it was asked for.
+        if (view.result != null && view.runId !in runIdsOf(intent)) return
         text(R.id.run).text = view.runId
         text(R.id.headline).text = view.headline(resources)
         text(R.id.details).text = view.details(resources)
@@ -85,11 +92,13 @@ class RunActivity : Activity() {
     }
 }
 
-/** What is known of the run that was started last. */
+/** What is known of the run that is under way, or was the last one. */
 internal data class RunView(
     val runId: String,
     val events: List<ProgressEvent>,
     val result: RunResult?,
+    /** How many runs wait for its end. */
+    val behind: Int = 0,
 )
 
 /** The runs of this process: one at a time, in the order of their starts, on a thread of their own. */
@@ -101,42 +110,63 @@ internal object Runs {
 
     private val thread = Executors.newSingleThreadExecutor { Thread(it, "run") }
     private val main = Handler(Looper.getMainLooper())
+    private val notBegun = AtomicInteger()
+
+    /** How many runs wait for their turn. */
+    val waiting: Int get() = notBegun.get()
 
     // What follows is read and written on the main thread only.
 
     var shown: RunView? = null
         private set
 
+    /** The runs that were started and are not over, in their order. */
+    private val held = LinkedHashSet<String>()
+
     /** How many runs were started and are not over. */
-    var underWay = 0
-        private set
+    val underWay: Int get() = held.size
 
     var onChange: ((RunView) -> Unit)? = null
 
-    /** Runs what is waiting under [runId]; a run that is over already is only shown. */
+    /**
+     * Runs what is waiting under each of [runIds], behind what was started before; a run that is over
+     * already is only shown. All are taken before the first begins, which they then do not disturb.
+     */
     fun start(
+        context: Context,
+        runIds: List<String>,
+    ) {
+        val added = runIds.filter(held::add)
+        if (added.isEmpty()) return
+        for (runId in added) outputRoot(context)?.let { takeRun(it, runId, Process.myPid().toLong()) }
+        // Where none was under way, the first of them is.
+        val underWay = shown?.takeIf { it.result == null && held.size > added.size }
+        show(context, underWay ?: RunView(added.first(), emptyList(), null))
+        RunService.start(context)
+        notBegun.addAndGet(added.size)
+        for (runId in added) thread.execute { run(context, runId) }
+    }
+
+    private fun run(
         context: Context,
         runId: String,
     ) {
-        if (shown?.runId == runId && shown?.result == null) return
-        show(context, RunView(runId, emptyList(), null))
-        underWay++
-        RunService.start(context)
-        thread.execute {
-            val events = ArrayList<ProgressEvent>()
-            val result =
-                runOnce(inputRoot, outputRootOf(context), runId, device(context)) { event ->
-                    events += event
-                    if (mayDrawAfter(event)) {
-                        val now = events.toList()
-                        main.post { show(context, RunView(runId, now, null)) }
-                        Thread.sleep(DRAWING_MS)
-                    }
+        notBegun.decrementAndGet()
+        val events = ArrayList<ProgressEvent>()
+        val result =
+            runOnce(inputRoot, outputRootOf(context), runId, device(context)) { event ->
+                events += event
+                if (mayDrawAfter(event)) {
+                    val now = events.toList()
+                    main.post { show(context, RunView(runId, now, null)) }
+                    Thread.sleep(DRAWING_MS)
                 }
-            main.post {
-                show(context, RunView(runId, events, result))
-                if (--underWay == 0) RunService.stop()
             }
+        main.post {
+            held.remove(runId)
+            // Nobody is to connect the cable before all are over.
+            show(context, held.firstOrNull()?.let { RunView(it, emptyList(), null) } ?: RunView(runId, events, result))
+            if (held.isEmpty()) RunService.stop()
         }
     }
 
@@ -155,9 +185,10 @@ internal object Runs {
         context: Context,
         view: RunView,
     ) {
-        shown = view
-        onChange?.invoke(view)
-        RunService.say(view.headline(context.resources))
+        val complete = view.copy(behind = maxOf(0, held.size - 1))
+        shown = complete
+        onChange?.invoke(complete)
+        RunService.say(complete.headline(context.resources))
     }
 
     private fun outputRootOf(context: Context): File =

@@ -134,5 +134,10 @@ internal class AndroidSleepGuard(
 
     override fun stayAwake(durationNs: Long) = lock.acquire(TimeUnit.NANOSECONDS.toMillis(durationNs))
 
-    override fun maySleep() = lock.release()
+    /** A run that waits would not wake the processor up by its turn. */
+    override fun maySleep() = if (Runs.waiting > 0) stayAwake(BETWEEN_RUNS_NS) else lock.release()
+
+    private companion object {
+        const val BETWEEN_RUNS_NS = 60_000_000_000L
+    }
 }

@@ -52,6 +52,7 @@ internal fun RunView.details(resources: Resources): String {
             .takeIf { it > 0 }
             ?.let { resources.getString(R.string.windows, it) },
         latestBattery(samples)?.let { batteryText(it, resources) },
+        behind.takeIf { it > 0 }?.let { resources.getString(R.string.behind, it) },
     ).joinToString("\n")
 }
 

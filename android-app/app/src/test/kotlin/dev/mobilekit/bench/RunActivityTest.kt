@@ -9,6 +9,8 @@ import android.content.pm.PackageManager
 import android.os.BatteryManager
 import android.os.Build
 import android.os.Looper
+import android.os.PowerManager
+import android.os.Process
 import android.view.WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON
 import android.widget.TextView
 import dev.mobilekit.bench.core.EngineProvider
@@ -21,6 +23,7 @@ import dev.mobilekit.bench.core.RunFailure
 import dev.mobilekit.bench.core.RunRequest
 import dev.mobilekit.bench.core.RunResult
 import dev.mobilekit.bench.core.RunSuccess
+import dev.mobilekit.bench.core.RunTaken
 import dev.mobilekit.bench.core.decodeEvent
 import dev.mobilekit.bench.core.decodeResult
 import dev.mobilekit.bench.core.encodeEvent
@@ -283,6 +286,84 @@ class RunActivityTest {
         assertTrue(roots.result("one").exists())
     }
 
+    private fun linesOf(runId: String) = roots.progress(runId).readLines().map { decodeEvent(it.toByteArray()) }
+
+    @Test
+    fun `the runs of one start wait for each other and one that fails keeps none from running`() {
+        setBattery(plugged = true)
+        val taken = RunTaken(Process.myPid().toLong())
+        val plan = energyPlan(1, 60_000_000, 60_000_000, 20_000_000).copy(unplugTimeoutNs = 60_000_000_000)
+        roots.put(realRequest("first").copy(energy = plan))
+        roots.put(roots.request("not a model".toByteArray()).copy(runId = "second"))
+        roots.put(realRequest("third").copy(energy = plan))
+
+        val activity = amStart("first,second,third")
+        val service = Robolectric.buildService(RunService::class.java).create().startCommand(0, 1)
+        awaitUntil { "Pull the cable now" in activity.text(R.id.headline) }
+        assertTrue(activity.text(R.id.details), "wait for the end of this one: 2" in activity.text(R.id.details))
+        assertEquals(listOf(taken), linesOf("second"))
+        assertEquals(listOf(taken), linesOf("third"))
+        setBattery(plugged = false)
+        val third = await("third") as RunSuccess
+
+        assertTrue(decodeResult(roots.result("first").readBytes()) is RunSuccess)
+        val second = decodeResult(roots.result("second").readBytes()) as RunFailure
+        assertEquals(FailureCode.LOAD_FAILED, second.code)
+        assertEquals(3, third.samples.windows.size)
+        assertTrue("the cable is pulled once", third.samples.waits.isEmpty())
+        assertEquals(taken, linesOf("third").first())
+        assertTrue(activity.text(R.id.headline), "Finished" in activity.text(R.id.headline))
+        assertTrue(shadowOf(service.get()).isStoppedBySelf)
+        assertFalse(ShadowPowerManager.getLatestWakeLock().isHeld)
+    }
+
+    @Test
+    fun `the processor is kept awake and the service in the foreground from one run to the next`() {
+        setBattery(plugged = true)
+        val plan = energyPlan(1, 60_000_000, 60_000_000, 20_000_000).copy(unplugTimeoutNs = 60_000_000_000)
+        roots.put(roots.request("not a model".toByteArray()).copy(runId = "failing"))
+        roots.put(realRequest("waiting").copy(energy = plan))
+        val locks = ArrayList<PowerManager.WakeLock>()
+        Runs.device = { context ->
+            androidDevice(context, System::nanoTime, listOf(DesktopOnnx)).also {
+                locks += ShadowPowerManager.getLatestWakeLock()
+            }
+        }
+
+        amStart("failing,waiting")
+        val service = Robolectric.buildService(RunService::class.java).create().startCommand(0, 1)
+        awaitUntil {
+            locks.size == 2 && Runs.shown?.runId == "waiting" &&
+                Runs.shown
+                    ?.events
+                    .orEmpty()
+                    .isNotEmpty()
+        }
+
+        assertTrue("the lock of the run that is over", locks[0].isHeld)
+        assertFalse(shadowOf(service.get()).isStoppedBySelf)
+        setBattery(plugged = false)
+        await("waiting")
+        assertFalse(locks[1].isHeld)
+        assertTrue(shadowOf(service.get()).isStoppedBySelf)
+    }
+
+    @Test
+    fun `a run that is under way is not started again`() {
+        setBattery(plugged = true)
+        val plan = energyPlan(1, 60_000_000, 60_000_000, 20_000_000).copy(unplugTimeoutNs = 60_000_000_000)
+        roots.put(realRequest("once").copy(energy = plan))
+
+        val activity = amStart("once")
+        awaitUntil { "Pull the cable now" in activity.text(R.id.headline) }
+        activity.newIntent(Intent().putExtra("run_id", "once"))
+        assertEquals(1, Runs.underWay)
+        setBattery(plugged = false)
+
+        assertTrue(await("once") is RunSuccess)
+        assertEquals(0, Runs.waiting)
+    }
+
     @Test
     fun `a run whose process died is told of as interrupted`() {
         roots.put(realRequest("died"))
@@ -315,7 +396,7 @@ class RunActivityTest {
 
     @Test
     fun `a hostile path is nothing to run`() {
-        for (runId in listOf("../../data/x", "a/b", "A", "x".repeat(65), "a b; rm")) {
+        for (runId in listOf("../../data/x", "a/b", "A", "x".repeat(65), "a b; rm", "a,", "a,../b")) {
             val activity = amStart(runId)
 
             assertTrue(activity.text(R.id.headline), "not the name of a run" in activity.text(R.id.headline))

@@ -58,6 +58,7 @@ fun decodeResult(bytes: ByteArray): RunResult =
 fun decodeEvent(line: ByteArray): ProgressEvent =
     parseJson(line).decode("$") {
         when (val type = string("type")) {
+            "taken" -> RunTaken(long("pid"))
             "companion" -> CompanionStarted(record("companion") { readCompanion() })
             "phase" -> PhaseStarted(enum("phase"), long("at_ns"))
             "load" -> LoadMeasured(long("load_ns"))
@@ -107,6 +108,10 @@ fun encodeResult(result: RunResult): String =
 /** One line of JSON, without a line end. */
 fun encodeEvent(event: ProgressEvent): String =
     when (event) {
+        is RunTaken -> {
+            obj("type" to "taken", "pid" to event.pid)
+        }
+
         is CompanionStarted -> {
             obj("type" to "companion", "companion" to event.companion.toJson())
         }

@@ -5,6 +5,8 @@ class Device(
     val companion: String,
     val version: String,
     val abi: String,
+    /** Of this process, as its system calls it. */
+    val pid: Long,
     val processors: Int,
     val debuggable: Boolean,
     val engines: Engines,

@@ -231,6 +231,11 @@ data class PhaseStart(
 /** One line of `progress.jsonl`. */
 sealed interface ProgressEvent
 
+/** Before the run begins, which may be hours later: the process that is to carry it out. */
+data class RunTaken(
+    val pid: Long,
+) : ProgressEvent
+
 data class CompanionStarted(
     val companion: CompanionInfo,
 ) : ProgressEvent

@@ -6,6 +6,16 @@ import java.io.IOException
 import java.io.RandomAccessFile
 import java.security.MessageDigest
 
+/** Says that the process [pid] carries the run [runId], which it does with [runOnce], now or later. */
+fun takeRun(
+    outputRoot: File,
+    runId: String,
+    pid: Long,
+) {
+    require(isRunId(runId)) { "'$runId' is not a run id" }
+    RunDirectory(outputRoot, runId).use { it.take(pid) }
+}
+
 /**
  * Runs the request [runId] and leaves its result below [outputRoot].
  *
@@ -24,8 +34,14 @@ fun runOnce(
     return RunDirectory(outputRoot, runId).use { directory ->
         directory.earlierResult() ?: Run(runId, InputFiles(inputRoot), device, directory, show).let { run ->
             when (val events = directory.earlierEvents()) {
-                null -> run.start()
-                else -> run.endInterrupted(events)
+                null -> {
+                    directory.take(device.pid)
+                    run.start()
+                }
+
+                else -> {
+                    run.endInterrupted(events)
+                }
             }
         }
     }

@@ -56,6 +56,25 @@ class RunDirectory(
         }
 
     /**
+     * Says first of all that the process [pid] carries the run; one that has begun, or is over, stays
+     * as it is. What is wrong with the storage is the run's to tell: it writes there as well.
+     */
+    fun take(pid: Long) {
+        val line = encodeEvent(RunTaken(pid)) + "\n"
+        try {
+            if (result.exists() || earlierEvents() != null) return
+            if (progress.exists() && progress.readText() == line) return
+            makeDirectory()
+            FileOutputStream(progress).use {
+                it.write(line.toByteArray())
+                it.fd.sync()
+            }
+        } catch (_: IOException) {
+            progress.delete()
+        }
+    }
+
+    /**
      * The events of an earlier process that left no result, or null where none began this run. What
      * follows a line that is cut off or damaged is left out.
      */
@@ -71,7 +90,7 @@ class RunDirectory(
                     break
                 }
         }
-        return events
+        return events.filter { it !is RunTaken }.ifEmpty { null }
     }
 
     override fun close() {

@@ -28,6 +28,7 @@ class RunTest {
             companion = "test",
             version = "9",
             abi = "x86_64",
+            pid = PID,
             processors = 7,
             debuggable = false,
             engines = {
@@ -94,7 +95,7 @@ class RunTest {
         assertEquals(clock.nowNs(), result.samples.endedNs)
         assertEquals(0, engine.open)
         assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
-        assertEquals(shown, roots.progress("run-1").readLines().map { decodeEvent(it.toByteArray()) })
+        assertEquals(listOf(RunTaken(PID)) + shown, eventsOf("run-1"))
         assertEquals(result.samples, collectSamples(shown))
     }
 
@@ -537,6 +538,7 @@ class RunTest {
                 working.companion,
                 working.version,
                 working.abi,
+                working.pid,
                 working.processors,
                 false,
                 { EngineChoice.Found(broken) },
@@ -593,6 +595,41 @@ class RunTest {
         assertEquals(failure, run())
     }
 
+    private fun eventsOf(runId: String) = roots.progress(runId).readLines().map { decodeEvent(it.toByteArray()) }
+
+    @Test
+    fun `the first event says which process carries the run`() {
+        takeRun(roots.output, "run-1", PID)
+        assertEquals(encodeEvent(RunTaken(PID)) + "\n", roots.progress("run-1").readText())
+
+        run()
+
+        val events = eventsOf("run-1")
+        assertEquals(RunTaken(PID), events.first())
+        assertEquals(PhaseStarted(Phase.VERIFY, 0), events[1])
+        assertEquals(1, events.count { it is RunTaken })
+    }
+
+    @Test
+    fun `a run that another process took and did not begin is begun`() {
+        takeRun(roots.output, "run-1", PID + 1)
+
+        assertTrue(run() is RunSuccess)
+
+        assertEquals(RunTaken(PID), eventsOf("run-1").first())
+    }
+
+    @Test
+    fun `a run that has begun or is over is not taken again`() {
+        val result = run()
+        takeRun(roots.output, "run-1", PID + 1)
+        roots.result("run-1").delete()
+        takeRun(roots.output, "run-1", PID + 1)
+
+        assertEquals(result, run())
+        assertEquals(RunTaken(PID), eventsOf("run-1").first())
+    }
+
     @Test
     fun `a run killed between its last event and its result is a success`() {
         val result = run()
@@ -620,6 +657,7 @@ class RunTest {
     }
 
     private companion object {
+        const val PID = 4711L
         const val SECOND_NS = 1_000_000_000L
 
         /** Inferences of a request that asks for neither profile nor evaluation. */

@@ -16,15 +16,17 @@ import dev.mobilekit.bench.core.isRunId
 import dev.mobilekit.bench.core.readCpuKhz
 import dev.mobilekit.bench.core.readKibFields
 import dev.mobilekit.bench.core.runOnce
+import dev.mobilekit.bench.core.takeRun
 import dev.mobilekit.bench.onnx.OnnxEngine
 import java.io.File
 import kotlin.system.exitProcess
 
 private const val USAGE =
-    "usage: java -jar companion.jar --input-root DIR --output-root DIR --run-id ID [--battery FILE]"
+    "usage: java -jar companion.jar --input-root DIR --output-root DIR --run-id ID [--battery FILE] [--after FILE]"
 
 /**
- * Runs one request as the app does, on this computer. The exit code is 0 once the result is written,
+ * Runs one request as the app does, on this computer, once the file after which it comes, a pipe of the
+ * run before, has been read to its end. The exit code is 0 once the result is written,
  * be it a success or a failure; 1 where it could not be written, 2 for a wrong command line.
  */
 fun main(arguments: Array<String>) {
@@ -40,33 +42,41 @@ fun main(arguments: Array<String>) {
     }
 }
 
+private val OPTIONS = setOf("--input-root", "--output-root", "--run-id", "--battery", "--after")
+
 internal class Options(
     val inputRoot: File,
     val outputRoot: File,
     val runId: String,
     val battery: File?,
+    val after: File?,
 )
 
 internal fun parse(arguments: Array<String>): Options? {
     if (arguments.size % 2 != 0) return null
     val values = arguments.toList().chunked(2).associate { (name, value) -> name to value }
-    if (!setOf("--input-root", "--output-root", "--run-id", "--battery").containsAll(values.keys)) return null
+    if (!OPTIONS.containsAll(values.keys)) return null
     return Options(
         File(values["--input-root"] ?: return null),
         File(values["--output-root"] ?: return null),
         values["--run-id"]?.takeIf(::isRunId) ?: return null,
         values["--battery"]?.let(::File),
+        values["--after"]?.let(::File),
     )
 }
 
-internal fun run(options: Options): RunResult =
-    runOnce(options.inputRoot, options.outputRoot, options.runId, thisComputer(options.battery)) {}
+internal fun run(options: Options): RunResult {
+    takeRun(options.outputRoot, options.runId, ProcessHandle.current().pid())
+    options.after?.readBytes()
+    return runOnce(options.inputRoot, options.outputRoot, options.runId, thisComputer(options.battery)) {}
+}
 
 private fun thisComputer(battery: File?) =
     Device(
         companion = "mobilekit jvm",
         version = Options::class.java.`package`.implementationVersion ?: "unpackaged",
         abi = abiOf(System.getProperty("os.arch")),
+        pid = ProcessHandle.current().pid(),
         processors = Runtime.getRuntime().availableProcessors(),
         debuggable = false,
         engines = { format ->

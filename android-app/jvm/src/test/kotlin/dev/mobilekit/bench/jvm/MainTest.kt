@@ -19,6 +19,8 @@ import org.junit.Assert.assertTrue
 import org.junit.Rule
 import org.junit.Test
 import org.junit.rules.TemporaryFolder
+import java.io.File
+import java.io.FileOutputStream
 
 class MainTest {
     @get:Rule
@@ -111,6 +113,25 @@ class MainTest {
                 .flatMap { it.battery }
                 .all { it.currentNowUa == -7L },
         )
+    }
+
+    @Test
+    fun `a run that comes after a file is taken at once and begins at its end`() {
+        roots.put(realRequest())
+        val before = File(folder.root, "before")
+        assertEquals(0, ProcessBuilder("mkfifo", before.path).start().waitFor())
+        val running = Thread { run(options("--after", before.path)) }
+
+        running.start()
+        FileOutputStream(before).use {
+            while (!roots.progress("run-1").exists()) Thread.sleep(5)
+            Thread.sleep(100)
+            val line = """{"type":"taken","pid":${ProcessHandle.current().pid()}}"""
+            assertEquals(listOf(line), roots.progress("run-1").readLines())
+        }
+        running.join()
+
+        assertTrue(decodeResult(roots.result("run-1").readBytes()) is RunSuccess)
     }
 
     @Test
