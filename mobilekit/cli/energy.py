@@ -26,6 +26,8 @@ from mobilekit.cli.options import (
     StoreOption,
     StrictFlag,
     ThreadsOption,
+    WeightsOption,
+    refuse_shared_weights,
     wanted_of,
 )
 
@@ -67,6 +69,7 @@ app = typer.Typer(
 def measure(
     models: Annotated[list[str], typer.Argument(help="Names or model files, as for `deploy`.")],
     device: DeviceOption = "auto",
+    weights: WeightsOption = None,
     target_error: Annotated[
         str | None,
         typer.Option(
@@ -109,6 +112,7 @@ def measure(
     from mobilekit.results.render import render_budget, render_measurement, render_use
     from mobilekit.results.store import Store
 
+    refuse_shared_weights(models, weights)
     opened = Store(store or places.store_url())
     measurements: list[Measurement] = []
     wanted = [
@@ -117,6 +121,7 @@ def measure(
             device,
             fast=fast,
             rigorous=rigorous,
+            weights=weights,
             threads=threads,
             format=format,
             precision=precision,

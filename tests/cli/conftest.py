@@ -80,6 +80,20 @@ def model_directory(tmp_path_factory):
     return directory
 
 
+@pytest.fixture(scope="session")
+def tiny_weights(model_directory):
+    """Weights for ``tiny.py`` other than those that are drawn for it."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    )
+    torch.save(network.state_dict(), model_directory / "tiny.pt")
+    return "tiny.pt"
+
+
 @pytest.fixture
 def cli(adb_server, shared_home, model_directory, tmp_path):
     """Results go to a database of the test's own."""

@@ -111,16 +111,9 @@ def test_unlike_runs_are_refused_with_what_differs(cli, other_model):
     assert wider in outcome.stderr
 
 
-def test_weights_of_ones_own_on_both_sides(cli, model_directory):
+def test_weights_of_ones_own_on_both_sides(cli, tiny_weights):
     """Neither run is of untrained weights, and both are of the same ones."""
-    import torch
-    from torch import nn
-
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
-    )
-    torch.save(network.state_dict(), model_directory / "tiny.pt")
-    arguments = ("--device", "pc", "--weights", "tiny.pt", "--fast", "--no-layers", "--json")
+    arguments = ("--device", "pc", "--weights", tiny_weights, "--fast", "--no-layers", "--json")
 
     outcome = cli("compare", "tiny.py", *arguments, **NO_PHONE)
 

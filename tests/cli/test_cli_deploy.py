@@ -165,18 +165,9 @@ def test_threads_reach_the_engine(cli):
     assert companion["threads"] == 1
 
 
-def test_trained_weights_are_named_and_change_the_artifact(cli, model_directory):
+def test_trained_weights_are_named_and_change_the_artifact(cli, tiny_weights):
     """With --weights nothing is called untrained, and another artifact is run."""
-    import torch
-    from torch import nn
-
-    torch.manual_seed(1)
-    network = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
-    )
-    torch.save(network.state_dict(), model_directory / "tiny.pt")
-
-    trained = cli("deploy", "tiny.py", "-d", "pc", "--fast", "--weights", "tiny.pt", "--json")
+    trained = cli("deploy", "tiny.py", "-d", "pc", "--fast", "--weights", tiny_weights, "--json")
     untrained = cli("deploy", "tiny.py", "-d", "pc", "--fast", "--json")
 
     def sha256(outcome):
@@ -521,6 +512,12 @@ def test_a_full_phone(cli, bench_phone):
         ),
         pytest.param(
             ["deploy", "nin", "-d", "pc", "--weights", "nope.pt"], 2, ["nope.pt"], id="no weights"
+        ),
+        pytest.param(
+            ["energy", "nin", "alexnet", "--weights", "x.pt"],
+            2,
+            ["one network", "nin, alexnet"],
+            id="weights of which",
         ),
         pytest.param(
             ["deploy", "nin", "-d", "pc", "--store", "nonsense"], 1, ["--store"], id="bad store"

@@ -309,6 +309,17 @@ def test_a_strange_gauge_is_understood_or_refused(cli, bench_phone, kind, exit_c
         assert "cannot be trusted" in later.stderr
 
 
+def test_energy_with_weights_of_ones_own(cli, bench_phone, tiny_weights):
+    """The network that is measured is not called untrained."""
+    outcome = cli(
+        *("energy", "tiny.py", "-d", bench_phone.serial, "--fast"), "--weights", tiny_weights
+    )
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "marginal" in outcome.stdout
+    assert "UNTRAINED-WEIGHTS" not in outcome.stdout
+
+
 def test_life_follows_from_a_measurement(cli, bench_phone):
     """A duty cycle's life is told with its interval; none without energy, none that cannot be."""
     before = cli("energy", "life", "tiny", "--every", "10s")
