@@ -37,7 +37,12 @@ from mobilekit.errors import (
 )
 from mobilekit.model.describe import read_description
 from mobilekit.model.examples import prepare_examples
-from mobilekit.model.export import export_artifact, read_operators
+from mobilekit.model.export import (
+    check_can_be_cut,
+    export_artifact,
+    export_segments,
+    read_operators,
+)
 from mobilekit.model.zoo import find_model, with_activation
 from mobilekit.outputs import read_tensor
 from mobilekit.phone import bench
@@ -59,6 +64,7 @@ from mobilekit.protocol import (
     RunRequest,
     RunResult,
     RunSuccess,
+    Segment,
     TensorFile,
     Trace,
     WindowMeasured,
@@ -70,6 +76,7 @@ from mobilekit.records import (
     Activation,
     Artifact,
     Classification,
+    Cut,
     Examples,
     GaugeFound,
     GaugeGain,
@@ -133,6 +140,43 @@ class Reporter(Protocol):
         """The phone of these runs went away; the first of them was under way."""
 
     def back(self) -> None: ...
+
+
+def profile(
+    wanted: Wanted, store: Store, reporter: Reporter, *, iterations: int, by_segments: bool
+) -> Measurement:
+    """``deploy`` with the time of each layer, by segments also where the engine cannot trace.
+
+    What was traced in vain stays stored. Raises a ``MobilekitError`` like ``deploy``, and
+    ``ExportError`` for a network that cannot be cut into segments.
+    """
+    if not by_segments:
+        traced = deploy(wanted, store, reporter, traced_iterations=iterations)
+        refusal = traced.result.samples.profile_refusal
+        if refusal is None or isinstance(traced.result, RunFailure):
+            return traced
+        reporter.note(f"No trace: {refusal}")
+    check_can_be_cut(wanted.precision)
+    if not by_segments:
+        reporter.note("The layers are measured by segments, in a second run")
+    with made_ready(wanted, store, reporter) as ready:
+        with ready.steps("segments"):
+            cut = export_segments(
+                ready.artifact.model,
+                ready.artifact.file.format,
+                precision=wanted.precision,
+                cache_directory=places.artifacts_directory(),
+                on_progress=reporter.note,
+            )
+        _push(ready.target, cut.files, ready.steps, reporter)
+        request = replace(
+            make_request(wanted, ready, PRESETS[wanted.preset], None),
+            profile_iterations=iterations,
+            segments=tuple(
+                Segment(artifact=each.file, inputs=each.inputs) for each in cut.segments
+            ),
+        )
+        return run_and_store(ready, request, store, reporter, energy_wanted=False, cut=cut)
 
 
 def deploy(
@@ -350,10 +394,11 @@ def run_and_store(
     purpose: Purpose = "measure",
     overrides: Overrides = NO_OVERRIDES,
     examples: Examples | None = None,
+    cut: Cut | None = None,
 ) -> Measurement:
     """Run and store; a run on a phone can be collected later if this process does not live."""
     target = ready.target
-    begun = _begin(ready, request, examples)
+    begun = _begin(ready, request, examples, cut)
     phone = target.phone
     with ready.steps("run"):
         if target.phone is None:
@@ -392,7 +437,7 @@ def run_queue_and_store(
     requests = tuple(request for _, request in runs)
     begun = []
     for ready, request in runs:
-        begun.append(_begin(ready, request, None))
+        begun.append(_begin(ready, request))
         store.add_pending(PendingRun(begun[-1], "measure"))
     try:
         phone = _start(target, requests)
@@ -457,7 +502,9 @@ def _restart_dropped(target: Target, phone: Phone, requests: Sequence[RunRequest
         return phone
 
 
-def _begin(ready: Ready, request: RunRequest, examples: Examples | None) -> Measurement:
+def _begin(
+    ready: Ready, request: RunRequest, examples: Examples | None = None, cut: Cut | None = None
+) -> Measurement:
     """What is known of a run before it is started."""
     target = ready.target
     return Measurement(
@@ -477,6 +524,7 @@ def _begin(ready: Ready, request: RunRequest, examples: Examples | None) -> Meas
         findings=(),
         time_spent=ready.steps.spent,
         layer_trace=None,
+        cut=cut,
         virtual=target.info.virtual,
         examples=examples,
         classification=None,
@@ -733,6 +781,7 @@ def make_request(
         min_duration_ns=preset.min_duration_ns,
         max_duration_ns=preset.max_duration_ns,
         profile_iterations=None,
+        segments=(),
         evaluation=None,
         energy=energy,
     )
@@ -761,7 +810,8 @@ def _clear_up(phone: Phone, measurement: Measurement) -> None:
     with suppress(DeviceError, DisconnectedError):
         bench.remove_run(phone, measurement.id)
         if isinstance(result, RunFailure) and result.code == "file_corrupt":
-            for file in measurement.artifact.files:
+            cut = measurement.cut
+            for file in (*measurement.artifact.files, *(cut.files if cut is not None else ())):
                 bench.forget_file(phone, file)
 
 

@@ -57,11 +57,17 @@ exactly its own ``protocol_version``, and looks at it before any other field.
    value, is at most ``relative_tolerance``.
 6. ``memory``: with the program closed a reading (``closed``), load, a reading (``loaded``),
    ``MEMORY_ITERATIONS`` iterations, a reading (``inferred``).
-7. ``profile``, if asked for: the program is loaded anew with the engine's tracing on, runs
-   ``PROFILE_WARMUPS`` times untimed and ``profile_iterations`` times timed, and the engine's trace
-   of all of them, in its own format, is written to ``trace.bin`` (``TraceMade``). An engine that
-   cannot trace gives its reason: ``ProfileRefused``. Afterwards the program is loaded without
-   tracing.
+7. ``profile``, if asked for, in one of two ways. Either way the program is closed before it, and
+   loaded again without tracing after it.
+
+   a. Without ``segments`` the program is loaded anew with the engine's tracing on, runs
+      ``PROFILE_WARMUPS`` times untimed and ``profile_iterations`` times timed, and the engine's
+      trace of all of them, in its own format, is written to ``trace.bin`` (``TraceMade``). An
+      engine that cannot trace gives its reason: ``ProfileRefused``.
+   b. With ``segments`` each of them in turn is loaded with its own inputs, without tracing, runs
+      ``PROFILE_WARMUPS`` times untimed and ``profile_iterations`` times timed
+      (``SegmentMeasured``), and is closed before the next is loaded.
+
 8. ``evaluate``, if asked for: each example in turn becomes the program's input, is executed once,
    timed, and its first output is appended to ``outputs.bin``, in C order, little-endian, without
    a header (``EvaluationMade``). Afterwards the program has its first inputs again.
@@ -124,6 +130,7 @@ GATE_POLL_NS = 1_000_000_000
 """How often the battery is read while a gate is closed."""
 
 RUN_ID_PATTERN = r"[a-z0-9-]{1,64}"
+METHOD_PATTERN = r"[A-Za-z0-9_]{1,64}"
 SHA256_PATTERN = r"[0-9a-f]{64}"
 
 Format = Literal["pte", "onnx", "tflite"]
@@ -218,6 +225,13 @@ class EnergyPlan(Record, frozen=True):
     """Whether to make a pattern that an external meter's trace can be aligned with."""
 
 
+class Segment(Record, frozen=True):
+    """A part of the network that is a program of its own, of the whole's format."""
+
+    artifact: ArtifactFile
+    inputs: tuple[TensorFile, ...]
+
+
 class RunRequest(Record, frozen=True):
     """What a companion is to do."""
 
@@ -236,6 +250,9 @@ class RunRequest(Record, frozen=True):
     max_duration_ns: int
     profile_iterations: int | None
     """``None``: no ``profile`` phase."""
+    segments: tuple[Segment, ...]
+    """What is timed in the ``profile`` phase in place of a trace; only where there is that phase.
+    Empty: a trace is asked for."""
     evaluation: TensorFile | None
     """N examples stacked: ``inputs[0]`` with one more dimension before its own; only for a network
     with one input. ``None``: no ``evaluate`` phase."""
@@ -356,6 +373,14 @@ class Trace(Record, frozen=True):
         return f"{self.sha256}.trace"
 
 
+class SegmentLatency(Record, frozen=True):
+    """One of the request's segments: each timed iteration in time order."""
+
+    segment: int
+    """Its place in the request's ``segments``, from 0."""
+    latency_ns: tuple[int, ...]
+
+
 class Evaluation(Record, frozen=True):
     """``outputs.bin``: the first output for each example, stacked."""
 
@@ -440,6 +465,10 @@ class ProfileRefused(Record, frozen=True, tag_field="type", tag="profile_refused
     reason: str
 
 
+class SegmentMeasured(Record, frozen=True, tag_field="type", tag="segment"):
+    latency: SegmentLatency
+
+
 class EvaluationMade(Record, frozen=True, tag_field="type", tag="evaluation"):
     evaluation: Evaluation
 
@@ -485,6 +514,7 @@ ProgressEvent = Union[
     StateSampled,
     TraceMade,
     ProfileRefused,
+    SegmentMeasured,
     EvaluationMade,
     WaitStarted,
     WaitEnded,
@@ -520,6 +550,7 @@ class Samples(Record, frozen=True):
     thermal: tuple[ThermalSample, ...]
     trace: Trace | None
     profile_refusal: str | None
+    segments: tuple[SegmentLatency, ...]
     evaluation: Evaluation | None
     waits: tuple[Wait, ...]
     sync_patterns: tuple[SyncPattern, ...]
@@ -574,6 +605,13 @@ def decode_request(data: bytes) -> RunRequest:
     problem = _evaluation_problem(request)
     if problem:
         raise _out_of_range("evaluation", problem)
+    if request.segments and request.profile_iterations is None:
+        raise _out_of_range("segments", "there is no profile phase to time them in")
+    for index, segment in enumerate(request.segments):
+        found, expected = segment.artifact.format, request.artifact.format
+        if found != expected:
+            field = f"segments[{index}].artifact.format"
+            raise _out_of_range(field, f"{found!r} is not the network's {expected!r}")
     return request
 
 
@@ -611,6 +649,7 @@ def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
     memory: list[MemorySample] = []
     battery: list[BatterySample] = []
     thermal: list[ThermalSample] = []
+    segments: list[SegmentLatency] = []
     waits: list[Wait] = []
     sync_patterns: list[SyncPattern] = []
     windows: list[Window] = []
@@ -637,6 +676,8 @@ def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
             trace = event.trace
         elif isinstance(event, ProfileRefused):
             profile_refusal = event.reason
+        elif isinstance(event, SegmentMeasured):
+            segments.append(event.latency)
         elif isinstance(event, EvaluationMade):
             evaluation = event.evaluation
         elif isinstance(event, WaitEnded):
@@ -662,6 +703,7 @@ def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
         thermal=tuple(thermal),
         trace=trace,
         profile_refusal=profile_refusal,
+        segments=tuple(segments),
         evaluation=evaluation,
         waits=tuple(waits),
         sync_patterns=tuple(sync_patterns),
@@ -709,9 +751,6 @@ def _check_version(data: bytes, source: str) -> None:
 def _values_to_check(request: RunRequest) -> list[tuple[str, object]]:
     values: list[tuple[str, object]] = [
         ("run_id", request.run_id),
-        ("artifact.sha256", request.artifact.sha256),
-        ("artifact.size_bytes", request.artifact.size_bytes),
-        ("artifact.method", request.artifact.method),
         ("relative_tolerance", request.relative_tolerance),
         ("cold_loads", request.cold_loads),
         ("warmup.window_iterations", request.warmup.window_iterations),
@@ -730,6 +769,17 @@ def _values_to_check(request: RunRequest) -> list[tuple[str, object]]:
     ]
     if request.evaluation is not None:
         tensors.append(("evaluation", request.evaluation))
+    artifacts = [("artifact", request.artifact)]
+    for number, segment in enumerate(request.segments):
+        name = f"segments[{number}]"
+        artifacts.append((f"{name}.artifact", segment.artifact))
+        tensors += [(f"{name}.inputs[{n}]", tensor) for n, tensor in enumerate(segment.inputs)]
+    for name, artifact in artifacts:
+        values += [
+            (f"{name}.sha256", artifact.sha256),
+            (f"{name}.size_bytes", artifact.size_bytes),
+            (f"{name}.method", artifact.method),
+        ]
     for name, tensor in tensors:
         values.append((f"{name}.sha256", tensor.sha256))
         values += [(f"{name}.shape[{axis}]", n) for axis, n in enumerate(tensor.shape)]
@@ -766,9 +816,8 @@ def _evaluation_problem(request: RunRequest) -> str | None:
 def _range_problem(name: str, value: object) -> str | None:
     """Names match their pattern; ratios are in [0, 1]; every count and duration is >= 1."""
     if isinstance(value, str):
-        pattern = {"run_id": RUN_ID_PATTERN, "artifact.method": r"[A-Za-z0-9_]{1,64}"}.get(
-            name, SHA256_PATTERN
-        )
+        last = name.rpartition(".")[2]
+        pattern = {"run_id": RUN_ID_PATTERN, "method": METHOD_PATTERN}.get(last, SHA256_PATTERN)
         return None if re.fullmatch(pattern, value) else f"{value!r} does not match {pattern}"
     if isinstance(value, float):
         return None if 0 <= value <= 1 else f"{value} is not between 0 and 1"

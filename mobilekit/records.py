@@ -249,6 +249,33 @@ class Artifact(Record, frozen=True):
         return (self.file, *self.inputs, *self.reference_outputs)
 
 
+class SegmentArtifact(Record, frozen=True):
+    """A part of a network, exported by itself with the values that flow into it in the whole."""
+
+    layers: tuple[str, ...]
+    """What it computes: the layer that does the work first, then those computed inside it."""
+    file: ArtifactFile
+    inputs: tuple[TensorFile, ...]
+    relative_error: float
+    """Of its outputs on the computer that exported it, against eager PyTorch's."""
+
+    @property
+    def files(self) -> tuple[ArtifactFile | TensorFile, ...]:
+        return (self.file, *self.inputs)
+
+
+class Cut(Record, frozen=True):
+    """A network in segments, in an order in which they could run."""
+
+    description: Description
+    segments: tuple[SegmentArtifact, ...]
+
+    @property
+    def files(self) -> tuple[ArtifactFile | TensorFile, ...]:
+        """Every file that a run of all segments needs, once."""
+        return tuple({file.path: file for each in self.segments for file in each.files}.values())
+
+
 # --- device ------------------------------------------------------------------------------------
 
 
@@ -806,18 +833,24 @@ class Answer(Record, frozen=True):
     """``None`` where the network was not evaluated."""
 
 
+ProfiledBy = Literal["trace", "segments"]
+"""``trace``: the engine recorded its operators; ``segments``: the network was cut, and each segment
+ran by itself."""
+
+
 class LayerCost(Record, frozen=True):
-    """What one layer took; derived from a ``LayerTrace``."""
+    """What one layer took; derived from a ``LayerTrace`` or from the segments of a ``Cut``."""
 
     layer: LayerSpec
     operators: tuple[str, ...]
-    """The engine's operators that ran it."""
+    """The engine's operators that ran it; none are known by segments."""
     p50_ns: float | None
-    """Median over the iterations of its operators' sum; ``None`` where it has no operator."""
+    """Median over the iterations of its operators' sum, or of its segment; ``None`` where it has
+    none of its own."""
     share: float | None
-    """Of the sum of all operators' medians."""
+    """Of the sum of all operators' or segments' medians."""
     fate: Literal["measured", "folded", "idle", "unresolved"]
-    """``folded``: the engine computes it inside another layer's operator; ``idle``: there is
+    """``folded``: computed inside another layer's operator or segment; ``idle``: there is
     nothing to compute; ``unresolved``: which of the engine's operators are its own cannot be told.
     """
     folded_into: tuple[str, ...]
@@ -842,30 +875,33 @@ class TypeCost(Record, frozen=True):
 
 
 class LayerProfile(Record, frozen=True):
-    """Where an inference's time goes; derived from a ``LayerTrace``."""
+    """Where an inference's time goes; derived from a ``LayerTrace`` or from segments."""
 
+    by: ProfiledBy
     iterations: int
     layers: tuple[LayerCost, ...]
     types: tuple[TypeCost, ...]
     """The most expensive first."""
     operators_ns: float
-    """The sum of all operators' medians."""
-    outside_ns: float
+    """The sum of all operators' medians, or of all segments': each of these pays for a call of its
+    own, and for reordering what it reads and yields."""
+    outside_ns: float | None
     """Median of one traced inference less its operators: the call, what the engine does between
-    them, and what tracing costs."""
-    traced_p50_ns: float
-    """Of one inference with tracing on, as the companion timed it."""
+    them, and what tracing costs; ``None`` by segments."""
+    traced_p50_ns: float | None
+    """Of one inference with tracing on, as the companion timed it; ``None`` by segments."""
     plain_p50_ns: float
     """Of one inference without tracing, in the same run."""
     fastest_difference: float
-    """The fastest traced inference against the fastest plain one, relative to the latter: what is
-    left of ``difference`` where other work on the device disturbed the medians."""
+    """The fastest traced inference, or the sum of each segment's fastest, against the fastest plain
+    one, relative to the latter: what is left of ``difference`` where other work on the device
+    disturbed the medians."""
     problems: tuple[str, ...]
     """Which operators could not be resolved to layers, and why."""
 
     @property
     def sum_ns(self) -> float:
-        return self.operators_ns + self.outside_ns
+        return self.operators_ns + (self.outside_ns or 0.0)
 
     @property
     def difference(self) -> float:
@@ -873,9 +909,9 @@ class LayerProfile(Record, frozen=True):
         return self.sum_ns / self.plain_p50_ns - 1
 
     @property
-    def overhead(self) -> float:
+    def overhead(self) -> float | None:
         """What tracing costs, relative to the plain inference."""
-        return self.traced_p50_ns / self.plain_p50_ns - 1
+        return None if self.traced_p50_ns is None else self.traced_p50_ns / self.plain_p50_ns - 1
 
 
 class ActivationCost(Record, frozen=True):
@@ -889,9 +925,10 @@ class ActivationCost(Record, frozen=True):
     p50_ns: float | None
     """Of all measured non-linear layers; ``None`` where none has an operator of its own."""
     resolution_ns: int
-    """What the engine's clock can hide: a step of it for each operator."""
+    """What the engine's clock can hide: a step of it for each operator; 0 by segments, which the
+    companion times."""
     share: float | None
-    """Of all operators' time."""
+    """Of all operators' or segments' time."""
     latency: Summary
     """Of the whole inference, without tracing."""
 
@@ -987,7 +1024,9 @@ class Measurement(Record, frozen=True):
     findings: tuple[Finding, ...]
     time_spent: tuple[TimeSpent, ...]
     layer_trace: LayerTrace | None
-    """``None`` where no profile was asked for or none came about."""
+    """``None`` where no trace was asked for or none came about."""
+    cut: Cut | None
+    """What the run's segments are; ``None`` where none were asked for."""
     virtual: bool
     examples: Examples | None
     """``None`` where the network was not evaluated."""

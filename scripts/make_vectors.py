@@ -96,6 +96,7 @@ RAILS = msgspec.structs.replace(
 TRACE = p.Trace(
     kind="etdump", sha256="e" * 64, size_bytes=40_960, latency_ns=(13_100_000, 13_200_000)
 )
+SEGMENT = p.SegmentLatency(segment=1, latency_ns=(4_100_000, 4_200_000))
 EVALUATION = p.Evaluation(
     outputs=p.TensorFile(sha256="f" * 64, dtype="float32", shape=(2, 1, 10)),
     latency_ns=(13_000_000, 13_000_001),
@@ -120,6 +121,21 @@ REQUEST = p.RunRequest(
     min_duration_ns=2_000_000_000,
     max_duration_ns=60_000_000_000,
     profile_iterations=20,
+    segments=(
+        p.Segment(
+            artifact=p.ArtifactFile(
+                sha256="1" * 64, format="pte", size_bytes=1_200_000, method="forward"
+            ),
+            inputs=(p.TensorFile(sha256="a" * 64, dtype="float32", shape=(1, 3, 224, 224)),),
+        ),
+        p.Segment(
+            artifact=p.ArtifactFile(sha256="2" * 64, format="pte", size_bytes=1, method="forward"),
+            inputs=(
+                p.TensorFile(sha256="3" * 64, dtype="float32", shape=(1, 96, 54, 54)),
+                p.TensorFile(sha256="4" * 64, dtype="float32", shape=(1, 96, 54, 54)),
+            ),
+        ),
+    ),
     evaluation=p.TensorFile(sha256="d" * 64, dtype="float32", shape=(300, 1, 3, 224, 224)),
     energy=p.EnergyPlan(
         blocks=5,
@@ -146,6 +162,7 @@ BARE_REQUEST = msgspec.structs.replace(
     min_duration_ns=1,
     max_duration_ns=2**63 - 1,
     profile_iterations=None,
+    segments=(),
     evaluation=None,
     energy=None,
 )
@@ -183,6 +200,8 @@ EVENTS: dict[str, list[p.ProgressEvent]] = {
         p.PhaseStarted(phase="profile", at_ns=9_050_000_000),
         p.TraceMade(trace=TRACE),
         p.ProfileRefused(reason="the engine cannot trace"),
+        p.SegmentMeasured(latency=msgspec.structs.replace(SEGMENT, segment=0)),
+        p.SegmentMeasured(latency=SEGMENT),
         p.PhaseStarted(phase="evaluate", at_ns=9_080_000_000),
         p.EvaluationMade(evaluation=EVALUATION),
         p.PhaseStarted(phase="energy", at_ns=9_100_000_000),
@@ -275,6 +294,7 @@ VALID: dict[str, object] = {
         trace=msgspec.structs.replace(TRACE, kind="onnxruntime", latency_ns=())
     ),
     "profile_refused-why": p.ProfileRefused(reason="the engine cannot trace"),
+    "segment_measured-two": p.SegmentMeasured(latency=SEGMENT),
     "evaluation_made-two": p.EvaluationMade(evaluation=EVALUATION),
     **{
         f"wait_started-{reason}": p.WaitStarted(reason=reason, at_ns=at_ns)
@@ -331,6 +351,27 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ("run_request-full", "negative-tolerance", ["warmup", "tolerance"], -0.5, "$.warmup.tolerance"),
     ("run_request-full", "zero-iterations", ["profile_iterations"], 0, "$.profile_iterations"),
     ("run_request-full", "no-profile", ["profile_iterations"], MISSING, "profile_iterations"),
+    ("run_request-full", "no-segments", ["segments"], MISSING, "segments"),
+    ("run_request-full", "null-segments", ["segments"], None, "$.segments"),
+    ("run_request-full", "segment-hash", ["segments", 1, "artifact", "sha256"], "x", "segments[1]"),
+    (
+        "run_request-full",
+        "segment-method",
+        ["segments", 0, "artifact", "method"],
+        "",
+        "segments[0]",
+    ),
+    (
+        "run_request-full",
+        "segment-size",
+        ["segments", 1, "artifact", "size_bytes"],
+        0,
+        "size_bytes",
+    ),
+    ("run_request-full", "segment-format", ["segments", 1, "artifact", "format"], "onnx", "format"),
+    ("run_request-full", "segment-axis", ["segments", 1, "inputs", 1, "shape", 3], 0, "inputs[1]"),
+    ("run_request-full", "segment-unknown", ["segments", 0, "name"], "conv1", "name"),
+    ("run_request-full", "unprofiled-segments", ["profile_iterations"], None, "$.segments"),
     ("run_request-full", "evaluation-hash", ["evaluation", "sha256"], "x", "$.evaluation.sha256"),
     ("run_request-full", "evaluation-axis", ["evaluation", "shape", 0], 0, "$.evaluation.shape[0]"),
     ("run_request-full", "evaluation-shape", ["evaluation", "shape", 4], 9, "$.evaluation"),
@@ -390,6 +431,8 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ("trace_made-etdump", "other-kind", ["trace", "kind"], "perfetto", "$.trace.kind"),
     ("trace_made-etdump", "float-size", ["trace", "size_bytes"], 1.0, "$.trace.size_bytes"),
     ("profile_refused-why", "null", ["reason"], None, "$.reason"),
+    ("segment_measured-two", "float-place", ["latency", "segment"], 1.0, "$.latency.segment"),
+    ("segment_measured-two", "null-latency", ["latency", "latency_ns"], None, "latency_ns"),
     ("evaluation_made-two", "null-outputs", ["evaluation", "outputs"], None, "evaluation.outputs"),
     ("wait_started-rest", "other-reason", ["reason"], "tea", "$.reason"),
     ("wait_ended-passed", "int-for-bool", ["wait", "passed"], 1, "$.wait.passed"),

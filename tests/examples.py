@@ -130,6 +130,7 @@ def run_request(**fields) -> RunRequest:
         "min_duration_ns": 10**9,
         "max_duration_ns": 10**11,
         "profile_iterations": None,
+        "segments": (),
         "evaluation": None,
         "energy": None,
     }
@@ -287,6 +288,7 @@ def samples(**fields) -> Samples:
         "thermal": (THERMAL,),
         "trace": None,
         "profile_refusal": None,
+        "segments": (),
         "evaluation": None,
         "waits": (),
         "sync_patterns": (),
@@ -323,6 +325,7 @@ def measurement(**fields) -> Measurement:
         "findings": (),
         "time_spent": (TimeSpent(step="run", duration_ns=5 * 10**9),),
         "layer_trace": None,
+        "cut": None,
         "virtual": False,
         "examples": None,
         "classification": None,

@@ -11,7 +11,7 @@ from mobilekit.analysis.layers import profile_of, weigh
 from mobilekit.analysis.memory import weight_bytes
 from mobilekit.codec import Record
 from mobilekit.presets import PRESETS, WARMUP
-from mobilekit.protocol import RunRequest, TensorFile
+from mobilekit.protocol import RunRequest, RunSuccess, TensorFile
 from mobilekit.records import (
     ChargeEstimate,
     EnergyEstimate,
@@ -22,6 +22,7 @@ from mobilekit.records import (
     Interval,
     Measurement,
     MemoryGrowth,
+    ProfiledBy,
     Summary,
 )
 
@@ -74,11 +75,11 @@ class TypeShare(Record, frozen=True):
 
     p50_ns: float
     share: float
-    """Of the sum of all operators."""
+    """Of the sum of all operators, or of all segments."""
 
 
 class ComparedType(Record, frozen=True):
-    """One type of layer on both devices; ``None`` where one has none of it, or no trace."""
+    """One type of layer on both devices; ``None`` where one has none of it, or no profile."""
 
     type: str
     device: TypeShare | None
@@ -115,6 +116,8 @@ class Side(Record, frozen=True):
     energy_blocks: int | None
     findings: tuple[str, ...]
     """The ids of the measurement's own."""
+    profiled_by: ProfiledBy | None
+    """How its layers were measured; ``None`` where they were not."""
     trace_refusal: str | None
     """Why there are no layer types, where they were asked for."""
 
@@ -226,14 +229,20 @@ def _compare_types(device: Measurement, against: Measurement) -> Iterator[Compar
 
 
 def _type_shares(measurement: Measurement) -> dict[str, TypeShare]:
-    """Of the types that take any time; empty where the run was not traced."""
-    if measurement.layer_trace is None:
+    """Of the types that take any time; empty where the layers were not measured."""
+    if _profiled_by(measurement) is None:
         return {}
     return {
         cost.type: TypeShare(p50_ns=cost.p50_ns, share=cost.share)
         for cost in profile_of(measurement).types
         if cost.p50_ns > 0
     }
+
+
+def _profiled_by(measurement: Measurement) -> ProfiledBy | None:
+    if measurement.cut is not None and isinstance(measurement.result, RunSuccess):
+        return "segments"
+    return None if measurement.layer_trace is None else "trace"
 
 
 def _figures(measurement: Measurement) -> dict[str, Quantity]:
@@ -325,6 +334,15 @@ def _find_differences(device: Measurement, against: Measurement) -> Iterator[Dif
                 rule.id, rule.refuses, rule.meaning, rule.show(device), rule.show(against)
             )
     yield from _thread_difference(device, against)
+    ways = _profiled_by(device), _profiled_by(against)
+    if None not in ways and ways[0] != ways[1]:
+        yield _difference(
+            "layers",
+            False,
+            "each segment pays for a call of its own, an operator in a trace does not",
+            f"by {ways[0]}",
+            f"by {ways[1]}",
+        )
 
 
 def _difference(id: str, refuses: bool, meaning: str, device: str, against: str) -> Difference:
@@ -492,8 +510,8 @@ def _find_doubts(device: Measurement, against: Measurement) -> tuple[Finding, ..
 
 
 def _footprint(measurement: Measurement) -> Footprint | None:
-    trace = measurement.layer_trace
-    return None if trace is None else weigh(trace.description)
+    known = measurement.layer_trace or measurement.cut
+    return None if known is None else weigh(known.description)
 
 
 def _side(measurement: Measurement) -> Side:
@@ -512,5 +530,6 @@ def _side(measurement: Measurement) -> Side:
         energy_plane=None if energy is None else energy.plane,
         energy_blocks=None if energy is None else energy.blocks,
         findings=tuple(finding.id for finding in measurement.findings),
+        profiled_by=_profiled_by(measurement),
         trace_refusal=measurement.result.samples.profile_refusal,
     )

@@ -1,4 +1,4 @@
-"""Where an inference's time goes: an engine's operators back to the network's layers.
+"""Where an inference's time goes: an engine's operators, or segments, back to the network's layers.
 
 ONNX Runtime's operators are known by name: a node keeps the name that the export gave it, and one
 that the runtime fused is named after its last output. XNNPACK's have only a kind and a running
@@ -19,6 +19,7 @@ from mobilekit.analysis.stats import summarize
 from mobilekit.errors import RunFailedError
 from mobilekit.records import (
     ActivationCost,
+    Cut,
     Description,
     Footprint,
     LayerCost,
@@ -150,11 +151,25 @@ class Resolution(NamedTuple):
 def profile_of(measurement: Measurement) -> LayerProfile:
     """The profile that a measurement holds; raises ``RunFailedError`` where it holds none."""
     samples = measurement.result.samples
+    cut = measurement.cut
+    if cut is not None and len(samples.segments) == len(cut.segments):
+        return derive_segment_profile(
+            cut,
+            samples.iteration_ns,
+            {each.segment: each.latency_ns for each in samples.segments},
+        )
+    if cut is not None:
+        raise RunFailedError(
+            f"There is no profile: of {len(cut.segments)} segments {len(samples.segments)} were "
+            "measured",
+            measurement=measurement.id,
+            fix="`mobilekit profile` measures them again.",
+        )
     if measurement.layer_trace is None or samples.trace is None:
         raise RunFailedError(
             f"There is no profile: {samples.profile_refusal or 'none was asked for'}",
             measurement=measurement.id,
-            fix="ExecuTorch and ONNX Runtime trace their operators: --format pte, or onnx.",
+            fix="`mobilekit profile` measures one; with --segments it needs no engine that traces.",
         )
     return derive_profile(measurement.layer_trace, samples.iteration_ns, samples.trace.latency_ns)
 
@@ -183,6 +198,7 @@ def derive_profile(
     outside = np.array(traced_ns) - np.sum(list(durations.values()), axis=0)
     layers = _layer_costs(trace, resolution, of_layer, layer_ns, total_ns)
     return LayerProfile(
+        by="trace",
         iterations=len(traced_ns),
         layers=layers,
         types=_type_costs(layers, [(resolution.type_of[n], ns) for n, ns in other_ns.items()]),
@@ -192,6 +208,48 @@ def derive_profile(
         plain_p50_ns=float(np.median(plain_ns)),
         fastest_difference=min(traced_ns) / min(plain_ns) - 1,
         problems=resolution.problems,
+    )
+
+
+def derive_segment_profile(
+    cut: Cut, plain_ns: Sequence[int], segment_ns: Mapping[int, Sequence[int]]
+) -> LayerProfile:
+    """What each layer and each type of layer took where each segment ran by itself.
+
+    ``plain_ns`` are whole inferences; ``segment_ns`` each segment's, by its place in the cut. A
+    segment's time is its median, and that of the layer in it that does the work. Nothing is taken
+    from it: what a call of its own cost cannot be told apart.
+    """
+    works = {cut.segments[place].layers[0]: place for place in segment_ns}
+    hosts = {layer: each.layers[0] for each in cut.segments for layer in each.layers[1:]}
+    p50_ns = {name: float(np.median(segment_ns[place])) for name, place in works.items()}
+    total_ns = sum(p50_ns.values())
+    costs = []
+    for layer in cut.description.layers:
+        host, own_ns = hosts.get(layer.name), p50_ns.get(layer.name)
+        # Even a view may be a copy at a segment's end.
+        fate: Literal["folded", "idle"] = "idle" if host is None else "folded"
+        costs.append(
+            LayerCost(
+                layer=layer,
+                operators=(),
+                p50_ns=own_ns,
+                share=None if own_ns is None else own_ns / total_ns if total_ns else 0.0,
+                fate=fate if own_ns is None else "measured",
+                folded_into=() if host is None else (host,),
+            )
+        )
+    return LayerProfile(
+        by="segments",
+        iterations=min(map(len, segment_ns.values()), default=0),
+        layers=tuple(costs),
+        types=_type_costs(costs, ()),
+        operators_ns=total_ns,
+        outside_ns=None,
+        traced_p50_ns=None,
+        plain_p50_ns=float(np.median(plain_ns)),
+        fastest_difference=sum(map(min, segment_ns.values())) / min(plain_ns) - 1,
+        problems=(),
     )
 
 

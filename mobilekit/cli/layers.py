@@ -65,8 +65,16 @@ def profile(
     device: DeviceOption = "auto",
     weights: WeightsOption = None,
     iterations: Annotated[
-        int, typer.Option("--iterations", "-n", min=1, help="Traced inferences.")
+        int,
+        typer.Option("--iterations", "-n", min=1, help="Inferences traced, or of each segment."),
     ] = 50,
+    segments: Annotated[
+        bool,
+        typer.Option(
+            "--segments",
+            help="Cut the network and run each segment by itself, also where the engine can trace.",
+        ),
+    ] = False,
     plot: PlotOption = None,
     trace: TraceOption = None,
     swap_activation: Annotated[
@@ -122,7 +130,7 @@ def profile(
         check_plot_path(plot)
     with TerminalReporter() as reporter:
         measurements = [
-            flow.deploy(each, opened, reporter, traced_iterations=iterations)
+            flow.profile(each, opened, reporter, iterations=iterations, by_segments=segments)
             for each in [wanted._replace(activation=one) for one in activations] or [wanted]
         ]
     exit_for(measurements)

@@ -25,6 +25,7 @@ from mobilekit.protocol import (
     PhaseStarted,
     ProgressEvent,
     RunRequest,
+    SegmentMeasured,
     WaitEnded,
     WaitStarted,
     WindowMeasured,
@@ -38,6 +39,7 @@ STEP_TEXTS = {
     "device": "Looking for the device",
     "export": "Exporting",
     "layers": "Counting the layers",
+    "segments": "Exporting the segments",
     "push": "Pushing",
     "examples": "Reading the examples",
     "run": "Running",
@@ -49,7 +51,7 @@ PHASE_TEXTS = {
     "iterate": "timing inferences",
     "check": "checking the outputs",
     "memory": "measuring memory",
-    "profile": "tracing operators",
+    "profile": "timing the layers",
     "evaluate": "running the examples",
     "energy": "measuring energy",
 }
@@ -130,6 +132,8 @@ class TerminalReporter:
         elif isinstance(event, LoadMeasured):
             self._loads += 1
             self._show(f"Running: cold loads, {self._loads} done")
+        elif isinstance(event, SegmentMeasured):
+            self._show(f"Running: timing the layers, {event.latency.segment + 1} segments done")
         elif isinstance(event, WindowMeasured):
             self._windows += 1
             # Of a pilot and a collected run no plan was told; spoiled windows are made up for.

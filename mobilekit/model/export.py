@@ -37,11 +37,13 @@ from mobilekit.records import (
     LARGEST_ERRORS,
     Artifact,
     Calibration,
+    Cut,
     Delegation,
     ExportFormat,
     ModelSpec,
     Precision,
     ProgramOperator,
+    SegmentArtifact,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ if TYPE_CHECKING:
 EXPORT_VERSION = 2
 """Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
 program's operators and their layers are kept, and an artifact tells its calibration and error."""
+
+CUT_VERSION = 1
+"""Of how a network is cut into segments. History: 1: first."""
 
 GENERATED_EXAMPLES = 4
 """Besides the inputs that a program is checked with. They tell ranges of the right order and no
@@ -165,6 +170,45 @@ def read_operators(artifact: Artifact, *, cache_directory: Path) -> tuple[Progra
     return operators
 
 
+def export_segments(
+    spec: ModelSpec,
+    artifact_format: ExportFormat,
+    *,
+    precision: Precision,
+    cache_directory: Path,
+    on_progress: Callable[[str], None],
+) -> Cut:
+    """The network's segments, each exported by itself, from the cache or exported now.
+
+    Their inputs are the values that the network's own inputs give rise to in eager PyTorch.
+
+    Raises ``ExportError``, also for int8 and for a segment that cannot be exported or yields
+    something else than PyTorch does.
+    """
+    check_can_be_cut(precision)
+    target = _Target(artifact_format, precision, None)
+    manifest = cache_directory / f"{_cache_key(spec, target)}.segments{CUT_VERSION}.json"
+    try:
+        found: Cut = decode(manifest.read_bytes(), Cut, source=manifest.name)
+        _check_files(found.files, cache_directory)
+    except (OSError, ProtocolError, _DamagedError):
+        found = _export_segments(spec, target, cache_directory, on_progress)
+        with reporting_full_disk(cache_directory):
+            write_whole(manifest, encode_pretty(found))
+    return found
+
+
+def check_can_be_cut(precision: Precision) -> None:
+    """Raises ``ExportError`` for int8."""
+    if precision == "int8":
+        raise ExportError(
+            "An int8 network cannot be measured by segments: each segment would convert all that "
+            "it reads and yields from float32 and back, which the whole network does not",
+            fix="Profile it with --precision fp32 or fp16, or with an engine that traces its "
+            "operators: --format onnx, or pte where that engine has its tracer.",
+        )
+
+
 class _Target(NamedTuple):
     """What an artifact is to be."""
 
@@ -213,17 +257,22 @@ def _read_cached(manifest: Path, directory: Path) -> Artifact:
         raise _DamagedError(f"its manifest cannot be read: {error.strerror}") from None
     except ProtocolError:
         raise _DamagedError("its manifest does not parse") from None
-    for file in artifact.files:
-        path = directory / Path(file.path).name
-        if not path.is_file():
-            raise _DamagedError(f"{path.name} is missing")
-        if file_sha256(path) != file.sha256:
-            raise _DamagedError(f"{path.name} has other content than its name says")
+    _check_files(artifact.files, directory)
     try:
         read_operators(artifact, cache_directory=directory)
     except ExportError:
         raise _DamagedError("what its operators are is missing") from None
     return artifact
+
+
+def _check_files(files: Sequence[ArtifactFile | TensorFile], directory: Path) -> None:
+    """Raises ``_DamagedError``."""
+    for file in files:
+        path = directory / Path(file.path).name
+        if not path.is_file():
+            raise _DamagedError(f"{path.name} is missing")
+        if file_sha256(path) != file.sha256:
+            raise _DamagedError(f"{path.name} has other content than its name says")
 
 
 def _operators_path(spec: ModelSpec, file: ArtifactFile, directory: Path) -> Path:
@@ -263,7 +312,6 @@ def _export(
         cache_directory.mkdir(parents=True, exist_ok=True)
     on_progress("Importing PyTorch")
     from mobilekit.model import describe, load, reference
-    from mobilekit.model.trace import METHOD
 
     on_progress(f"Building {spec.name}")
     module = load.load_module(spec)
@@ -274,18 +322,9 @@ def _export(
     cost = describe.count_cost(module, inputs)
     program = _make_program(spec, target, module, examples, on_progress)
     on_progress("Writing the program")
-    with reporting_full_disk(cache_directory), written_aside(cache_directory) as aside:
-        program.write(aside)
+    with reporting_full_disk(cache_directory):
         on_progress(f"Checking its outputs in {facts.runtime}")
-        outputs = program.run_once(spec, aside, inputs)
-        check = _check(spec, target, outputs, references)
-        file = ArtifactFile(
-            sha256=file_sha256(aside),
-            format=target.format,
-            size_bytes=aside.stat().st_size,
-            method=METHOD,
-        )
-        put_in_place(aside, cache_directory / Path(file.path).name)
+        file, check = _write_program(spec, target, program, inputs, references, cache_directory)
         write_whole(_operators_path(spec, file, cache_directory), encode_pretty(program.operators))
         input_files = tuple(_write_tensor(tensor, cache_directory) for tensor in inputs)
         reference_files = tuple(_write_tensor(tensor, cache_directory) for tensor in references)
@@ -306,6 +345,73 @@ def _export(
         | {"mobilekit": mobilekit.__version__},
         export_ns=time.perf_counter_ns() - started_ns,
     )
+
+
+def _export_segments(
+    spec: ModelSpec,
+    target: _Target,
+    cache_directory: Path,
+    on_progress: Callable[[str], None],
+) -> Cut:
+    facts = FORMATS[target.format]
+    _check_tools(facts, facts.tools_for(target.precision))
+    with reporting_full_disk(cache_directory):
+        cache_directory.mkdir(parents=True, exist_ok=True)
+    on_progress("Importing PyTorch")
+    from mobilekit.model import describe, load, reference, segments
+    from mobilekit.model.trace import trace
+
+    on_progress(f"Cutting {spec.name} into segments")
+    description = describe.read_description(spec, cache_directory=cache_directory)
+    module = load.load_module(spec)
+    inputs = reference.make_inputs(spec)
+    exported = trace(spec, module, inputs)
+    parts = segments.cut(spec, exported, description, inputs, target.format)
+    on_progress(f"Exporting its {len(parts)} segments one by one")
+    made = []
+    for part in parts:
+        # Only its name, for what errors say.
+        own = msgspec.structs.replace(spec, name=f"{spec.name}'s segment {part.layers[0]}")
+        program = _make_program(
+            own, target, part.module, [part.inputs], lambda _: None, is_part=True
+        )
+        with reporting_full_disk(cache_directory):
+            file, check = _write_program(
+                own, target, program, part.inputs, part.outputs, cache_directory
+            )
+            made.append(
+                SegmentArtifact(
+                    layers=part.layers,
+                    file=file,
+                    inputs=tuple(_write_tensor(one, cache_directory) for one in part.inputs),
+                    relative_error=check.max_relative_error,
+                )
+            )
+    return Cut(description=description, segments=tuple(made))
+
+
+def _write_program(
+    spec: ModelSpec,
+    target: _Target,
+    program: _Program,
+    inputs: Sequence[Tensor],
+    references: Sequence[Tensor],
+    cache_directory: Path,
+) -> tuple[ArtifactFile, OutputCheck]:
+    """Write a program under its content's hash, once its outputs have been checked."""
+    from mobilekit.model.trace import METHOD
+
+    with written_aside(cache_directory) as aside:
+        program.write(aside)
+        check = _check(spec, target, program.run_once(spec, aside, inputs), references)
+        file = ArtifactFile(
+            sha256=file_sha256(aside),
+            format=target.format,
+            size_bytes=aside.stat().st_size,
+            method=METHOD,
+        )
+        put_in_place(aside, cache_directory / Path(file.path).name)
+    return file, check
 
 
 def _calibration(target: _Target, examples: int) -> Calibration | None:
@@ -347,8 +453,13 @@ def _make_program(
     module: nn.Module,
     examples: Sequence[Sequence[Tensor]],
     on_progress: Callable[[str], None],
+    *,
+    is_part: bool = False,
 ) -> _Program:
-    """``examples`` are inputs, of which the first is traced with and int8 calibrated with all."""
+    """``examples`` are inputs, of which the first is traced with and int8 calibrated with all.
+
+    ``module`` is the whole network, or a part of it.
+    """
     from mobilekit.model.trace import trace
 
     inputs = examples[0]
@@ -371,7 +482,8 @@ def _make_program(
         from mobilekit.model import onnx
 
         on_progress("Translating it to ONNX")
-        translated = onnx.translate(spec, exported)
+        as_it_is = not is_part and onnx.is_onnx_file(spec)
+        translated = onnx.take_over(spec) if as_it_is else onnx.translate(spec, exported)
         if target.precision == "int8":
             on_progress(quantizing)
             return onnx.quantize(spec, translated, examples)

@@ -197,12 +197,12 @@ def _give_names(layers: list[_Layer]) -> None:
         if layer.path and (layer.class_name is not None or alone):
             name = layer.path
         else:
-            name = f"{layer.path}.{_operation(layer.nodes[0])}".lstrip(".")
+            name = f"{layer.path}.{operation_name(layer.nodes[0])}".lstrip(".")
         taken[name] += 1
         layer.name = name if taken[name] == 1 else f"{name}#{taken[name]}"
 
 
-def _operation(node: Node) -> str:
+def operation_name(node: Node) -> str:
     """``conv2d`` of ``aten.conv2d.default``."""
     target: Any = node.target
     packet = getattr(target, "overloadpacket", target)
@@ -215,7 +215,7 @@ def _layer_type(layer: _Layer) -> LayerType:
         kind = _MODULE_CLASSES.get(name) or _MODULE_FILES.get(file)
         if kind is not None:
             return kind
-    kinds = {_TYPE_OF.get(_operation(node), "other") for node in layer.nodes}
+    kinds = {_TYPE_OF.get(operation_name(node), "other") for node in layer.nodes}
     return next((kind for kind in _OPERATIONS if kind in kinds), "other")
 
 
@@ -333,7 +333,7 @@ def _memory_of(node: Node) -> Node:
         source: Any = node.args[0] if node.args else None
         schema = getattr(node.target, "_schema", None)
         is_view = schema is not None and any(one.alias_info is not None for one in schema.returns)
-        rests = _TYPE_OF.get(_operation(node)) == "dropout"
+        rests = _TYPE_OF.get(operation_name(node)) == "dropout"
         if not (is_view or rests) or not isinstance(getattr(source, "meta", {}).get("val"), Tensor):
             return node
         node = source

@@ -98,20 +98,28 @@ def run_file(
         ) from error
 
 
+def is_onnx_file(spec: ModelSpec) -> bool:
+    """Whether the network is an ``.onnx`` file, and as it is in the file."""
+    return spec.path.endswith(".onnx") and spec.activation is None
+
+
+def take_over(spec: ModelSpec) -> Program:
+    """The graph of an ``.onnx`` file as it is, with its weights within.
+
+    Raises ``ExportError`` for weights beyond ``MAX_BYTES``.
+    """
+    from mobilekit.model import onnx_file
+
+    signature = onnx_file.read_signature(Path(spec.path))
+    _check_size(spec, sum(file.stat().st_size for file in signature.files))
+    return Program(onnx_file.read_model(Path(spec.path)), {})
+
+
 def translate(spec: ModelSpec, exported: Any) -> Program:
     """From a ``torch.export.ExportedProgram``; its inputs keep their order.
 
-    A network that is an ``.onnx`` file already stays the graph that it is, with its weights within.
-
     Raises ``ExportError`` for what ONNX cannot say and for weights beyond ``MAX_BYTES``.
     """
-    if spec.path.endswith(".onnx") and spec.activation is None:
-        from mobilekit.model import onnx_file
-
-        signature = onnx_file.read_signature(Path(spec.path))
-        _check_size(spec, sum(file.stat().st_size for file in signature.files))
-        model = onnx_file.read_model(Path(spec.path))
-        return Program(model, {})
     weights_bytes = sum(
         value.numel() * value.element_size()
         for value in (*exported.state_dict.values(), *exported.constants.values())

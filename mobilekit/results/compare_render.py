@@ -159,6 +159,7 @@ def _table(comparison: Comparison) -> _Table:
     ]
     facts: list[tuple[str, Callable[[Side], str]]] = [
         ("energy from", _energy_text),
+        ("layers by", lambda side: side.profiled_by or ""),
         ("no layers, because", lambda side: side.trace_refusal or ""),
         ("run by", _engine_text),
         ("findings", lambda side: ", ".join(side.findings) or "none"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilekit.analysis.layers import LAYOUT_CHANGE
 from mobilekit.records import LayerProfile, Measurement
-from mobilekit.results.layers import place_text
+from mobilekit.results.layers import heading_text
 from mobilekit.results.plot_file import write_figure
 from mobilekit.units import NS_PER_MS
 
@@ -42,7 +42,7 @@ def draw_profile(measurement: Measurement, profile: LayerProfile, path: Path) ->
     by_type, by_layer = figure.subplots(
         2, 1, height_ratios=[1, max(len(measured), 4) * _INCHES_A_LAYER]
     )
-    figure.suptitle(f"{measurement.artifact.model.name} · {place_text(measurement)}")
+    figure.suptitle(heading_text(measurement, profile))
     _draw_types(by_type, profile)
     names = [cost.layer.name for cost in measured]
     for place, cost in enumerate(measured):
@@ -51,8 +51,9 @@ def draw_profile(measurement: Measurement, profile: LayerProfile, path: Path) ->
     by_layer.set_yticks(range(len(names)), names, fontsize=7)
     by_layer.invert_yaxis()
     by_layer.margins(y=0.01)
+    what = "a layer in one inference" if profile.by == "trace" else "a layer's own segment"
     by_layer.set_xlabel(
-        f"time of a layer in one inference (ms), median of {profile.iterations}; "
+        f"time of {what} (ms), median of {profile.iterations}; "
         "layers that are not there are computed inside others"
     )
     by_layer.set_ylabel("layer")
@@ -70,20 +71,22 @@ def _draw_types(axes: Axes, profile: LayerProfile) -> None:
             0, width, left=left, label=f"{cost.type} {cost.share:.1%}", **style_of_type(cost.type)
         )
         left += width
-    axes.barh(
-        0,
-        profile.outside_ns / NS_PER_MS,
-        left=left,
-        label="outside operators",
-        color="white",
-        edgecolor="#444444",
-        hatch="--",
-    )
+    if profile.outside_ns is not None:
+        axes.barh(
+            0,
+            profile.outside_ns / NS_PER_MS,
+            left=left,
+            label="outside operators",
+            color="white",
+            edgecolor="#444444",
+            hatch="--",
+        )
     axes.axvline(
         profile.plain_p50_ns / NS_PER_MS, color="#444444", linestyle=":", label="plain p50"
     )
     axes.set_yticks([])
-    axes.set_xlabel("time of one inference by type of layer (ms)")
+    whole = "one inference" if profile.by == "trace" else "all segments"
+    axes.set_xlabel(f"time of {whole} by type of layer (ms)")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.75), ncols=4, fontsize=7, frameon=False)
 
 

@@ -13,6 +13,7 @@ from mobilekit.codec import Record
 from mobilekit.errors import UsageError
 from mobilekit.records import (
     ActivationCost,
+    Cut,
     Description,
     Footprint,
     LayerCost,
@@ -123,7 +124,6 @@ def _macs_text(macs: int) -> str:
 
 def render_profile(measurement: Measurement, profile: LayerProfile) -> str:
     """By layer, by type, and how the sum compares with the plain inference."""
-    heading = f"{measurement.artifact.model.name} · {place_text(measurement)}"
     by_layer = [
         [
             cost.layer.name,
@@ -146,25 +146,58 @@ def render_profile(measurement: Measurement, profile: LayerProfile) -> str:
         for cost in profile.types
     ]
     lines = [
-        heading,
+        heading_text(measurement, profile),
         render_table(["layer", "type", "p50", "share", "MACs", "GMAC/s"], by_layer),
         "",
         render_table(["type of layer", "p50", "share", "measured", "MACs"], by_type),
         "",
-        f"  operators  {format_duration(profile.operators_ns)} in all, and "
-        f"{format_duration(profile.outside_ns)} outside them: the call, the engine's own work, "
-        f"tracing (medians of {profile.iterations} traced inferences)",
-        f"  plain      {format_duration(profile.plain_p50_ns)} without tracing: the sum differs "
-        f"by {profile.difference:+.1%} (of the fastest of each by "
-        f"{profile.fastest_difference:+.1%})",
-        f"  tracing    {format_duration(profile.traced_p50_ns)} with it, an overhead of "
-        f"{profile.overhead:+.1%}",
+        *_sum_lines(measurement, profile),
         f"  saved      {measurement.id}",
     ]
-    if abs(profile.difference) > RECONCILED_WITHIN:
+    if profile.by == "trace" and abs(profile.difference) > RECONCILED_WITHIN:
         lines.append(_unreconciled(profile))
     lines += [f"Unresolved: {problem.rstrip('.')}." for problem in profile.problems]
     return "\n".join(lines)
+
+
+def heading_text(measurement: Measurement, profile: LayerProfile) -> str:
+    """What ran where, and how its layers were measured."""
+    by = "by segments" if profile.by == "segments" else "by the engine's trace"
+    return f"{measurement.artifact.model.name} · {place_text(measurement)} · {by}"
+
+
+def _sum_lines(measurement: Measurement, profile: LayerProfile) -> list[str]:
+    """The sum against the plain inference of the same run."""
+    difference = (
+        f"the sum differs by {profile.difference:+.1%} (of the fastest of each by "
+        f"{profile.fastest_difference:+.1%})"
+    )
+    plain = f"  plain      {format_duration(profile.plain_p50_ns)}"
+    if profile.outside_ns is None or profile.traced_p50_ns is None:
+        own = {cost.layer.name: cost.p50_ns for cost in profile.layers if cost.p50_ns is not None}
+        fastest = min(own, key=own.__getitem__)
+        artifact = measurement.artifact
+        # LiteRT keeps weights alone in half precision.
+        converts = artifact.precision == "fp16" and artifact.file.format != "tflite"
+        ends = "reordering and converting to half and back" if converts else "reordering"
+        return [
+            f"  segments   {format_duration(profile.operators_ns)} in all: {len(own)}, each "
+            f"exported and run by itself (medians of {profile.iterations} inferences of each)",
+            f"{plain} as a whole: {difference}",
+            f"  calls      each segment pays for a call of its own and for {ends} what it reads "
+            "and yields, and finds its weights and inputs in the cache, unlike a layer in the "
+            "whole; nothing is subtracted",
+            f"             a call costs at most {format_duration(own[fastest])}, the time of the "
+            f"fastest segment ({fastest})",
+        ]
+    return [
+        f"  operators  {format_duration(profile.operators_ns)} in all, and "
+        f"{format_duration(profile.outside_ns)} outside them: the call, the engine's own work, "
+        f"tracing (medians of {profile.iterations} traced inferences)",
+        f"{plain} without tracing: {difference}",
+        f"  tracing    {format_duration(profile.traced_p50_ns)} with it, an overhead of "
+        f"{profile.overhead:+.1%}",
+    ]
 
 
 def _unreconciled(profile: LayerProfile) -> str:
@@ -195,7 +228,7 @@ def _why_not(cost: TypeCost, profile: LayerProfile) -> str:
 
 def _column(duration_ns: float, profile: LayerProfile) -> str:
     """One unit and one number of decimals for a whole column."""
-    if 0 <= duration_ns < CLOCK_STEP_NS / 2:
+    if profile.by == "trace" and 0 <= duration_ns < CLOCK_STEP_NS / 2:
         return f"< {format_duration(CLOCK_STEP_NS)}"
     if profile.sum_ns >= NS_PER_MS:
         return f"{duration_ns / NS_PER_MS:.3f} ms"
@@ -248,7 +281,8 @@ def render_activations(
         for cost, profile in zip(costs, profiles, strict=True)
     ]
     header = ["activation", "own operators", "their p50", "share", "whole inference p50", "saved"]
-    lines = [f"{name} · {place_text(first)}", render_table(header, rows)]
+    by = ", by segments" if any(profile.by == "segments" for profile in profiles) else ""
+    lines = [f"{name} · {place_text(first)}{by}", render_table(header, rows)]
     folded = [cost.activation for cost in costs if cost.folded_layers]
     if folded:
         lines.append(
@@ -310,10 +344,16 @@ def place_text(measurement: Measurement) -> str:
 def write_chrome_trace(measurement: Measurement, path: Path) -> None:
     """Write the inference of median length in Chrome's trace event format, which Perfetto opens.
 
-    The format is Google's "Trace Event Format": complete events (``X``) with microseconds. Raises
-    ``UsageError`` if the file cannot be written.
+    Segments never ran in one inference: their medians are laid one after another, and the file's
+    metadata and the name of their row say so. The format is Google's "Trace Event Format": complete
+    events (``X``) with microseconds. Raises ``UsageError`` if the file cannot be written.
     """
-    assert measurement.layer_trace is not None
+    trace, cut = measurement.layer_trace, measurement.cut
+    if trace is not None:
+        events, by = _chrome_events(measurement, trace), "the engine's trace of one inference"
+    else:
+        assert cut is not None
+        events, by = _segment_events(measurement, cut), _LAID_OUT
     document = {
         "displayTimeUnit": "ns",
         "otherData": {
@@ -321,8 +361,9 @@ def write_chrome_trace(measurement: Measurement, path: Path) -> None:
             "model": measurement.artifact.model.name,
             "device": measurement.device.name,
             "virtual": measurement.virtual,
+            "by": by,
         },
-        "traceEvents": list(_chrome_events(measurement, measurement.layer_trace)),
+        "traceEvents": list(events),
     }
     try:
         path.write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -336,6 +377,33 @@ def write_chrome_trace(measurement: Measurement, path: Path) -> None:
 
 _THREADS = ("program", "part", "operator", "layer")
 """Each a row of the display: what contains others stands above them."""
+
+
+_LAID_OUT = (
+    "segments that ran by themselves: the median of each, laid one after another in an order in "
+    "which they could run; they were never one inference"
+)
+
+
+def _segment_events(measurement: Measurement, cut: Cut) -> Iterator[dict[str, object]]:
+    yield _name_event("process_name", 0, f"{measurement.artifact.model.name}")
+    yield _name_event("thread_name", 0, "segments, one after another: never one inference")
+    types = {layer.name: layer.type for layer in cut.description.layers}
+    ended_ns = 0.0
+    for each in measurement.result.samples.segments:
+        segment = cut.segments[each.segment]
+        layer, duration_ns = segment.layers[0], float(np.median(each.latency_ns))
+        yield {
+            "name": layer,
+            "cat": types[layer],
+            "ph": "X",
+            "pid": 0,
+            "tid": 0,
+            "ts": ended_ns / 1000,
+            "dur": duration_ns / 1000,
+            "args": {"layers": list(segment.layers), "type": types[layer]},
+        }
+        ended_ns += duration_ns
 
 
 def _chrome_events(measurement: Measurement, trace: LayerTrace) -> Iterator[dict[str, object]]:

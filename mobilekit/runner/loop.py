@@ -51,6 +51,9 @@ from mobilekit.protocol import (
     RunResult,
     RunSuccess,
     RunTaken,
+    Segment,
+    SegmentLatency,
+    SegmentMeasured,
     StateSampled,
     SyncPattern,
     SyncPatternMade,
@@ -93,6 +96,7 @@ class EnergyStage(Protocol):
     def read_thermal(self) -> ThermalSample: ...
 
 
+UNLIMITED_NS = 2**63 - 1
 PLUGGED_IN = "the phone is plugged in, so its battery does not pay for the work"
 
 
@@ -193,6 +197,10 @@ class _Run:
         references = [self._read_tensor(tensor) for tensor in request.reference_outputs]
         if request.evaluation is not None:
             self._verified_path(request.evaluation.path, request.evaluation.sha256)
+        for segment in request.segments:
+            self._verified_path(segment.artifact.path, segment.artifact.sha256)
+            for tensor in segment.inputs:
+                self._verified_path(tensor.path, tensor.sha256)
         engine = self._start_engine(request)
         self._sample_state()
 
@@ -210,7 +218,10 @@ class _Run:
         if request.profile_iterations is not None:
             self._enter("profile")
             program.close()
-            self._profile(engine, path, request, inputs, request.profile_iterations)
+            if request.segments:
+                self._time_segments(engine, request.segments, request.profile_iterations)
+            else:
+                self._profile(engine, path, request, inputs, request.profile_iterations)
             program = engine.load(path, request.artifact.method, inputs)
         if request.evaluation is not None:
             self._enter("evaluate")
@@ -343,7 +354,7 @@ class _Run:
         self._journal.append(IterationsMeasured(latency_ns=tuple(latency_ns)))
         return latency_ns
 
-    # --- operators, examples
+    # --- operators, segments, examples
 
     def _profile(
         self,
@@ -353,18 +364,12 @@ class _Run:
         inputs: Sequence[Array],
         iterations: int,
     ) -> None:
-        clock_ns = self._surroundings.clock_ns
         try:
             program = engine.load_traced(path, request.artifact.method, inputs)
         except TracingUnavailableError as error:
             self._journal.append(ProfileRefused(reason=str(error)))
             return
-        latency_ns = []
-        for number in range(-PROFILE_WARMUPS, iterations):
-            started_ns = clock_ns()
-            program.execute()
-            if number >= 0:
-                latency_ns.append(clock_ns() - started_ns)
+        latency_ns = self._time_warm(program, iterations)
         target = self._journal.directory / TRACE_NAME
         program.write_trace(target)
         with target.open("rb") as file:
@@ -376,6 +381,32 @@ class _Run:
             latency_ns=tuple(latency_ns),
         )
         self._journal.append(TraceMade(trace=trace))
+
+    def _time_segments(self, engine: Engine, segments: Sequence[Segment], iterations: int) -> None:
+        for number, segment in enumerate(segments):
+            path = self._input_root / segment.artifact.path
+            inputs = [self._read_tensor(tensor) for tensor in segment.inputs]
+            try:
+                program = engine.load(path, segment.artifact.method, inputs)
+                latency_ns = self._time_warm(program, iterations)
+            except EngineError as error:
+                raise EngineError(f"segments[{number}]: {error}") from None
+            program.close()
+            latency = SegmentLatency(segment=number, latency_ns=tuple(latency_ns))
+            self._journal.append(SegmentMeasured(latency=latency))
+
+    def _time_warm(self, program: Program, iterations: int) -> list[int]:
+        """Of so many iterations after ``PROFILE_WARMUPS`` untimed ones."""
+        clock_ns = self._surroundings.clock_ns
+        for _ in range(PROFILE_WARMUPS):
+            program.execute()
+        return iterate(
+            program.execute,
+            clock_ns,
+            min_iterations=iterations,
+            min_duration_ns=0,
+            max_duration_ns=UNLIMITED_NS,
+        )
 
     def _evaluate(self, program: Program, examples: TensorFile) -> None:
         clock_ns = self._surroundings.clock_ns

@@ -13,10 +13,12 @@ from mobilekit.protocol import (
     ArtifactFile,
     MemorySample,
     RunSuccess,
+    SegmentLatency,
     Trace,
     interrupted,
 )
 from mobilekit.records import (
+    Cut,
     Description,
     Finding,
     Interval,
@@ -24,6 +26,7 @@ from mobilekit.records import (
     LayerTrace,
     OperatorTime,
     ProgramOperator,
+    SegmentArtifact,
 )
 
 
@@ -430,6 +433,35 @@ def test_layer_types_side_by_side():
     assert second.type == "convolution"
     assert (second.device.p50_ns, second.against.p50_ns) == (30 * MS, 1 * MS)
     assert second.ratio == 30.0
+
+
+def by_segments(id, *latency_ns):
+    """The same network in two segments."""
+    file = artifact().file
+    segments = [
+        SegmentArtifact(layers=(name,), file=file, inputs=(), relative_error=0.0)
+        for name in ("0", "1")
+    ]
+    cut = Cut(description=traced("x", 1, 1).layer_trace.description, segments=tuple(segments))
+    measured_segments = tuple(
+        SegmentLatency(segment=place, latency_ns=(each,) * 3)
+        for place, each in enumerate(latency_ns)
+    )
+    return measured(id=id, segments=measured_segments, cut=cut)
+
+
+def test_layer_types_by_segments():
+    """They compare like traced ones; that one side was traced and the other cut is noted."""
+    alike = compare(by_segments("a", 30 * MS, 10 * MS), by_segments("b", 1 * MS, 4 * MS))
+    mixed = compare(by_segments("a", 30 * MS, 10 * MS), traced("b", 1 * MS, 4 * MS))
+
+    for comparison in (alike, mixed):
+        assert [each.ratio for each in comparison.layer_types] == [2.5, 30.0]
+        assert comparison.footprint.weights_bytes == 440
+    assert (alike.device.profiled_by, mixed.against.profiled_by) == ("segments", "trace")
+    assert alike.differences == ()
+    (noted,) = mixed.differences
+    assert (noted.id, noted.refuses, noted.device) == ("layers", False, "by segments")
 
 
 def test_a_type_that_only_one_device_has():

@@ -10,10 +10,16 @@ from examples import (
     samples,
 )
 
-from mobilekit.analysis.layers import LAYOUT_CHANGE, derive_profile, profile_of, resolve
+from mobilekit.analysis.layers import (
+    LAYOUT_CHANGE,
+    derive_profile,
+    derive_segment_profile,
+    profile_of,
+    resolve,
+)
 from mobilekit.errors import RunFailedError
-from mobilekit.protocol import PROTOCOL_VERSION, RunSuccess
-from mobilekit.records import LayerTrace
+from mobilekit.protocol import PROTOCOL_VERSION, ArtifactFile, RunSuccess, SegmentLatency
+from mobilekit.records import Cut, LayerTrace, SegmentArtifact
 
 CHAIN = description(
     layer("conv1", "convolution", macs=1000),
@@ -275,7 +281,68 @@ def test_an_engine_that_cannot_trace_is_an_error_with_its_reason():
 
     with pytest.raises(RunFailedError, match="LiteRT records no operators") as caught:
         profile_of(measurement(result=result))
-    assert "--format pte" in caught.value.fix
+    assert "--segments" in caught.value.fix
+
+
+# --- by segments -------------------------------------------------------------------------------
+
+
+def cut(*groups):
+    return Cut(
+        description=CHAIN,
+        segments=tuple(
+            SegmentArtifact(
+                layers=group,
+                file=ArtifactFile(sha256="a" * 64, format="tflite", size_bytes=9, method="forward"),
+                inputs=(),
+                relative_error=0.0,
+            )
+            for group in groups
+        ),
+    )
+
+
+CUT_CHAIN = cut(("conv1", "relu1"), ("conv2", "relu2"), ("fc",))
+SEGMENT_NS = {0: (210, 200, 300), 1: (500, 700, 600), 2: (90, 110, 100)}
+
+
+def test_a_segments_time_is_its_working_layers():
+    """What is computed with it is said to be in it; dropout is in no segment."""
+    profile = derive_segment_profile(CUT_CHAIN, (800, 700, 1000), SEGMENT_NS)
+
+    assert (profile.by, profile.iterations) == ("segments", 3)
+    costs = {cost.layer.name: cost for cost in profile.layers}
+    assert {name: (cost.fate, cost.p50_ns, cost.folded_into) for name, cost in costs.items()} == {
+        "conv1": ("measured", 210, ()),
+        "relu1": ("folded", None, ("conv1",)),
+        "drop": ("idle", None, ()),
+        "conv2": ("measured", 600, ()),
+        "relu2": ("folded", None, ("conv2",)),
+        "fc": ("measured", 100, ()),
+    }
+    assert costs["conv2"].share == pytest.approx(600 / 910)
+    assert [(cost.type, cost.p50_ns, cost.measured_layers, cost.layers) for cost in profile.types][
+        :2
+    ] == [("convolution", 810, 2, 2), ("feed-forward", 100, 1, 1)]
+
+
+def test_the_segments_sum_is_set_against_the_whole():
+    """Nothing is subtracted from it, and there is neither an outside nor an overhead."""
+    profile = derive_segment_profile(CUT_CHAIN, (800, 700, 1000), SEGMENT_NS)
+
+    assert (profile.operators_ns, profile.sum_ns, profile.plain_p50_ns) == (910, 910, 800)
+    assert profile.difference == pytest.approx(910 / 800 - 1)
+    assert profile.fastest_difference == pytest.approx((200 + 500 + 90) / 700 - 1)
+    assert (profile.outside_ns, profile.traced_p50_ns, profile.overhead) == (None, None, None)
+
+
+def test_half_of_the_segments_are_no_profile():
+    """A run that was lost among them has measured something, and nothing is made up for it."""
+    measured = samples(segments=(SegmentLatency(segment=0, latency_ns=(1, 2, 3)),))
+    result = RunSuccess(protocol_version=PROTOCOL_VERSION, run_id="nin-1", samples=measured)
+
+    with pytest.raises(RunFailedError, match="of 3 segments 1 were measured"):
+        profile_of(measurement(result=result, cut=CUT_CHAIN))
 
 
 def test_what_writes_over_its_input_is_folded_and_not_idle():

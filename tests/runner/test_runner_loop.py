@@ -20,6 +20,7 @@ from mobilekit.protocol import (
     RunRequest,
     RunSuccess,
     RunTaken,
+    Segment,
     TemperatureGate,
     TensorFile,
     WarmupRule,
@@ -92,7 +93,7 @@ class FakeEngine:
 
     def load(self, path, method, inputs):
         self._clock.ns += 50 * MS
-        if self._fail_load:
+        if self._fail_load or path.read_bytes() == b"corrupt":
             raise EngineError("not a program")
         self.programs.append(FakeProgram(self._clock, self._latencies, inputs, self._fail_at))
         return self.programs[-1]
@@ -199,6 +200,7 @@ def roots(tmp_path):
         min_duration_ns=200 * MS,
         max_duration_ns=10**12,
         profile_iterations=None,
+        segments=(),
         evaluation=None,
         energy=None,
     )
@@ -468,6 +470,80 @@ def test_an_engine_that_cannot_trace_says_so(roots):
     assert isinstance(result, RunSuccess)
     assert result.samples.trace is None
     assert result.samples.profile_refusal == "built without tracing"
+
+
+def put_segments(root, *programs):
+    """Parts of the network, each with an input of its own."""
+
+    def put(data, suffix):
+        sha256 = hashlib.sha256(data).hexdigest()
+        (root / "in/artifacts" / f"{sha256}.{suffix}").write_bytes(data)
+        return sha256
+
+    return tuple(
+        Segment(
+            artifact=ArtifactFile(
+                sha256=put(program, "pte"), format="pte", size_bytes=len(program), method="forward"
+            ),
+            inputs=(
+                TensorFile(
+                    sha256=put(np.full(2, number, "<f4").tobytes(), "bin"),
+                    dtype="float32",
+                    shape=(2,),
+                ),
+            ),
+        )
+        for number, program in enumerate(programs)
+    )
+
+
+def test_segments_are_timed_one_by_one_in_place_of_a_trace(roots):
+    """Each with its own input, after three untimed iterations, and closed before the next."""
+    root, request = roots
+    segments = put_segments(root, b"first", b"second")
+    write_request(root, msgspec.structs.replace(request, profile_iterations=5, segments=segments))
+    clock = FakeClock()
+    engine = FakeEngine(clock)
+
+    result = carry_out(root, surroundings(clock, engine))
+
+    assert isinstance(result, RunSuccess)
+    assert [(each.segment, each.latency_ns) for each in result.samples.segments] == [
+        (0, (10 * MS,) * 5),
+        (1, (10 * MS,) * 5),
+    ]
+    first, second, whole = engine.programs[-3:]
+    assert [program.executed for program in (first, second, whole)] == [8, 8, 0]
+    assert (first.closed, second.closed) == (True, True)
+    assert [program.outputs()[0].tolist() for program in (first, second)] == [[0, 0], [2, 2]]
+    assert (result.samples.trace, result.samples.profile_refusal) == (None, None)
+
+
+def test_a_segment_that_does_not_load_is_named(roots):
+    """What was measured of those before it is kept."""
+    root, request = roots
+    segments = put_segments(root, b"first", b"corrupt")
+    write_request(root, msgspec.structs.replace(request, profile_iterations=5, segments=segments))
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+
+    assert (result.phase, result.code) == ("profile", "inference_failed")
+    assert result.message == "segments[1]: not a program"
+    assert [each.segment for each in result.samples.segments] == [0]
+
+
+def test_a_segment_whose_file_is_missing_is_found_first(roots):
+    """Before anything is measured."""
+    root, request = roots
+    segments = put_segments(root, b"first")
+    (root / "in" / segments[0].artifact.path).unlink()
+    write_request(root, msgspec.structs.replace(request, profile_iterations=5, segments=segments))
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+
+    assert (result.phase, result.code) == ("verify", "file_missing")
 
 
 def test_every_example_is_evaluated(roots):

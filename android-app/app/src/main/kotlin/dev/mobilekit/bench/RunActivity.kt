@@ -16,6 +16,7 @@ import dev.mobilekit.bench.core.Phase
 import dev.mobilekit.bench.core.PhaseStarted
 import dev.mobilekit.bench.core.ProgressEvent
 import dev.mobilekit.bench.core.RunResult
+import dev.mobilekit.bench.core.SegmentMeasured
 import dev.mobilekit.bench.core.WarmupMeasured
 import dev.mobilekit.bench.core.isRunId
 import dev.mobilekit.bench.core.runOnce
@@ -172,11 +173,11 @@ internal object Runs {
 
     /**
      * Drawing competes with what is measured, and waiting for it lets the processor slow down: so
-     * none between two cold loads, nor from the warm-up's start to the last iteration.
+     * none between two cold loads or segments, nor from the warm-up's start to the last iteration.
      */
     private fun mayDrawAfter(event: ProgressEvent): Boolean =
         when (event) {
-            is LoadMeasured, is WarmupMeasured -> false
+            is LoadMeasured, is WarmupMeasured, is SegmentMeasured -> false
             is PhaseStarted -> event.phase != Phase.ITERATE
             else -> true
         }

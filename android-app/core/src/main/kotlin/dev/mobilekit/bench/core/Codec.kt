@@ -69,6 +69,7 @@ fun decodeEvent(line: ByteArray): ProgressEvent =
             "state" -> StateSampled(recordOrNull("battery") { readBattery() }, record("thermal") { readThermal() })
             "trace" -> TraceMade(record("trace") { readTrace() })
             "profile_refused" -> ProfileRefused(string("reason"))
+            "segment" -> SegmentMeasured(record("latency") { readSegmentLatency() })
             "evaluation" -> EvaluationMade(record("evaluation") { readEvaluation() })
             "wait" -> WaitStarted(enum("reason"), long("at_ns"))
             "waited" -> WaitEnded(record("wait") { readWait() })
@@ -152,6 +153,10 @@ fun encodeEvent(event: ProgressEvent): String =
             obj("type" to "profile_refused", "reason" to event.reason)
         }
 
+        is SegmentMeasured -> {
+            obj("type" to "segment", "latency" to event.latency.toJson())
+        }
+
         is EvaluationMade -> {
             obj("type" to "evaluation", "evaluation" to event.evaluation.toJson())
         }
@@ -186,13 +191,7 @@ fun encodeRequest(request: RunRequest): String =
     obj(
         "protocol_version" to request.protocolVersion,
         "run_id" to request.runId,
-        "artifact" to
-            obj(
-                "sha256" to request.artifact.sha256,
-                "format" to request.artifact.format,
-                "size_bytes" to request.artifact.sizeBytes,
-                "method" to request.artifact.method,
-            ),
+        "artifact" to request.artifact.toJson(),
         "inputs" to request.inputs.map { it.toJson() },
         "reference_outputs" to request.referenceOutputs.map { it.toJson() },
         "relative_tolerance" to request.relativeTolerance,
@@ -203,6 +202,10 @@ fun encodeRequest(request: RunRequest): String =
         "min_duration_ns" to request.minDurationNs,
         "max_duration_ns" to request.maxDurationNs,
         "profile_iterations" to request.profileIterations,
+        "segments" to
+            request.segments.map { segment ->
+                obj("artifact" to segment.artifact.toJson(), "inputs" to segment.inputs.map { it.toJson() })
+            },
         "evaluation" to request.evaluation?.toJson(),
         "energy" to request.energy?.toJson(),
     ).encode()
@@ -213,15 +216,7 @@ private fun Fields.readRequest() =
     RunRequest(
         protocolVersion = version("protocol_version"),
         runId = matching("run_id", RUN_ID),
-        artifact =
-            record("artifact") {
-                ArtifactFile(
-                    matching("sha256", SHA256),
-                    enum("format"),
-                    count("size_bytes"),
-                    matching("method", METHOD),
-                )
-            },
+        artifact = record("artifact") { readArtifactFile() },
         inputs = records("inputs") { readTensorFile() },
         referenceOutputs = records("reference_outputs") { readTensorFile() },
         relativeTolerance = ratio("relative_tolerance"),
@@ -232,9 +227,23 @@ private fun Fields.readRequest() =
         minDurationNs = count("min_duration_ns"),
         maxDurationNs = count("max_duration_ns"),
         profileIterations = countOrNull("profile_iterations"),
+        segments =
+            records("segments") {
+                Segment(record("artifact") { readArtifactFile() }, records("inputs") { readTensorFile() })
+            },
         evaluation = recordOrNull("evaluation") { readTensorFile() },
         energy = recordOrNull("energy") { readEnergyPlan() },
-    ).also { request -> evaluationProblem(request)?.let { fail("evaluation", it) } }
+    ).also { request ->
+        evaluationProblem(request)?.let { fail("evaluation", it) }
+        if (request.segments.isNotEmpty() && request.profileIterations == null) {
+            fail("segments", "there is no profile phase to time them in")
+        }
+        request.segments.forEachIndexed { index, segment ->
+            if (segment.artifact.format != request.artifact.format) {
+                fail("segments[$index].artifact.format", "is not the network's")
+            }
+        }
+    }
 
 private fun evaluationProblem(request: RunRequest): String? {
     val examples = request.evaluation ?: return null
@@ -243,6 +252,9 @@ private fun evaluationProblem(request: RunRequest): String? {
     val alike = examples.dtype == expected.dtype && examples.shape.drop(1) == expected.shape
     return if (alike) null else "its examples are not like inputs[0]"
 }
+
+private fun Fields.readArtifactFile() =
+    ArtifactFile(matching("sha256", SHA256), enum("format"), count("size_bytes"), matching("method", METHOD))
 
 private fun Fields.readEnergyPlan() =
     EnergyPlan(
@@ -326,6 +338,8 @@ private fun Fields.readSyncPattern() = SyncPattern(longs("edges_ns"))
 
 private fun Fields.readTrace() = Trace(enum("kind"), string("sha256"), long("size_bytes"), longs("latency_ns"))
 
+private fun Fields.readSegmentLatency() = SegmentLatency(long("segment"), longs("latency_ns"))
+
 private fun Fields.readEvaluation() =
     Evaluation(
         // Not one of a request, whose values are checked.
@@ -347,6 +361,7 @@ private fun Fields.readSamples() =
         thermal = records("thermal") { readThermal() },
         trace = recordOrNull("trace") { readTrace() },
         profileRefusal = orNull("profile_refusal") { string("profile_refusal") },
+        segments = records("segments") { readSegmentLatency() },
         evaluation = recordOrNull("evaluation") { readEvaluation() },
         waits = records("waits") { readWait() },
         syncPatterns = records("sync_patterns") { readSyncPattern() },
@@ -356,6 +371,9 @@ private fun Fields.readSamples() =
     )
 
 // --- records to JSON ---
+
+private fun ArtifactFile.toJson() =
+    obj("sha256" to sha256, "format" to format, "size_bytes" to sizeBytes, "method" to method)
 
 private fun TensorFile.toJson() = obj("sha256" to sha256, "dtype" to dtype, "shape" to shape)
 
@@ -447,6 +465,8 @@ private fun SyncPattern.toJson() = obj("edges_ns" to edgesNs)
 private fun Trace.toJson() =
     obj("kind" to kind, "sha256" to sha256, "size_bytes" to sizeBytes, "latency_ns" to latencyNs)
 
+private fun SegmentLatency.toJson() = obj("segment" to segment, "latency_ns" to latencyNs)
+
 private fun Evaluation.toJson() = obj("outputs" to outputs.toJson(), "latency_ns" to latencyNs)
 
 private fun Samples.toJson() =
@@ -463,6 +483,7 @@ private fun Samples.toJson() =
         "thermal" to thermal.map { it.toJson() },
         "trace" to trace?.toJson(),
         "profile_refusal" to profileRefusal,
+        "segments" to segments.map { it.toJson() },
         "evaluation" to evaluation?.toJson(),
         "waits" to waits.map { it.toJson() },
         "sync_patterns" to syncPatterns.map { it.toJson() },

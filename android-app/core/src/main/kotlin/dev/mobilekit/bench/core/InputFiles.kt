@@ -34,13 +34,17 @@ internal class InputFiles(
     }
 
     fun verify(request: RunRequest) {
-        val artifact = artifact(request.artifact)
-        if (artifact.length() != request.artifact.sizeBytes) {
-            val sizes = "${artifact.length()} bytes, not ${request.artifact.sizeBytes}"
-            throw RunStopped(FailureCode.FILE_CORRUPT, "${artifact.name} has $sizes")
+        val segments = request.segments
+        for (artifact in listOf(request.artifact) + segments.map { it.artifact }) {
+            val file = artifact(artifact)
+            if (file.length() != artifact.sizeBytes) {
+                val sizes = "${file.length()} bytes, not ${artifact.sizeBytes}"
+                throw RunStopped(FailureCode.FILE_CORRUPT, "${file.name} has $sizes")
+            }
+            requireHash(file, artifact.sha256)
         }
-        requireHash(artifact, request.artifact.sha256)
-        for (tensor in request.inputs + request.referenceOutputs + listOfNotNull(request.evaluation)) {
+        val whole = request.inputs + request.referenceOutputs + listOfNotNull(request.evaluation)
+        for (tensor in whole + segments.flatMap { it.inputs }) {
             val file = existing("artifacts/${tensor.sha256}.bin")
             requireHash(file, tensor.sha256)
             val elements = tensor.shape.fold(1.0) { product, size -> product * size }

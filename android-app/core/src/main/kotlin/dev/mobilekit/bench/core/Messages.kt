@@ -104,9 +104,16 @@ data class EnergyPlan(
     val syncPattern: Boolean,
 )
 
+/** A part of the network that is a program of its own, of the whole's format. */
+data class Segment(
+    val artifact: ArtifactFile,
+    val inputs: List<TensorFile>,
+)
+
 /**
- * What a companion is to do. `threads` is null for as many as there are processors; `evaluation` is
- * the examples, stacked; what is null of the last three is not asked for.
+ * What a companion is to do. `threads` is null for as many as there are processors; `segments` are
+ * timed in the profile phase in place of a trace; `evaluation` is the examples, stacked; what is null
+ * of it, of `profileIterations` and of `energy` is not asked for.
  */
 data class RunRequest(
     val protocolVersion: Long,
@@ -122,6 +129,7 @@ data class RunRequest(
     val minDurationNs: Long,
     val maxDurationNs: Long,
     val profileIterations: Long?,
+    val segments: List<Segment>,
     val evaluation: TensorFile?,
     val energy: EnergyPlan?,
 )
@@ -200,6 +208,12 @@ data class Trace(
     val kind: TraceKind,
     val sha256: String,
     val sizeBytes: Long,
+    val latencyNs: List<Long>,
+)
+
+/** One of the request's segments, by its place there: each timed iteration in time order. */
+data class SegmentLatency(
+    val segment: Long,
     val latencyNs: List<Long>,
 )
 
@@ -282,6 +296,10 @@ data class ProfileRefused(
     val reason: String,
 ) : ProgressEvent
 
+data class SegmentMeasured(
+    val latency: SegmentLatency,
+) : ProgressEvent
+
 data class EvaluationMade(
     val evaluation: Evaluation,
 ) : ProgressEvent
@@ -329,6 +347,7 @@ data class Samples(
     val thermal: List<ThermalSample>,
     val trace: Trace?,
     val profileRefusal: String?,
+    val segments: List<SegmentLatency>,
     val evaluation: Evaluation?,
     val waits: List<Wait>,
     val syncPatterns: List<SyncPattern>,
@@ -373,6 +392,7 @@ fun collectSamples(events: List<ProgressEvent>): Samples =
         thermal = events.all<StateSampled>().map { it.thermal },
         trace = events.last<TraceMade>()?.trace,
         profileRefusal = events.last<ProfileRefused>()?.reason,
+        segments = events.all<SegmentMeasured>().map { it.latency },
         evaluation = events.last<EvaluationMade>()?.evaluation,
         waits = events.all<WaitEnded>().map { it.wait },
         syncPatterns = events.all<SyncPatternMade>().map { it.pattern },

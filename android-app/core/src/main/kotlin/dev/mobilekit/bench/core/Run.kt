@@ -122,7 +122,14 @@ internal class Run(
 
             request.profileIterations?.let { iterations ->
                 enter(Phase.PROFILE)
-                profile(loader, inputs, iterations)
+                if (request.segments.isEmpty()) {
+                    profile(loader, inputs, iterations)
+                } else {
+                    loader.close()
+                    timeSegments(engine, threads, request.segments, iterations)
+                }
+                loader.load()
+                loader.bind(inputs)
             }
 
             request.evaluation?.let { examples ->
@@ -224,8 +231,7 @@ internal class Run(
         try {
             val program = loader.loadTraced()
             loader.bind(inputs)
-            inferring { repeat(PROFILE_WARMUPS) { program.infer() } }
-            val latencyNs = timed(program, iterations, 0, Long.MAX_VALUE)
+            val latencyNs = timedWarm(program, iterations)
             val target = record.file("trace.bin")
             inferring { program.writeTrace(target) }
             RandomAccessFile(target, "rw").use { it.fd.sync() }
@@ -233,8 +239,32 @@ internal class Run(
         } catch (untraced: TracingUnavailableException) {
             tell(ProfileRefused(untraced.message))
         }
-        loader.load()
-        loader.bind(inputs)
+    }
+
+    private fun timeSegments(
+        engine: Engine,
+        threads: Int,
+        segments: List<Segment>,
+        iterations: Long,
+    ) = segments.forEachIndexed { number, segment ->
+        try {
+            Loader(engine, files.artifact(segment.artifact), segment.artifact.method, threads).use { loader ->
+                loader.load()
+                loader.bind(segment.inputs.map(files::tensor))
+                val latencyNs = timedWarm(loader.program, iterations)
+                tell(SegmentMeasured(SegmentLatency(number.toLong(), latencyNs)))
+            }
+        } catch (stopped: RunStopped) {
+            throw RunStopped(stopped.code, "segments[$number]: ${stopped.message}")
+        }
+    }
+
+    private fun timedWarm(
+        program: Program,
+        iterations: Long,
+    ): List<Long> {
+        inferring { repeat(PROFILE_WARMUPS) { program.infer() } }
+        return timed(program, iterations, 0, Long.MAX_VALUE)
     }
 
     private fun evaluate(
@@ -398,7 +428,8 @@ private inline fun <T> engineDoes(
  * [UNPLANNED_STEP_NS] for each time that it is done.
  */
 internal fun RunRequest.plannedNs(): Long {
-    val steps = coldLoads.toDouble() + (profileIterations ?: 0) + (evaluation?.shape?.first() ?: 0)
+    val profiled = maxOf(segments.size, 1).toDouble() * (profileIterations ?: 0)
+    val steps = coldLoads + profiled + (evaluation?.shape?.first() ?: 0)
     val limitedNs = warmup.maxDurationNs.toDouble() + maxDurationNs + (energy?.plannedNs() ?: 0.0)
     return (UNPLANNED_NS + steps * UNPLANNED_STEP_NS + limitedNs).toLong()
 }

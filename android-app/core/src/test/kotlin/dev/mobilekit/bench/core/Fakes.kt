@@ -236,9 +236,22 @@ fun Roots.request(
     minDurationNs = 1,
     maxDurationNs = 10_000_000_000,
     profileIterations = null,
+    segments = emptyList(),
     evaluation = null,
     energy = null,
 )
+
+/** A part of the network with an input of its own. */
+fun Roots.segment(
+    artifact: String,
+    vararg input: Float,
+): Segment {
+    val bytes = artifact.toByteArray()
+    return Segment(
+        ArtifactFile(put(bytes, "onnx"), Format.ONNX, bytes.size.toLong(), "forward"),
+        listOf(put(input, input.size.toLong())),
+    )
+}
 
 /** A plan that waits for nothing. */
 fun energyPlan(

@@ -371,6 +371,54 @@ class RunTest {
     }
 
     @Test
+    fun `segments are timed one by one in place of a trace`() {
+        val segments = listOf(roots.segment("first", 1f, 2f), roots.segment("second", 3f, 4f))
+        val seen = mutableListOf<Double>()
+        engine.onOutput = { seen += it[0] }
+
+        val request = roots.request().copy(profileIterations = 4, segments = segments, energy = energyPlan())
+        val result = run(request) as RunSuccess
+
+        assertEquals(
+            listOf(SegmentLatency(0, listOf(10, 10, 10, 10)), SegmentLatency(1, listOf(10, 10, 10, 10))),
+            result.samples.segments,
+        )
+        // Three untimed ones come first, and afterwards the whole runs again.
+        val own = seen.dropWhile { it == 2.0 }.takeWhile { it != 2.0 }
+        assertEquals(List(7) { 6.0 }, own)
+        assertEquals(2.0, seen.last(), 0.0)
+        assertNull(result.samples.trace)
+        assertNull(result.samples.profileRefusal)
+        assertEquals(3, result.samples.windows.size)
+        assertEquals(0, engine.open)
+        assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
+    }
+
+    @Test
+    fun `a segment that does not load is named`() {
+        val segments = listOf(roots.segment("first", 1f, 2f), roots.segment("corrupt", 1f, 2f))
+
+        val result = run(roots.request().copy(profileIterations = 4, segments = segments)) as RunFailure
+
+        assertEquals(FailureCode.LOAD_FAILED, result.code)
+        assertEquals(Phase.PROFILE, result.phase)
+        assertTrue(result.message, result.message.startsWith("segments[1]: "))
+        assertEquals(listOf(0L), result.samples.segments.map { it.segment })
+        assertEquals(0, engine.open)
+    }
+
+    @Test
+    fun `a segment whose file is missing is found before anything is measured`() {
+        val segment = roots.segment("first", 1f, 2f)
+        roots.input.resolve("artifacts/${segment.artifact.sha256}.onnx").delete()
+
+        val result = run(roots.request().copy(profileIterations = 4, segments = listOf(segment))) as RunFailure
+
+        assertEquals(FailureCode.FILE_MISSING, result.code)
+        assertEquals(Phase.VERIFY, result.phase)
+    }
+
+    @Test
     fun `every example is evaluated in order and the first inputs come back`() {
         val examples = roots.put(floatArrayOf(1f, 2f, 3f, 4f, 5f, 6f), 3, 2)
         var inferredLast: Double? = null

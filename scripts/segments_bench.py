@@ -1,0 +1,107 @@
+"""Profiles networks by segments on this computer: do the segments add up to the whole?
+
+    python scripts/segments_bench.py [--output docs/performance.md] [MODEL...]
+
+Each network is profiled in commands of their own, with one thread: by segments as .pte and as
+.tflite, and as .pte by ExecuTorch's trace too, since there both can be had. ``--output`` replaces
+the part of that file between the two markers; the table is printed in any case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from bench import put_section
+
+from mobilekit.units import format_duration
+
+MODELS = (
+    *("deep_kws", "digits", "svhn", "deepear", "all_cnn_c", "squeezenet", "mobilenet_v2"),
+    *("googlenet", "resnet18"),
+)
+ITERATIONS = 40
+
+
+def profile(model: str, artifact_format: str, *options: str) -> dict:
+    """The profile of ``mobilekit profile --json``."""
+    command = [
+        *(sys.executable, "-m", "mobilekit", "profile", model, "--device", "pc", "--fast"),
+        *("--threads", "1", "--format", artifact_format, "--json"),
+        *("--iterations", str(ITERATIONS), *options),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command[1:])}: {done.stderr.strip()}")
+    return json.loads(done.stdout)["profile"]
+
+
+def row(model: str, artifact_format: str, found: dict, traced: dict | None) -> list[str]:
+    plain_ns, sum_ns = found["plain_p50_ns"], found["operators_ns"]
+    own_ns = [layer["p50_ns"] for layer in found["layers"] if layer["p50_ns"] is not None]
+    return [
+        model,
+        f".{artifact_format}",
+        str(len(own_ns)),
+        format_duration(plain_ns),
+        format_duration(sum_ns),
+        f"{sum_ns / plain_ns - 1:+.1%}",
+        f"{found['fastest_difference']:+.1%}",
+        format_duration(min(own_ns)),
+        f"{found['types'][0]['type']} {found['types'][0]['share']:.0%}",
+        "-" if traced is None else f"{100 * _farthest_share(found, traced):.1f} points",
+    ]
+
+
+def _farthest_share(found: dict, traced: dict) -> float:
+    first, second = (
+        {one["type"]: one["share"] for one in each["types"]} for each in (found, traced)
+    )
+    return max(abs(first.get(name, 0) - second.get(name, 0)) for name in first | second)
+
+
+def render(rows: list[list[str]]) -> str:
+    header = [
+        *("network", "format", "segments", "plain inference", "sum of segments", "difference"),
+        *("of the fastest", "fastest segment", "costliest type", "from the trace's shares"),
+    ]
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    return "\n".join(
+        [
+            "## Segments against the whole",
+            "",
+            "`python scripts/segments_bench.py --output docs/performance.md`: networks cut into "
+            "segments by [`mobilekit profile --segments`](layers.md#by-segments), one thread, "
+            f"{ITERATIONS} inferences of each segment, against plain inferences in the same run. "
+            "*Of the fastest* compares the sum of each segment's fastest with the fastest plain "
+            "inference, which other work on the computer disturbs less. *From the trace's shares* "
+            "is the largest difference of any type's share from what ExecuTorch's own trace gives "
+            "for the same network.",
+            "",
+            *lines,
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", metavar="MODEL")
+    parser.add_argument("--output", type=Path, help="put the table here")
+    arguments = parser.parse_args()
+    rows = []
+    for model in arguments.models or MODELS:
+        print(f"{model} ...", file=sys.stderr)
+        traced = profile(model, "pte")
+        rows.append(row(model, "pte", profile(model, "pte", "--segments"), traced))
+        rows.append(row(model, "tflite", profile(model, "tflite", "--segments"), None))
+    text = render(rows)
+    print(text)
+    if arguments.output:
+        put_section(arguments.output, "segments", text)
+
+
+if __name__ == "__main__":
+    main()
