@@ -1,11 +1,13 @@
 """Times every packaged network in every format and in int8, side by side, against torch eager.
 
-    python scripts/formats_bench.py [--rounds N] [--output docs/performance.md] [MODEL...]
+    python scripts/formats_bench.py [--rounds N] [--threads N] [--output FILE] [MODEL...]
 
 One network after the other: its candidates are exported, loaded into this process with the same
-inputs and threads, and run in turn, round by round. ``--output`` replaces the part of that file
-between the two markers; the table is printed in any case. A network is skipped in a format that it
-cannot be exported to, and the reason is told.
+inputs and threads, and run in turn, round by round. ``--output docs/performance.md`` replaces the
+part of that file between the two markers; the table is printed in any case. One thread is the
+default: where a few virtual processors are shared, the scheduler puts a second one beside the
+first or on top of it from one moment to the next, and whichever engine that hits takes twice its
+time. A network is skipped in a format that it cannot be exported to, and the reason is told.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class Candidate(NamedTuple):
     artifact: Artifact | None
 
 
-def load_candidates(spec: ModelSpec) -> tuple[dict[str, Candidate], dict[str, str]]:
+def load_candidates(spec: ModelSpec, threads: int) -> tuple[dict[str, Candidate], dict[str, str]]:
     """What can be run of a network, and why the rest cannot."""
     candidates, failures = {}, {}
     for name, (artifact_format, precision) in CANDIDATES.items():
@@ -71,20 +73,20 @@ def load_candidates(spec: ModelSpec) -> tuple[dict[str, Candidate], dict[str, st
         except MobilekitError as error:
             failures[name] = str(error).split("\n")[0]
             continue
-        program = engine_of(artifact_format).load(
+        program = engine_of(artifact_format, threads).load(
             places.artifacts_directory() / Path(artifact.file.path).name,
             artifact.file.method,
             read_inputs(artifact),
         )
         candidates[name] = Candidate(program.execute, artifact)
-    candidates[EAGER] = Candidate(load_eager(spec), None)
+    candidates[EAGER] = Candidate(load_eager(spec, threads), None)
     return candidates, failures
 
 
 @cache
-def engine_of(artifact_format: ExportFormat) -> Engine:
+def engine_of(artifact_format: ExportFormat, threads: int) -> Engine:
     """One for all programs: another ExecuTorch engine would take the threads of the first away."""
-    return make_engine(artifact_format, None)
+    return make_engine(artifact_format, threads)
 
 
 def read_inputs(artifact: Artifact) -> list[np.ndarray]:
@@ -95,13 +97,13 @@ def read_inputs(artifact: Artifact) -> list[np.ndarray]:
     ]
 
 
-def load_eager(spec: ModelSpec) -> Callable[[], object]:
+def load_eager(spec: ModelSpec, threads: int) -> Callable[[], object]:
     import torch
 
     from mobilekit.model.load import load_module
     from mobilekit.model.reference import make_inputs
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads)
     module, inputs = load_module(spec), make_inputs(spec)
 
     def run() -> None:
@@ -120,8 +122,8 @@ def median_ms(run: Callable[[], object]) -> float:
     return statistics.median(wall_ms(run) for _ in range(count))
 
 
-def measure(spec: ModelSpec, rounds: int) -> dict:
-    candidates, failures = load_candidates(spec)
+def measure(spec: ModelSpec, rounds: int, threads: int) -> dict:
+    candidates, failures = load_candidates(spec, threads)
     timers = {
         name: lambda run=candidate.run: median_ms(run) for name, candidate in candidates.items()
     }
@@ -261,16 +263,16 @@ def big_reason(result: dict) -> str:
     return f"{text}; in float: {left}" if left else text
 
 
-def render(results: list[dict], rounds: int) -> str:
+def render(results: list[dict], rounds: int, threads: int) -> str:
     good = [result for result in results if (ratio_to_fastest(result) or 9) <= FASTEST_BAR]
     lines = [
         "## Formats",
         "",
         f"Made by `scripts/formats_bench.py` on {os.cpu_count()} processors ({this_abi()}, "
         f"{platform.system()}), Python {platform.python_version()}: {rounds} interleaved rounds, "
-        "the same inputs and threads. Times are medians in milliseconds, ratios medians over "
-        "rounds. int8 is calibrated with generated inputs, which matters neither to time nor to "
-        "size.",
+        f"the same inputs, threads: {threads}. Times are medians in milliseconds, ratios medians "
+        "over rounds. int8 is calibrated with generated inputs, which matters neither to time nor "
+        "to size.",
         "",
         *table(results),
         "",
@@ -286,6 +288,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", metavar="MODEL", help="default: all packaged ones")
     parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, help="put the table between this file's markers")
     parser.add_argument("--json", type=Path, help="write every round here")
     arguments = parser.parse_args()
@@ -293,9 +296,9 @@ def main() -> None:
     results = []
     for spec in specs:
         print(f"{spec.name} ...", file=sys.stderr)
-        results.append(measure(spec, arguments.rounds))
+        results.append(measure(spec, arguments.rounds, arguments.threads))
         gc.collect()
-    text = render(results, arguments.rounds)
+    text = render(results, arguments.rounds, arguments.threads)
     print(text)
     if arguments.output:
         put_section(arguments.output, "formats", text)
