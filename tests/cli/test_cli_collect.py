@@ -23,6 +23,17 @@ def abandoned(cli, bench_phone):
     return bench_phone
 
 
+@pytest.fixture
+def left_for_20_s(cli, bench_phone):
+    """A phone with a run of that length, whose command was killed."""
+    CompanionSettings(energy_speed=20.0).write(bench_phone.directory)
+    process = cli.start("energy", "calibrate", "-d", bench_phone.serial, "--model", "tiny.py")
+    wait_for(lambda: windows_told(bench_phone) >= 1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    return bench_phone
+
+
 def test_nothing_is_waiting(cli):
     """Without abandoned runs no phone is looked for, and that is said."""
     outcome = cli("collect", ANDROID_ADB_SERVER_PORT="1", ADBUTILS_ADB_PATH="/bin/false")
@@ -48,7 +59,7 @@ def test_a_killed_command_loses_nothing(cli, abandoned):
     assert cli("collect", "--json").document["collected"] == []
 
 
-def test_a_run_that_goes_on_is_left_alone_or_followed(cli, abandoned):
+def test_a_run_that_goes_on_is_left_alone_or_followed(cli, left_for_20_s):
     """Without --wait it is listed as running; with it, it is followed to its end."""
     listed = cli("collect", "--json")
     followed = cli("collect", "--wait")
@@ -59,15 +70,9 @@ def test_a_run_that_goes_on_is_left_alone_or_followed(cli, abandoned):
     assert "No run is waiting" in followed.stdout
 
 
-def test_no_other_run_is_started_meanwhile(cli, bench_phone):
-    """It would end the first one, or wait behind it: it is refused, and the first is collected."""
-    CompanionSettings(energy_speed=20.0).write(bench_phone.directory)
-    process = cli.start("energy", "calibrate", "-d", bench_phone.serial, "--model", "tiny.py")
-    wait_for(lambda: windows_told(bench_phone) >= 1)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-
-    refused = cli("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+def test_no_other_run_is_started_meanwhile(cli, left_for_20_s):
+    """It would wait behind the first one: it is refused, and the first is collected."""
+    refused = cli("deploy", "tiny.py", "--device", left_for_20_s.serial, "--no-energy")
     collected = cli("collect", "--wait", "--json")
 
     assert refused.exit_code == 3

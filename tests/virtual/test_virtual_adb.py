@@ -13,6 +13,7 @@ from pathlib import Path
 import adbutils
 import pytest
 import servers
+from following import wait_for
 
 from mobilekit.virtual.adbd import EMULATOR_PORTS
 from mobilekit.virtual.phone import Faults, write_faults
@@ -296,6 +297,8 @@ def test_bytes_in_and_out_without_a_protocol(phone, tmp_path):
         subprocess.run(
             [*command, "exec-in", f"cat > {TMP}/x"], env=environment, stdin=local, check=True
         )
+    # adb does not wait for the end of a command that it gave all its input.
+    wait_for(lambda: phone.adb("shell", f"stat -c %s {TMP}/x").stdout == "3000001\n")
     output = subprocess.run(
         [*command, "exec-out", f"cat {TMP}/x"], env=environment, capture_output=True, check=True
     )
