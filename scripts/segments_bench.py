@@ -10,12 +10,12 @@ the part of that file between the two markers; the table is printed in any case.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from bench import put_section
+from layers_bench import run
 
 from mobilekit.units import format_duration
 
@@ -26,17 +26,12 @@ MODELS = (
 ITERATIONS = 40
 
 
-def profile(model: str, artifact_format: str, *options: str) -> dict:
-    """The profile of ``mobilekit profile --json``."""
-    command = [
-        *(sys.executable, "-m", "mobilekit", "profile", model, "--device", "pc", "--fast"),
-        *("--threads", "1", "--format", artifact_format, "--json"),
-        *("--iterations", str(ITERATIONS), *options),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command[1:])}: {done.stderr.strip()}")
-    return json.loads(done.stdout)["profile"]
+def profile(model: str, artifact_format: str, store: str, *options: str) -> dict:
+    arguments = ("--device", "pc", "--fast", "--threads", "1", "--format", artifact_format)
+    found = run(
+        *("profile", model, *arguments, "--iterations", str(ITERATIONS), *options), store=store
+    )
+    return found["profile"]
 
 
 def row(model: str, artifact_format: str, found: dict, traced: dict | None) -> list[str]:
@@ -92,11 +87,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="put the table here")
     arguments = parser.parse_args()
     rows = []
-    for model in arguments.models or MODELS:
-        print(f"{model} ...", file=sys.stderr)
-        traced = profile(model, "pte")
-        rows.append(row(model, "pte", profile(model, "pte", "--segments"), traced))
-        rows.append(row(model, "tflite", profile(model, "tflite", "--segments"), None))
+    with tempfile.TemporaryDirectory() as directory:
+        store = f"sqlite:///{directory}/results.sqlite"
+        for model in arguments.models or MODELS:
+            print(f"{model} ...", file=sys.stderr)
+            traced = profile(model, "pte", store)
+            for artifact_format, beside in (("pte", traced), ("tflite", None)):
+                found = profile(model, artifact_format, store, "--segments")
+                rows.append(row(model, artifact_format, found, beside))
     text = render(rows)
     print(text)
     if arguments.output:

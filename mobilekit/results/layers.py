@@ -154,7 +154,7 @@ def render_profile(measurement: Measurement, profile: LayerProfile) -> str:
         *_sum_lines(measurement, profile),
         f"  saved      {measurement.id}",
     ]
-    if profile.by == "trace" and abs(profile.difference) > RECONCILED_WITHIN:
+    if abs(profile.difference) > RECONCILED_WITHIN:
         lines.append(_unreconciled(profile))
     lines += [f"Unresolved: {problem.rstrip('.')}." for problem in profile.problems]
     return "\n".join(lines)
@@ -204,7 +204,8 @@ def _unreconciled(profile: LayerProfile) -> str:
     told = f"Warning: the sum differs by more than {RECONCILED_WITHIN:.0%} from the plain inference"
     if abs(profile.fastest_difference) <= RECONCILED_WITHIN:
         return f"{told}, but not where neither was disturbed: other work ran on the device."
-    return f"{told}: the shares may not be those of an inference without tracing."
+    undisturbed = "an inference without tracing" if profile.by == "trace" else "the whole network"
+    return f"{told}: the shares may not be those of {undisturbed}."
 
 
 def _time_text(cost: LayerCost, profile: LayerProfile) -> str:

@@ -1,0 +1,52 @@
+"""What the text of a profile says of its sum."""
+
+import pytest
+from examples import layer, measurement
+
+from mobilekit.records import LayerCost, LayerProfile
+from mobilekit.results.layers import render_profile
+
+
+def render(by, sum_ns, fastest_difference):
+    """A profile of one layer, whose plain inference took 1 ms."""
+    is_trace = by == "trace"
+    cost = LayerCost(
+        layer=layer("conv"),
+        operators=(),
+        p50_ns=sum_ns,
+        share=1.0,
+        fate="measured",
+        folded_into=(),
+    )
+    profile = LayerProfile(
+        by=by,
+        iterations=3,
+        layers=(cost,),
+        types=(),
+        operators_ns=sum_ns,
+        outside_ns=0.0 if is_trace else None,
+        traced_p50_ns=sum_ns if is_trace else None,
+        plain_p50_ns=1e6,
+        fastest_difference=fastest_difference,
+        problems=(),
+    )
+    return render_profile(measurement(), profile)
+
+
+@pytest.mark.parametrize(
+    ("by", "sum_ns", "fastest_difference", "words"),
+    [
+        ("trace", 1.09e6, 0.2, None),
+        ("trace", 1.11e6, 0.11, "may not be those of an inference without tracing"),
+        ("trace", 0.89e6, -0.11, "may not be those of an inference without tracing"),
+        ("trace", 1.11e6, 0.09, "other work ran on the device"),
+        ("segments", 1.09e6, 0.2, None),
+        ("segments", 1.11e6, 0.11, "may not be those of the whole network"),
+    ],
+)
+def test_a_sum_that_is_off_is_warned_of(by, sum_ns, fastest_difference, words):
+    """Beyond 10 %, with the cause that the fastest inferences tell."""
+    text = render(by, sum_ns, fastest_difference)
+
+    assert ("Warning: the sum differs by more than 10%" in text) == (words is not None)
+    assert words is None or words in text
