@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import sys
 from collections.abc import Callable
@@ -103,6 +102,8 @@ def measure(
     as_json: JsonFlag = False,
 ) -> None:
     """Measure energy with the cable out; several models in random order, with one pull of it."""
+    import random
+
     from mobilekit import energy_runs, places
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.analysis.usage import PUBLISHED_UPLOADS, describe_use
