@@ -155,9 +155,14 @@ class AdbServer:
 
     def _translate(self, error: Exception, serial: str | None) -> MobilekitError:
         text = str(error)
-        if "unauthorized" in text or "offline" in text:
-            state = "unauthorized" if "unauthorized" in text else "offline"
-            return not_ready(AttachedDevice(serial=serial or "-", state=state))
+        if "unauthorized" in text:
+            return not_ready(AttachedDevice(serial=serial or "-", state="unauthorized"))
+        if "offline" in text:
+            # What adb says of a phone for a moment after its cable was pulled.
+            device = AttachedDevice(serial=serial or "-", state="offline")
+            return DisconnectedError(
+                "The phone is offline", serial=device.serial, fix=advice(device)
+            )
         if serial and ("not found" in text or "no device with transport id" in text):
             return DisconnectedError(
                 "The phone is gone",

@@ -162,17 +162,22 @@ def test_a_stalled_phone_is_given_up(handle, phone):
 
 
 @pytest.mark.parametrize(
-    ("cable", "told"), [("unauthorized", "allow USB debugging"), ("offline", "plug it in again")]
+    ("cable", "error", "told"),
+    [
+        ("unauthorized", DeviceError, "allow USB debugging"),
+        ("offline", DisconnectedError, "plug it in again"),
+    ],
 )
-def test_a_phone_that_is_not_ready_says_what_to_do(make_phone, adb_server, cable, told):
-    """Unauthorized and offline are told apart, each with its way out."""
+def test_a_phone_that_is_not_ready_says_what_to_do(make_phone, adb_server, cable, error, told):
+    """Unauthorized and offline, which a phone is for a moment after its cable was pulled, are
+    told apart, each with its way out."""
     phone = make_phone(connect=False)
     phone.call(phone.phone.set_faults(Faults(cable=cable)))
     adb_server.adb("connect", phone.serial)
     server = AdbServer(adb_server.port)
     adb_server.wait_for_state(phone.serial, cable)
 
-    with pytest.raises(DeviceError, match=told) as caught:
+    with pytest.raises(error, match=told) as caught:
         server.phone(phone.serial).shell("true")
 
     assert cable in str(caught.value)
