@@ -12,7 +12,8 @@ from examples import measurement
 
 from mobilekit import errors
 from mobilekit.analysis.answer import derive_answer
-from mobilekit.cli.main import app
+from mobilekit.cli.main import COMMANDS as LISTED
+from mobilekit.cli.main import app, load_command
 from mobilekit.codec import encode_pretty
 from mobilekit.phone.profiles import parse_profile
 from mobilekit.presets import PRESETS, WARMUP
@@ -46,7 +47,8 @@ def commands(command, path=("mobilekit",)):
     """Every command below this one with the words that call it."""
     yield path, command
     for name, below in getattr(command, "commands", {}).items():
-        yield from commands(below, (*path, name))
+        whole = load_command(name) if path == ("mobilekit",) else below
+        yield from commands(whole, (*path, name))
 
 
 COMMANDS = {" ".join(path): command for path, command in commands(typer.main.get_command(app))}
@@ -81,6 +83,14 @@ def test_every_command_is_in_the_guide_and_has_help(name):
     """A person finds each command in the guide, and a sentence about it in its help."""
     assert re.search(rf"`{name}\b|^(\$ )?{name}\b", GUIDE_TEXT, flags=re.MULTILINE)
     assert COMMANDS[name].help
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_the_list_says_of_a_command_what_its_own_help_says(name):
+    """The line that is shown without importing the command is the first of its help."""
+    _, line = LISTED[name]
+
+    assert COMMANDS[f"mobilekit {name}"].help.split("\n\n")[0] == line
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,24 +1,103 @@
-"""The command line. Nothing heavy is imported before a command needs it."""
+"""The command line: a command is imported when it is named, and no sooner."""
 
 from __future__ import annotations
 
 import signal
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from mobilekit import __version__
-from mobilekit.cli import energy, meter, results, virtual
-from mobilekit.cli.compare import compare
-from mobilekit.cli.deploy import deploy, export
-from mobilekit.cli.evaluate import evaluate
 from mobilekit.cli.failure import show_failure
-from mobilekit.cli.layers import describe, profile
-from mobilekit.cli.listing import devices, models
 from mobilekit.errors import MobilekitError
 
+COMMANDS = {
+    "deploy": (
+        "mobilekit.cli.deploy:deploy",
+        "Export, push and run a network; tell what it costs.",
+    ),
+    "export": (
+        "mobilekit.cli.deploy:export",
+        "Export a network to ExecuTorch, ONNX or LiteRT without running it.",
+    ),
+    "evaluate": (
+        "mobilekit.cli.evaluate:evaluate",
+        "Run labelled examples on a device; tell its accuracy, and PyTorch's beside it.",
+    ),
+    "describe": (
+        "mobilekit.cli.layers:describe",
+        "Show a network's layers: shapes, parameters, MACs, memory.",
+    ),
+    "profile": (
+        "mobilekit.cli.layers:profile",
+        "Measure the time of each layer and of each type of layer.",
+    ),
+    "collect": (
+        "mobilekit.cli.energy:collect",
+        "Fetch the results of runs that were left on their phones.",
+    ),
+    "compare": (
+        "mobilekit.cli.compare:compare",
+        "Measure networks on two devices, and set the figures side by side.",
+    ),
+    "models": (
+        "mobilekit.cli.listing:models",
+        "List the networks that can be deployed by name, or show the card of one.",
+    ),
+    "devices": (
+        "mobilekit.cli.listing:devices",
+        "List attached phones, their state and battery.",
+    ),
+    "energy": (
+        "mobilekit.cli.energy:app",
+        "Joules per inference and inferences per charge: `mobilekit energy MODEL --device D`.",
+    ),
+    "meter": (
+        "mobilekit.cli.meter:app",
+        "Energy from an external power meter's trace.",
+    ),
+    "results": (
+        "mobilekit.cli.results:app",
+        "Look at stored measurements; no phone is needed.",
+    ),
+    "virtual": (
+        "mobilekit.cli.virtual:app",
+        "Start, list and stop virtual phones.",
+    ),
+}
+"""In the order of the help: where each command or group is, and the first line of its own help."""
+
+
+def load_command(name: str) -> Any:
+    """Import and build one of ``COMMANDS``, with its options or with the commands below it."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    part = getattr(import_module(module), attribute)
+    parent = typer.Typer(rich_markup_mode=None)
+    if isinstance(part, typer.Typer):
+        parent.add_typer(part, name=name)
+    else:
+        parent.command(name)(part)
+    return typer.main.get_group(parent).commands[name]
+
+
+class _Listed(TyperGroup):
+    """A group whose commands are names and lines until one of them is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, line) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=line))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, name and load_command(name), rest
+
+
 app = typer.Typer(
+    cls=_Listed,
     name="mobilekit",
     help="How fast is this trained network on this phone, and how many inferences does one "
     "battery charge buy?",
@@ -27,19 +106,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(deploy)
-app.command()(export)
-app.command()(evaluate)
-app.command()(describe)
-app.command()(profile)
-app.add_typer(energy.app, name="energy")
-app.command()(energy.collect)
-app.command()(compare)
-app.command()(models)
-app.command()(devices)
-app.add_typer(meter.app, name="meter")
-app.add_typer(results.app, name="results")
-app.add_typer(virtual.app, name="virtual")
 
 
 @app.callback()

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from mobilekit.cli.main import COMMANDS
 from mobilekit.codec import encode
 from mobilekit.virtual.battery import gauge_named
 from mobilekit.virtual.companion import GAUGE_FILE
@@ -222,19 +223,20 @@ def test_a_faulty_link_is_shown_by_devices(cli, bench_phone):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "commands"),
     [
-        ["--help"],
-        ["--version"],
-        ["deploy", "--help"],
-        ["devices"],
-        ["results", "list"],
-        ["virtual", "list"],
+        (["--help"], []),
+        (["--version"], []),
+        (["deploy", "--help"], ["deploy"]),
+        (["devices"], ["listing"]),
+        (["results", "list"], ["results", "layers"]),
+        (["virtual", "list"], ["virtual"]),
     ],
     ids=" ".join,
 )
-def test_torch_is_imported_only_where_it_works(cli, arguments):
-    """Help, devices and results come up without torch, numpy-free help even without adbutils."""
+def test_only_what_works_is_imported(cli, arguments, commands):
+    """The command that is named and no other; help, devices and results come up without torch,
+    help even without adbutils."""
     program = (
         "import sys, mobilekit.cli.main as main\n"
         f"sys.argv = ['mobilekit', *{arguments!r}]\n"
@@ -252,10 +254,19 @@ def test_torch_is_imported_only_where_it_works(cli, arguments):
 
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("IMPORTED")]
     modules = set(line.split())
-    assert "mobilekit.cli.deploy" in modules
+    ours = {target.partition(":")[0] for target, _ in COMMANDS.values()}
+    assert ours & modules == {f"mobilekit.cli.{name}" for name in commands}
     assert not modules & {"torch", "executorch"}
     if "--help" in arguments or "--version" in arguments:
         assert not modules & {"numpy", "sqlalchemy", "adbutils"}
+
+
+def test_an_unknown_command_is_refused(cli):
+    """With the one that was meant, if one is like it."""
+    refused = cli("deplyo", "nin")
+
+    assert refused.exit_code == 2
+    assert "No such command 'deplyo'. Did you mean 'deploy'?" in refused.stderr
 
 
 # --- gauges ------------------------------------------------------------------------------------
