@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mobilekit.analysis.layers import why_by_segments
 from mobilekit.errors import ExportError, MobilekitError
-from mobilekit.flow import Reporter, Wanted, deploy
+from mobilekit.flow import Reporter, Wanted, deploy, profile
 from mobilekit.model.zoo import find_model
+from mobilekit.protocol import RunSuccess
 from mobilekit.records import Measurement
 from mobilekit.results.store import Store
 
 
-class Measured(NamedTuple):
-    pairs: list[tuple[Measurement, Measurement]]
+class Pair(NamedTuple):
     """On the device, and on the one that it is compared against."""
+
+    device: Measurement
+    against: Measurement
+    layers: tuple[Measurement, Measurement] | None
+    """Runs of their own on both, by segments, where a trace of one of them would not do."""
+
+
+class Measured(NamedTuple):
+    pairs: list[Pair]
     unmeasured: list[tuple[str, MobilekitError]]
     """Networks that came to no pair, and why."""
 
@@ -37,11 +47,8 @@ def measure_pairs(
     measured = Measured([], [])
     for model in models:
         try:
-            first, second = (
-                _deploy_one(
-                    wanted._replace(model=model, device=device), store, reporter, traced_iterations
-                )
-                for device in (wanted.device, against)
+            pair = _measure_pair(
+                wanted._replace(model=model), against, store, reporter, traced_iterations
             )
         except MobilekitError as error:
             # A device that is gone is gone for the other networks too.
@@ -52,8 +59,35 @@ def measure_pairs(
             if goes_on:
                 continue
             break
-        measured.pairs.append((first, second))
+        measured.pairs.append(pair)
     return measured
+
+
+def _measure_pair(
+    wanted: Wanted,
+    against: str,
+    store: Store,
+    reporter: Reporter,
+    traced_iterations: int | None,
+) -> Pair:
+    both = wanted, wanted._replace(device=against)
+    first, second = (_deploy_one(each, store, reporter, traced_iterations) for each in both)
+    if traced_iterations is None:
+        return Pair(first, second, None)
+    reasons = [reason for run in (first, second) if (reason := why_by_segments(run)) is not None]
+    if not reasons:
+        return Pair(first, second, None)
+    reporter.note(reasons[0])
+    try:
+        one, other = (
+            profile(each, store, reporter, iterations=traced_iterations, by_segments=True)
+            for each in both
+        )
+    except ExportError as error:
+        reporter.note(f"Not by segments either: {error.what}")
+        return Pair(first, second, None)
+    are_whole = all(isinstance(run.result, RunSuccess) for run in (one, other))
+    return Pair(first, second, (one, other) if are_whole else None)
 
 
 def _deploy_one(

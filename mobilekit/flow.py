@@ -22,6 +22,7 @@ from mobilekit.analysis.gauge import (
     Overrides,
     characterize_gauge,
 )
+from mobilekit.analysis.layers import why_by_segments
 from mobilekit.analysis.planning import plan_energy
 from mobilekit.analysis.traces import parse_trace
 from mobilekit.codec import encode_pretty
@@ -30,6 +31,7 @@ from mobilekit.errors import (
     AppError,
     DeviceError,
     DisconnectedError,
+    ExportError,
     InUseError,
     MobilekitError,
     ProtocolError,
@@ -143,22 +145,56 @@ class Reporter(Protocol):
 
 
 def profile(
-    wanted: Wanted, store: Store, reporter: Reporter, *, iterations: int, by_segments: bool
+    wanted: Wanted, store: Store, reporter: Reporter, *, iterations: int, by_segments: bool | None
 ) -> Measurement:
-    """``deploy`` with the time of each layer, by segments also where the engine cannot trace.
+    """``deploy`` with the time of each layer: by segments, by a trace, or, for ``None``, by a trace
+    and then by segments where it tells too little.
 
     What was traced in vain stays stored. Raises a ``MobilekitError`` like ``deploy``, and
-    ``ExportError`` for a network that cannot be cut into segments.
+    ``ExportError`` for a network without a trace that cannot be cut into segments.
     """
-    if not by_segments:
-        traced = deploy(wanted, store, reporter, traced_iterations=iterations)
-        refusal = traced.result.samples.profile_refusal
-        if refusal is None or isinstance(traced.result, RunFailure):
-            return traced
-        reporter.note(f"No trace: {refusal}")
+    if by_segments:
+        return _profile_by_segments(wanted, store, reporter, iterations)
+    traced = deploy(wanted, store, reporter, traced_iterations=iterations)
+    why = why_by_segments(traced)
+    if why is None or by_segments is False:
+        return traced
+    reporter.note(why)
+    try:
+        return _profile_by_segments(wanted, store, reporter, iterations)
+    except ExportError as error:
+        if traced.layer_trace is None:
+            raise
+        reporter.note(f"The trace has to do: {error.what}")
+        return traced
+
+
+def profile_alike(
+    each_wanted: Sequence[Wanted],
+    store: Store,
+    reporter: Reporter,
+    *,
+    iterations: int,
+    by_segments: bool | None,
+) -> list[Measurement]:
+    """``profile`` of several networks, all in one way: where one is cut, all are."""
+    found = [
+        profile(each, store, reporter, iterations=iterations, by_segments=by_segments)
+        for each in each_wanted
+    ]
+    if all(each.cut is None for each in found):
+        return found
+    return [
+        each if each.cut is not None else _profile_by_segments(wanted, store, reporter, iterations)
+        for wanted, each in zip(each_wanted, found, strict=True)
+    ]
+
+
+def _profile_by_segments(
+    wanted: Wanted, store: Store, reporter: Reporter, iterations: int
+) -> Measurement:
     check_can_be_cut(wanted.precision)
-    if not by_segments:
-        reporter.note("The layers are measured by segments, in a second run")
+    reporter.note("The layers are measured by segments, in a run of their own")
     with made_ready(wanted, store, reporter) as ready:
         with ready.steps("segments"):
             cut = export_segments(
@@ -173,7 +209,7 @@ def profile(
             make_request(wanted, ready, PRESETS[wanted.preset], None),
             profile_iterations=iterations,
             segments=tuple(
-                Segment(artifact=each.file, inputs=each.inputs) for each in cut.segments
+                Segment(artifact=each.file, inputs=each.inputs) for each in cut.programs
             ),
         )
         return run_and_store(ready, request, store, reporter, energy_wanted=False, cut=cut)

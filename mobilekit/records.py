@@ -253,7 +253,8 @@ class SegmentArtifact(Record, frozen=True):
     """A part of a network, exported by itself with the values that flow into it in the whole."""
 
     layers: tuple[str, ...]
-    """What it computes: the layer that does the work first, then those computed inside it."""
+    """What it computes: the layer that does the work first, then those computed inside it; none
+    for ``Cut.call``."""
     file: ArtifactFile
     inputs: tuple[TensorFile, ...]
     relative_error: float
@@ -269,11 +270,18 @@ class Cut(Record, frozen=True):
 
     description: Description
     segments: tuple[SegmentArtifact, ...]
+    call: SegmentArtifact
+    """One operator on one number, whose time is that of a call of the engine."""
+
+    @property
+    def programs(self) -> tuple[SegmentArtifact, ...]:
+        """What is run, in this order: the segments, then the call."""
+        return (*self.segments, self.call)
 
     @property
     def files(self) -> tuple[ArtifactFile | TensorFile, ...]:
-        """Every file that a run of all segments needs, once."""
-        return tuple({file.path: file for each in self.segments for file in each.files}.values())
+        """Every file that a run of all programs needs, once."""
+        return tuple({file.path: file for each in self.programs for file in each.files}.values())
 
 
 # --- device ------------------------------------------------------------------------------------
@@ -883,25 +891,25 @@ class LayerProfile(Record, frozen=True):
     types: tuple[TypeCost, ...]
     """The most expensive first."""
     operators_ns: float
-    """The sum of all operators' medians, or of all segments': each of these pays for a call of its
-    own, and for reordering what it reads and yields."""
-    outside_ns: float | None
-    """Median of one traced inference less its operators: the call, what the engine does between
-    them, and what tracing costs; ``None`` by segments."""
+    """The sum of all operators' medians, or of all segments' less the call that each makes: these
+    still pay for reordering what they read and yield."""
+    outside_ns: float
+    """By a trace, median of one inference less its operators: the call, what the engine does
+    between them, and what tracing costs. By segments, median of a call."""
     traced_p50_ns: float | None
     """Of one inference with tracing on, as the companion timed it; ``None`` by segments."""
     plain_p50_ns: float
     """Of one inference without tracing, in the same run."""
     fastest_difference: float
-    """The fastest traced inference, or the sum of each segment's fastest, against the fastest plain
-    one, relative to the latter: what is left of ``difference`` where other work on the device
+    """The fastest traced inference, or the same sum of each segment's fastest, against the fastest
+    plain one, relative to the latter: what is left of ``difference`` where other work on the device
     disturbed the medians."""
     problems: tuple[str, ...]
     """Which operators could not be resolved to layers, and why."""
 
     @property
     def sum_ns(self) -> float:
-        return self.operators_ns + (self.outside_ns or 0.0)
+        return self.operators_ns + self.outside_ns
 
     @property
     def difference(self) -> float:

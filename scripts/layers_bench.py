@@ -54,7 +54,7 @@ def profile_pair(model: str, artifact_format: str, store: str) -> dict[str, dict
     compared = run("compare", model, *arguments, "--format", artifact_format, store=store)
     (comparison,) = compared["comparisons"]
     return {
-        name: run("results", "profile", comparison[side]["id"], store=store)["profile"]
+        name: run("results", "profile", comparison[side]["profile"]["id"], store=store)["profile"]
         for name, side in (("pc", "against"), (PHONE, "device"))
     }
 
@@ -68,6 +68,7 @@ def row(model: str, artifact_format: str, device: str, found: dict) -> list[str]
         model,
         f".{artifact_format}",
         device,
+        found["by"],
         str(len(found["layers"])),
         str(unresolved),
         format_duration(plain_ns),
@@ -80,11 +81,11 @@ def row(model: str, artifact_format: str, device: str, found: dict) -> list[str]
 
 def render(rows: list[list[str]]) -> str:
     header = [
-        *("network", "format", "device", "layers", "unresolved", "plain inference"),
+        *("network", "format", "device", "by", "layers", "unresolved", "plain inference"),
         *("sum of layers and rest", "difference", "of the fastest", "costliest type"),
     ]
     lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
-    within = [cells for cells in rows if any(is_within(cell) for cell in cells[7:9])]
+    within = [cells for cells in rows if any(is_within(cell) for cell in cells[8:10])]
     return "\n".join(
         [
             "## Layers against the whole",
@@ -92,9 +93,10 @@ def render(rows: list[list[str]]) -> str:
             "`python scripts/layers_bench.py --output docs/performance.md`: each network's layers "
             f"by [`mobilekit compare`](compare.md) on this computer and on a virtual {PHONE}, one "
             "thread, against plain inferences in the same run. *Of the fastest* compares the "
-            "fastest traced inference with the fastest plain one, which other work on the computer "
-            "disturbs less. Tracing costs some microseconds for each operator, which small "
-            "networks feel.",
+            "fastest traced inference, or the sum of each segment's fastest, with the fastest "
+            "plain one, which other work on the computer disturbs less. Tracing costs some "
+            "microseconds for each operator: where that was too much, the layers were measured "
+            "[by segments](layers.md#by-segments).",
             "",
             *lines,
             "",

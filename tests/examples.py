@@ -14,6 +14,7 @@ from mobilekit.protocol import (
     Samples,
     TensorFile,
     ThermalSample,
+    Trace,
     WarmupRule,
 )
 from mobilekit.records import (
@@ -29,6 +30,7 @@ from mobilekit.records import (
     HostInfo,
     Interval,
     LayerSpec,
+    LayerTrace,
     Measurement,
     ModelCost,
     ModelSpec,
@@ -376,3 +378,38 @@ def operator_time(name, duration_ns, **fields) -> OperatorTime:
         "started_ns": tuple(0 for _ in duration_ns),
     }
     return OperatorTime(name=name, duration_ns=tuple(duration_ns), **(values | fields))
+
+
+def measured(id="a", **fields) -> Measurement:
+    """A measurement with any field of it or of its samples."""
+    sample_fields = {
+        name: fields.pop(name) for name in list(fields) if name in Samples.__struct_fields__
+    }
+    result = RunSuccess(
+        protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples(**sample_fields)
+    )
+    return measurement(**({"id": id, "result": result} | fields))
+
+
+def traced_run(id, convolution_ns, feed_forward_ns, **fields) -> Measurement:
+    """A run whose trace has a convolution and, unless that takes no time, a feed-forward layer."""
+    whole_ns = convolution_ns + feed_forward_ns
+    parts = [("model_run", "program", "", whole_ns), ("conv", "operator", "Conv", convolution_ns)]
+    if feed_forward_ns:
+        parts.append(("fc", "operator", "Gemm", feed_forward_ns))
+    trace = LayerTrace(
+        description=description(
+            layer("0", "convolution", parameters=10, macs=100, weights_bytes=40),
+            layer("1", "feed-forward", parameters=100, macs=100, weights_bytes=400),
+        ),
+        program=(
+            program_operator("conv", "Conv", "0", delegated=False),
+            program_operator("fc", "Gemm", "1", delegated=False),
+        ),
+        operators=tuple(
+            operator_time(name, (duration_ns,) * 3, role=role, kind=kind, part=None)
+            for name, role, kind, duration_ns in parts
+        ),
+    )
+    made = Trace(kind="onnxruntime", sha256="f" * 64, size_bytes=9, latency_ns=(whole_ns,) * 3)
+    return measured(id=id, trace=made, layer_trace=trace, **fields)

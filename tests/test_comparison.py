@@ -1,7 +1,7 @@
 """Which pairs come about when something goes wrong between them."""
 
 import pytest
-from examples import measurement
+from examples import MS, measured, traced_run
 
 from mobilekit import comparison
 from mobilekit.cli.options import wanted_of
@@ -11,40 +11,55 @@ from mobilekit.errors import DeviceError, ExportError, UnknownModelError
 WANTED = wanted_of("nin", "nexus7", fast=True, rigorous=False, energy=False)
 
 
-class FakeDeploys:
-    """Measures at once; fails where it is told to."""
+class FakeFlow:
+    """Measures at once; fails where it is told to, and traces badly."""
 
-    def __init__(self, failures):
+    def __init__(self, failures, runs, segment_failure):
         self.failures = failures
+        self.runs = runs
+        self.segment_failure = segment_failure
         self.asked = []
 
-    def __call__(self, wanted, store, reporter, *, traced_iterations):
-        assert traced_iterations == 3
+    def deploy(self, wanted, store, reporter, *, traced_iterations):
         place = (wanted.model, wanted.device)
         self.asked.append(place)
         if place in self.failures:
             raise self.failures[place]
-        return measurement(id="-".join(place))
+        id = "-".join(place)
+        if traced_iterations is None:
+            return measured(id)
+        return self.runs.get(place) or traced_run(id, 10 * MS, 3 * MS)
+
+    def profile(self, wanted, store, reporter, *, iterations, by_segments):
+        assert (iterations, by_segments) == (3, True)
+        self.asked.append((wanted.model, wanted.device, "segments"))
+        if self.segment_failure:
+            raise self.segment_failure
+        return measured(f"{wanted.model}-{wanted.device}-segments")
 
 
-class SilentReporter:
+class FakeReporter:
+    def __init__(self):
+        self.notes = []
+
     def note(self, text):
-        """Nobody listens."""
+        self.notes.append(text)
 
 
-def pairs_of(monkeypatch, models, failures):
-    deploys = FakeDeploys(failures)
-    monkeypatch.setattr(comparison, "deploy", deploys)
-    measured = measure_pairs(models, WANTED, "pc", None, SilentReporter(), traced_iterations=3)
-    return measured, deploys.asked
+def pairs_of(monkeypatch, models, failures=None, *, runs=None, segment_failure=None, iterations=3):
+    flow, reporter = FakeFlow(failures or {}, runs or {}, segment_failure), FakeReporter()
+    monkeypatch.setattr(comparison, "deploy", flow.deploy)
+    monkeypatch.setattr(comparison, "profile", flow.profile)
+    pairs = measure_pairs(models, WANTED, "pc", None, reporter, traced_iterations=iterations)
+    return pairs, flow.asked, reporter.notes
 
 
 def test_each_model_is_measured_on_both_devices(monkeypatch):
     """One after the other, so that a pair is as close in time as it can be."""
-    measured, asked = pairs_of(monkeypatch, ["nin", "alexnet"], {})
+    found, asked, _ = pairs_of(monkeypatch, ["nin", "alexnet"])
 
     assert asked == [("nin", "nexus7"), ("nin", "pc"), ("alexnet", "nexus7"), ("alexnet", "pc")]
-    assert [tuple(item.id for item in pair) for pair in measured.pairs] == [
+    assert [(pair.device.id, pair.against.id) for pair in found.pairs] == [
         ("nin-nexus7", "nin-pc"),
         ("alexnet-nexus7", "alexnet-pc"),
     ]
@@ -54,22 +69,22 @@ def test_a_failed_export_ends_that_network_alone(monkeypatch):
     """What cannot be exported is told, and the next network is measured."""
     error = ExportError("cannot", fix="-")
 
-    measured, _ = pairs_of(monkeypatch, ["nin", "alexnet"], {("nin", "nexus7"): error})
+    found, _, _ = pairs_of(monkeypatch, ["nin", "alexnet"], {("nin", "nexus7"): error})
 
-    assert measured.unmeasured == [("nin", error)]
-    assert [pair[0].id for pair in measured.pairs] == ["alexnet-nexus7"]
+    assert found.unmeasured == [("nin", error)]
+    assert [pair.device.id for pair in found.pairs] == ["alexnet-nexus7"]
 
 
 def test_a_device_that_goes_away_ends_all_but_what_is_there(monkeypatch):
     """The pairs before it are kept, and the networks after it are not tried."""
     error = DeviceError("gone", fix="-")
 
-    measured, asked = pairs_of(
+    found, asked, _ = pairs_of(
         monkeypatch, ["nin", "alexnet", "googlenet"], {("alexnet", "nexus7"): error}
     )
 
-    assert [pair[0].id for pair in measured.pairs] == ["nin-nexus7"]
-    assert measured.unmeasured == [("alexnet", error)]
+    assert [pair.device.id for pair in found.pairs] == ["nin-nexus7"]
+    assert found.unmeasured == [("alexnet", error)]
     assert ("googlenet", "nexus7") not in asked
 
 
@@ -81,10 +96,53 @@ def test_without_a_pair_the_failure_is_all_there_is(monkeypatch):
 
 def test_an_unknown_model_is_found_before_anything_is_measured(monkeypatch):
     """Also where it is the last of several."""
-    deploys = FakeDeploys({})
-    monkeypatch.setattr(comparison, "deploy", deploys)
+    flow = FakeFlow({}, {}, None)
+    monkeypatch.setattr(comparison, "deploy", flow.deploy)
 
     with pytest.raises(UnknownModelError):
-        measure_pairs(["nin", "nothing"], WANTED, "pc", None, SilentReporter(), traced_iterations=3)
+        measure_pairs(["nin", "nothing"], WANTED, "pc", None, FakeReporter(), traced_iterations=3)
 
-    assert deploys.asked == []
+    assert flow.asked == []
+
+
+UNTRACED = measured("untraced", profile_refusal="LiteRT records no operators")
+SWOLLEN = traced_run("swollen", 30_000, 9_000, iteration_ns=(30_000, 31_000, 32_000))
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [(UNTRACED, "LiteRT records no operators"), (SWOLLEN, "Tracing costs too much")],
+)
+@pytest.mark.parametrize("device", ["nexus7", "pc"])
+def test_layers_that_one_trace_cannot_tell_are_measured_by_segments_on_both(
+    monkeypatch, device, run, said
+):
+    """Like against like; the figures stay those of the first runs."""
+    found, asked, notes = pairs_of(monkeypatch, ["nin"], runs={("nin", device): run})
+
+    (pair,) = found.pairs
+    assert [each.id for each in pair.layers] == ["nin-nexus7-segments", "nin-pc-segments"]
+    assert run in (pair.device, pair.against)
+    assert asked[2:] == [("nin", "nexus7", "segments"), ("nin", "pc", "segments")]
+    assert any(said in note for note in notes)
+
+
+def test_a_network_that_cannot_be_cut_keeps_what_its_traces_tell(monkeypatch):
+    """And what keeps it from being cut is said."""
+    found, _, notes = pairs_of(
+        monkeypatch,
+        ["nin"],
+        runs={("nin", "pc"): UNTRACED},
+        segment_failure=ExportError("An int8 network cannot be measured by segments", fix="-"),
+    )
+
+    assert [pair.layers for pair in found.pairs] == [None]
+    assert any("An int8 network cannot" in note for note in notes)
+
+
+def test_no_layers_no_segments(monkeypatch):
+    """Without layers nothing is measured for them."""
+    found, asked, _ = pairs_of(monkeypatch, ["nin"], iterations=None)
+
+    assert [pair.layers for pair in found.pairs] == [None]
+    assert len(asked) == 2

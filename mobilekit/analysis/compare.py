@@ -14,12 +14,14 @@ from mobilekit.presets import PRESETS, WARMUP
 from mobilekit.protocol import RunRequest, RunSuccess, TensorFile
 from mobilekit.records import (
     ChargeEstimate,
+    Description,
     EnergyEstimate,
     EnergyPlane,
     EnergySource,
     Finding,
     Footprint,
     Interval,
+    LayerProfile,
     Measurement,
     MemoryGrowth,
     ProfiledBy,
@@ -99,6 +101,18 @@ class Difference(Record, frozen=True):
     meaning: str
 
 
+class ProfiledLayers(Record, frozen=True):
+    """How the layers' times came about, and how they add up."""
+
+    id: str
+    """The measurement that they are of: the side's own, or a run by segments beside it."""
+    by: ProfiledBy
+    sum_ns: float
+    plain_p50_ns: float
+    """Of a whole inference in the same run, which the sum is set against."""
+    difference: float
+
+
 class Side(Record, frozen=True):
     """One of the two measurements, as far as a reader of the ratio needs it."""
 
@@ -116,9 +130,8 @@ class Side(Record, frozen=True):
     energy_blocks: int | None
     findings: tuple[str, ...]
     """The ids of the measurement's own."""
-    profiled_by: ProfiledBy | None
-    """How its layers were measured; ``None`` where they were not."""
-    trace_refusal: str | None
+    profile: ProfiledLayers | None
+    profile_refusal: str | None
     """Why there are no layer types, where they were asked for."""
 
 
@@ -135,7 +148,8 @@ class Comparison(Record, frozen=True):
     precision: str
     network: Network
     footprint: Footprint | None
-    """What the network needs of memory, wherever it runs; ``None`` where neither was traced."""
+    """What the network needs of memory, wherever it runs; ``None`` where neither's layers were
+    measured."""
     device: Side
     against: Side
     differences: tuple[Difference, ...]
@@ -144,17 +158,29 @@ class Comparison(Record, frozen=True):
     figures: tuple[ComparedFigure, ...]
     """Empty where a difference refuses."""
     layer_types: tuple[ComparedType, ...]
-    """The one that takes most first; empty where neither run was traced, and as ``figures``."""
+    """The one that takes most first; empty where neither's layers were measured, and as
+    ``figures``."""
 
     @property
     def refusals(self) -> tuple[Difference, ...]:
         return tuple(difference for difference in self.differences if difference.refuses)
 
 
-def compare(device: Measurement, against: Measurement) -> Comparison:
-    """``device``'s figures over ``against``'s, unless the runs are unlike."""
+def compare(
+    device: Measurement,
+    against: Measurement,
+    layers: tuple[Measurement, Measurement] | None = None,
+) -> Comparison:
+    """``device``'s figures over ``against``'s, unless the runs are unlike.
+
+    The types of layers are those of ``layers``, runs beside the two, where these are given.
+    """
+    profiles = _profile(layers[0] if layers else device), _profile(layers[1] if layers else against)
     differences = tuple(
-        sorted(_find_differences(device, against), key=lambda item: not item.refuses)
+        sorted(
+            (*_find_differences(device, against), *_way_difference(*profiles)),
+            key=lambda item: not item.refuses,
+        )
     )
     refused = any(difference.refuses for difference in differences)
     artifact = device.artifact
@@ -166,13 +192,13 @@ def compare(device: Measurement, against: Measurement) -> Comparison:
             macs=artifact.cost.macs,
             weights_bytes=weight_bytes(artifact),
         ),
-        footprint=_footprint(device) or _footprint(against),
-        device=_side(device),
-        against=_side(against),
+        footprint=next((weigh(each.description) for each in profiles if each is not None), None),
+        device=_side(device, profiles[0]),
+        against=_side(against, profiles[1]),
         differences=differences,
         findings=() if refused else _find_doubts(device, against),
         figures=() if refused else tuple(_compare_figures(device, against)),
-        layer_types=() if refused else tuple(_compare_types(device, against)),
+        layer_types=() if refused else tuple(_compare_types(*profiles)),
     )
 
 
@@ -215,7 +241,23 @@ def _compare_figures(device: Measurement, against: Measurement) -> Iterator[Comp
             )
 
 
-def _compare_types(device: Measurement, against: Measurement) -> Iterator[ComparedType]:
+class _Profile(NamedTuple):
+    """A measurement's layers."""
+
+    id: str
+    description: Description
+    layers: LayerProfile
+
+
+def _profile(measurement: Measurement) -> _Profile | None:
+    """``None`` where the layers were not measured, all of them."""
+    known = measurement.layer_trace or measurement.cut
+    if known is None or not isinstance(measurement.result, RunSuccess):
+        return None
+    return _Profile(measurement.id, known.description, profile_of(measurement))
+
+
+def _compare_types(device: _Profile | None, against: _Profile | None) -> Iterator[ComparedType]:
     first, second = _type_shares(device), _type_shares(against)
     shares = [(each.share, name) for side in (first, second) for name, each in side.items()]
     for name in dict.fromkeys(name for _, name in sorted(shares, reverse=True)):
@@ -228,21 +270,15 @@ def _compare_types(device: Measurement, against: Measurement) -> Iterator[Compar
         )
 
 
-def _type_shares(measurement: Measurement) -> dict[str, TypeShare]:
+def _type_shares(profile: _Profile | None) -> dict[str, TypeShare]:
     """Of the types that take any time; empty where the layers were not measured."""
-    if _profiled_by(measurement) is None:
+    if profile is None:
         return {}
     return {
         cost.type: TypeShare(p50_ns=cost.p50_ns, share=cost.share)
-        for cost in profile_of(measurement).types
+        for cost in profile.layers.types
         if cost.p50_ns > 0
     }
-
-
-def _profiled_by(measurement: Measurement) -> ProfiledBy | None:
-    if measurement.cut is not None and isinstance(measurement.result, RunSuccess):
-        return "segments"
-    return None if measurement.layer_trace is None else "trace"
 
 
 def _figures(measurement: Measurement) -> dict[str, Quantity]:
@@ -334,15 +370,19 @@ def _find_differences(device: Measurement, against: Measurement) -> Iterator[Dif
                 rule.id, rule.refuses, rule.meaning, rule.show(device), rule.show(against)
             )
     yield from _thread_difference(device, against)
-    ways = _profiled_by(device), _profiled_by(against)
-    if None not in ways and ways[0] != ways[1]:
-        yield _difference(
-            "layers",
-            False,
-            "each segment pays for a call of its own, an operator in a trace does not",
-            f"by {ways[0]}",
-            f"by {ways[1]}",
-        )
+
+
+def _way_difference(device: _Profile | None, against: _Profile | None) -> Iterator[Difference]:
+    if device is None or against is None or device.layers.by == against.layers.by:
+        return
+    yield _difference(
+        "layers",
+        False,
+        "each segment pays for reordering what it reads and yields, an operator in a trace does "
+        "not",
+        f"by {device.layers.by}",
+        f"by {against.layers.by}",
+    )
 
 
 def _difference(id: str, refuses: bool, meaning: str, device: str, against: str) -> Difference:
@@ -509,12 +549,7 @@ def _find_doubts(device: Measurement, against: Measurement) -> tuple[Finding, ..
     )
 
 
-def _footprint(measurement: Measurement) -> Footprint | None:
-    known = measurement.layer_trace or measurement.cut
-    return None if known is None else weigh(known.description)
-
-
-def _side(measurement: Measurement) -> Side:
+def _side(measurement: Measurement, profile: _Profile | None) -> Side:
     answer = derive_answer(measurement)
     energy = answer.energy or answer.energy_simulated
     return Side(
@@ -530,6 +565,17 @@ def _side(measurement: Measurement) -> Side:
         energy_plane=None if energy is None else energy.plane,
         energy_blocks=None if energy is None else energy.blocks,
         findings=tuple(finding.id for finding in measurement.findings),
-        profiled_by=_profiled_by(measurement),
-        trace_refusal=measurement.result.samples.profile_refusal,
+        profile=None if profile is None else _profiled_layers(profile),
+        profile_refusal=None if profile is not None else measurement.result.samples.profile_refusal,
+    )
+
+
+def _profiled_layers(profile: _Profile) -> ProfiledLayers:
+    layers = profile.layers
+    return ProfiledLayers(
+        id=profile.id,
+        by=layers.by,
+        sum_ns=layers.sum_ns,
+        plain_p50_ns=layers.plain_p50_ns,
+        difference=layers.difference,
     )

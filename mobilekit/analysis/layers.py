@@ -10,13 +10,14 @@ kind. What fits nowhere keeps its kind and its time, is said, and is never guess
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from mobilekit.analysis.stats import summarize
 from mobilekit.errors import RunFailedError
+from mobilekit.protocol import RunFailure
 from mobilekit.records import (
     ActivationCost,
     Cut,
@@ -46,6 +47,11 @@ CLOCK_STEP_NS = 1000
 
 RECONCILED_WITHIN = 0.1
 """How far the sum of all operators may be from the plain inference, relative to it."""
+
+TRACEABLE_FROM_NS = 1_000_000
+"""Of a plain inference. Engines' tracing costs some microseconds an operator (measured: ExecuTorch
+2 us an inference, ONNX Runtime 4 us an operator); from here on that is below a hundredth, and a sum
+that is far off was disturbed by something else."""
 
 
 class _Kind(NamedTuple):
@@ -152,16 +158,13 @@ def profile_of(measurement: Measurement) -> LayerProfile:
     """The profile that a measurement holds; raises ``RunFailedError`` where it holds none."""
     samples = measurement.result.samples
     cut = measurement.cut
-    if cut is not None and len(samples.segments) == len(cut.segments):
-        return derive_segment_profile(
-            cut,
-            samples.iteration_ns,
-            {each.segment: each.latency_ns for each in samples.segments},
-        )
+    if cut is not None and len(samples.segments) == len(cut.programs):
+        *segments_ns, call_ns = (each.latency_ns for each in samples.segments)
+        return derive_segment_profile(cut, samples.iteration_ns, segments_ns, call_ns)
     if cut is not None:
         raise RunFailedError(
-            f"There is no profile: of {len(cut.segments)} segments {len(samples.segments)} were "
-            "measured",
+            f"There is no profile: of {len(cut.programs)} programs, the segments and a call, "
+            f"{len(samples.segments)} were measured",
             measurement=measurement.id,
             fix="`mobilekit profile` measures them again.",
         )
@@ -212,17 +215,20 @@ def derive_profile(
 
 
 def derive_segment_profile(
-    cut: Cut, plain_ns: Sequence[int], segment_ns: Mapping[int, Sequence[int]]
+    cut: Cut,
+    plain_ns: Sequence[int],
+    segments_ns: Sequence[Sequence[int]],
+    call_ns: Sequence[int],
 ) -> LayerProfile:
     """What each layer and each type of layer took where each segment ran by itself.
 
-    ``plain_ns`` are whole inferences; ``segment_ns`` each segment's, by its place in the cut. A
-    segment's time is its median, and that of the layer in it that does the work. Nothing is taken
-    from it: what a call of its own cost cannot be told apart.
+    ``plain_ns`` are whole inferences; ``segments_ns`` each segment's, as they are in the cut, and
+    ``call_ns`` those of a program with next to nothing to do. A segment's time is its median less
+    the median of a call, and that of the layer in it that does the work; the whole makes one call.
     """
-    works = {cut.segments[place].layers[0]: place for place in segment_ns}
+    p50_ns, outside_ns = _without_calls(cut, segments_ns, call_ns, lambda ns: float(np.median(ns)))
+    fastest_ns, fastest_outside_ns = _without_calls(cut, segments_ns, call_ns, min)
     hosts = {layer: each.layers[0] for each in cut.segments for layer in each.layers[1:]}
-    p50_ns = {name: float(np.median(segment_ns[place])) for name, place in works.items()}
     total_ns = sum(p50_ns.values())
     costs = []
     for layer in cut.description.layers:
@@ -241,16 +247,48 @@ def derive_segment_profile(
         )
     return LayerProfile(
         by="segments",
-        iterations=min(map(len, segment_ns.values()), default=0),
+        iterations=len(call_ns),
         layers=tuple(costs),
         types=_type_costs(costs, ()),
         operators_ns=total_ns,
-        outside_ns=None,
+        outside_ns=outside_ns,
         traced_p50_ns=None,
         plain_p50_ns=float(np.median(plain_ns)),
-        fastest_difference=sum(map(min, segment_ns.values())) / min(plain_ns) - 1,
+        fastest_difference=(sum(fastest_ns.values()) + fastest_outside_ns) / min(plain_ns) - 1,
         problems=(),
     )
+
+
+def _without_calls(
+    cut: Cut,
+    segments_ns: Sequence[Sequence[int]],
+    call_ns: Sequence[int],
+    pick: Callable[[Sequence[int]], float],
+) -> tuple[dict[str, float], float]:
+    """Of each segment by the layer that does its work, and of a call; none is below nothing."""
+    own_ns = pick(call_ns)
+    works = (each.layers[0] for each in cut.segments)
+    return {
+        name: max(pick(taken_ns) - own_ns, 0.0)
+        for name, taken_ns in zip(works, segments_ns, strict=True)
+    }, own_ns
+
+
+def why_by_segments(traced: Measurement) -> str | None:
+    """Why the layers of a run that was to be traced are better measured by segments.
+
+    ``None`` where its trace will do, and for a run that failed.
+    """
+    if isinstance(traced.result, RunFailure):
+        return None
+    refusal = traced.result.samples.profile_refusal
+    if refusal is not None:
+        return f"No trace: {refusal}"
+    profile = profile_of(traced)
+    excess = min(profile.difference, profile.fastest_difference)
+    if profile.plain_p50_ns < TRACEABLE_FROM_NS and excess > RECONCILED_WITHIN:
+        return f"Tracing costs too much of so short an inference: {excess:+.0%}"
+    return None
 
 
 def weigh_activation(measurement: Measurement, profile: LayerProfile) -> ActivationCost:

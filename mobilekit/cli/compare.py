@@ -70,9 +70,7 @@ def compare(
     ] = None,
     layers: Annotated[
         bool,
-        typer.Option(
-            "--layers/--no-layers", help="Compare the shares of layer types too, by a trace."
-        ),
+        typer.Option("--layers/--no-layers", help="Compare the shares of layer types too."),
     ] = True,
     format: FormatOption = "auto",
     precision: PrecisionOption = "fp32",
@@ -176,7 +174,7 @@ def compare(
 
 
 def _read_pairs(ids: list[str], store: Store) -> Measured:
-    from mobilekit.comparison import Measured
+    from mobilekit.comparison import Measured, Pair
     from mobilekit.errors import UsageError
 
     if len(ids) % 2:
@@ -185,7 +183,7 @@ def _read_pairs(ids: list[str], store: Store) -> Measured:
             fix="`mobilekit results list` shows all ids.",
         )
     found = [store.read(each) for each in ids]
-    return Measured(list(zip(found[::2], found[1::2], strict=True)), [])
+    return Measured([Pair(*pair, None) for pair in zip(found[::2], found[1::2], strict=True)], [])
 
 
 def _failures_of(document: ComparisonDocument, measured: Measured) -> list[MobilekitError]:

@@ -69,12 +69,15 @@ def profile(
         typer.Option("--iterations", "-n", min=1, help="Inferences traced, or of each segment."),
     ] = 50,
     segments: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--segments",
-            help="Cut the network and run each segment by itself, also where the engine can trace.",
+            "--segments/--no-segments",
+            help="Cut the network and run each segment by itself, or trace it whatever that costs. "
+            "[default: where the engine cannot trace, or tracing takes too much of so short an "
+            "inference]",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
     plot: PlotOption = None,
     trace: TraceOption = None,
     swap_activation: Annotated[
@@ -129,10 +132,13 @@ def profile(
     if plot is not None:
         check_plot_path(plot)
     with TerminalReporter() as reporter:
-        measurements = [
-            flow.profile(each, opened, reporter, iterations=iterations, by_segments=segments)
-            for each in [wanted._replace(activation=one) for one in activations] or [wanted]
-        ]
+        measurements = flow.profile_alike(
+            [wanted._replace(activation=one) for one in activations] or [wanted],
+            opened,
+            reporter,
+            iterations=iterations,
+            by_segments=segments,
+        )
     exit_for(measurements)
     if activations:
         _show_activations(measurements, as_json=as_json)

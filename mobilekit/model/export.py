@@ -49,12 +49,14 @@ from mobilekit.records import (
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from mobilekit.model.segments import Segment
+
 EXPORT_VERSION = 2
 """Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
 program's operators and their layers are kept, and an artifact tells its calibration and error."""
 
-CUT_VERSION = 1
-"""Of how a network is cut into segments. History: 1: first."""
+CUT_VERSION = 2
+"""Of how a network is cut into segments. History: 1: first; 2: with a program for the call."""
 
 GENERATED_EXAMPLES = 4
 """Besides the inputs that a program is checked with. They tell ranges of the right order and no
@@ -368,26 +370,29 @@ def _export_segments(
     exported = trace(spec, module, inputs)
     parts = segments.cut(spec, exported, description, inputs, target.format)
     on_progress(f"Exporting its {len(parts)} segments one by one")
-    made = []
-    for part in parts:
-        # Only its name, for what errors say.
-        own = msgspec.structs.replace(spec, name=f"{spec.name}'s segment {part.layers[0]}")
-        program = _make_program(
-            own, target, part.module, [part.inputs], lambda _: None, is_part=True
+    *made, call = (
+        _export_part(spec, target, part, cache_directory) for part in (*parts, segments.make_call())
+    )
+    return Cut(description=description, segments=tuple(made), call=call)
+
+
+def _export_part(
+    spec: ModelSpec, target: _Target, part: Segment, cache_directory: Path
+) -> SegmentArtifact:
+    what = f"segment {part.layers[0]}" if part.layers else "call"
+    # Only its name, for what errors say.
+    own = msgspec.structs.replace(spec, name=f"{spec.name}'s {what}")
+    program = _make_program(own, target, part.module, [part.inputs], lambda _: None, is_part=True)
+    with reporting_full_disk(cache_directory):
+        file, check = _write_program(
+            own, target, program, part.inputs, part.outputs, cache_directory
         )
-        with reporting_full_disk(cache_directory):
-            file, check = _write_program(
-                own, target, program, part.inputs, part.outputs, cache_directory
-            )
-            made.append(
-                SegmentArtifact(
-                    layers=part.layers,
-                    file=file,
-                    inputs=tuple(_write_tensor(one, cache_directory) for one in part.inputs),
-                    relative_error=check.max_relative_error,
-                )
-            )
-    return Cut(description=description, segments=tuple(made))
+        return SegmentArtifact(
+            layers=part.layers,
+            file=file,
+            inputs=tuple(_write_tensor(one, cache_directory) for one in part.inputs),
+            relative_error=check.max_relative_error,
+        )
 
 
 def _write_program(

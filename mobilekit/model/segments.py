@@ -50,12 +50,19 @@ class Segment(NamedTuple):
     """A part of a network that runs by itself."""
 
     layers: tuple[str, ...]
-    """What it computes: the layer that does the work first, then those computed inside it."""
+    """What it computes: the layer that does the work first, then those computed inside it; none
+    for ``make_call``."""
     module: nn.Module
     inputs: tuple[Tensor, ...]
     """What flows into it in the network's own inference."""
     outputs: tuple[Tensor, ...]
     """What it yields there."""
+
+
+def make_call() -> Segment:
+    """One operator on one number, of no layer: calling it is nearly all that it costs."""
+    number = torch.ones(1, 1)
+    return Segment((), nn.ReLU(), (number,), (number,))
 
 
 def cut(

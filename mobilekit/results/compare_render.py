@@ -159,11 +159,13 @@ def _table(comparison: Comparison) -> _Table:
     ]
     facts: list[tuple[str, Callable[[Side], str]]] = [
         ("energy from", _energy_text),
-        ("layers by", lambda side: side.profiled_by or ""),
-        ("no layers, because", lambda side: side.trace_refusal or ""),
+        ("layers' sum", _sum_text),
+        ("layers by", lambda side: "" if side.profile is None else side.profile.by),
+        ("no layers, because", lambda side: side.profile_refusal or ""),
         ("run by", _engine_text),
         ("findings", lambda side: ", ".join(side.findings) or "none"),
         ("saved", lambda side: side.id),
+        ("layers saved", _other_run),
     ]
     rows += [
         [name, tell(device), tell(against), ""]
@@ -233,6 +235,19 @@ def _with_interval(quantity: Quantity, text: Callable[[float], str]) -> str:
 
 def _share_text(share: TypeShare | None) -> str:
     return "-" if share is None else f"{share.share:.1%} ({format_duration(share.p50_ns)})"
+
+
+def _sum_text(side: Side) -> str:
+    profile = side.profile
+    if profile is None:
+        return ""
+    plain = format_duration(profile.plain_p50_ns)
+    return f"{format_duration(profile.sum_ns)} ({profile.difference:+.1%} of {plain})"
+
+
+def _other_run(side: Side) -> str:
+    """Of layers that were measured in a run of their own."""
+    return "" if side.profile is None or side.profile.id == side.id else side.profile.id
 
 
 def _energy_text(side: Side) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilekit.analysis.layers import CLOCK_STEP_NS, RECONCILED_WITHIN, resolve
+from mobilekit.analysis.layers import CLOCK_STEP_NS, RECONCILED_WITHIN, profile_of, resolve
 from mobilekit.codec import Record
 from mobilekit.errors import UsageError
 from mobilekit.records import (
@@ -173,22 +173,21 @@ def _sum_lines(measurement: Measurement, profile: LayerProfile) -> list[str]:
         f"{profile.fastest_difference:+.1%})"
     )
     plain = f"  plain      {format_duration(profile.plain_p50_ns)}"
-    if profile.outside_ns is None or profile.traced_p50_ns is None:
-        own = {cost.layer.name: cost.p50_ns for cost in profile.layers if cost.p50_ns is not None}
-        fastest = min(own, key=own.__getitem__)
+    if profile.traced_p50_ns is None:
+        count = sum(cost.p50_ns is not None for cost in profile.layers)
         artifact = measurement.artifact
         # LiteRT keeps weights alone in half precision.
         converts = artifact.precision == "fp16" and artifact.file.format != "tflite"
         ends = "reordering and converting to half and back" if converts else "reordering"
         return [
-            f"  segments   {format_duration(profile.operators_ns)} in all: {len(own)}, each "
-            f"exported and run by itself (medians of {profile.iterations} inferences of each)",
+            f"  segments   {format_duration(profile.operators_ns)} in all, less a call of each: "
+            f"{count}, each exported and run by itself (medians of {profile.iterations} "
+            "inferences of each)",
+            f"  call       {format_duration(profile.outside_ns)}, measured with one operator on "
+            "one number; the whole makes one too, which the sum has in it",
             f"{plain} as a whole: {difference}",
-            f"  calls      each segment pays for a call of its own and for {ends} what it reads "
-            "and yields, and finds its weights and inputs in the cache, unlike a layer in the "
-            "whole; nothing is subtracted",
-            f"             a call costs at most {format_duration(own[fastest])}, the time of the "
-            f"fastest segment ({fastest})",
+            f"  apart      each segment also pays for {ends} what it reads and yields, and finds "
+            "its weights and inputs in the cache, unlike a layer in the whole",
         ]
     return [
         f"  operators  {format_duration(profile.operators_ns)} in all, and "
@@ -233,7 +232,7 @@ def _column(duration_ns: float, profile: LayerProfile) -> str:
         return f"< {format_duration(CLOCK_STEP_NS)}"
     if profile.sum_ns >= NS_PER_MS:
         return f"{duration_ns / NS_PER_MS:.3f} ms"
-    return f"{duration_ns / 1000:.1f} us"
+    return f"{duration_ns / 1000:.{1 if profile.by == 'trace' else 2}f} us"
 
 
 def _speed_text(cost: LayerCost) -> str:
@@ -345,9 +344,10 @@ def place_text(measurement: Measurement) -> str:
 def write_chrome_trace(measurement: Measurement, path: Path) -> None:
     """Write the inference of median length in Chrome's trace event format, which Perfetto opens.
 
-    Segments never ran in one inference: their medians are laid one after another, and the file's
-    metadata and the name of their row say so. The format is Google's "Trace Event Format": complete
-    events (``X``) with microseconds. Raises ``UsageError`` if the file cannot be written.
+    Segments never ran in one inference: their medians, less a call of each, are laid one after
+    another, and the file's metadata and the name of their row say so. The format is Google's
+    "Trace Event Format": complete events (``X``) with microseconds. Raises ``UsageError`` if the
+    file cannot be written.
     """
     trace, cut = measurement.layer_trace, measurement.cut
     if trace is not None:
@@ -381,8 +381,8 @@ _THREADS = ("program", "part", "operator", "layer")
 
 
 _LAID_OUT = (
-    "segments that ran by themselves: the median of each, laid one after another in an order in "
-    "which they could run; they were never one inference"
+    "segments that ran by themselves: the median of each less that of a call, laid one after "
+    "another in an order in which they could run; they were never one inference"
 )
 
 
@@ -391,9 +391,10 @@ def _segment_events(measurement: Measurement, cut: Cut) -> Iterator[dict[str, ob
     yield _name_event("thread_name", 0, "segments, one after another: never one inference")
     types = {layer.name: layer.type for layer in cut.description.layers}
     ended_ns = 0.0
-    for each in measurement.result.samples.segments:
-        segment = cut.segments[each.segment]
-        layer, duration_ns = segment.layers[0], float(np.median(each.latency_ns))
+    own_ns = {cost.layer.name: cost.p50_ns for cost in profile_of(measurement).layers}
+    for segment in cut.segments:
+        layer = segment.layers[0]
+        duration_ns = own_ns[layer] or 0.0
         yield {
             "name": layer,
             "cat": types[layer],

@@ -3,42 +3,32 @@ import math
 import msgspec
 import numpy as np
 import pytest
-from examples import MS, artifact, device_info, measurement, run_request, samples
+from examples import (
+    MS,
+    artifact,
+    device_info,
+    measured,
+    measurement,
+    run_request,
+    samples,
+    traced_run,
+)
 
 from mobilekit.analysis.compare import MIN_COUNT_FOR_INTERVAL, Quantity, compare, ratio_of
 from mobilekit.analysis.findings import find_doubts
 from mobilekit.analysis.stats import bootstrap_median_interval
 from mobilekit.protocol import (
-    PROTOCOL_VERSION,
     ArtifactFile,
     MemorySample,
-    RunSuccess,
     SegmentLatency,
-    Trace,
     interrupted,
 )
 from mobilekit.records import (
     Cut,
-    Description,
     Finding,
     Interval,
-    LayerSpec,
-    LayerTrace,
-    OperatorTime,
-    ProgramOperator,
     SegmentArtifact,
 )
-
-
-def measured(id="a", **fields):
-    """A measurement, or one whose samples differ: any field of either."""
-    sample_fields = {
-        name: fields.pop(name) for name in list(fields) if name in samples().__struct_fields__
-    }
-    result = RunSuccess(
-        protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples(**sample_fields)
-    )
-    return measurement(**({"id": id, "result": result} | fields))
 
 
 def changed(record, **fields):
@@ -367,64 +357,9 @@ def test_a_virtual_phones_ratio_says_what_it_is_not():
 # --- layer types -------------------------------------------------------------------------------
 
 
-def layer(name, type, weights_bytes):
-    return LayerSpec(
-        name=name,
-        type=type,
-        output_shapes=((1, 8),),
-        parameters=weights_bytes // 4,
-        macs=100,
-        weights_bytes=weights_bytes,
-        input_bytes=32,
-        output_bytes=32,
-        in_place=False,
-        reads=(),
-    )
-
-
-def operator(role, name, kind, duration_ns):
-    return OperatorTime(
-        role=role,
-        part=None,
-        name=name,
-        kind=kind,
-        started_ns=(0, 0, 0),
-        duration_ns=(duration_ns,) * 3,
-    )
-
-
-def traced(id, convolution_ns, feed_forward_ns):
-    """A run whose trace has a convolution and, unless that takes no time, a feed-forward layer."""
-    operators = [operator("operator", "conv", "Conv", convolution_ns)]
-    if feed_forward_ns:
-        operators.append(operator("operator", "fc", "Gemm", feed_forward_ns))
-    trace = LayerTrace(
-        description=Description(
-            cost=artifact().cost,
-            layers=(layer("0", "convolution", 40), layer("1", "feed-forward", 400)),
-            unused_parameters=0,
-            input_bytes=32,
-            peak_activation_bytes=64,
-            peak_layer="0",
-        ),
-        program=tuple(
-            ProgramOperator(
-                part=None, delegated=False, name=name, kind=kind, inputs=(), outputs=(), layer=owner
-            )
-            for name, kind, owner in (("conv", "Conv", "0"), ("fc", "Gemm", "1"))
-        ),
-        operators=(
-            operator("program", "model_run", "", convolution_ns + feed_forward_ns),
-            *operators,
-        ),
-    )
-    made = Trace(kind="onnxruntime", sha256="f" * 64, size_bytes=9, latency_ns=(MS,) * 3)
-    return measured(id=id, trace=made, layer_trace=trace)
-
-
 def test_layer_types_side_by_side():
     """Each device's share of the time and the ratio of the times; the most expensive type first."""
-    comparison = compare(traced("a", 30 * MS, 10 * MS), traced("b", 1 * MS, 4 * MS))
+    comparison = compare(traced_run("a", 30 * MS, 10 * MS), traced_run("b", 1 * MS, 4 * MS))
 
     first, second = comparison.layer_types
     assert first.type == "feed-forward"
@@ -435,17 +370,21 @@ def test_layer_types_side_by_side():
     assert second.ratio == 30.0
 
 
+CALL_NS = 3000
+
+
 def by_segments(id, *latency_ns):
     """The same network in two segments."""
     file = artifact().file
-    segments = [
-        SegmentArtifact(layers=(name,), file=file, inputs=(), relative_error=0.0)
-        for name in ("0", "1")
-    ]
-    cut = Cut(description=traced("x", 1, 1).layer_trace.description, segments=tuple(segments))
+    *segments, call = (
+        SegmentArtifact(layers=layers, file=file, inputs=(), relative_error=0.0)
+        for layers in (("0",), ("1",), ())
+    )
+    description = traced_run("x", 1, 1).layer_trace.description
+    cut = Cut(description=description, segments=tuple(segments), call=call)
     measured_segments = tuple(
         SegmentLatency(segment=place, latency_ns=(each,) * 3)
-        for place, each in enumerate(latency_ns)
+        for place, each in enumerate((*(one + CALL_NS for one in latency_ns), CALL_NS))
     )
     return measured(id=id, segments=measured_segments, cut=cut)
 
@@ -453,21 +392,40 @@ def by_segments(id, *latency_ns):
 def test_layer_types_by_segments():
     """They compare like traced ones; that one side was traced and the other cut is noted."""
     alike = compare(by_segments("a", 30 * MS, 10 * MS), by_segments("b", 1 * MS, 4 * MS))
-    mixed = compare(by_segments("a", 30 * MS, 10 * MS), traced("b", 1 * MS, 4 * MS))
+    mixed = compare(by_segments("a", 30 * MS, 10 * MS), traced_run("b", 1 * MS, 4 * MS))
 
     for comparison in (alike, mixed):
         assert [each.ratio for each in comparison.layer_types] == [2.5, 30.0]
         assert comparison.footprint.weights_bytes == 440
-    assert (alike.device.profiled_by, mixed.against.profiled_by) == ("segments", "trace")
+        assert (comparison.device.profile.id, comparison.against.profile.id) == ("a", "b")
+        assert comparison.device.profile.sum_ns == 40 * MS + CALL_NS
+    assert (alike.device.profile.by, mixed.against.profile.by) == ("segments", "trace")
     assert alike.differences == ()
     (noted,) = mixed.differences
     assert (noted.id, noted.refuses, noted.device) == ("layers", False, "by segments")
 
 
+def test_layers_of_runs_beside_the_two():
+    """The figures are the first runs', the layers those of the runs by segments."""
+    comparison = compare(
+        traced_run("a", 30 * MS, 10 * MS),
+        measured("b", profile_refusal="it cannot"),
+        (by_segments("c", 20 * MS, 5 * MS), by_segments("d", 10 * MS, 5 * MS)),
+    )
+
+    assert (comparison.device.id, comparison.against.id) == ("a", "b")
+    assert (comparison.device.profile.id, comparison.against.profile.id) == ("c", "d")
+    assert comparison.against.profile_refusal is None
+    assert [(each.type, each.ratio) for each in comparison.layer_types] == [
+        ("convolution", 2.0),
+        ("feed-forward", 1.0),
+    ]
+
+
 def test_a_type_that_only_one_device_has():
     """It stands alone; and where only one run was traced, so do all of its types."""
-    one_sided = compare(traced("a", 30 * MS, 0), traced("b", 1 * MS, 4 * MS))
-    untraced = compare(traced("a", 30 * MS, 10 * MS), measured(id="b"))
+    one_sided = compare(traced_run("a", 30 * MS, 0), traced_run("b", 1 * MS, 4 * MS))
+    untraced = compare(traced_run("a", 30 * MS, 10 * MS), measured(id="b"))
 
     by_type = {each.type: each for each in one_sided.layer_types}
     assert by_type["feed-forward"].device is by_type["feed-forward"].ratio is None
@@ -477,7 +435,7 @@ def test_a_type_that_only_one_device_has():
 
 def test_what_the_network_needs_whole_and_layer_by_layer():
     """From the layers that a trace brings along; without one it is not told."""
-    footprint = compare(measured(), traced("b", MS, MS)).footprint
+    footprint = compare(measured(), traced_run("b", MS, MS)).footprint
 
     assert footprint.planned_bytes == 440 + 64
     assert (footprint.alone_layer, footprint.alone_bytes) == ("1", 400 + 32 + 32)

@@ -4,10 +4,12 @@ import pytest
 from examples import (
     description,
     layer,
+    measured,
     measurement,
     operator_time,
     program_operator,
     samples,
+    traced_run,
 )
 
 from mobilekit.analysis.layers import (
@@ -16,9 +18,16 @@ from mobilekit.analysis.layers import (
     derive_segment_profile,
     profile_of,
     resolve,
+    why_by_segments,
 )
 from mobilekit.errors import RunFailedError
-from mobilekit.protocol import PROTOCOL_VERSION, ArtifactFile, RunSuccess, SegmentLatency
+from mobilekit.protocol import (
+    PROTOCOL_VERSION,
+    ArtifactFile,
+    RunSuccess,
+    SegmentLatency,
+    interrupted,
+)
 from mobilekit.records import Cut, LayerTrace, SegmentArtifact
 
 CHAIN = description(
@@ -287,28 +296,27 @@ def test_an_engine_that_cannot_trace_is_an_error_with_its_reason():
 # --- by segments -------------------------------------------------------------------------------
 
 
+def part(*layers):
+    file = ArtifactFile(sha256="a" * 64, format="tflite", size_bytes=9, method="forward")
+    return SegmentArtifact(layers=layers, file=file, inputs=(), relative_error=0.0)
+
+
 def cut(*groups):
     return Cut(
         description=CHAIN,
-        segments=tuple(
-            SegmentArtifact(
-                layers=group,
-                file=ArtifactFile(sha256="a" * 64, format="tflite", size_bytes=9, method="forward"),
-                inputs=(),
-                relative_error=0.0,
-            )
-            for group in groups
-        ),
+        segments=tuple(part(*group) for group in groups),
+        call=part(),
     )
 
 
 CUT_CHAIN = cut(("conv1", "relu1"), ("conv2", "relu2"), ("fc",))
-SEGMENT_NS = {0: (210, 200, 300), 1: (500, 700, 600), 2: (90, 110, 100)}
+SEGMENTS_NS = ((260, 250, 350), (550, 750, 650), (140, 160, 150))
+CALL_NS = (40, 50, 60)
 
 
 def test_a_segments_time_is_its_working_layers():
-    """What is computed with it is said to be in it; dropout is in no segment."""
-    profile = derive_segment_profile(CUT_CHAIN, (800, 700, 1000), SEGMENT_NS)
+    """Less that of a call. What is computed with it is said to be in it; dropout is in none."""
+    profile = derive_segment_profile(CUT_CHAIN, (800, 700, 1000), SEGMENTS_NS, CALL_NS)
 
     assert (profile.by, profile.iterations) == ("segments", 3)
     costs = {cost.layer.name: cost for cost in profile.layers}
@@ -327,13 +335,24 @@ def test_a_segments_time_is_its_working_layers():
 
 
 def test_the_segments_sum_is_set_against_the_whole():
-    """Nothing is subtracted from it, and there is neither an outside nor an overhead."""
-    profile = derive_segment_profile(CUT_CHAIN, (800, 700, 1000), SEGMENT_NS)
+    """With one call in it, as the whole has, and without a tracer's overhead."""
+    profile = derive_segment_profile(CUT_CHAIN, (800, 700, 1000), SEGMENTS_NS, CALL_NS)
 
-    assert (profile.operators_ns, profile.sum_ns, profile.plain_p50_ns) == (910, 910, 800)
-    assert profile.difference == pytest.approx(910 / 800 - 1)
-    assert profile.fastest_difference == pytest.approx((200 + 500 + 90) / 700 - 1)
-    assert (profile.outside_ns, profile.traced_p50_ns, profile.overhead) == (None, None, None)
+    assert (profile.operators_ns, profile.outside_ns, profile.sum_ns) == (910, 50, 960)
+    assert profile.difference == pytest.approx(960 / 800 - 1)
+    assert profile.fastest_difference == pytest.approx((210 + 510 + 100 + 40) / 700 - 1)
+    assert (profile.traced_p50_ns, profile.overhead) == (None, None)
+
+
+def test_a_segment_that_a_call_outlasts_takes_nothing():
+    """Below a clock's step their difference is chance, and no layer gives time back."""
+    profile = derive_segment_profile(
+        CUT_CHAIN, (800, 700, 1000), (*SEGMENTS_NS[:2], (49, 48, 51)), CALL_NS
+    )
+
+    (last,) = (cost for cost in profile.layers if cost.layer.name == "fc")
+    assert (last.fate, last.p50_ns, last.share) == ("measured", 0, 0)
+    assert profile.sum_ns == 860
 
 
 def test_half_of_the_segments_are_no_profile():
@@ -341,7 +360,7 @@ def test_half_of_the_segments_are_no_profile():
     measured = samples(segments=(SegmentLatency(segment=0, latency_ns=(1, 2, 3)),))
     result = RunSuccess(protocol_version=PROTOCOL_VERSION, run_id="nin-1", samples=measured)
 
-    with pytest.raises(RunFailedError, match="of 3 segments 1 were measured"):
+    with pytest.raises(RunFailedError, match="of 4 programs, the segments and a call, 1 were"):
         profile_of(measurement(result=result, cut=CUT_CHAIN))
 
 
@@ -385,3 +404,29 @@ def test_folded_into_either_of_two():
     (*_, add) = derive_profile(trace, (11,), (11,)).layers
 
     assert (add.fate, add.folded_into) == ("folded", ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("plain_us", "traced_us", "is_swollen"),
+    [
+        (100, 109, False),
+        (100, 120, True),
+        (100, 80, False),  # No overhead makes a traced inference faster.
+        (999, 1200, True),
+        (1000, 1200, False),  # Tracing does not cost so much: other work did.
+    ],
+)
+def test_an_inference_that_tracing_swells_is_better_cut(plain_us, traced_us, is_swollen):
+    """By how much, for inferences of microseconds only."""
+    run = traced_run("a", traced_us * 500, traced_us * 500, iteration_ns=(plain_us * 1000,) * 3)
+
+    assert (why_by_segments(run) is not None) == is_swollen
+
+
+def test_why_a_run_is_better_cut():
+    """An engine's refusal is; a failure is not mended by another run."""
+    refused = measured(profile_refusal="LiteRT records no operators")
+    failed = measured(result=interrupted("nin-1", (), "gone"))
+
+    assert why_by_segments(refused) == "No trace: LiteRT records no operators"
+    assert why_by_segments(failed) is None

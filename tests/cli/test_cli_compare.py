@@ -62,13 +62,30 @@ def test_a_virtual_phone_against_this_computer(cli, other_model, tmp_path):
         assert figures["energy_gross_simulated"].against is None
         assert "energy_gross" not in figures
     stored = cli("results", "list", "--json", **NO_PHONE).document
-    sides = [(item.device.id, item.against.id) for item in document.comparisons]
-    assert {item["id"] for item in stored} == {id for pair in sides for id in pair}
+    sides = [side for each in document.comparisons for side in (each.device, each.against)]
+    runs = {id for side in sides for id in (side.id, side.profile.id)}
+    assert {item["id"] for item in stored} == runs
 
-    again = cli("compare", "--results", *sides[0], "--json", **NO_PHONE)
+    again = cli("compare", "--results", sides[0].id, sides[1].id, "--json", **NO_PHONE)
 
     assert again.exit_code == 0, again.stderr
-    assert again.document["comparisons"] == outcome.document["comparisons"][:1]
+    (compared,) = again.document["comparisons"]
+    assert compared["figures"] == outcome.document["comparisons"][0]["figures"]
+
+
+def test_layers_of_an_engine_that_cannot_trace(cli, other_model):
+    """Both are cut, in runs beside the two, and the sum is shown against the whole."""
+    outcome = cli("compare", other_model, "--device", "pc", "--fast", "--format", "tflite")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "No trace: LiteRT" in outcome.stderr
+    rows = {line[2:28].strip(): line[28:].split() for line in outcome.stdout.splitlines()[2:]}
+    assert rows["layers by"] == ["segments", "segments"]
+    assert rows["layers: convolution"][0].endswith("%")
+    assert rows["layers' sum"][2].endswith("%")
+    stored = cli("results", "list", "--json", **NO_PHONE).document
+    assert {each["id"] for each in stored} == {*rows["saved"], *rows["layers saved"]}
+    assert len(stored) == 4
 
 
 def test_text_markdown_and_csv(cli):

@@ -79,7 +79,7 @@ def test_profile_tells_layers_apart(cli, wide, device, format, request, tmp_path
 
     outcome = cli(
         *("profile", wide, "--device", device, "--format", format, "--fast", "-n", 7),
-        *("--trace", trace, "--plot", plot, "--json"),
+        *("--no-segments", "--trace", trace, "--plot", plot, "--json"),
     )
 
     assert outcome.exit_code == 0, outcome.stderr
@@ -125,7 +125,7 @@ def check_chrome_trace(document, fates):
 
 def test_a_stored_profile_is_shown_again(cli, wide, tmp_path):
     """Everything is derived from what is stored, so that it is the same again without a device."""
-    first = cli("profile", wide, "--device", "pc", "--fast", "-n", 5)
+    first = cli("profile", wide, "--device", "pc", "--fast", "-n", 5, "--no-segments")
     plot = tmp_path / "again.svg"
     again = cli("results", "profile", "last", "--plot", plot, **NO_PHONE)
 
@@ -153,7 +153,7 @@ def test_a_measurement_without_a_trace_has_no_profile(cli, wide):
 def test_activations_are_compared(cli, wide):
     """A ReLU is folded and said to be, not given as zero; a sigmoid has operators and a share."""
     outcome = cli(
-        *("profile", wide, "--device", "pc", "--fast", "-n", 5),
+        *("profile", wide, "--device", "pc", "--fast", "-n", 5, "--no-segments"),
         *("--swap-activation", "relu,sigmoid"),
     )
 
@@ -175,7 +175,7 @@ def test_activations_are_compared(cli, wide):
 def test_activations_as_a_document(cli, wide):
     """One activation, its cost and the whole profile that it comes from."""
     outcome = cli(
-        *("profile", wide, "--device", "pc", "--fast", "-n", 5, "--json"),
+        *("profile", wide, "--device", "pc", "--fast", "-n", 5, "--no-segments", "--json"),
         *("--swap-activation", "tanh"),
     )
 

@@ -323,9 +323,10 @@ def test_segments_are_exported_one_by_one(
 
     assert [each.layers for each in made.segments] == [("0", "1", "2"), ("3", "4"), ("5",)]
     assert [each.inputs[0].shape for each in made.segments] == [(1, 3, 8, 8), (1, 4, 6, 6), (1, 36)]
-    assert {each.file.format for each in made.segments} == {format}
+    assert (made.call.layers, made.call.inputs[0].shape) == ((), (1, 1))
+    assert {each.file.format for each in made.programs} == {format}
     assert all(
-        each.relative_error < (1e-4 if precision == "fp32" else 0.01) for each in made.segments
+        each.relative_error < (1e-4 if precision == "fp32" else 0.01) for each in made.programs
     )
     assert all((tmp_path / Path(file.path).name).is_file() for file in made.files)
     assert "Exporting its 3 segments one by one" in said

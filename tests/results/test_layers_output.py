@@ -24,7 +24,7 @@ def render(by, sum_ns, fastest_difference):
         layers=(cost,),
         types=(),
         operators_ns=sum_ns,
-        outside_ns=0.0 if is_trace else None,
+        outside_ns=0.0,
         traced_p50_ns=sum_ns if is_trace else None,
         plain_p50_ns=1e6,
         fastest_difference=fastest_difference,
