@@ -83,8 +83,9 @@ def _measure_pair(
             profile(each, store, reporter, iterations=traced_iterations, by_segments=True)
             for each in both
         )
-    except ExportError as error:
-        reporter.note(f"Not by segments either: {error.what}")
+    except MobilekitError as error:
+        # What there is of the pair is worth more than its layers.
+        reporter.note(f"Not by segments: {error.what}")
         return Pair(first, second, None)
     are_whole = all(isinstance(run.result, RunSuccess) for run in (one, other))
     return Pair(first, second, (one, other) if are_whole else None)
