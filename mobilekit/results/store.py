@@ -17,8 +17,9 @@ from mobilekit.errors import StoreError, UsageError
 from mobilekit.protocol import was_lost
 from mobilekit.records import GaugeFound, GaugeGain, Measurement
 
-# Of the tables and of the records in them. History: 1: first.
-SCHEMA_VERSION = 1
+# Of the tables and of the records in them. History: 1: first; 2: profiles, queues, evaluations and
+# what calibration finds.
+SCHEMA_VERSION = 2
 OPEN_TRIES, OPEN_PAUSE_S = 10, 0.05
 LOCK_TIMEOUT_S = 30
 """How long a save waits for another process that writes to the same SQLite file."""
@@ -90,7 +91,7 @@ class Store:
             raise StoreError(
                 f"The results database has schema version {version}, not {SCHEMA_VERSION}",
                 url=self._shown_url,
-                fix="Use the mobilekit that wrote it, or another database: --store.",
+                fix="Move it away, use the mobilekit that wrote it, or another database: --store.",
             )
 
     def _prepare_with_others(self) -> int | None:
