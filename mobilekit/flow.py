@@ -23,6 +23,7 @@ from mobilekit.analysis.gauge import (
     characterize_gauge,
 )
 from mobilekit.analysis.layers import why_by_segments
+from mobilekit.analysis.memory import least_need
 from mobilekit.analysis.planning import plan_energy
 from mobilekit.analysis.traces import parse_trace
 from mobilekit.codec import encode_pretty
@@ -37,7 +38,7 @@ from mobilekit.errors import (
     ProtocolError,
     StoreError,
 )
-from mobilekit.model.describe import read_description
+from mobilekit.model.describe import find_description, read_description
 from mobilekit.model.examples import prepare_examples
 from mobilekit.model.export import (
     check_can_be_cut,
@@ -46,7 +47,7 @@ from mobilekit.model.export import (
     read_operators,
 )
 from mobilekit.model.zoo import find_model, with_activation
-from mobilekit.outputs import read_tensor
+from mobilekit.outputs import map_tensor
 from mobilekit.phone import bench
 from mobilekit.phone.adb import Phone
 from mobilekit.phone.app import ensure_app
@@ -80,6 +81,7 @@ from mobilekit.records import (
     Classification,
     Cut,
     Examples,
+    Finding,
     GaugeFound,
     GaugeGain,
     GaugeVerdict,
@@ -302,6 +304,8 @@ class Ready(NamedTuple):
 
     target: Target
     artifact: Artifact
+    foreseen: tuple[Finding, ...]
+    """Doubts that did not wait for the run."""
     found_gauge: GaugeFound | None
     gain: GaugeGain | None
     steps: _Steps
@@ -355,7 +359,7 @@ def all_made_ready(
                     on_note=reporter.note,
                     on_bytes=reporter.pushed,
                 )
-        artifacts = []
+        artifacts, foreseen = [], []
         for each, its_steps, spec, choice in zip(wanted, steps, specs, choices, strict=True):
             with its_steps("export"):
                 artifact = export_artifact(
@@ -366,20 +370,24 @@ def all_made_ready(
                     cache_directory=places.artifacts_directory(),
                     on_progress=reporter.note,
                 )
-            for line in render_findings(foresee_doubts(artifact, target.info)):
+            description = find_description(spec, cache_directory=places.artifacts_directory())
+            doubts = foresee_doubts(least_need(artifact, description), target.info)
+            for line in render_findings(doubts):
                 reporter.note(line)
             artifacts.append(artifact)
+            foreseen.append(doubts)
         for artifact, its_steps in zip(artifacts, steps, strict=True):
             _push(target, artifact.files, its_steps, reporter)
         yield tuple(
             Ready(
                 target,
                 artifact,
+                doubts,
                 found_gauge=store.read_gauge(target.info.key),
                 gain=store.read_gain(target.info.key),
                 steps=its_steps,
             )
-            for artifact, its_steps in zip(artifacts, steps, strict=True)
+            for artifact, doubts, its_steps in zip(artifacts, foreseen, steps, strict=True)
         )
 
 
@@ -557,7 +565,7 @@ def _begin(
         request=request,
         result=interrupted(request.run_id, [], "not collected yet", "disconnected"),
         host=read_host(),
-        findings=(),
+        findings=ready.foreseen,
         time_spent=ready.steps.spent,
         layer_trace=None,
         cut=cut,
@@ -634,6 +642,7 @@ def _finish(
             begun.battery_before,
             begun.request,
             result,
+            foreseen=begun.findings,
             energy_wanted=energy_wanted,
             gauge=begun.gauge,
             gain=begun.gain,
@@ -663,8 +672,8 @@ def _classify(
         bench.fetch_outputs(phone, begun.id, evaluation.outputs, directory)
     return classify(
         examples,
-        read_tensor(directory, evaluation.outputs).reshape(expected.shape),
-        read_tensor(directory, expected),
+        map_tensor(directory, evaluation.outputs).reshape(expected.shape),
+        map_tensor(directory, expected),
         LARGEST_ERRORS[begun.artifact.precision],
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from mobilekit.errors import ProtocolError
 from mobilekit.protocol import OutputCheck, TensorFile
 
 Array = npt.NDArray[np.generic]
+_PIECE_ELEMENTS = 1 << 18
 
 
 def check_outputs(
@@ -22,13 +23,16 @@ def check_outputs(
 ) -> OutputCheck:
     """Compare outputs with references of the same number and shapes.
 
+    Large tensors are taken in pieces, so that those of ``map_tensor`` need not fit into memory.
     Errors are taken over all tensors: the largest absolute difference, also divided by the
     largest absolute reference value (by 1 where the references are all zero). A missing output,
     another shape and a value that is not finite never match; their errors are the largest double,
     since JSON has no infinity.
     """
     sound = [array.shape for array in outputs] == [array.shape for array in references] and all(
-        bool(np.isfinite(array).all()) for array in (*outputs, *references)
+        bool(np.isfinite(piece).all())
+        for array in (*outputs, *references)
+        for piece in _pieces(array)
     )
     if not sound:
         return OutputCheck(
@@ -36,12 +40,13 @@ def check_outputs(
             max_absolute_error=sys.float_info.max,
             max_relative_error=sys.float_info.max,
         )
-    differences = [
-        output.astype(np.float64) - reference.astype(np.float64)
+    absolute = _largest(
+        here.astype(np.float64) - there.astype(np.float64)
         for output, reference in zip(outputs, references, strict=True)
-    ]
-    absolute = _largest(differences)
-    relative = absolute / (_largest(references) or 1.0)
+        for here, there in zip(_pieces(output), _pieces(reference), strict=True)
+    )
+    scale = _largest(piece for reference in references for piece in _pieces(reference))
+    relative = absolute / (scale or 1.0)
     return OutputCheck(
         matches=relative <= relative_tolerance,
         max_absolute_error=absolute,
@@ -49,17 +54,17 @@ def check_outputs(
     )
 
 
-def read_tensor(directory: Path, file: TensorFile) -> Array:
-    """A tensor that lies in ``directory`` under its content's hash.
+def map_tensor(directory: Path, file: TensorFile) -> Array:
+    """A tensor that lies in ``directory`` under its content's hash, mapped and not read.
 
     Raises ``ProtocolError`` for one that is not there, or that is not what its name says.
     """
     path = directory / Path(file.path).name
     try:
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != file.sha256:
+        if file_sha256(path) != file.sha256:
             raise ValueError("it has other content than its name says")
-        return np.frombuffer(data, np.dtype(file.dtype).newbyteorder("<")).reshape(file.shape)
+        flat = np.memmap(path, np.dtype(file.dtype).newbyteorder("<"), mode="r")
+        return flat.reshape(file.shape)
     except (OSError, ValueError) as error:
         raise ProtocolError(
             f"A tensor cannot be read: {getattr(error, 'strerror', None) or error}",
@@ -68,5 +73,20 @@ def read_tensor(directory: Path, file: TensorFile) -> Array:
         ) from None
 
 
-def _largest(arrays: Sequence[Array]) -> float:
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal; raises ``OSError``."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _pieces(array: Array) -> Iterator[Array]:
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, _PIECE_ELEMENTS):
+        yield flat[start : start + _PIECE_ELEMENTS]
+
+
+def _largest(arrays: Iterable[Array]) -> float:
     return max((float(np.max(np.abs(array), initial=0)) for array in arrays), default=0.0)

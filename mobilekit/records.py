@@ -366,7 +366,7 @@ class DeviceInfo(Record, frozen=True):
     serial: str
     """By which adb addresses it; another one over Wi-Fi."""
     hardware_serial: str
-    """``ro.serialno``; empty where it is not told."""
+    """``ro.serialno``; empty where it is not told, or is not this phone's alone."""
     name: str
     """The profile's name, or ``pc``, or a name made of the phone's own properties."""
     manufacturer: str

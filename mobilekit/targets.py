@@ -13,6 +13,7 @@ from mobilekit.errors import (
     DeviceError,
     DisconnectedError,
     InUseError,
+    PhoneError,
 )
 from mobilekit.phone.adb import AdbServer, Phone
 from mobilekit.phone.device import (
@@ -20,6 +21,7 @@ from mobilekit.phone.device import (
     VirtualChoice,
     choose_device,
     find_devices,
+    link_of,
     profile_named,
     read_airplane_mode,
     read_battery,
@@ -77,7 +79,8 @@ def open_target(
         found = find_devices(server, profiles)
     choice = choose_device(device, found, profiles, require_phone=require_phone)
     if not isinstance(choice, VirtualChoice):
-        with exclusive(choice.attached.serial):
+        assert choice.info is not None
+        with exclusive(choice.info.key):
             yield _look_at(server, choice.attached.serial, profiles, energy=energy)
         return
     if not choice.asked_for:
@@ -127,7 +130,8 @@ def _reconnector(server: AdbServer, serial: str) -> Callable[[], Phone]:
 
 @contextmanager
 def exclusive(phone: str) -> Iterator[None]:
-    """Keep other deploys from the phone of this serial or virtual name: it runs one at a time.
+    """Keep other deploys from the phone of this ``DeviceInfo.key``: it runs one at a time, however
+    it is attached.
 
     Raises ``InUseError`` when one is using it.
     """
@@ -145,7 +149,8 @@ def exclusive(phone: str) -> Iterator[None]:
 
 def attached_phones() -> Iterator[tuple[Phone, str, Callable[[], Phone]]]:
     """Every phone that is ready, virtual ones included, with its name for ``exclusive`` and what
-    gets it back."""
+    gets it back; one that is attached in several ways comes once for each, over USB first."""
+    profiles = load_profiles()
     own = AdbServer()
     own.ensure_running()
     virtual = {phone.address: f"{VIRTUAL_PREFIX}{phone.name}" for phone in service.list_phones()}
@@ -153,13 +158,17 @@ def attached_phones() -> Iterator[tuple[Phone, str, Callable[[], Phone]]]:
     servers += [(connect_virtual(phone), phone.address) for phone in service.list_phones()]
     seen = set()
     for server, only in servers:
-        for attached in server.list_devices():
+        for attached in sorted(
+            server.list_devices(), key=lambda each: link_of(each.serial) == "network"
+        ):
             serial = attached.serial
             if attached.state == "device" and serial not in seen and only in (None, serial):
                 seen.add(serial)
-                with suppress(DeviceError, DisconnectedError):
-                    name = virtual.get(serial, serial)
-                    yield server.phone(serial), name, _reconnector(server, serial)
+                # One that leaves meanwhile, or is still booting, holds nothing for now.
+                with suppress(DeviceError, DisconnectedError, PhoneError):
+                    phone = server.phone(serial)
+                    name = virtual.get(serial) or read_device_info(phone, profiles).key
+                    yield phone, name, _reconnector(server, serial)
 
 
 def list_devices() -> list[ListedDevice]:

@@ -19,6 +19,7 @@ from mobilekit.records import (
 )
 
 MIN_TOP5_CLASSES = 10
+_SCORES_AT_ONCE = 1 << 18
 
 
 def wilson_interval(successes: int, count: int, coverage: float = 0.95) -> Interval:
@@ -45,16 +46,27 @@ def predict(outputs: Array, labels: Sequence[int]) -> Predictions:
     first counts as the highest, as in ``argmax``. A class whose score is not a number is outdone
     by every other.
     """
-    scores = _rows(outputs)
+    classes: list[int] = []
+    label_ranks: list[int] = []
+    # A few at a time: outputs may be mapped, and more than memory holds.
+    at_once = max(1, _SCORES_AT_ONCE * len(outputs) // outputs.size)
+    for start in range(0, len(outputs), at_once):
+        some = slice(start, start + at_once)
+        told, ranks = _predict(outputs[some], labels[some])
+        classes += told
+        label_ranks += ranks
+    return Predictions(classes=tuple(classes), label_ranks=tuple(label_ranks))
+
+
+def _predict(outputs: Array, labels: Sequence[int]) -> tuple[list[int], list[int]]:
+    scores = outputs.reshape(len(outputs), -1).astype(np.float64)
     right = np.asarray(labels)[:, np.newaxis]
     right_score = np.take_along_axis(scores, right, axis=1)
     before = np.arange(scores.shape[1]) < right
     ahead = (scores > right_score) | ((scores == right_score) & before)
     ranks = np.where(np.isnan(right_score), scores.shape[1] - 1, ahead.sum(axis=1, keepdims=True))
     scores = np.where(np.isnan(scores), -np.inf, scores)
-    return Predictions(
-        classes=tuple(scores.argmax(axis=1).tolist()), label_ranks=tuple(ranks[:, 0].tolist())
-    )
+    return scores.argmax(axis=1).tolist(), ranks[:, 0].tolist()
 
 
 def classify(
@@ -66,7 +78,7 @@ def classify(
     artifact's own will not do below fp32: it is from one input, and some example loses more.
     """
     return Classification(
-        classes=_rows(reference_outputs).shape[1],
+        classes=reference_outputs.size // len(reference_outputs),
         device=predict(outputs, examples.labels),
         pytorch=predict(reference_outputs, examples.labels),
         agreement=check_outputs([outputs], [reference_outputs], relative_tolerance),
@@ -96,7 +108,3 @@ def _accuracy(predictions: Predictions, classes: int) -> Accuracy:
 def _within(predictions: Predictions, places: int) -> Proportion:
     count, total = sum(rank < places for rank in predictions.label_ranks), len(predictions.classes)
     return Proportion(count=count, share=count / total, interval=wilson_interval(count, total))
-
-
-def _rows(outputs: Array) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    return outputs.reshape(len(outputs), -1).astype(np.float64)

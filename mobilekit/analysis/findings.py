@@ -9,7 +9,7 @@ import numpy as np
 
 from mobilekit.analysis import energy as energy_analysis
 from mobilekit.analysis.accuracy import estimate_accuracy
-from mobilekit.analysis.memory import least_need_bytes, measure_growth
+from mobilekit.analysis.memory import LeastNeed, measure_growth
 from mobilekit.analysis.sources import (
     charge_ratio,
     find_segments,
@@ -65,13 +65,14 @@ def find_doubts(
     request: RunRequest,
     result: RunResult,
     *,
+    foreseen: tuple[Finding, ...] = (),
     energy_wanted: bool,
     gauge: GaugeVerdict | None = None,
     gain: GaugeGain | None = None,
     classification: Classification | None = None,
     airplane_mode: bool | None = None,
 ) -> tuple[Finding, ...]:
-    """Everything doubtful about a run, errors first.
+    """Everything doubtful about a run, errors first, with what was ``foreseen``.
 
     ``gauge`` and ``gain`` are what was known of the phone's gauge when it was measured.
     """
@@ -82,7 +83,7 @@ def find_doubts(
         *_of_artifact(artifact),
         *_of_device(device, samples),
         *_of_latencies(samples),
-        *_of_memory(artifact, device, samples),
+        *(foreseen or _of_memory(device, samples)),
     ]
     if energy_wanted and battery_before is not None:
         if request.energy is None:
@@ -312,29 +313,35 @@ def _of_latencies(samples: Samples) -> list[Finding]:
     return findings
 
 
-def foresee_doubts(artifact: Artifact, device: DeviceInfo) -> list[Finding]:
+def foresee_doubts(need: LeastNeed, device: DeviceInfo) -> tuple[Finding, ...]:
     """What can be told of a run before it starts: whether the memory can suffice."""
-    need_bytes, available_bytes = least_need_bytes(artifact), device.available_bytes
-    if available_bytes is None or need_bytes <= available_bytes:
-        return []
-    return [
+    available_bytes = device.available_bytes
+    if available_bytes is None or need.total_bytes <= available_bytes:
+        return ()
+    activations = f"{format_bytes(need.activation_bytes)} of activations in {need.layer}"
+    parts = (
+        f"{format_bytes(need.weights_bytes)} of weights",
+        *((activations,) if need.activation_bytes else ()),
+        f"{format_bytes(need.input_bytes)} of inputs",
+    )
+    return (
         Finding(
             id="WILL-NOT-FIT",
             severity="warning",
-            summary=f"the weights alone take {format_bytes(need_bytes)}, and {device.name} had "
-            f"{format_bytes(available_bytes)} of memory available before the run",
+            summary=f"the run needs at least {format_bytes(need.total_bytes)} "
+            f"({', '.join(parts)}), and {device.name} had {format_bytes(available_bytes)} of "
+            "memory available before it",
             advice="Close other apps, or use a smaller network or precision: where the system can "
             "make no room it ends the run, and where it can, the time that this takes is in the "
             "figures.",
-        )
-    ]
+        ),
+    )
 
 
-def _of_memory(artifact: Artifact, device: DeviceInfo, samples: Samples) -> list[Finding]:
-    foreseen = foresee_doubts(artifact, device)
+def _of_memory(device: DeviceInfo, samples: Samples) -> list[Finding]:
     growth = measure_growth(samples.memory)
-    if foreseen or growth is None or device.available_bytes is None:
-        return foreseen
+    if growth is None or device.available_bytes is None:
+        return []
     most_bytes = max(growth.load_bytes, growth.inference_bytes, growth.peak_rss_bytes or 0)
     if most_bytes <= device.available_bytes:
         return []

@@ -2,25 +2,80 @@
 
 from __future__ import annotations
 
-from mobilekit.protocol import MemorySample
-from mobilekit.records import Artifact, MemoryGrowth
+import math
+from typing import NamedTuple
 
-BYTES_PER_WEIGHT = {"fp32": 4, "fp16": 2, "int8": 1}
+import numpy as np
+
+from mobilekit.protocol import MemorySample
+from mobilekit.records import Artifact, Description, MemoryGrowth
+
+BYTES_PER_NUMBER = {"fp32": 4, "fp16": 2, "int8": 1}
+
+
+class LeastNeed(NamedTuple):
+    """What running an artifact takes at the very least, whatever the runtime."""
+
+    weights_bytes: int
+    activation_bytes: int
+    """Of the layer that needs the most: what it reads, and what it yields."""
+    layer: str
+    input_bytes: int
+    """The network's own inputs, which the companion holds."""
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weights_bytes + self.activation_bytes + self.input_bytes
 
 
 def weight_bytes(artifact: Artifact) -> int:
     """The parameters at the artifact's precision."""
-    return artifact.cost.parameters * BYTES_PER_WEIGHT[artifact.precision]
+    return artifact.cost.parameters * BYTES_PER_NUMBER[artifact.precision]
 
 
-def least_need_bytes(artifact: Artifact) -> int:
-    """What loading an artifact takes at the very least: its weights once.
+def least_need(artifact: Artifact, description: Description | None) -> LeastNeed:
+    """What running the artifact takes at the very least.
 
-    A runtime keeps them in an order of its own, so that a mapped file does not stand in for them.
-    Activations come on top, and while it packs them, the file itself: on a computer ExecuTorch
-    grows by 1.0 times the weights of AlexNet and by 2.0 times while it loads.
+    ``description`` is its network's; without it no activations are counted.
+
+    Weights are counted once: a runtime keeps them in an order of its own, so that a mapped file
+    does not stand in for them. While it packs them, most hold the file itself too: on a computer
+    ExecuTorch grows by 1.0 times the weights of AlexNet and by 2.0 times while it loads.
+    Activations are in the artifact's precision, though most engines leave some of them wider.
     """
-    return min(weight_bytes(artifact), artifact.file.size_bytes)
+    activation_bytes, layer = _least_activations(description) if description else (0, "")
+    return LeastNeed(
+        weights_bytes=min(weight_bytes(artifact), artifact.file.size_bytes),
+        activation_bytes=activation_bytes
+        * BYTES_PER_NUMBER[artifact.precision]
+        // BYTES_PER_NUMBER["fp32"],
+        layer=layer,
+        input_bytes=sum(
+            math.prod(each.shape) * np.dtype(each.dtype).itemsize for each in artifact.inputs
+        ),
+    )
+
+
+def _least_activations(description: Description) -> tuple[int, str]:
+    """The most that one layer reads and yields which no runtime can do without, and its name.
+
+    Not the ``peak_activation_bytes`` of a plan that keeps to the network as it is written: runtimes
+    fold most layers into others, or write over their input, and may go through branches in another
+    order. Convolutions and products with weights always read one place and write another. Every
+    other layer may be computed from its sources where it is read, and is counted as those then,
+    where they are less. The network's inputs are left out.
+    """
+    held: dict[str, int] = {}
+    most_bytes, most_layer = 0, ""
+    for layer in description.layers:
+        read_bytes = min(layer.input_bytes, sum(held[name] for name in layer.reads))
+        if layer.type in ("convolution", "feed-forward") and layer.weights_bytes:
+            held[layer.name] = layer.output_bytes
+            if read_bytes + layer.output_bytes > most_bytes:
+                most_bytes, most_layer = read_bytes + layer.output_bytes, layer.name
+        else:
+            held[layer.name] = min(layer.output_bytes, read_bytes)
+    return most_bytes, most_layer
 
 
 def measure_growth(samples: tuple[MemorySample, ...]) -> MemoryGrowth | None:

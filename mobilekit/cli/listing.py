@@ -64,6 +64,7 @@ def devices(as_json: JsonFlag = False) -> None:
     from mobilekit import targets
     from mobilekit.codec import encode_pretty
     from mobilekit.phone.adb import advice
+    from mobilekit.phone.device import links_by_phone
     from mobilekit.results.render import render_table
 
     listed = targets.list_devices()
@@ -92,6 +93,10 @@ def devices(as_json: JsonFlag = False) -> None:
             ]
         )
     typer.echo(render_table(["serial", "device", "state", "system", "battery"], rows))
+    for first, *others in links_by_phone(listed):
+        if others:
+            names = " and ".join(device.attached.serial for device in (first, *others))
+            typer.echo(f"{names} are one phone")
     for device in listed:
         if device.info is None:
             typer.echo(f"{device.attached.serial}: {advice(device.attached)}")

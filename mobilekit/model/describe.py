@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilekit.codec import decode, encode_pretty
-from mobilekit.errors import ProtocolError
+from mobilekit.errors import ExportError, ProtocolError
 from mobilekit.model.files import reporting_full_disk, write_whole
 from mobilekit.records import Description, ModelCost, ModelSpec
 
@@ -51,29 +51,53 @@ def count_cost(module: nn.Module, inputs: Sequence[Tensor]) -> ModelCost:
     )
 
 
-def read_description(spec: ModelSpec, *, cache_directory: Path) -> Description:
+def read_description(
+    spec: ModelSpec, *, cache_directory: Path, module: nn.Module | None = None
+) -> Description:
     """The network's layers, from the cache if its content has been described before.
 
+    ``module`` is the network, where it has been built already.
+
     Raises what ``load_module`` raises, and ``ExportError`` if the network does not run, cannot be
-    traced, or the cache cannot be written to.
+    traced, what a layer yields has no fixed size, or the cache cannot be written to.
     """
-    path = cache_directory / f"{spec.content_sha256}.layers{LAYERS_VERSION}.json"
-    try:
-        description: Description = decode(path.read_bytes(), Description, source=path.name)
-    except (OSError, ProtocolError):
+    description = find_description(spec, cache_directory=cache_directory)
+    if description is None:
         from mobilekit.model.layers import describe_layers
-        from mobilekit.model.load import load_module, running_code_of
+        from mobilekit.model.load import describe_error, load_module, running_code_of
         from mobilekit.model.reference import make_inputs
         from mobilekit.model.trace import trace
 
-        module = load_module(spec)
+        module = load_module(spec) if module is None else module
         inputs = make_inputs(spec)
         with running_code_of(spec):
             cost = count_cost(module, inputs)
-        description = describe_layers(trace(spec, module, inputs), cost)
+        exported = trace(spec, module, inputs)
+        try:
+            description = describe_layers(exported, cost)
+        except Exception as error:
+            raise ExportError(
+                f"The layers of {spec.name} cannot be counted: {describe_error(error)}",
+                fix="Replace the operator that it names by others that do the same.",
+                model=spec.path,
+            ) from error
         with reporting_full_disk(cache_directory):
-            write_whole(path, encode_pretty(description))
+            write_whole(_layers_path(spec, cache_directory), encode_pretty(description))
     return description
+
+
+def find_description(spec: ModelSpec, *, cache_directory: Path) -> Description | None:
+    """The network's layers, if they are in the cache, where an export leaves them if it can."""
+    path = _layers_path(spec, cache_directory)
+    try:
+        description: Description = decode(path.read_bytes(), Description, source=path.name)
+    except (OSError, ProtocolError):
+        return None
+    return description
+
+
+def _layers_path(spec: ModelSpec, cache_directory: Path) -> Path:
+    return cache_directory / f"{spec.content_sha256}.layers{LAYERS_VERSION}.json"
 
 
 def read_cost(

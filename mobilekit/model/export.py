@@ -3,9 +3,9 @@
 An artifact is cached by everything that it depends on, so that asking for it again costs neither
 an export nor the import of torch. The cache directory holds ``<sha256>.<format>`` and
 ``<sha256>.bin``, named by their content, ``<...>.operators.json``, which says what layers the
-program's operators are of, and the manifest ``<key>.json``, an ``Artifact``, written last. What
-differs between formats lies in a module of each format's own: ``pte``, ``onnx``,
-``tflite``.
+program's operators are of, and the manifest ``<key>.json``, an ``Artifact``, written last; the
+network's description is kept beside it. What differs between formats lies in a module of each
+format's own: ``pte``, ``onnx``, ``tflite``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ import mobilekit
 from mobilekit.codec import decode, encode_pretty
 from mobilekit.errors import ExportError, ProtocolError, UsageError
 from mobilekit.model.calibration import calibration_sha256, read_examples
+from mobilekit.model.describe import LAYERS_VERSION
 from mobilekit.model.files import (
     file_sha256,
     put_in_place,
@@ -51,9 +53,10 @@ if TYPE_CHECKING:
 
     from mobilekit.model.segments import Segment
 
-EXPORT_VERSION = 2
+EXPORT_VERSION = 3
 """Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
-program's operators and their layers are kept, and an artifact tells its calibration and error."""
+program's operators and their layers are kept, and an artifact tells its calibration and error; 3:
+the network's description is kept."""
 
 CUT_VERSION = 2
 """Of how a network is cut into segments. History: 1: first; 2: with a program for the call."""
@@ -231,6 +234,7 @@ def _cache_key(spec: ModelSpec, target: _Target) -> str:
     facts = FORMATS[target.format]
     parts = [
         EXPORT_VERSION,
+        LAYERS_VERSION,
         target.format,
         facts.backend,
         target.precision,
@@ -330,6 +334,10 @@ def _export(
         write_whole(_operators_path(spec, file, cache_directory), encode_pretty(program.operators))
         input_files = tuple(_write_tensor(tensor, cache_directory) for tensor in inputs)
         reference_files = tuple(_write_tensor(tensor, cache_directory) for tensor in references)
+    on_progress("Counting its layers")
+    with suppress(ExportError):
+        # A deploy looks at them without torch; what cannot be described runs all the same.
+        describe.read_description(spec, cache_directory=cache_directory, module=module)
     versions = {package: _version_of(package) for package in tools}
     return Artifact(
         model=spec,

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from mobilekit.phone.adb import AdbServer, Phone, advice, not_ready
 from mobilekit.phone.parse import (
     parse_available_bytes,
     parse_battery,
+    parse_hardware_serial,
     parse_integer,
     parse_learned_uah,
     parse_properties,
@@ -40,6 +41,12 @@ class VirtualChoice(NamedTuple):
     profile: DeviceProfile
     asked_for: bool
     """False when it stands in for a phone that was named but is not attached."""
+
+
+def link_of(serial: str) -> Literal["usb", "network"]:
+    """How adb reaches the phone of that serial: an address, or a name that a phone with wireless
+    debugging makes known (``adb-R58M-x1y2z3._adb-tls-connect._tcp``), is a network's."""
+    return "network" if ":" in serial or "._adb" in serial else "usb"
 
 
 def find_devices(server: AdbServer, profiles: dict[str, DeviceProfile]) -> list[ListedDevice]:
@@ -68,9 +75,11 @@ def choose_device(
 ) -> ListedDevice | VirtualChoice:
     """The phone that ``wanted`` means: a serial, a profile's name, ``auto`` or ``virtual:NAME``.
 
-    A profile's name falls back to a virtual phone only where no Android device at all is attached
-    and ``require_phone`` is false. Raises ``DeviceError`` that lists what is attached, or names
-    the state of the one that was meant; ``UsageError`` for a profile that does not exist.
+    Of a phone that is attached over USB and over a network at once, ``auto`` and a profile's name
+    mean the USB link. A profile's name falls back to a virtual phone only where no Android device
+    at all is attached and ``require_phone`` is false. Raises ``DeviceError`` that lists what is
+    attached, or names the state of the one that was meant; ``UsageError`` for a profile that does
+    not exist.
     """
     if wanted.startswith(VIRTUAL_PREFIX):
         profile = profile_named(wanted.removeprefix(VIRTUAL_PREFIX), profiles)
@@ -89,9 +98,10 @@ def choose_device(
     if by_serial:
         matching = by_serial
     elif wanted == "auto":
-        matching = ready or candidates
+        matching = _one_link_each(ready) or candidates
     else:
-        matching = [device for device in ready if device.info and device.info.name == wanted]
+        named = [device for device in ready if device.info and device.info.name == wanted]
+        matching = _one_link_each(named)
     if len(matching) == 1:
         if matching[0].info is None:
             raise not_ready(matching[0].attached)
@@ -101,13 +111,34 @@ def choose_device(
     raise _no_choice(wanted, found, matching, profiles, require_phone=require_phone)
 
 
+def links_by_phone(found: Sequence[ListedDevice]) -> list[list[ListedDevice]]:
+    """What is attached, one list for each phone, a USB link first; one that is not ready is alone.
+
+    A phone has one USB port: two links over USB are two phones, whatever serial number they tell.
+    """
+    phones = [[device] for device in found if device.info is None or device.info.link != "network"]
+    for device in found:
+        if device.info is not None and device.info.link == "network":
+            key = device.info.key
+            same = [links for links in phones if links[0].info and links[0].info.key == key]
+            if len(same) == 1:
+                same[0].append(device)
+            else:
+                phones.append([device])
+    return phones
+
+
+def _one_link_each(devices: Sequence[ListedDevice]) -> list[ListedDevice]:
+    return [links[0] for links in links_by_phone(devices)]
+
+
 def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> DeviceInfo:
     """Read what a phone says of itself; its name is its profile's, else made of its model."""
     properties = parse_properties(phone.shell("getprop").text)
     meminfo = phone.shell("cat /proc/meminfo", check=False).text
     info = DeviceInfo(
         serial=phone.serial,
-        hardware_serial=properties.get("ro.serialno") or properties.get("ro.boot.serialno", ""),
+        hardware_serial=parse_hardware_serial(properties),
         name=properties.get("ro.product.model", phone.serial).lower().replace(" ", "-"),
         manufacturer=properties.get("ro.product.manufacturer", ""),
         model=properties.get("ro.product.model", ""),
@@ -119,7 +150,7 @@ def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> Device
         ram_bytes=parse_ram_bytes(meminfo),
         available_bytes=parse_available_bytes(meminfo),
         virtual=properties.get(VIRTUAL_PROPERTY) == "1",
-        link="network" if ":" in phone.serial else "usb",
+        link=link_of(phone.serial),
     )
     profile = match_profile(info, profiles)
     return info if profile is None else replace(info, name=profile.name)

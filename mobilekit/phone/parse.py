@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from mobilekit.records import BatteryStatus
 from mobilekit.units import normalize_voltage_mv
@@ -10,11 +11,25 @@ from mobilekit.units import normalize_voltage_mv
 # android.os.BatteryManager.BATTERY_STATUS_CHARGING, BATTERY_STATUS_FULL.
 _CHARGING_STATUSES = {2, 5}
 
+_SHARED_SERIAL = re.compile(
+    r"|unknown|null|none|0+|0?1234567890?(abcdef)?|emulator.*", re.IGNORECASE
+)
+
 
 def parse_properties(text: str) -> dict[str, str]:
     """``getprop``: ``[name]: [value]``; a value may run over several lines."""
     pairs = re.findall(r"^\[([^\]\r\n]+)\]: \[(.*?)\]\r?$", text, flags=re.MULTILINE | re.DOTALL)
     return {name: value.replace("\r\n", "\n") for name, value in pairs}
+
+
+def parse_hardware_serial(properties: Mapping[str, str]) -> str:
+    """The serial number that a phone has to itself; empty where it tells none, or one that makers
+    leave in every phone of a kind and emulators in every emulator."""
+    for name in ("ro.serialno", "ro.boot.serialno"):
+        serial = properties.get(name, "").strip()
+        if not _SHARED_SERIAL.fullmatch(serial):
+            return serial
+    return ""
 
 
 def parse_battery(text: str) -> BatteryStatus:

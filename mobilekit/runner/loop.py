@@ -5,18 +5,19 @@ from __future__ import annotations
 import errno
 import gc
 import hashlib
+import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from mobilekit import __version__
 from mobilekit.codec import decode, encode
 from mobilekit.errors import ProtocolError
-from mobilekit.outputs import Array, check_outputs
+from mobilekit.outputs import Array, check_outputs, file_sha256
 from mobilekit.protocol import (
     GATE_POLL_NS,
     MEMORY_ITERATIONS,
@@ -196,7 +197,7 @@ class _Run:
         inputs = [self._read_tensor(tensor) for tensor in request.inputs]
         references = [self._read_tensor(tensor) for tensor in request.reference_outputs]
         if request.evaluation is not None:
-            self._verified_path(request.evaluation.path, request.evaluation.sha256)
+            self._verify_examples(request.evaluation)
         for segment in request.segments:
             self._verified_path(segment.artifact.path, segment.artifact.sha256)
             for tensor in segment.inputs:
@@ -266,8 +267,7 @@ class _Run:
     def _verified_path(self, relative_path: str, sha256: str) -> Path:
         path = self._input_root / relative_path
         try:
-            with path.open("rb") as file:
-                found = _sha256_of(file)
+            found = file_sha256(path)
         except FileNotFoundError:
             raise _PhaseError("file_missing", f"{relative_path} is not there") from None
         if found != sha256:
@@ -281,6 +281,24 @@ class _Run:
             return flat.reshape(tensor.shape)
         except ValueError as error:
             raise _PhaseError("bad_request", f"{tensor.path}: {error}") from None
+
+    def _verify_examples(self, stack: TensorFile) -> None:
+        """All that ``_read_tensor`` finds out, but without reading them into memory."""
+        size_bytes = self._verified_path(stack.path, stack.sha256).stat().st_size
+        if size_bytes != math.prod(stack.shape) * np.dtype(stack.dtype).itemsize:
+            raise _PhaseError(
+                "bad_request",
+                f"{stack.path}: {size_bytes} bytes are no {stack.dtype} {stack.shape}",
+            )
+
+    def _read_examples(self, stack: TensorFile) -> Iterator[Array]:
+        """One after the other, each in the same memory."""
+        example = np.empty(stack.shape[1:], np.dtype(stack.dtype).newbyteorder("<"))
+        with (self._input_root / stack.path).open("rb") as file:
+            for _ in range(stack.shape[0]):
+                if file.readinto(example.data) != example.nbytes:
+                    raise _PhaseError("file_corrupt", f"{stack.path} became shorter")
+                yield example
 
     def _start_engine(self, request: RunRequest) -> Engine:
         try:
@@ -372,11 +390,9 @@ class _Run:
         latency_ns = self._time_warm(program, iterations)
         target = self._journal.directory / TRACE_NAME
         program.write_trace(target)
-        with target.open("rb") as file:
-            sha256 = _sha256_of(file)
         trace = Trace(
             kind=program.trace_kind,
-            sha256=sha256,
+            sha256=file_sha256(target),
             size_bytes=target.stat().st_size,
             latency_ns=tuple(latency_ns),
         )
@@ -413,7 +429,7 @@ class _Run:
         latency_ns = []
         digest = hashlib.sha256()
         with (self._journal.directory / OUTPUTS_NAME).open("wb") as file:
-            for example in self._read_tensor(examples):
+            for example in self._read_examples(examples):
                 program.set_inputs([example])
                 started_ns = clock_ns()
                 program.execute()
@@ -608,10 +624,3 @@ def measure_window(plan: EnergyPlan, stage: EnergyStage, *, is_load: bool) -> Wi
 def _contract_dtype(array: Array) -> DType:
     name: DType = decode(encode(array.dtype.name), DType, source="an output's type")
     return name
-
-
-def _sha256_of(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()

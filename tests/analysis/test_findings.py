@@ -14,6 +14,7 @@ from examples import (
 )
 
 from mobilekit.analysis.findings import find_doubts, foresee_doubts
+from mobilekit.analysis.memory import LeastNeed
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.protocol import (
     PROTOCOL_VERSION,
@@ -29,6 +30,7 @@ from mobilekit.records import Calibration, Classification, Delegation, Predictio
 PROFILE = load_profiles()["nexus7"]
 INT8 = artifact(precision="int8", calibration=Calibration(path=None, examples=5))
 MS = 1_000_000
+NEED = LeastNeed(weights_bytes=1024, activation_bytes=400, layer="conv", input_bytes=112)
 
 
 def doubts(
@@ -37,6 +39,7 @@ def doubts(
     battery=None,
     request=None,
     result=None,
+    foreseen=(),
     energy_wanted=True,
     gauge=None,
     classification=None,
@@ -52,6 +55,7 @@ def doubts(
         battery or battery_status(),
         request or run_request(),
         result,
+        foreseen=foreseen,
         energy_wanted=energy_wanted,
         gauge=gauge,
         classification=classification,
@@ -146,9 +150,6 @@ def test_a_sound_run_has_none():
             {"result": interrupted("r", [], "the phone is gone")}, "RUN-FAILED", "error", id="died"
         ),
         pytest.param(
-            {"device": device_info(available_bytes=29)}, "WILL-NOT-FIT", "warning", id="no memory"
-        ),
-        pytest.param(
             {"device": device_info(available_bytes=38_000_999)},
             "MEMORY-TIGHT",
             "warning",
@@ -165,24 +166,30 @@ def test_each_doubt_is_found(arguments, expected, severity):
 
 
 def test_memory_that_suffices_is_no_doubt():
-    """Neither what is as large as the weights beforehand, nor what is as large as the growth."""
-    device = device_info(available_bytes=30)
-
-    assert foresee_doubts(artifact(), device) == []
+    """Neither what is as large as the need beforehand, nor what is as large as the growth."""
+    assert foresee_doubts(NEED, device_info(available_bytes=NEED.total_bytes)) == ()
+    assert foresee_doubts(NEED, device_info(available_bytes=None)) == ()
     assert doubts(device=device_info(available_bytes=38_001_000)) == {}
-    assert doubts(device=device, memory=()) == {}
+    assert doubts(device=device_info(available_bytes=30), memory=()) == {}
 
 
 def test_what_will_not_fit_is_told_before_the_run():
-    """With what it needs and what there is; afterwards nothing is said twice."""
-    device = device_info(available_bytes=29)
+    """With what it needs and what there is; afterwards it stays, and nothing is said twice."""
+    device = device_info(available_bytes=NEED.total_bytes - 1)
 
-    (foreseen,) = foresee_doubts(artifact(), device)
+    foreseen = foresee_doubts(NEED, device)
+    (doubt,) = foreseen
 
-    assert foreseen.id == "WILL-NOT-FIT"
-    assert "30 B" in foreseen.summary
-    assert "29 B" in foreseen.summary
-    assert list(doubts(device=device)) == ["WILL-NOT-FIT"]
+    assert (doubt.id, doubt.severity) == ("WILL-NOT-FIT", "warning")
+    assert doubt.advice
+    for words in (
+        "at least 1.5 KiB",
+        "1.0 KiB of weights",
+        "400 B of activations in conv",
+        "112 B",
+    ):
+        assert words in doubt.summary
+    assert list(doubts(device=device, foreseen=foreseen)) == ["WILL-NOT-FIT"]
 
 
 def test_a_cable_matters_only_to_energy():

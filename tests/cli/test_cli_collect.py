@@ -81,6 +81,30 @@ def test_no_other_run_is_started_meanwhile(cli, left_for_20_s):
     assert len(document["measurement"]["result"]["samples"]["windows"]) == 7
 
 
+def test_a_phone_with_two_addresses_is_one(cli, bench_phone):
+    """Nobody else gets at it over the other one, ``auto`` takes it, and the list says so."""
+    other = f"localhost:{bench_phone.phone.port}"
+    bench_phone.server.adb("connect", other)
+    bench_phone.server.wait_for_state(other, "device")
+    try:
+        CompanionSettings(energy_speed=20.0).write(bench_phone.directory)
+        process = cli.start("energy", "calibrate", "-d", "auto", "--model", "tiny.py")
+        wait_for(lambda: windows_told(bench_phone) >= 1)
+
+        listed = cli("devices").stdout
+        refused = cli("deploy", "tiny.py", "-d", other, "--no-energy")
+        waiting = cli("collect", "--json").document["waiting"]
+        _, stderr = process.communicate(timeout=120)
+    finally:
+        bench_phone.server.adb("disconnect", other)
+
+    assert process.returncode == 0, stderr
+    assert "are one phone" in listed.splitlines()[-1]
+    assert refused.exit_code == 3
+    assert "Another mobilekit is using this phone" in refused.stderr
+    assert [run["why"] for run in waiting] == ["followed by another mobilekit"]
+
+
 def test_a_calibration_that_is_collected(cli, bench_phone):
     """It uses the person's own word that it was started with."""
     CompanionSettings(energy_speed=100.0).write(bench_phone.directory)

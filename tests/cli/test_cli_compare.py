@@ -202,7 +202,12 @@ def test_a_network_that_will_not_fit_is_told_of_before_it_runs(cli, small_phone)
     assert measurement["device"]["available_bytes"] == 0
     findings = {item["id"]: item for item in measurement["findings"]}
     assert findings["WILL-NOT-FIT"]["severity"] == "warning"
-    assert "0 B of memory available" in findings["WILL-NOT-FIT"]["summary"]
+    summary = findings["WILL-NOT-FIT"]["summary"]
+    assert "0 B of memory available before it" in summary
+    assert "of weights" in summary
+    # Of the first layer what it yields, 8 x 14 x 14; what it reads is the input, 3 x 16 x 16.
+    assert "6.1 KiB of activations in 0" in summary
+    assert "3.0 KiB of inputs" in summary
 
 
 def test_memory_that_suffices_is_not_mentioned(cli, bench_phone):

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import wave
 
 import numpy as np
@@ -197,6 +199,62 @@ class ForgetfulCompanion(CompanionProcess):
         for path in self._directory.rglob("outputs.bin"):
             path.unlink()
         return pid
+
+
+ARRAY_MODEL = '''
+"""Takes arrays as large as a photo's."""
+
+from torch import nn
+
+INPUT_SHAPES = ((1, 3, 512, 512),)
+EXAMPLES = (".npy",)
+
+
+def read_example(path):
+    import numpy as np
+
+    return np.load(path)
+
+
+def build():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+'''
+
+PEAK_MEMORY = """
+import resource, subprocess, sys
+
+exit_code = subprocess.call(sys.argv[1:], stdout=sys.stderr)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+sys.exit(exit_code)
+"""
+"""Runs a command and prints the largest memory of it and of the processes that it started."""
+
+
+def test_many_examples_need_the_memory_of_few(cli, tmp_path):
+    """Neither the command nor the runner that it starts holds more than one at a time."""
+    (tmp_path / "arrays.py").write_text(ARRAY_MODEL)
+    np.save(tmp_path / "one.npy", np.ones((3, 512, 512), np.float32))
+    # An export takes more memory than what is looked at.
+    assert cli("export", tmp_path / "arrays.py").exit_code == 0
+    peak_bytes = {}
+    for examples in (8, 136):
+        rows = ["one.npy,0"] * examples
+        (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
+        arguments = ("evaluate", tmp_path / "arrays.py", "--device", "pc", "--data", tmp_path)
+        measured = subprocess.run(
+            [sys.executable, "-c", PEAK_MEMORY, sys.executable, "-m", "mobilekit", *arguments],
+            cwd=cli.directory,
+            env=cli.environment | NO_PHONE,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert measured.returncode == 0, measured.stderr
+        assert f"n={examples}" in measured.stderr
+        peak_bytes[examples] = int(measured.stdout)
+
+    more_bytes = (136 - 8) * 3 * 512 * 512 * 4
+    assert peak_bytes[136] - peak_bytes[8] < more_bytes / 4
 
 
 def test_outputs_that_are_lost_are_a_failed_run(cli, make_bench_phone, few_digits):

@@ -19,7 +19,7 @@ from mobilekit.model.dataset import class_indices, open_dataset
 from mobilekit.model.examples import prepare_examples
 from mobilekit.model.load import example_reader, load_module
 from mobilekit.model.zoo import find_model, read_card, read_front_end, read_spec
-from mobilekit.outputs import read_tensor
+from mobilekit.outputs import map_tensor
 
 READER = """
 EXAMPLES = (".txt",)
@@ -227,13 +227,13 @@ def test_examples_are_written_with_pytorchs_outputs(
         spec, directory, cache_directory=tmp_path / "cache", on_progress=lambda _: None
     )
 
-    inputs = read_tensor(tmp_path / "cache", made.inputs)
+    inputs = map_tensor(tmp_path / "cache", made.inputs)
     assert inputs.shape == (2, 1, 3, 8, 8)
     assert [float(example.flat[0]) for example in inputs] == [1, -2]
     assert made.labels == (2, 0)
     with torch.no_grad():
         expected = load_module(spec)(torch.from_numpy(inputs.copy())[:, 0]).numpy()
-    outputs = read_tensor(tmp_path / "cache", made.reference_outputs)
+    outputs = map_tensor(tmp_path / "cache", made.reference_outputs)
     assert outputs.shape == (2, 1, 5)
     np.testing.assert_allclose(outputs[:, 0], expected, rtol=1e-5, atol=1e-6)
     assert {path.suffix for path in (tmp_path / "cache").iterdir()} == {".bin"}
@@ -326,7 +326,7 @@ def test_photos_of_any_kind_are_made_rgb(tmp_path: Path, mode) -> None:
 
 def accuracy_of(spec, directory: Path | None, cache: Path) -> tuple[int, int]:
     made = prepare_examples(spec, directory, cache_directory=cache, on_progress=lambda _: None)
-    told = read_tensor(cache, made.reference_outputs)[:, 0].argmax(axis=1)
+    told = map_tensor(cache, made.reference_outputs)[:, 0].argmax(axis=1)
     return int((told == made.labels).sum()), len(told)
 
 

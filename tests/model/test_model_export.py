@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mobilekit.errors import ExportError
 from mobilekit.model import pte
+from mobilekit.model.describe import find_description, read_description
 from mobilekit.model.export import export_artifact
 from mobilekit.model.load import load_module
 from mobilekit.model.reference import make_inputs
@@ -164,6 +165,7 @@ def test_a_cached_artifact_costs_no_import_of_torch(
     code = f"""
 import sys
 from pathlib import Path
+from mobilekit.model.describe import find_description, read_description
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import read_spec
 spec = read_spec(Path({str(path)!r}))
@@ -214,7 +216,7 @@ def remove_tensor(cache: Path) -> Path:
 
 
 def cut_manifest(cache: Path) -> Path:
-    manifest = next(cache.glob("*.json"))
+    manifest = next(cache.glob("?" * 64 + ".json"))
     manifest.write_bytes(manifest.read_bytes()[:100])
     return manifest
 
@@ -237,6 +239,7 @@ def test_simultaneous_exports_agree_and_are_silent(write_model: WriteModel, tmp_
     """Two processes into one cache: both succeed without a word, and nothing is left lying."""
     code = f"""
 from pathlib import Path
+from mobilekit.model.describe import find_description, read_description
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import read_spec
 spec = read_spec(Path({str(write_model())!r}))
@@ -251,7 +254,34 @@ export_artifact(spec, cache_directory=Path({str(tmp_path / "cache")!r}), on_prog
     assert [run.communicate() for run in runs] == [("", "")] * 2
     assert [run.returncode for run in runs] == [0, 0]
     suffixes = sorted(path.suffix for path in (tmp_path / "cache").iterdir())
-    assert suffixes == [".bin", ".bin", ".json", ".json", ".pte"]
+    assert suffixes == [".bin", ".bin", ".json", ".json", ".json", ".pte"]
+
+
+def test_a_network_whose_layers_cannot_be_counted_is_exported_all_the_same(
+    write_model: WriteModel, export: Export, tmp_path: Path
+) -> None:
+    """How much a tensor holds may depend on values, which only a run tells."""
+    spec = read_spec(write_model(forward("return self.c(x) + torch.nonzero(x > 0.5).sum()")))
+    artifact, _ = export(spec)
+
+    cache = tmp_path / "cache"
+    assert (cache / Path(artifact.file.path).name).is_file()
+    assert find_description(spec, cache_directory=cache) is None
+    with pytest.raises(ExportError, match=r"layers of small cannot be counted: .*nonzero"):
+        read_description(spec, cache_directory=cache)
+
+
+def test_an_export_leaves_the_layers(
+    cached_small: tuple[Artifact, Path, Path], tmp_path: Path
+) -> None:
+    """A deploy finds them without building the network."""
+    _, path, cache = cached_small
+    spec = read_spec(path)
+
+    found = find_description(spec, cache_directory=cache)
+
+    assert found is not None
+    assert found == read_description(spec, cache_directory=tmp_path / "other")
 
 
 # --- failing -----------------------------------------------------------------------------------

@@ -2,15 +2,23 @@ import pytest
 from examples import device_info
 
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.phone.device import VirtualChoice, choose_device
+from mobilekit.phone.device import VirtualChoice, choose_device, link_of
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records import AttachedDevice, ListedDevice
 
 PROFILES = load_profiles()
 
 
-def found(serial, name=None, state="device", virtual=False):
-    info = None if name is None else device_info(serial=serial, name=name, virtual=virtual)
+def found(serial, name=None, state="device", virtual=False, hardware_serial=None):
+    info = None
+    if name is not None:
+        info = device_info(
+            serial=serial,
+            hardware_serial=serial if hardware_serial is None else hardware_serial,
+            name=name,
+            virtual=virtual,
+            link=link_of(serial),
+        )
     attached = AttachedDevice(serial=serial, state=state)
     return ListedDevice(attached=attached, info=info, battery=None)
 
@@ -19,6 +27,11 @@ NEXUS = found("N7", "nexus7")
 SECOND_NEXUS = found("N7b", "nexus7")
 PIXEL = found("P8", "pixel8")
 UNAUTHORIZED = found("X1", state="unauthorized")
+NEXUS_BY_WIFI = found("192.168.1.7:5555", "nexus7", hardware_serial="N7")
+NEXUS_BY_NAME = found("adb-N7-x1y2z3._adb-tls-connect._tcp", "nexus7", hardware_serial="N7")
+NAMELESS = found("A1", "nexus7", hardware_serial="")
+NAMELESS_BY_WIFI = found("192.168.1.8:5555", "nexus7", hardware_serial="")
+TWIN = found("A2", "nexus7", hardware_serial="N7")
 OFFLINE = found("X2", state="offline")
 
 
@@ -32,6 +45,15 @@ def test_a_serial_a_profile_and_auto():
     assert choose("nexus7", NEXUS, PIXEL) == NEXUS
     assert choose("auto", NEXUS) == NEXUS
     assert choose("auto", NEXUS, UNAUTHORIZED) == NEXUS
+
+
+@pytest.mark.parametrize("wanted", ["auto", "nexus7"])
+def test_a_phone_that_is_attached_twice_is_one(wanted):
+    """Its USB link is taken, whichever comes first; without one, the first; else the one named."""
+    assert choose(wanted, NEXUS_BY_WIFI, NEXUS) == NEXUS
+    assert choose(wanted, NEXUS, NEXUS_BY_NAME, NEXUS_BY_WIFI) == NEXUS
+    assert choose(wanted, NEXUS_BY_NAME, NEXUS_BY_WIFI) == NEXUS_BY_NAME
+    assert choose("192.168.1.7:5555", NEXUS, NEXUS_BY_WIFI) == NEXUS_BY_WIFI
 
 
 def test_a_virtual_phone_stands_in_only_where_nothing_is_attached():
@@ -67,6 +89,8 @@ def test_a_required_phone_is_never_virtual():
     [
         pytest.param("nexus7", [NEXUS, SECOND_NEXUS], ["N7 ", "N7b", "--device"], id="two fit"),
         pytest.param("auto", [NEXUS, PIXEL], ["N7", "P8", "--device"], id="auto with two"),
+        pytest.param("auto", [NAMELESS, NAMELESS_BY_WIFI], ["A1", "192"], id="no serial numbers"),
+        pytest.param("auto", [NEXUS, TWIN], ["N7 ", "A2"], id="one serial number on two cables"),
         pytest.param("auto", [], ["No phone is attached", "nexus7"], id="auto with none"),
         pytest.param("nexus7", [PIXEL], ["P8", "pixel8"], id="another is attached"),
         pytest.param("nexus7", [UNAUTHORIZED], ["X1", "allow USB debugging"], id="unauthorized"),

@@ -8,6 +8,7 @@ from mobilekit.phone.parse import (
     parse_available_bytes,
     parse_battery,
     parse_capacity_uah,
+    parse_hardware_serial,
     parse_properties,
     parse_ram_bytes,
     parse_version_name,
@@ -94,6 +95,23 @@ def test_properties_with_odd_values():
     assert properties["ro.serialno"] == ""
     assert properties["persist.sys.boot.reason.history"].splitlines()[1] == "shutdown,1699990000"
     assert properties["some.odd.value"] == "a]b: [c"
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ({"ro.serialno": "R58M123", "ro.boot.serialno": "other"}, "R58M123"),
+        ({"ro.serialno": "unknown", "ro.boot.serialno": "R58M123"}, "R58M123"),
+        ({"ro.serialno": "0123456789ABCDEF"}, ""),
+        ({"ro.serialno": "1234567890"}, ""),
+        ({"ro.serialno": "EMULATOR34X1X9X0", "ro.boot.serialno": "00000000"}, ""),
+        ({"ro.serialno": "0123456789ABCDE7"}, "0123456789ABCDE7"),
+        ({}, ""),
+    ],
+)
+def test_a_serial_number_that_many_phones_tell_is_none(properties, expected):
+    """What makers and emulators leave in every device does not tell one from another."""
+    assert parse_hardware_serial(properties) == expected
 
 
 def test_the_learned_capacity_comes_before_the_estimated():

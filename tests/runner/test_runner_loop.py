@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -212,6 +213,13 @@ def write_request(root, request):
     directory = root / "in/runs" / RUN_ID
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "request.json").write_bytes(encode(request))
+
+
+def put_tensor(root, array) -> TensorFile:
+    sha256 = hashlib.sha256(array.tobytes()).hexdigest()
+    tensor = TensorFile(sha256=sha256, dtype=array.dtype.name, shape=array.shape)
+    (root / "in" / tensor.path).write_bytes(array.tobytes())
+    return tensor
 
 
 def carry_out(root, around):
@@ -550,10 +558,7 @@ def test_every_example_is_evaluated(roots):
     """The outputs of all examples are written in order, timed, and hashed."""
     root, request = roots
     examples = np.arange(24, dtype="<f4").reshape(4, 1, 6)
-    sha256 = hashlib.sha256(examples.tobytes()).hexdigest()
-    tensor = TensorFile(sha256=sha256, dtype="float32", shape=(4, 1, 6))
-    (root / "in" / tensor.path).write_bytes(examples.tobytes())
-    write_request(root, msgspec.structs.replace(request, evaluation=tensor))
+    write_request(root, msgspec.structs.replace(request, evaluation=put_tensor(root, examples)))
     clock = FakeClock()
 
     result = carry_out(root, surroundings(clock, FakeEngine(clock)))
@@ -564,6 +569,44 @@ def test_every_example_is_evaluated(roots):
     assert evaluation.outputs.sha256 == hashlib.sha256(data).hexdigest()
     assert evaluation.outputs.shape == (4, 1, 6)
     assert evaluation.latency_ns == (10 * MS,) * 4
+
+
+def test_examples_need_the_memory_of_one(roots):
+    """However many there are, they are read one at a time, and their outputs are not kept."""
+    root, request = roots
+    examples = np.zeros((64, 1, 1 << 18), "<f4")
+    example_bytes = examples[0].nbytes
+    request = msgspec.structs.replace(
+        request,
+        inputs=(put_tensor(root, examples[0]),),
+        reference_outputs=(put_tensor(root, 2 * examples[0]),),
+        evaluation=put_tensor(root, examples),
+    )
+    write_request(root, request)
+    clock = FakeClock()
+
+    tracemalloc.start()
+    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert isinstance(result, RunSuccess)
+    assert len(result.samples.evaluation.latency_ns) == 64
+    assert 2 * example_bytes < peak_bytes < 16 * example_bytes
+
+
+def test_examples_of_another_size_end_the_run_before_anything_is_measured(roots):
+    """A file that holds fewer than it is said to is the request's mistake."""
+    root, request = roots
+    tensor = put_tensor(root, np.zeros((4, 1, 6), "<f4"))
+    tensor = msgspec.structs.replace(tensor, shape=(5, 1, 6))
+    write_request(root, msgspec.structs.replace(request, evaluation=tensor))
+    clock = FakeClock()
+
+    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+
+    assert (result.phase, result.code) == ("verify", "bad_request")
+    assert "96 bytes" in result.message
 
 
 def test_a_computer_without_battery_refuses_energy(roots):
