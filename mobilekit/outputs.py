@@ -3,7 +3,6 @@ them from files."""
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilekit.errors import ProtocolError
+from mobilekit.hashing import file_sha256
 from mobilekit.protocol import OutputCheck, TensorFile
 
 Array = npt.NDArray[np.generic]
@@ -71,15 +71,6 @@ def map_tensor(directory: Path, file: TensorFile) -> Array:
             file=path,
             fix="Run it again.",
         ) from None
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal; raises ``OSError``."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _pieces(array: Array) -> Iterator[Array]:

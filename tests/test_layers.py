@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mobilekit"
-BASE = {"errors", "units", "codec", "protocol", "records", "places", "presets", "outputs"}
+BASE = {
+    "errors",
+    "units",
+    "codec",
+    "protocol",
+    "records",
+    "places",
+    "presets",
+    "outputs",
+    "hashing",
+}
 FLOW = {"flow", "targets", "energy_runs", "comparison"}
 MAY_IMPORT = {
     "base": BASE,

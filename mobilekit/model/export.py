@@ -25,10 +25,10 @@ import msgspec
 import mobilekit
 from mobilekit.codec import decode, encode_pretty
 from mobilekit.errors import ExportError, ProtocolError, UsageError
+from mobilekit.hashing import file_sha256
 from mobilekit.model.calibration import calibration_sha256, read_examples
 from mobilekit.model.describe import LAYERS_VERSION
 from mobilekit.model.files import (
-    file_sha256,
     put_in_place,
     reporting_full_disk,
     write_whole,

@@ -1,8 +1,7 @@
-"""Writing files whole or not at all, and hashing them."""
+"""Writing files whole or not at all."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,17 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mobilekit.errors import ExportError
-
-_CHUNK_BYTES = 1 << 20
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @contextmanager

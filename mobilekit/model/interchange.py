@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
-from mobilekit.model.files import file_sha256
+from mobilekit.hashing import file_sha256
 from mobilekit.records import ModelSpec
 
 if TYPE_CHECKING:

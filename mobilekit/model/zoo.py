@@ -44,8 +44,8 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
+from mobilekit.hashing import file_sha256
 from mobilekit.model import checkpoint, interchange
-from mobilekit.model.files import file_sha256
 from mobilekit.protocol import DType
 from mobilekit.records import Activation, ModelCard, ModelSpec
 

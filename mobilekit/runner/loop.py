@@ -17,7 +17,8 @@ import numpy as np
 from mobilekit import __version__
 from mobilekit.codec import decode, encode
 from mobilekit.errors import ProtocolError
-from mobilekit.outputs import Array, check_outputs, file_sha256
+from mobilekit.hashing import file_sha256
+from mobilekit.outputs import Array, check_outputs
 from mobilekit.protocol import (
     GATE_POLL_NS,
     MEMORY_ITERATIONS,
