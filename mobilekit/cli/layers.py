@@ -73,7 +73,7 @@ def profile(
         typer.Option(
             "--segments/--no-segments",
             help="Cut the network and run each segment by itself, or trace it whatever that costs. "
-            "[default: where the engine cannot trace, or tracing takes too much of so short an "
+            "[default: cut where the engine cannot trace, or tracing takes too much of so short an "
             "inference]",
             show_default=False,
         ),
