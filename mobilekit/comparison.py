@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mobilekit.analysis.layers import why_by_segments
 from mobilekit.errors import ExportError, MobilekitError
-from mobilekit.flow import Reporter, Wanted, deploy, profile
+from mobilekit.flow import Iterations, Reporter, Wanted, deploy, profile
 from mobilekit.model.zoo import find_model
 from mobilekit.protocol import RunSuccess
 from mobilekit.records import Measurement
@@ -35,7 +35,7 @@ def measure_pairs(
     store: Store,
     reporter: Reporter,
     *,
-    traced_iterations: int | None,
+    traced_iterations: Iterations | None,
 ) -> Measured:
     """Deploy each model as ``wanted`` says, and again to ``against``; every run is stored.
 
@@ -68,7 +68,7 @@ def _measure_pair(
     against: str,
     store: Store,
     reporter: Reporter,
-    traced_iterations: int | None,
+    traced_iterations: Iterations | None,
 ) -> Pair:
     both = wanted, wanted._replace(device=against)
     first, second = (_deploy_one(each, store, reporter, traced_iterations) for each in both)
@@ -92,7 +92,7 @@ def _measure_pair(
 
 
 def _deploy_one(
-    wanted: Wanted, store: Store, reporter: Reporter, traced_iterations: int | None
+    wanted: Wanted, store: Store, reporter: Reporter, traced_iterations: Iterations | None
 ) -> Measurement:
     reporter.note(f"{wanted.model} on {wanted.device}")
     return deploy(wanted, store, reporter, traced_iterations=traced_iterations)

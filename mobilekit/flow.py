@@ -56,6 +56,7 @@ from mobilekit.presets import (
     PRESETS,
     WARMUP,
     Preset,
+    profiled_iterations,
 )
 from mobilekit.protocol import (
     PACKAGE,
@@ -98,6 +99,9 @@ from mobilekit.results.store import PendingRun, Purpose, Store
 from mobilekit.runner.host import read_host
 from mobilekit.runner.process import run_on_computer
 from mobilekit.targets import Target, attached_phones, exclusive, open_target
+
+Iterations = int | Literal["auto"]
+"""Inferences whose layers are timed; ``auto`` for as many as the network's size asks for."""
 
 
 class Wanted(NamedTuple):
@@ -147,7 +151,12 @@ class Reporter(Protocol):
 
 
 def profile(
-    wanted: Wanted, store: Store, reporter: Reporter, *, iterations: int, by_segments: bool | None
+    wanted: Wanted,
+    store: Store,
+    reporter: Reporter,
+    *,
+    iterations: Iterations,
+    by_segments: bool | None,
 ) -> Measurement:
     """``deploy`` with the time of each layer: by segments, by a trace, or, for ``None``, by a trace
     and then by segments where it tells too little.
@@ -176,7 +185,7 @@ def profile_alike(
     store: Store,
     reporter: Reporter,
     *,
-    iterations: int,
+    iterations: Iterations,
     by_segments: bool | None,
 ) -> list[Measurement]:
     """``profile`` of several networks, all in one way: where one is cut, all are."""
@@ -193,7 +202,7 @@ def profile_alike(
 
 
 def _profile_by_segments(
-    wanted: Wanted, store: Store, reporter: Reporter, iterations: int
+    wanted: Wanted, store: Store, reporter: Reporter, iterations: Iterations
 ) -> Measurement:
     check_can_be_cut(wanted.precision)
     reporter.note("The layers are measured by segments, in a run of their own")
@@ -209,7 +218,7 @@ def _profile_by_segments(
         _push(ready.target, cut.files, ready.steps, reporter)
         request = replace(
             make_request(wanted, ready, PRESETS[wanted.preset], None),
-            profile_iterations=iterations,
+            profile_iterations=_iterations_of(iterations, ready.artifact),
             segments=tuple(
                 Segment(artifact=each.file, inputs=each.inputs) for each in cut.programs
             ),
@@ -217,8 +226,16 @@ def _profile_by_segments(
         return run_and_store(ready, request, store, reporter, energy_wanted=False, cut=cut)
 
 
+def _iterations_of(wanted: Iterations, artifact: Artifact) -> int:
+    return profiled_iterations(artifact.cost.macs) if wanted == "auto" else wanted
+
+
 def deploy(
-    wanted: Wanted, store: Store, reporter: Reporter, *, traced_iterations: int | None = None
+    wanted: Wanted,
+    store: Store,
+    reporter: Reporter,
+    *,
+    traced_iterations: Iterations | None = None,
 ) -> Measurement:
     """Export, push, run and store one measurement; a run that failed is a measurement too.
 
@@ -246,7 +263,9 @@ def deploy(
             reporter.planned_energy(planned, simulated=ready.target.info.virtual)
         request = replace(
             make_request(wanted, ready, PRESETS[wanted.preset], plan),
-            profile_iterations=traced_iterations,
+            profile_iterations=None
+            if traced_iterations is None
+            else _iterations_of(traced_iterations, ready.artifact),
         )
         return run_and_store(ready, request, store, reporter, energy_wanted=wanted.energy)
 

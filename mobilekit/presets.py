@@ -1,4 +1,4 @@
-"""The three ways to measure: how long and how often."""
+"""How long and how often is measured."""
 
 from __future__ import annotations
 
@@ -53,3 +53,15 @@ PRESETS = {
         energy_target_error=0.02,
     ),
 }
+
+PROFILED_MACS = 10**9
+FEWEST_PROFILED, MOST_PROFILED = 50, 1000
+
+
+def profiled_iterations(macs: int) -> int:
+    """How many inferences tell the layers of a network of so many multiply-accumulates.
+
+    More for a small one: fifty inferences of some microseconds would all fall into one disturbance
+    by other work, which takes milliseconds, or all between two.
+    """
+    return min(max(PROFILED_MACS // max(macs, 1), FEWEST_PROFILED), MOST_PROFILED)

@@ -271,13 +271,17 @@ def _compare_types(device: _Profile | None, against: _Profile | None) -> Iterato
 
 
 def _type_shares(profile: _Profile | None) -> dict[str, TypeShare]:
-    """Of the types that take any time; empty where the layers were not measured."""
+    """Of the types that take any time; empty where the layers were not measured.
+
+    By segments no time is a time too, below chance; by a trace it is one below the engine's clock.
+    """
     if profile is None:
         return {}
+    is_fine = profile.layers.by == "segments"
     return {
         cost.type: TypeShare(p50_ns=cost.p50_ns, share=cost.share)
         for cost in profile.layers.types
-        if cost.p50_ns > 0
+        if cost.p50_ns > 0 or (is_fine and cost.measured_layers > 0)
     }
 
 

@@ -288,6 +288,12 @@ def why_by_segments(traced: Measurement) -> str | None:
     excess = min(profile.difference, profile.fastest_difference)
     if profile.plain_p50_ns < TRACEABLE_FROM_NS and excess > RECONCILED_WITHIN:
         return f"Tracing costs too much of so short an inference: {excess:+.0%}"
+    operators = sum(len(cost.operators) for cost in profile.layers)
+    if operators * CLOCK_STEP_NS / 2 > RECONCILED_WITHIN * profile.plain_p50_ns:
+        return (
+            f"The engine's clock of whole microseconds is too coarse for {operators} operators in "
+            f"{profile.plain_p50_ns / 1000:.3g} us"
+        )
     return None
 
 

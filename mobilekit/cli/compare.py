@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from mobilekit.results.compare_document import ComparisonDocument
     from mobilekit.results.store import Store
 
-TRACED_ITERATIONS = 30
-
 
 def compare(
     models: Annotated[
@@ -146,7 +144,7 @@ def compare(
                 against,
                 opened,
                 reporter,
-                traced_iterations=TRACED_ITERATIONS if layers else None,
+                traced_iterations="auto" if layers else None,
             )
     document = make_comparison_document(
         (compare_measurements(*pair) for pair in measured.pairs),

@@ -65,9 +65,15 @@ def profile(
     device: DeviceOption = "auto",
     weights: WeightsOption = None,
     iterations: Annotated[
-        int,
-        typer.Option("--iterations", "-n", min=1, help="Inferences traced, or of each segment."),
-    ] = 50,
+        int | None,
+        typer.Option(
+            "--iterations",
+            "-n",
+            min=1,
+            help="Inferences traced, or of each segment. [default: 50, more of small networks]",
+            show_default=False,
+        ),
+    ] = None,
     segments: Annotated[
         bool | None,
         typer.Option(
@@ -136,7 +142,7 @@ def profile(
             [wanted._replace(activation=one) for one in activations] or [wanted],
             opened,
             reporter,
-            iterations=iterations,
+            iterations=iterations or "auto",
             by_segments=segments,
         )
     exit_for(measurements)

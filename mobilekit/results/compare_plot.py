@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 COLUMNS = 3
 LOG_RANGE = 20.0
 """The largest over the smallest bar from which an axis is logarithmic."""
-COLOURS = ("#0072B2", "#E69F00")
-"""Blue and orange of Okabe and Ito's palette, which colour-blind people tell apart."""
+COLOURS = ("#333333", "#AAAAAA")
+"""Greys, since colours stand for types of layers."""
+MICROSECONDS_BELOW_MS = 0.1
 
 
 class _Panel(NamedTuple):
@@ -78,13 +79,18 @@ def draw_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
     bars = [Patch(color=colour, label=name) for colour, name in zip(COLOURS, names, strict=True)]
     figure.legend(handles=bars, loc="outside lower center", ncols=2)
     figure.suptitle(
-        f"{' against '.join(names)}, with 95 % intervals{_warning_of(drawn)}", fontsize=11
+        f"{' against '.join(names)}, with 95 % intervals where there are any{_warning_of(drawn)}",
+        fontsize=11,
     )
     write_figure(figure, path)
 
 
 def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) -> None:
     having = [comparison for comparison in comparisons if _has(comparison, panel)]
+    figures = [_figure_of(comparison, panel) for comparison in having]
+    sides = [side.value for each in figures for side in (each.device, each.against) if side]
+    if panel.unit == "ms" and max(sides) < MICROSECONDS_BELOW_MS * panel.size:
+        panel = panel._replace(unit="us", size=panel.size / 1000)
     highest: dict[int, float] = {}
     values = []
     for place, colour in enumerate(COLOURS):
@@ -148,8 +154,16 @@ def _draw_types(axis: Axes, comparisons: Sequence[Comparison], *, in_last_column
             bottoms[bar] += height
     first, second = _side_names(comparisons)
     axis.set_title("time by type of layer", fontsize=10)
-    axis.set_ylabel("share of an inference (%)")
-    axis.set_xlabel(f"left: {first}, right: {second}", fontsize=8)
+    axis.set_ylabel("share of all layers' time (%)")
+    ways = sorted(
+        {
+            side.profile.by
+            for each in comparisons
+            for side in (each.device, each.against)
+            if side.profile is not None
+        }
+    )
+    axis.set_xlabel(f"left: {first}, right: {second}; by {' or '.join(ways)}", fontsize=8)
     names = [each.model for each in comparisons]
     axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
     legend = axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)

@@ -14,6 +14,7 @@ from mobilekit.analysis.compare import (
     TypeShare,
     ratio_of,
 )
+from mobilekit.analysis.layers import RECONCILED_WITHIN
 from mobilekit.results.compare_document import ComparisonDocument
 from mobilekit.results.published import Publication, PublishedFigure
 from mobilekit.results.render import PLANE_NAMES, SOURCE_NAMES, render_findings, render_table
@@ -190,6 +191,15 @@ def _notes(comparison: Comparison) -> list[str]:
             f"Not comparable: {refusal_text(comparison.refusals)} "
             f"[{comparison.device.id}, {comparison.against.id}]"
         )
+    for side in (comparison.device, comparison.against):
+        profile = side.profile
+        if profile is not None and abs(profile.difference) > RECONCILED_WITHIN:
+            lines.append(
+                f"Warning: the sum of {side_name(side)}'s layers differs by "
+                f"{profile.difference:+.1%} from the plain inference: the shares may not be its "
+                "own "
+                f"(`mobilekit results profile {profile.id}`)"
+            )
     lines += [
         f"Differs in {item.id}: {item.device} / {item.against}: {item.meaning}"
         for item in comparison.differences

@@ -42,52 +42,57 @@ def draw_profile(measurement: Measurement, profile: LayerProfile, path: Path) ->
     by_type, by_layer = figure.subplots(
         2, 1, height_ratios=[1, max(len(measured), 4) * _INCHES_A_LAYER]
     )
-    figure.suptitle(heading_text(measurement, profile))
-    _draw_types(by_type, profile)
+    size, unit = (NS_PER_MS, "ms") if profile.sum_ns >= NS_PER_MS else (1000, "us")
+    _draw_types(by_type, profile, size, unit)
+    # In the legend, which has as many lines as there are types, the heading cannot be in its way.
+    figure.legend(
+        loc="outside upper center",
+        ncols=4,
+        fontsize=7,
+        frameon=False,
+        title=heading_text(measurement, profile),
+        title_fontsize=12,
+    )
     names = [cost.layer.name for cost in measured]
     for place, cost in enumerate(measured):
         assert cost.p50_ns is not None
-        by_layer.barh(place, cost.p50_ns / NS_PER_MS, **style_of_type(cost.layer.type))
+        by_layer.barh(place, cost.p50_ns / size, **style_of_type(cost.layer.type))
     by_layer.set_yticks(range(len(names)), names, fontsize=7)
     by_layer.invert_yaxis()
     by_layer.margins(y=0.01)
     what = "a layer in one inference" if profile.by == "trace" else "a layer's own segment"
     by_layer.set_xlabel(
-        f"time of {what} (ms), median of {profile.iterations}; "
-        "layers that are not there are computed inside others"
+        f"time of {what} ({unit}), median of {profile.iterations};\n"
+        "layers that are not there are computed inside others, or have nothing to do"
     )
     by_layer.set_ylabel("layer")
     write_figure(figure, path)
 
 
-def _draw_types(axes: Axes, profile: LayerProfile) -> None:
-    """One bar of all types; what is outside operators is its last part."""
+def _draw_types(axes: Axes, profile: LayerProfile, size: int, unit: str) -> None:
+    """One bar of all types; what is outside operators is its last part. ``size`` is in ns."""
     left = 0.0
     for cost in profile.types:
         if cost.p50_ns <= 0:
             continue
-        width = cost.p50_ns / NS_PER_MS
+        width = cost.p50_ns / size
         axes.barh(
             0, width, left=left, label=f"{cost.type} {cost.share:.1%}", **style_of_type(cost.type)
         )
         left += width
-    if profile.outside_ns is not None:
-        axes.barh(
-            0,
-            profile.outside_ns / NS_PER_MS,
-            left=left,
-            label="outside operators",
-            color="white",
-            edgecolor="#444444",
-            hatch="--",
-        )
-    axes.axvline(
-        profile.plain_p50_ns / NS_PER_MS, color="#444444", linestyle=":", label="plain p50"
+    axes.barh(
+        0,
+        profile.outside_ns / size,
+        left=left,
+        label="outside operators" if profile.by == "trace" else "one call",
+        color="white",
+        edgecolor="#444444",
+        hatch="--",
     )
+    axes.axvline(profile.plain_p50_ns / size, color="#444444", linestyle=":", label="plain p50")
     axes.set_yticks([])
     whole = "one inference" if profile.by == "trace" else "all segments"
-    axes.set_xlabel(f"time of {whole} by type of layer (ms)")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.75), ncols=4, fontsize=7, frameon=False)
+    axes.set_xlabel(f"time of {whole} by type of layer ({unit})")
 
 
 def style_of_type(type: str) -> dict[str, Any]:

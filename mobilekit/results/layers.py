@@ -169,8 +169,8 @@ def heading_text(measurement: Measurement, profile: LayerProfile) -> str:
 def _sum_lines(measurement: Measurement, profile: LayerProfile) -> list[str]:
     """The sum against the plain inference of the same run."""
     difference = (
-        f"the sum differs by {profile.difference:+.1%} (of the fastest of each by "
-        f"{profile.fastest_difference:+.1%})"
+        f"the sum of both, {format_duration(profile.sum_ns)}, differs by {profile.difference:+.1%} "
+        f"(of the fastest of each by {profile.fastest_difference:+.1%})"
     )
     plain = f"  plain      {format_duration(profile.plain_p50_ns)}"
     if profile.traced_p50_ns is None:
@@ -184,7 +184,7 @@ def _sum_lines(measurement: Measurement, profile: LayerProfile) -> list[str]:
             f"{count}, each exported and run by itself (medians of {profile.iterations} "
             "inferences of each)",
             f"  call       {format_duration(profile.outside_ns)}, measured with one operator on "
-            "one number; the whole makes one too, which the sum has in it",
+            "one number; the whole makes one too",
             f"{plain} as a whole: {difference}",
             f"  apart      each segment also pays for {ends} what it reads and yields, and finds "
             "its weights and inputs in the cache, unlike a layer in the whole",
@@ -218,7 +218,7 @@ def _time_text(cost: LayerCost, profile: LayerProfile) -> str:
 
 def _was_measured(cost: TypeCost) -> bool:
     """A layout change has a time and no layer; a folded type has layers and no time of its own."""
-    return cost.measured_layers > 0 or cost.p50_ns > 0
+    return cost.measured_layers > 0 or cost.layers == 0 or cost.p50_ns > 0
 
 
 def _why_not(cost: TypeCost, profile: LayerProfile) -> str:

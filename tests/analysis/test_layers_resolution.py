@@ -423,6 +423,16 @@ def test_an_inference_that_tracing_swells_is_better_cut(plain_us, traced_us, is_
     assert (why_by_segments(run) is not None) == is_swollen
 
 
+def test_operators_that_the_clock_cannot_tell_are_better_cut():
+    """Two operators lose up to 2 us to it, half of that on average: a tenth of 10 us."""
+    coarse, fine = (
+        traced_run("a", 5000, 4000, iteration_ns=(plain_ns,) * 3) for plain_ns in (9000, 11_000)
+    )
+
+    assert "too coarse for 2 operators in 9 us" in why_by_segments(coarse)
+    assert why_by_segments(fine) is None
+
+
 def test_why_a_run_is_better_cut():
     """An engine's refusal is; a failure is not mended by another run."""
     refused = measured(profile_refusal="LiteRT records no operators")

@@ -133,7 +133,7 @@ def test_a_stored_profile_is_shown_again(cli, wide, tmp_path):
     assert again.stdout == first.stdout
     assert b"<svg" in plot.read_bytes()
     assert "type of layer" in first.stdout
-    assert "without tracing: the sum differs by" in first.stdout
+    assert "without tracing: the sum of both, " in first.stdout
     assert "an overhead of" in first.stdout
     for option, said in (("--plot", "no such directory"), ("--trace", "The trace cannot")):
         refused = cli("results", "profile", "last", option, "no/directory/file.png", **NO_PHONE)

@@ -5,7 +5,7 @@ import io
 
 import msgspec
 import pytest
-from examples import MS, device_info, measurement, run_request, samples
+from examples import MS, device_info, measurement, run_request, samples, traced_run
 
 from mobilekit.analysis.compare import compare
 from mobilekit.errors import UsageError
@@ -170,7 +170,7 @@ def test_a_plot_is_drawn_with_its_words(tmp_path):
     for words in (
         "latency, p50",
         "memory by inference, PSS",
-        "nexus7 against pc, with 95 % intervals",
+        "nexus7 against pc, with 95 % intervals where there are any",
         "x 100",
         "ms",
     ):
@@ -211,3 +211,15 @@ def test_a_plot_that_cannot_be_written_is_told_beforehand(tmp_path, name):
     """A wrong suffix or directory is found before anything is measured."""
     with pytest.raises(UsageError):
         check_plot_path(tmp_path / name)
+
+
+def test_layers_that_do_not_add_up_are_warned_of():
+    """On the side where they do not, in text and in Markdown."""
+    sound = traced_run("a", 10 * MS, 3 * MS)
+    swollen = traced_run("b", 10 * MS, 10 * MS)
+    compared = document((sound, swollen))
+
+    for text in (render_comparisons(compared), render_comparisons_markdown(compared)):
+        (warning,) = [line for line in text.splitlines() if "layers differs by" in line]
+        assert "+53.6%" in warning
+        assert "`mobilekit results profile b`" in warning

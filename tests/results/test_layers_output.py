@@ -50,3 +50,10 @@ def test_a_sum_that_is_off_is_warned_of(by, sum_ns, fastest_difference, words):
 
     assert ("Warning: the sum differs by more than 10%" in text) == (words is not None)
     assert words is None or words in text
+
+
+def test_the_sum_can_be_reckoned_up():
+    """What differs from the plain inference stands there, and is what the parts come to."""
+    text = render("segments", 0.9e6, 0.0)
+
+    assert "the sum of both, 900 us, differs by -10.0%" in text
