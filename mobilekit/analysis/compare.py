@@ -87,7 +87,7 @@ class ComparedType(Record, frozen=True):
     device: TypeShare | None
     against: TypeShare | None
     ratio: float | None
-    """Of the times, ``device`` over ``against``."""
+    """Of the times, ``device`` over ``against``; ``None`` where one is missing or the latter 0."""
 
 
 class Difference(Record, frozen=True):
@@ -266,7 +266,7 @@ def _compare_types(device: _Profile | None, against: _Profile | None) -> Iterato
             type=name,
             device=one,
             against=other,
-            ratio=one.p50_ns / other.p50_ns if one is not None and other is not None else None,
+            ratio=one.p50_ns / other.p50_ns if one and other and other.p50_ns else None,
         )
 
 

@@ -405,6 +405,14 @@ def test_layer_types_by_segments():
     assert (noted.id, noted.refuses, noted.device) == ("layers", False, "by segments")
 
 
+def test_a_type_that_takes_less_than_the_call():
+    """Its time is 0, and there is no ratio to it."""
+    comparison = compare(by_segments("a", 30 * MS, 10 * MS), by_segments("b", 1 * MS, -5))
+
+    (second,) = (each for each in comparison.layer_types if each.type == "feed-forward")
+    assert (second.against.p50_ns, second.against.share, second.ratio) == (0, 0, None)
+
+
 def test_layers_of_runs_beside_the_two():
     """The figures are the first runs', the layers those of the runs by segments."""
     comparison = compare(
