@@ -178,7 +178,7 @@ def energy_estimate(**fields) -> EnergyEstimate:
                 marginal_j=0.077,
                 gross_freedom=None,
                 marginal_freedom=None,
-                note="3.0% of an uncalibrated gauge, an assumption",
+                note="3.0%: no meter has been set against this gauge, an assumption",
             ),
         ),
         "drift_ratio": 0.0,

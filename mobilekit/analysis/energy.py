@@ -247,7 +247,7 @@ def _estimate(
     on_battery = source != "power_rails"
     gain_value = 1.0
     gain_relative = GAIN_RELATIVE_UNCERTAINTY
-    gain_note = f"{gain_relative:.1%} of an uncalibrated gauge, an assumption"
+    gain_note = f"{gain_relative:.1%}: no meter has been set against this gauge, an assumption"
     if gain is not None and on_battery:
         gain_value, gain_relative = gain.gain, gain.relative_uncertainty
         gain_note = f"{gain_relative:.2%} after the comparison with an external meter"

@@ -93,6 +93,11 @@ def find_doubts(
             findings += _of_energy(samples, profile, gauge, estimate)
         if request.energy is not None and airplane_mode is False and not device.virtual:
             findings.append(RADIO_ON)
+    if not energy_wanted and profile is not None and samples.windows:
+        # A pilot or a calibration, whose energy is shown all the same.
+        findings += _of_blocks(
+            energy_analysis.estimate_energy(samples.windows, profile.gauge, gauge, gain)
+        )
     order = ("error", "warning", "info")
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 
@@ -432,16 +437,7 @@ def _of_energy(
                 advice="Keep the cable out until the run is over.",
             )
         )
-    if estimate.interval_kind == "block_range":
-        findings.append(
-            Finding(
-                id="FEW-BLOCKS",
-                severity="warning",
-                summary=f"only {estimate.blocks} blocks: what is printed is their range, "
-                "which promises no 95 %",
-                advice=f"At least {energy_analysis.MIN_INTERVAL_BLOCKS} blocks make an interval.",
-            )
-        )
+    findings += _of_blocks(estimate)
     if estimate.marginal_interval_j.low <= 0:
         findings.append(
             Finding(
@@ -462,6 +458,20 @@ def _of_energy(
             )
         )
     return findings
+
+
+def _of_blocks(estimate: EnergyEstimate | None) -> list[Finding]:
+    if estimate is None or estimate.interval_kind != "block_range":
+        return []
+    return [
+        Finding(
+            id="FEW-BLOCKS",
+            severity="warning",
+            summary=f"only {estimate.blocks} blocks: what is printed is their range, "
+            "which promises no 95 %",
+            advice=f"At least {energy_analysis.MIN_INTERVAL_BLOCKS} blocks make an interval.",
+        )
+    ]
 
 
 def _of_waits(samples: Samples) -> list[Finding]:

@@ -57,8 +57,9 @@ STATED_BLOCKS = 5
 """The run that expected errors are stated for has so many blocks, and a calibration's windows."""
 PERCENT_STEP = (0.008, 0.0125)
 """A counter's step relative to the full charge, where it moves with the level shown only."""
-UNCONFIRMED_CURRENT_ERROR = 0.05
-"""Taken as the expected error of a current that no charge counter confirms: an assumption."""
+UNCONFIRMED_CURRENT_HANDICAP = 0.05
+"""With which a current that no charge counter confirms is weighed against other sources: an
+assumption, and no term of its interval."""
 HARDLY_WORSE = 1.1
 DUAL_CELL_RATIOS = (2.0, 0.5)
 SETTLING_S = 3.0
@@ -334,6 +335,11 @@ def _with_best_source(
 ) -> GaugeVerdict:
     """The source with the smallest expected error for the stated run.
 
+    The current is weighed with a handicap: how far its integral is from the charge counter, or 5 %
+    where none confirms it. That is a doubt about the choice and not in the error that is told,
+    which is the one that the plan and the interval have: counter and current are of one converter,
+    whose gain is in it, and what samples miss scatters from block to block.
+
     Among those that are hardly worse than the best, the first in the order of ``SOURCES_IN_ORDER``:
     a counter integrates what a current only samples. Rails come last of all, since they are not the
     whole phone.
@@ -344,6 +350,7 @@ def _with_best_source(
         else UNTOLD_VOLTAGE_RELATIVE_UNCERTAINTY
     )
     sources = []
+    handicaps: dict[EnergySource, float] = {}
     for source, measured in powers.items():
         if isinstance(measured, Unusable):
             sources.append(
@@ -361,17 +368,13 @@ def _with_best_source(
         )
         reason = "resolution, gain and voltage"
         if source == "current_now":
-            confirmed = verdict.charge_ratio is not None
-            doubt = (
-                abs(verdict.charge_ratio - 1)
-                if verdict.charge_ratio is not None
-                else UNCONFIRMED_CURRENT_ERROR
-            )
-            half_width = float(np.hypot(half_width, doubt))
-            reason += (
-                ", and how far its integral is from the charge counter"
-                if confirmed
-                else ", and 5 % since no charge counter confirms it: an assumption"
+            ratio = verdict.charge_ratio
+            handicap = abs(ratio - 1) if ratio is not None else UNCONFIRMED_CURRENT_HANDICAP
+            handicaps[source] = handicap
+            reason += f"; weighed against the others with {handicap:.1%} more, " + (
+                "as far as its integral is from the charge counter"
+                if ratio is not None
+                else "since no charge counter confirms it"
             )
         needs_voltage = source in ("charge_counter", "current_now")
         common = np.hypot(GAIN_RELATIVE_UNCERTAINTY, voltage if needs_voltage else 0.0)
@@ -386,7 +389,7 @@ def _with_best_source(
                 expected_half_width=half_width if np.isfinite(half_width) else None,
             )
         )
-    best = verdict.source if "source" in verdict.overridden else _choose(sources)
+    best = verdict.source if "source" in verdict.overridden else _choose(sources, handicaps)
     levels = powers[best]
     assert isinstance(levels, _Levels)
     chosen = msgspec.structs.replace(
@@ -401,16 +404,15 @@ def _with_best_source(
     return msgspec.structs.replace(chosen, scatter_w=scatter_w)
 
 
-def _choose(sources: Sequence[SourceVerdict]) -> EnergySource:
+def _choose(sources: Sequence[SourceVerdict], handicaps: dict[EnergySource, float]) -> EnergySource:
+    def weighed(item: SourceVerdict) -> float:
+        return float(np.hypot(item.expected_half_width or 0.0, handicaps.get(item.source, 0.0)))
+
     usable = [item for item in sources if item.usable]
     at_battery = [item for item in usable if item.source != "power_rails"] or usable
     in_time = [item for item in at_battery if item.expected_half_width is not None] or at_battery
-    smallest = min(item.expected_half_width or 0.0 for item in in_time)
-    good = {
-        item.source
-        for item in in_time
-        if (item.expected_half_width or 0.0) <= HARDLY_WORSE * smallest
-    }
+    smallest = min(weighed(item) for item in in_time)
+    good = {item.source for item in in_time if weighed(item) <= HARDLY_WORSE * smallest}
     return next(source for source in SOURCES_IN_ORDER if source in good)
 
 

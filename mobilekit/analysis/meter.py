@@ -46,6 +46,8 @@ from mobilekit.units import format_power
 
 PLAUSIBLE_LOAD_W = (0.01, 100.0)
 MIN_COVERED = 0.99
+MAX_ZERO_SHARE = 0.2
+"""Of the idle reading, for an offset: beyond it something was drawn while the zero was taken."""
 UNIT_OF_READING: dict[ReadingKind, str] = {"shunt voltage": "V", "current": "A", "power": "W"}
 CLOCK_RELATIVE_UNCERTAINTY = 100e-6
 """Of a meter's clock that nothing checked: an assumption, usual for a crystal."""
@@ -106,6 +108,19 @@ def measure_offset(bins: Bins, zero: Span) -> tuple[float, float]:
         )
     means = np.array([bins.mean(bins.reading_s, part) for part in zero.cut(PARTS)])
     return float(means.mean()), _standard_error(means)
+
+
+def doubt_zero(bins: Bins, blocks: Sequence[Block], offset: float) -> list[str]:
+    """A note where the offset that was taken off the ``bins`` is much of their idle reading."""
+    levels = [bins.mean(bins.reading_s, span) for block in blocks for span in block.idle]
+    idle = float(np.mean(levels)) + offset
+    if not idle or abs(offset) <= MAX_ZERO_SHARE * abs(idle):
+        return []
+    return [
+        f"the offset of --zero is {abs(offset / idle):.0%} of the idle reading: if the phone was "
+        "connected then, its own idle power is taken for the meter's zero, and gross energy and "
+        "idle power are too low; --zero is for a time in which nothing was connected"
+    ]
 
 
 def make_budget(

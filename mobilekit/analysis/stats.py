@@ -10,6 +10,9 @@ from scipy.special import bdtrc
 
 from mobilekit.records import Interval, Summary
 
+SPIKES = 0.05
+"""Of durations at either end, that are not looked at for groups."""
+
 
 def summarize(duration_ns: Sequence[int]) -> Summary:
     """Robust statistics of at least one duration.
@@ -61,7 +64,7 @@ def relative_drift(duration_ns: Sequence[int]) -> float:
 
 
 class Modes(NamedTuple):
-    """Two groups of durations, by the means of each."""
+    """Two groups of durations, by the medians of each."""
 
     fast_ns: float
     slow_ns: float
@@ -71,22 +74,29 @@ class Modes(NamedTuple):
 def two_modes(duration_ns: Sequence[int]) -> Modes | None:
     """The two groups that durations fall into, or ``None`` where they are one.
 
-    The split is Otsu's (1979): the one with the largest variance between the groups. They count as
-    two when that is at least 90 % of the whole variance (at the best split of a normal distribution
-    it is 64 %, of a uniform one 75 %), each holds at least a tenth, and their means differ by at
-    least a tenth.
+    The split is Otsu's (1979), of the durations' logarithms: the one with the largest variance
+    between the groups. They count as two when that is at least 90 % of the whole variance (at the
+    best split of a normal distribution it is 64 %, of a uniform one 75 %), each holds at least a
+    tenth, and their medians differ by at least a tenth. A twentieth at each end is left out of the
+    variances, which a few spikes would make up alone.
     """
-    values = np.sort(np.asarray(duration_ns, dtype=np.float64))
-    count = len(values)
+    ordered = np.sort(np.asarray(duration_ns, dtype=np.float64))
+    count = len(ordered)
+    ends = int(count * SPIKES)
+    values = np.log(np.maximum(ordered[ends : count - ends], 1.0))
+    inner = len(values)
     if count < 20 or values[0] == values[-1]:
         return None
-    below = np.arange(1, count)
+    below = np.arange(1, inner)
     sums = np.cumsum(values)
     fast = sums[:-1] / below
-    slow = (sums[-1] - sums[:-1]) / (count - below)
-    share = below / count
+    slow = (sums[-1] - sums[:-1]) / (inner - below)
+    share = below / inner
     between = share * (1 - share) * (slow - fast) ** 2
     best = int(np.argmax(between))
-    modes = Modes(float(fast[best]), float(slow[best]), float(1 - share[best]))
+    split = ends + best + 1
+    modes = Modes(
+        float(np.median(ordered[:split])), float(np.median(ordered[split:])), 1 - split / count
+    )
     apart = between[best] >= 0.9 * values.var() and modes.slow_ns >= 1.1 * modes.fast_ns
     return modes if apart and 0.1 <= modes.slow_share <= 0.9 else None

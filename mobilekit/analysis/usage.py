@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from mobilekit.analysis.energy import NORMAL_95
+from mobilekit.analysis.answer import derive_answer
+from mobilekit.analysis.energy import MIN_INTERVAL_BLOCKS, NORMAL_95
 from mobilekit.errors import UsageError
 from mobilekit.records import (
     ChargeEstimate,
     EnergyEstimate,
     Interval,
     LifeEstimate,
+    Measurement,
     UploadComparison,
     UploadEnergy,
     Use,
@@ -60,6 +63,53 @@ def _compare(upload: UploadEnergy, energy: EnergyEstimate) -> UploadComparison:
             high=upload.energy_j / gross.low if gross.low > 0 else float("inf"),
         ),
     )
+
+
+class LifeBasis(NamedTuple):
+    """The measurement that a life is told from."""
+
+    measurement: Measurement
+    energy: EnergyEstimate
+    charge: ChargeEstimate
+    other_devices: tuple[str, ...] = ()
+    """On which its energy has been measured too, as ``--device`` takes them."""
+
+
+def life_basis(measurement: Measurement) -> LifeBasis | None:
+    """``None`` for a measurement that does not tell how much a charge buys."""
+    answer = derive_answer(measurement)
+    energy = answer.energy or answer.energy_simulated
+    charge = answer.charge or answer.charge_simulated
+    if energy is None or charge is None:
+        return None
+    return LifeBasis(measurement, energy, charge)
+
+
+def choose_life_basis(
+    measurements: Sequence[Measurement], device: str | None = None
+) -> LifeBasis | None:
+    """The first that tells it, of ``device`` (a name, ``virtual:NAME`` or a serial) where one is
+    given.
+
+    Left out are pilots and calibrations, which serve to plan a run and to know a gauge: they have
+    fewer blocks than make an interval.
+    """
+    chosen: LifeBasis | None = None
+    seen: dict[str, str] = {}
+    for measurement in measurements:
+        info, plan = measurement.device, measurement.request.energy
+        if plan is None or plan.blocks < MIN_INTERVAL_BLOCKS or info.key in seen:
+            continue
+        found = life_basis(measurement)
+        if found is None:
+            continue
+        seen[info.key] = info.key if info.virtual else info.name
+        if chosen is None and device in (None, info.name, info.key, info.serial):
+            chosen = found
+    if chosen is None:
+        return None
+    others = [shown for key, shown in seen.items() if key != chosen.measurement.device.key]
+    return chosen._replace(other_devices=tuple(dict.fromkeys(others)))
 
 
 def estimate_life(

@@ -31,6 +31,7 @@ from mobilekit.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from mobilekit.analysis.usage import LifeBasis
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.records import Measurement
     from mobilekit.results.store import Store
@@ -285,12 +286,20 @@ def life(
             show_default=False,
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            "-d",
+            help="Start from the newest of this device: nexus7, virtual:nexus7 or a serial.",
+            show_default=False,
+        ),
+    ] = None,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """How long a charge lasts with an inference every so often."""
     from mobilekit import places
-    from mobilekit.analysis.answer import derive_answer
     from mobilekit.analysis.usage import estimate_life
     from mobilekit.codec import encode_pretty
     from mobilekit.results.document import make_life
@@ -299,38 +308,38 @@ def life(
 
     every_s = _seconds_of(every)
     opened = Store(store or places.store_url())
-    measurement = _with_energy(opened, model, result)
-    answer = derive_answer(measurement)
-    energy = answer.energy or answer.energy_simulated
-    charge = answer.charge or answer.charge_simulated
-    assert energy is not None
-    assert charge is not None
+    basis = _basis_of(opened, model, result=result, device=device)
     estimate = estimate_life(
-        energy,
-        charge,
+        basis.energy,
+        basis.charge,
         every_s=every_s,
-        idle_w=energy.idle_w if idle_mw is None else idle_mw / 1000,
+        idle_w=basis.energy.idle_w if idle_mw is None else idle_mw / 1000,
         idle_relative_uncertainty=IDLE_RELATIVE_UNCERTAINTY if idle_mw is None else 0.0,
     )
-    document = make_life(measurement, energy, estimate, idle_measured=idle_mw is None)
+    document = make_life(basis, estimate, idle_measured=idle_mw is None)
     typer.echo(encode_pretty(document) if as_json else render_life(document), nl=not as_json)
 
 
-def _with_energy(store: Store, model: str, result: str | None) -> Measurement:
+def _basis_of(store: Store, model: str, *, result: str | None, device: str | None) -> LifeBasis:
     """The named measurement, or the newest one of the model that tells its energy."""
-    from mobilekit.analysis.answer import derive_answer
+    from mobilekit.analysis.usage import choose_life_basis, life_basis
     from mobilekit.errors import UsageError
 
-    candidates = store.list_measurements(model) if result is None else [store.read(result)]
-    for measurement in candidates:
-        answer = derive_answer(measurement)
-        if answer.energy is not None or answer.energy_simulated is not None:
-            return measurement
-    raise UsageError(
-        f"No energy of {model} has been measured",
-        result=result or "-",
-        fix=f"`mobilekit energy {model} --device D` measures it.",
+    if result is not None and device is not None:
+        raise UsageError("--result and --device exclude each other", fix="Give one of them.")
+    found = (
+        choose_life_basis(store.list_measurements(model), device)
+        if result is None
+        else life_basis(store.read(result))
     )
+    if found is None:
+        raise UsageError(
+            f"No energy of {model} has been measured; pilots and calibrations do not count",
+            result=result or "-",
+            device=device or "-",
+            fix=f"`mobilekit energy {model} --device D` measures it.",
+        )
+    return found
 
 
 def _seconds_of(text: str) -> float:

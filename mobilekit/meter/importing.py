@@ -10,7 +10,12 @@ import numpy as np
 
 from mobilekit.analysis.clocks import align
 from mobilekit.analysis.envelope import Bins, Envelope, Reading, Span, TraceFacts
-from mobilekit.analysis.meter import estimate_meter_energy, make_budget, measure_offset
+from mobilekit.analysis.meter import (
+    doubt_zero,
+    estimate_meter_energy,
+    make_budget,
+    measure_offset,
+)
 from mobilekit.analysis.meter_windows import (
     Block,
     Found,
@@ -98,6 +103,8 @@ def import_trace(
         windows_from=windows_from,
         clock=clock,
     )
+    if asked.zero is not None:
+        file.notes += doubt_zero(bins, found.blocks, offset)
     return Imported(_describe(path, file, facts, bins, offset), estimate, bins, tuple(found.blocks))
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mobilekit.codec import Record
 from mobilekit.records import (
     Answer,
-    EnergyEstimate,
     EnergyPlane,
     EnergySource,
+    IntervalKind,
     LifeEstimate,
     Measurement,
     WaitingRun,
 )
+
+if TYPE_CHECKING:
+    from mobilekit.analysis.usage import LifeBasis
 
 # History: 1: first.
 SCHEMA = "mobilekit.measurement/1"
@@ -64,15 +68,18 @@ class LifeDocument(Record, frozen=True):
     source: EnergySource
     plane: EnergyPlane
     blocks: int
+    interval_kind: IntervalKind
+    """Of the energy that the life is told from."""
     gauge_steps: int
+    other_devices: tuple[str, ...]
+    """On which the model's energy has been measured too; none where the measurement was named."""
     idle_measured: bool
     """Whether the idle power is the measurement's own, else a person's."""
     life: LifeEstimate
 
 
-def make_life(
-    measurement: Measurement, energy: EnergyEstimate, life: LifeEstimate, *, idle_measured: bool
-) -> LifeDocument:
+def make_life(basis: LifeBasis, life: LifeEstimate, *, idle_measured: bool) -> LifeDocument:
+    measurement, energy = basis.measurement, basis.energy
     return LifeDocument(
         schema=LIFE_SCHEMA,
         measurement_id=measurement.id,
@@ -82,7 +89,9 @@ def make_life(
         source=energy.source,
         plane=energy.plane,
         blocks=energy.blocks,
+        interval_kind=energy.interval_kind,
         gauge_steps=energy.gauge_steps,
+        other_devices=basis.other_devices,
         idle_measured=idle_measured,
         life=life,
     )

@@ -48,6 +48,8 @@ from mobilekit.units import (
 )
 
 VIRTUAL_LABEL = "virtual: latency is this computer's, energy is simulated"
+FAR_FROM_MEDIAN = 0.1
+"""Of a mean time from the median, so that both are shown."""
 SOURCE_NAMES: dict[EnergySource, str] = {
     "charge_counter": "charge counter",
     "current_now": "current x voltage",
@@ -82,6 +84,8 @@ def render_measurement(measurement: Measurement, answer: Answer) -> str:
     charge = answer.charge or answer.charge_simulated
     if energy is not None:
         rows.append(("energy", _energy_text(energy, simulated=measurement.virtual)))
+        if answer.latency is not None:
+            rows += _mean_rows(energy, answer.latency)
         rows += [
             (name, _rate_text(name, rate, simulated=measurement.virtual))
             for name, rate in (("burst", energy.burst), ("sustain", energy.sustained))
@@ -177,24 +181,30 @@ def render_life(document: LifeDocument) -> str:
     life = document.life
     told = "simulated" if document.virtual else "measured"
     idle = told if document.idle_measured else "as given"
-    simulated = ", simulated" if document.virtual else ""
-    return "\n".join(
-        [
-            f"{document.model} · {document.device} · one inference every {life.every_s:g} s",
-            f"  life      {format_hours(life.hours)} "
-            f"[{format_hours(life.hours_interval.low)}, {format_hours(life.hours_interval.high)}]"
-            f"{simulated}",
-            f"  count     {format_count(life.inferences)} inferences "
-            f"[{format_count(life.inferences_interval.low)}, "
-            f"{format_count(life.inferences_interval.high)}]{simulated}",
-            f"  power     {format_significant(life.mean_w)} W in the mean, "
-            f"{life.inference_share:.1%} of it for inferences; idle {life.idle_w:.3g} W ({idle})",
-            f"  from      {document.measurement_id}: marginal energy by "
-            f"{'simulated ' if document.virtual else ''}{SOURCE_NAMES[document.source]} "
-            f"{PLANE_NAMES[document.plane]}, {document.blocks} blocks, "
-            f"{document.gauge_steps} {STEP_NAMES[document.source]}",
-        ]
-    )
+    how = ", from a range" if document.interval_kind == "block_range" else ""
+    how += ", simulated" if document.virtual else ""
+    lines = [
+        f"{document.model} · {document.device} · one inference every {life.every_s:g} s",
+        f"  life      {format_hours(life.hours)} "
+        f"[{format_hours(life.hours_interval.low)}, {format_hours(life.hours_interval.high)}]"
+        f"{how}",
+        f"  count     {format_count(life.inferences)} inferences "
+        f"[{format_count(life.inferences_interval.low)}, "
+        f"{format_count(life.inferences_interval.high)}]{how}",
+        f"  power     {format_significant(life.mean_w)} W in the mean, "
+        f"{life.inference_share:.1%} of it for inferences; idle {life.idle_w:.3g} W ({idle})",
+        f"  from      {document.measurement_id}: marginal energy by "
+        f"{'simulated ' if document.virtual else ''}{SOURCE_NAMES[document.source]} "
+        f"{PLANE_NAMES[document.plane]}, "
+        f"{_blocks_text(document.blocks, document.interval_kind)}, "
+        f"{document.gauge_steps} {STEP_NAMES[document.source]}",
+    ]
+    if document.other_devices:
+        lines.append(
+            f"  others    measured on {', '.join(document.other_devices)} too: --device names the "
+            "one to take; without it, the newest measurement counts"
+        )
+    return "\n".join(lines)
 
 
 def render_waiting(runs: Sequence[WaitingRun]) -> str:
@@ -455,6 +465,21 @@ def _energy_text(energy: EnergyEstimate, *, simulated: bool) -> str:
         f"{_blocks_text(energy.blocks, energy.interval_kind)}, "
         f"{energy.gauge_steps} {STEP_NAMES[energy.source]}"
     )
+
+
+def _mean_rows(energy: EnergyEstimate, latency: Summary) -> list[tuple[str, str]]:
+    """Where the energies are for an inference that takes another time than the median."""
+    mean_ns = energy.seconds_per_inference * NS_PER_S
+    if abs(mean_ns / latency.p50_ns - 1) < FAR_FROM_MEDIAN:
+        return []
+    text = format_duration(mean_ns, like_ns=latency.p50_ns)
+    return [
+        (
+            "mean",
+            f"{text} an inference under load, {mean_ns / latency.p50_ns:.2f} times the p50: "
+            "the energies are for that",
+        )
+    ]
 
 
 def _blocks_text(blocks: int, kind: IntervalKind) -> str:

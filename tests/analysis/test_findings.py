@@ -294,6 +294,16 @@ def test_each_doubt_of_energy_is_found(energy_windows, expected):
     assert expected in doubts(request=REQUEST, windows=energy_windows)
 
 
+def test_a_pilots_range_is_called_one():
+    """It shows an energy, and of all doubts about energy only that this is no interval."""
+    pilot = run_request(energy=energy_plan(blocks=2))
+
+    found = doubts(request=pilot, windows=windows(10, 150, 250)[:5], energy_wanted=False)
+
+    assert list(found) == ["FEW-BLOCKS"]
+    assert "only 2 blocks" in found["FEW-BLOCKS"].summary
+
+
 def test_idle_power_that_drifts_is_said():
     """When the phone's own power falls by half of the load's share, somebody else was at work."""
     falling = windows(10, 150, 250, idle_fall_uah_per_s=6)

@@ -68,6 +68,17 @@ def test_unit_sign_and_source_are_told_from_evidence(name, source, scale, sign):
     assert verdict.idle_w == pytest.approx(1.0, rel=0.15)
 
 
+def test_the_error_that_is_told_is_the_intervals():
+    """Of a current that no counter confirms too: 3 % of gain and 0.5 % of voltage, as planned."""
+    verdict = characterize("percent")
+    (told,) = [item for item in verdict.sources if item.source == "current_now"]
+    planned = plan_energy(PROFILE, blocks=5, target_error=0.05, verdict=verdict)
+
+    assert "no charge counter confirms it" in told.reason
+    assert told.expected_half_width == pytest.approx(1.96 * 0.0304, rel=0.01)
+    assert planned.expected_total_half_width == pytest.approx(1.96 * 0.0304, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("name", "charge", "current"),
     [

@@ -88,3 +88,41 @@ def test_one_group_is_not_split(seed):
         np.full(50, 5e6),
     ):
         assert two_modes(list(values)) is None
+
+
+def with_spikes(random, values, share):
+    """Some of the values replaced by 1 to 20 ms."""
+    spiked = values.copy()
+    chosen = random.choice(len(values), int(share * len(values)), replace=False)
+    spiked[chosen] = np.exp(random.uniform(np.log(1e6), np.log(2e7), len(chosen)))
+    return spiked
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_spikes_do_not_hide_two_groups(seed):
+    """An eighth at 210 us beside 31 us, though one sample in a hundred took milliseconds."""
+    random = np.random.default_rng(seed)
+    slow = np.arange(1000) % 8 == 0
+    grouped = np.where(slow, random.normal(2.1e5, 1e4, 1000), random.normal(3.1e4, 600, 1000))
+
+    modes = two_modes(list(with_spikes(random, grouped, 0.01)))
+
+    assert modes.fast_ns == pytest.approx(3.1e4, rel=0.02)
+    assert modes.slow_ns == pytest.approx(2.1e5, rel=0.05)
+    assert modes.slow_share == pytest.approx(0.13, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_spikes_tails_and_drifts_are_no_second_group(seed):
+    """Up to a tenth of spikes, a long tail, and a steady drift."""
+    random = np.random.default_rng(seed)
+    steady = random.normal(3.1e4, 600, 400)
+
+    for values in (
+        with_spikes(random, steady, 0.01),
+        with_spikes(random, steady, 0.09),
+        5e6 + random.exponential(1e6, 400),
+        5e6 * (1 + random.pareto(2, 400)),
+        np.linspace(5e6, 15e6, 400) * random.normal(1, 0.01, 400),
+    ):
+        assert two_modes(list(values)) is None

@@ -1,11 +1,14 @@
 import pytest
-from examples import energy_estimate
-from simulated import PROFILE
+from examples import device_info, energy_estimate, energy_plan, measured, run_request
+from simulated import PROFILE, work
 
 from mobilekit.analysis.energy import estimate_charge
-from mobilekit.analysis.usage import describe_use, estimate_life
+from mobilekit.analysis.planning import plan_pilot
+from mobilekit.analysis.usage import choose_life_basis, describe_use, estimate_life
 from mobilekit.errors import UsageError
 from mobilekit.records import Interval, UploadEnergy
+from mobilekit.results.document import make_life
+from mobilekit.results.render import render_life
 
 ENERGY = energy_estimate()
 CHARGE = estimate_charge(ENERGY, PROFILE)
@@ -109,3 +112,53 @@ def test_a_learned_charge_needs_a_charge_per_inference():
 def test_rails_do_not_empty_a_battery():
     """What the rails meter is not what the battery pays: no inferences per charge."""
     assert estimate_charge(energy_estimate(source="power_rails", plane="rails"), PROFILE) is None
+
+
+def ran(id, blocks, *, planned=None, device="nexus7"):
+    """A virtual phone's energy run, which may have ended before all planned blocks."""
+    plan = energy_plan(blocks=blocks, idle_ns=30 * 10**9, load_ns=30 * 10**9)
+    return measured(
+        id,
+        device=device_info(name=device, virtual=True),
+        virtual=True,
+        request=run_request(energy=energy_plan(blocks=planned or blocks)),
+        windows=tuple(work(plan)[0]),
+    )
+
+
+def test_life_is_told_from_no_pilot():
+    """The newest that was meant to tell energy; nothing where there are pilots only."""
+    pilot, whole = ran("pilot", plan_pilot().blocks), ran("whole", 5)
+    without_energy = measured("deployed")
+
+    assert choose_life_basis([without_energy, pilot, whole]).measurement.id == "whole"
+    assert choose_life_basis([without_energy, pilot]) is None
+
+
+def test_life_says_of_which_device_it_is():
+    """The newest, with the others named; a name, a key or a serial chooses."""
+    stored = [ran("new", 5, device="nexus5"), ran("older", 5), ran("oldest", 5, device="nexus5")]
+
+    newest, chosen = choose_life_basis(stored), choose_life_basis(stored, "nexus7")
+
+    assert (newest.measurement.id, newest.other_devices) == ("new", ("virtual:nexus7",))
+    assert (chosen.measurement.id, chosen.other_devices) == ("older", ("virtual:nexus5",))
+    assert choose_life_basis(stored, "virtual:nexus7") == chosen
+    assert choose_life_basis(stored, "pixel8") is None
+    assert "measured on virtual:nexus7 too" in life_text(newest)
+
+
+def life_text(basis):
+    life = estimate_life(basis.energy, basis.charge, every_s=10, idle_w=0.05)
+    return render_life(make_life(basis, life, idle_measured=False))
+
+
+def test_life_from_a_range_says_so():
+    """A run that ended after three of its five blocks."""
+    short, whole = (
+        life_text(choose_life_basis([ran("run", blocks, planned=5)])) for blocks in (3, 5)
+    )
+
+    assert short.count("from a range") == 2
+    assert "range of 3 blocks" in short
+    assert "range" not in whole

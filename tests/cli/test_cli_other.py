@@ -343,8 +343,9 @@ def test_life_follows_from_a_measurement(cli, bench_phone):
     assert told.document["virtual"] is True
     assert life["hours_interval"]["low"] < life["hours"] < life["hours_interval"]["high"]
     assert life["hours"] == pytest.approx(54_000 / life["mean_w"] / 3600)
-    text = cli("energy", "life", "tiny", "--every", "10s").stdout
+    text = cli("energy", "life", "tiny", "--every", "10s", "--device", "nexus7").stdout
     assert "inferences [" in text
     assert "simulated charge counter at the battery, 5 blocks" in text
     assert text.rstrip().endswith("steps")
     assert cli("energy", "life", "tiny", "--every", "soon").exit_code == 2
+    assert cli("energy", "life", "tiny", "--every", "10s", "--device", "pixel8").exit_code == 2

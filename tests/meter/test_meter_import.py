@@ -380,6 +380,23 @@ def test_a_gap_in_a_load_that_is_marked_is_refused(meter_import, tmp_path):
     assert "gap in a window" in error.what
 
 
+def test_a_zero_taken_of_an_idling_phone_is_doubted(meter_import, tmp_path):
+    """All of the idle power is then taken for the meter's own; a true zero is not doubted."""
+    time_s, power_w = step_trace()
+    trace = write_table(tmp_path / "trace.csv", (time_s, power_w), header="t(s),P(W)")
+    power_w = np.where(time_s < 2, power_w - 1.0, power_w) + 0.05
+    zeroed = write_table(tmp_path / "zeroed.csv", (time_s, power_w), header="t(s),P(W)")
+    words = ("-n", ITERATIONS, "--plane", "usb", "--zero", "0:2")
+
+    doubtful, sound = (meter_import(path, *words).document for path in (trace, zeroed))
+
+    assert doubtful["estimate"]["gross_j"] == pytest.approx(0.4, rel=0.01)
+    (note,) = [note for note in doubtful["trace"]["notes"] if "--zero" in note]
+    assert "100% of the idle reading" in note
+    assert_is_step_trace(sound["estimate"])
+    assert not [note for note in sound["trace"]["notes"] if "--zero" in note]
+
+
 def test_a_zero_outside_the_trace_is_refused(meter_import, tmp_path):
     """What it would be taken from is not there."""
     trace = plain_table(tmp_path / "trace.csv", "t(s),P(W)")
