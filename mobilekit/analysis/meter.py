@@ -272,7 +272,8 @@ def _check_covered(bins: Bins, block: Block, number: int) -> None:
                 "The trace has a gap in a window",
                 window=f"{span.start_s:.3f} s to {span.end_s:.3f} s",
                 covered=f"{covered:.1%}, needed {MIN_COVERED:.0%}",
-                fix="Record again without losing samples, or import the part that is whole.",
+                fix="Record again without losing samples; or, without --run, delete the lines of "
+                "the file on one side of the gap, and give the --iterations of the other.",
             )
 
 

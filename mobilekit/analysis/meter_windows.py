@@ -108,13 +108,19 @@ def find_steps(bins: Bins, *, leave_out: Span | None) -> Found:
     return Found(_make_blocks(loads, idles), max(bins.width_s, width_s / 5) / 12**0.5)
 
 
-def find_marked(bins: Bins) -> Found:
+def find_marked(bins: Bins, channel: str) -> Found:
     """The blocks that a digital channel marks.
 
     Raises ``TraceRefusedError`` where the channel never changes.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         states = _with_hysteresis(bins.marked_s / bins.covered_s, 0.5, 0.5)
+    if not np.diff(states).any():
+        raise TraceRefusedError(
+            f"Digital channel {channel} is {'always' if states[0] == LOAD else 'never'} high",
+            fix="Name the one that is high under load with --load-channel; without it the load is "
+            "found by its steps.",
+        )
     loads, idles = _spans(states, bins.width_s)
     return Found(_make_blocks(loads, idles), bins.width_s / 12**0.5)
 

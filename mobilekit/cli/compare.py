@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilekit.cli.failure import show_failure
+from mobilekit.cli.failure import after_the_answer, show_failure
 from mobilekit.cli.options import (
     ApkOption,
     CalibrationOption,
@@ -110,7 +110,7 @@ def compare(
     )
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.published import load_publication
-    from mobilekit.results.store import Store
+    from mobilekit.results.store import Store, open_to_read
 
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--markdown, --csv and --json exclude each other", fix="Give one of them.")
@@ -133,10 +133,10 @@ def compare(
         install=install,
         require_phone=require_phone,
     )
-    opened = Store(store or places.store_url())
     if stored:
-        measured = _read_pairs(models, opened)
+        measured = _read_pairs(models, open_to_read(store))
     else:
+        opened = Store(store or places.store_url())
         with TerminalReporter() as reporter:
             measured = measure_pairs(
                 models,
@@ -162,11 +162,12 @@ def compare(
         typer.echo(render_comparisons_markdown(document))
     else:
         typer.echo(render_comparisons(document))
-    if plot is not None:
-        draw_comparisons(document.comparisons, plot)
     failures = _failures_of(document, measured)
     for failure in failures:
         show_failure(failure)
+    if plot is not None:
+        with after_the_answer():
+            draw_comparisons(document.comparisons, plot)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 

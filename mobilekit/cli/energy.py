@@ -299,16 +299,14 @@ def life(
     as_json: JsonFlag = False,
 ) -> None:
     """How long a charge lasts with an inference every so often."""
-    from mobilekit import places
     from mobilekit.analysis.usage import estimate_life
     from mobilekit.codec import encode_pretty
     from mobilekit.results.document import make_life
     from mobilekit.results.render import render_life
-    from mobilekit.results.store import Store
+    from mobilekit.results.store import open_to_read
 
     every_s = _seconds_of(every)
-    opened = Store(store or places.store_url())
-    basis = _basis_of(opened, model, result=result, device=device)
+    basis = _basis_of(open_to_read(store), model, result=result, device=device)
     estimate = estimate_life(
         basis.energy,
         basis.charge,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -32,6 +33,16 @@ def exit_for(measurements: Sequence[Measurement], *, strict: bool = False) -> No
         show_failure(failure)
     if failures:
         raise typer.Exit(failures[0].exit_code)
+
+
+@contextmanager
+def after_the_answer() -> Iterator[None]:
+    """End the program for what fails when stdout holds what was asked for already."""
+    try:
+        yield
+    except MobilekitError as error:
+        show_failure(error)
+        raise typer.Exit(error.exit_code) from None
 
 
 def _failure_of(measurement: Measurement, *, strict: bool) -> MobilekitError | None:

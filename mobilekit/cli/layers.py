@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from mobilekit.cli.failure import exit_for
+from mobilekit.cli.failure import after_the_answer, exit_for
 from mobilekit.cli.options import (
     ApkOption,
     CalibrationOption,
@@ -112,6 +112,7 @@ def profile(
     from mobilekit.errors import UsageError
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.store import Store
+    from mobilekit.results.written import check_writable
 
     wanted = wanted_of(
         model,
@@ -135,8 +136,15 @@ def profile(
             "--plot and --trace draw one network, --swap-activation measures several",
             fix="`mobilekit results profile ID` draws each of them afterwards.",
         )
+    if segments is False and format == "tflite":
+        raise UsageError(
+            "LiteRT has no tracer, and --no-segments asks for a trace",
+            fix="Leave --no-segments out: the layers are then measured by segments.",
+        )
     if plot is not None:
         check_plot_path(plot)
+    if trace is not None:
+        check_writable(trace)
     with TerminalReporter() as reporter:
         measurements = flow.profile_alike(
             [wanted._replace(activation=one) for one in activations] or [wanted],
@@ -158,12 +166,15 @@ def _activations(given: str | None) -> list[Activation]:
     from mobilekit.records import Activation
 
     known = get_args(Activation)
+    fix = f"Give some of {','.join(known)}, separated by commas."
     words = [word.strip() for word in given.split(",")] if given is not None else []
+    if "" in words:
+        raise UsageError(f"--swap-activation {given!r} leaves a name empty", fix=fix)
     unknown = [word for word in words if word not in known]
     if unknown or len(set(words)) < len(words):
         raise UsageError(
             f"--swap-activation takes no {', '.join(unknown) or 'activation twice'}",
-            fix=f"Give some of {','.join(known)}, separated by commas.",
+            fix=fix,
         )
     return cast("list[Activation]", words)
 
@@ -176,16 +187,17 @@ def _show_profile(
     from mobilekit.results.layers import make_profile_document, render_profile, write_chrome_trace
 
     derived = profile_of(measurement)
-    if plot is not None:
-        from mobilekit.results.layer_plot import draw_profile
-
-        draw_profile(measurement, derived, plot)
-    if trace is not None:
-        write_chrome_trace(measurement, trace)
     if as_json:
         typer.echo(encode_pretty(make_profile_document(measurement, derived)), nl=False)
     else:
         typer.echo(render_profile(measurement, derived))
+    with after_the_answer():
+        if trace is not None:
+            write_chrome_trace(measurement, trace)
+        if plot is not None:
+            from mobilekit.results.layer_plot import draw_profile
+
+            draw_profile(measurement, derived, plot)
 
 
 def _show_activations(measurements: Sequence[Measurement], *, as_json: bool) -> None:
@@ -218,11 +230,13 @@ def show_stored(
     as_json: JsonFlag = False,
 ) -> None:
     """Show a stored profile as `mobilekit profile` did."""
-    from mobilekit import places
     from mobilekit.results.plot_file import check_plot_path
-    from mobilekit.results.store import Store
+    from mobilekit.results.store import open_to_read
+    from mobilekit.results.written import check_writable
 
     if plot is not None:
         check_plot_path(plot)
-    measurement = Store(store or places.store_url()).read(measurement_id)
+    if trace is not None:
+        check_writable(trace)
+    measurement = open_to_read(store).read(measurement_id)
     _show_profile(measurement, plot, trace, as_json=as_json)

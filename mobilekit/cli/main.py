@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -129,10 +130,12 @@ def run() -> None:
     except MobilekitError as error:
         _end(error)
     except OSError as error:
+        # Standard output has no name: whether it is what failed, a line more tells.
+        nameless = "-" if error.filename or _say("") else "standard output"
         _end(
             MobilekitError(
                 error.strerror or str(error),
-                path=error.filename or "-",
+                path=error.filename or nameless,
                 fix="Check that the disk has room and that the path may be written to.",
             )
         )
@@ -143,6 +146,17 @@ def _end(error: MobilekitError) -> None:
         import json
 
         failure = {"kind": error.kind, "what": error.what, "fix": error.fix} | error.facts
-        typer.echo(json.dumps({"error": failure}))
+        _say(json.dumps({"error": failure}))
     show_failure(error)
     sys.exit(error.exit_code)
+
+
+def _say(line: str) -> bool:
+    """Print on standard output; one that does not take it is given up, and ``False``."""
+    try:
+        typer.echo(line)
+    except OSError:
+        # What Python still holds for it would fail again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True

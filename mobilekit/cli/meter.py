@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mobilekit.cli.failure import after_the_answer
 from mobilekit.cli.options import JsonFlag, StoreOption
 
 if TYPE_CHECKING:
@@ -110,7 +111,6 @@ def import_(
     as_json: JsonFlag = False,
 ) -> None:
     """Import a power trace: joules per inference, gross and marginal, and inferences per charge."""
-    from mobilekit import places
     from mobilekit.analysis.meter import compare_with_gauge, estimate_meter_charge
     from mobilekit.analysis.meter_windows import read_run
     from mobilekit.cli.progress import reading_progress
@@ -124,7 +124,7 @@ def import_(
     from mobilekit.results.meter import make_meter_document, render_meter
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.power_plot import plot_trace
-    from mobilekit.results.store import Store
+    from mobilekit.results.store import open_to_read
 
     for first, second, both in (
         ("--zero", "--offset", zero is not None and offset is not None),
@@ -147,7 +147,7 @@ def import_(
     if plot is not None:
         check_plot_path(plot)
     profile = profile_named(device, load_profiles()) if device is not None else None
-    results = Store(store or places.store_url()) if run is not None else None
+    results = open_to_read(store) if run is not None else None
     measurement = results.read(run) if results is not None and run is not None else None
     asked = Asked(
         iterations=iterations,
@@ -186,12 +186,13 @@ def import_(
         profile = profile or measurement.profile
     charge = estimate_meter_charge(imported.estimate, profile) if profile is not None else None
     document = make_meter_document(imported.trace, imported.estimate, charge, comparison)
-    if plot is not None:
-        plot_trace(imported.bins, imported.blocks, imported.trace, imported.estimate, plot)
     if as_json:
         typer.echo(encode_pretty(document), nl=False)
     else:
         typer.echo(render_meter(document))
+    if plot is not None:
+        with after_the_answer():
+            plot_trace(imported.bins, imported.blocks, imported.trace, imported.estimate, plot)
 
 
 def _parse_zero(text: str | None) -> Span | None:

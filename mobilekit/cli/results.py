@@ -27,13 +27,12 @@ def list_results(
     as_json: JsonFlag = False,
 ) -> None:
     """List measurements, the newest first."""
-    from mobilekit import places
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.codec import encode_pretty
     from mobilekit.results.render import measurement_row, render_table
-    from mobilekit.results.store import Store
+    from mobilekit.results.store import open_to_read
 
-    measurements = Store(store or places.store_url()).list_measurements(model, limit)
+    measurements = open_to_read(store).list_measurements(model, limit)
     answers = [derive_answer(measurement) for measurement in measurements]
     if as_json:
         document = [
@@ -65,14 +64,13 @@ def list_results(
 @app.command()
 def show(measurement_id: IdArgument, store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """Show one measurement as `deploy` did."""
-    from mobilekit import places
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.codec import encode_pretty
     from mobilekit.results.document import make_document
     from mobilekit.results.render import render_measurement
-    from mobilekit.results.store import Store
+    from mobilekit.results.store import open_to_read
 
-    measurement = Store(store or places.store_url()).read(measurement_id)
+    measurement = open_to_read(store).read(measurement_id)
     answer = derive_answer(measurement)
     if as_json:
         typer.echo(encode_pretty(make_document(measurement, answer)), nl=False)
@@ -92,14 +90,15 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """Write one measurement whole, with all its raw samples."""
-    from mobilekit import places
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.codec import encode_pretty
-    from mobilekit.errors import UsageError
     from mobilekit.results.document import make_document, render_samples_csv
-    from mobilekit.results.store import Store
+    from mobilekit.results.store import open_to_read
+    from mobilekit.results.written import check_writable, write_file
 
-    measurement = Store(store or places.store_url()).read(measurement_id)
+    if output is not None:
+        check_writable(output)
+    measurement = open_to_read(store).read(measurement_id)
     if csv:
         data = render_samples_csv(measurement).encode()
     else:
@@ -107,16 +106,7 @@ def export(
     if output is None:
         typer.echo(data, nl=False)
         return
-    try:
-        aside = output.with_name(output.name + ".part")
-        aside.write_bytes(data)
-        aside.replace(output)
-    except OSError as error:
-        raise UsageError(
-            f"The file cannot be written: {error.strerror}",
-            path=output,
-            fix="Choose another --output.",
-        ) from None
+    write_file(output, data)
 
 
 @app.command()
@@ -126,10 +116,9 @@ def plot(
     store: StoreOption = None,
 ) -> None:
     """Draw one measurement's power over time, as its gauge tells it, with the counter below."""
-    from mobilekit import places
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.power_plot import plot_measurement
-    from mobilekit.results.store import Store
+    from mobilekit.results.store import open_to_read
 
     check_plot_path(file)
-    plot_measurement(Store(store or places.store_url()).read(measurement_id), file)
+    plot_measurement(open_to_read(store).read(measurement_id), file)

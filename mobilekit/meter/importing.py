@@ -147,7 +147,7 @@ def _find_windows(
         alignment = align(bins, asked.run.patterns)
         return place_windows(alignment, asked.run.windows), "synchronisation", alignment.fit
     if wanted.load_channel is not None:
-        return find_marked(bins), "digital channel", None
+        return find_marked(bins, wanted.load_channel), "digital channel", None
     return find_steps(bins, leave_out=asked.zero), "steps", None
 
 

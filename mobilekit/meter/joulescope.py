@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class Recording:
             raise TraceFileError(
                 "There is no such file", path=path, fix="Give the path of a recording."
             )
+        # Its C library logs what its errors say.
+        logging.getLogger("pyjls.c").addHandler(logging.NullHandler())
         self._path = path
         self.size_bytes = path.stat().st_size
         try:

@@ -70,7 +70,7 @@ def _read_stack(file: Path, shape: tuple[int, ...], dtype: str) -> Iterator[Arra
     import numpy as np
 
     try:
-        stack = np.load(file, mmap_mode="r", allow_pickle=False)
+        found = stack = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UsageError(
             f"{file.name} is no .npy file: {error}",
@@ -85,9 +85,11 @@ def _read_stack(file: Path, shape: tuple[int, ...], dtype: str) -> Iterator[Arra
         raise UsageError(
             f"{file.name} holds no examples of this network's input",
             path=file,
-            found=f"{stack.dtype} {stack.shape}",
+            found=f"{found.dtype} {found.shape}",
             wanted=f"{dtype} (examples, {', '.join(map(str, shape))})",
-            fix="Stack preprocessed inputs on axis 0.",
+            fix=f"Save it as {dtype}: numpy.save(file, array.astype({dtype!r}))."
+            if stack.shape[1:] == shape and len(stack)
+            else "Stack preprocessed inputs on axis 0.",
         )
     for example in stack:
         if not np.isfinite(example).all():

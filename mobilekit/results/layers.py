@@ -10,7 +10,6 @@ import numpy as np
 
 from mobilekit.analysis.layers import CLOCK_STEP_NS, RECONCILED_WITHIN, profile_of, resolve
 from mobilekit.codec import Record
-from mobilekit.errors import UsageError
 from mobilekit.records import (
     ActivationCost,
     Cut,
@@ -24,6 +23,7 @@ from mobilekit.records import (
     TypeCost,
 )
 from mobilekit.results.render import render_table
+from mobilekit.results.written import write_file
 from mobilekit.units import NS_PER_MS, format_bytes, format_duration, format_significant
 
 # History: 1: first.
@@ -366,14 +366,7 @@ def write_chrome_trace(measurement: Measurement, path: Path) -> None:
         },
         "traceEvents": list(events),
     }
-    try:
-        path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"The trace cannot be written: {error.strerror}",
-            path=path,
-            fix="Choose another --trace.",
-        ) from None
+    write_file(path, json.dumps(document, indent=1).encode())
 
 
 _THREADS = ("program", "part", "operator", "layer")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilekit.errors import UsageError
+from mobilekit.results.written import check_writable, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,14 +23,11 @@ def check_plot_path(path: Path) -> None:
             path=path,
             fix=f"End it in one of {', '.join(SUFFIXES)}.",
         )
-    if not path.absolute().parent.is_dir():
-        raise UsageError(
-            "There is no such directory", path=path.absolute().parent, fix="Make it first."
-        )
+    check_writable(path)
 
 
 def write_figure(figure: Figure, path: Path) -> None:
     """In the format of the path's suffix; what was there before is replaced whole."""
-    aside = path.with_name(f"{path.stem}.part{path.suffix}")
-    figure.savefig(aside, dpi=150)
-    aside.replace(path)
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=150, format=path.suffix[1:].lower())
+    write_file(path, drawn.getvalue())

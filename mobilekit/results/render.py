@@ -122,8 +122,8 @@ def render_artifact(artifact: Artifact, directory: Path) -> str:
 
 def _agreement(artifact: Artifact) -> str:
     return (
-        f"differ from eager PyTorch's in fp32 by {artifact.relative_error:.1g} of the largest "
-        f"value (tolerance: {artifact.relative_tolerance:g})"
+        f"differ from eager PyTorch's in fp32 by {artifact.relative_error:.2g} of the largest "
+        f"value, within {artifact.relative_tolerance:.2g}"
     )
 
 
@@ -417,9 +417,11 @@ def _output_text(measurement: Measurement) -> str:
         return "DIFFERS from PyTorch: another shape, or values that are not finite"
     verdict = "matches PyTorch" if check.matches else "DIFFERS from PyTorch"
     if measurement.artifact.precision != "fp32":
-        bound = "within" if check.matches else "by more than"
-        verdict += f" in fp32 {bound} {measurement.request.relative_tolerance:.1%}"
-    return f"{verdict} (by {check.max_relative_error:.1g} of the largest value)"
+        verdict += " in fp32"
+    return (
+        f"{verdict} (by {check.max_relative_error:.2g} of the largest value, "
+        f"{'within' if check.matches else 'BEYOND'} {measurement.request.relative_tolerance:.2g})"
+    )
 
 
 def _accuracy_rows(measurement: Measurement, answer: Answer) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from mobilekit import places
 from mobilekit.analysis.gauge import NO_OVERRIDES, Overrides
 from mobilekit.codec import decode, encode
 from mobilekit.errors import StoreError, UsageError
@@ -70,6 +71,36 @@ class PendingRun(NamedTuple):
     purpose: Purpose
     overrides: Overrides = NO_OVERRIDES
     """A person's own word for what a calibration finds."""
+
+
+def open_to_read(given: str | None) -> Store:
+    """The store at the URL that a person gave, or the default one; nothing is made.
+
+    The default one is empty as long as nothing was stored. Raises ``StoreError`` for a given URL
+    of no database.
+    """
+    url = given or places.store_url()
+    file = _sqlite_file(url)
+    if file is None or file.exists():
+        return Store(url)
+    if given is None:
+        return Store("sqlite://")
+    raise StoreError(
+        "There is no such results database",
+        url=url,
+        fix="Check --store or MOBILEKIT_STORE; the first measurement that is stored there makes "
+        "it.",
+    )
+
+
+def _sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite database; of others and of one in memory, ``None``."""
+    with suppress(ArgumentError):
+        parsed = sa.make_url(url)
+        name = parsed.database or ":memory:"
+        if parsed.get_backend_name() == "sqlite" and not name.startswith((":memory:", "file:")):
+            return Path(name)
+    return None
 
 
 class Store:

@@ -96,7 +96,8 @@ def tiny_weights(model_directory):
 
 @pytest.fixture
 def cli(adb_server, shared_home, model_directory, tmp_path):
-    """Results go to a database of the test's own."""
+    """Results go to a database of the test's own, which is there and empty."""
+    (tmp_path / "results.sqlite").touch()
     environment = {
         **os.environ,
         **adb_server.environment,

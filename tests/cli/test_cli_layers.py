@@ -135,10 +135,10 @@ def test_a_stored_profile_is_shown_again(cli, wide, tmp_path):
     assert "type of layer" in first.stdout
     assert "without tracing: the sum of both, " in first.stdout
     assert "an overhead of" in first.stdout
-    for option, said in (("--plot", "no such directory"), ("--trace", "The trace cannot")):
+    for option in ("--plot", "--trace"):
         refused = cli("results", "profile", "last", option, "no/directory/file.png", **NO_PHONE)
         assert refused.exit_code == 2
-        assert said in refused.stderr
+        assert "no such directory" in refused.stderr
 
 
 def test_a_measurement_without_a_trace_has_no_profile(cli, wide):
@@ -192,7 +192,10 @@ def test_activations_as_a_document(cli, wide):
     [
         (("--swap-activation", "relu,softmax"), "takes no softmax"),
         (("--swap-activation", "relu,relu"), "takes no activation twice"),
+        (("--swap-activation", ""), "'' leaves a name empty"),
         (("--swap-activation", "relu", "--plot", "x.png"), "measures several"),
+        (("--trace", "."), "it is a directory (path: .)"),
+        (("--format", "tflite", "--no-segments"), "LiteRT has no tracer"),
     ],
 )
 def test_what_cannot_be_profiled_is_refused_at_once(cli, wide, arguments, said):

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import resource
 import subprocess
 import sys
 
@@ -55,6 +56,25 @@ def test_an_export_that_cannot_be_written_leaves_nothing(cli, deployed, tmp_path
     assert outcome.exit_code == 2
     assert str(target) in outcome.stderr
     assert not target.parent.exists()
+
+
+def test_a_full_standard_output_is_one_line(cli, tmp_path):
+    """It is named, and what is left in its buffer does not fail again; --json has no answer."""
+    with (tmp_path / "out").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mobilekit", "virtual", "list", "--json"],
+            env=cli.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            # As a full disk, but of this process alone.
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        )
+
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Error: File too large (path: standard output).")
 
 
 def test_models_are_listed_with_their_costs(cli):

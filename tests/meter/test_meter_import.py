@@ -1,13 +1,16 @@
 """Traces of external meters, as a person imports them."""
 
 import hashlib
+import json
 import sys
 
 import msgspec
 import numpy as np
 import pytest
 from traces import PAPER, SHUNT_OHM, SUPPLY_V, paper_trace, step_trace, write_table
+from typer.testing import CliRunner
 
+from mobilekit.cli.main import app
 from mobilekit.codec import decode
 from mobilekit.errors import TraceFileError, TraceRefusedError, UsageError
 from mobilekit.results.meter import MeterDocument
@@ -233,6 +236,17 @@ def test_a_joulescope_recording(names, meter_import, tmp_path):
     assert (estimate["source"], estimate["plane"]) == ("joulescope", "battery")
 
 
+def test_what_is_no_recording_is_one_error(meter_import, tmp_path, capfd):
+    """What the library logs of its own does not stand beside it."""
+    pytest.importorskip("pyjls")
+    trace = plain_table(tmp_path / "trace.csv", "t(s),P(W)")
+
+    error = meter_import(trace, "-n", 1, "--format", "joulescope").error
+
+    assert isinstance(error, TraceFileError)
+    assert "invalid file header" not in capfd.readouterr().err
+
+
 def test_without_pyjls_a_recording_is_refused_with_the_extra(meter_import, tmp_path, monkeypatch):
     """Its absence is said, and what to install."""
     monkeypatch.setitem(sys.modules, "pyjls", None)
@@ -378,6 +392,22 @@ def test_a_gap_in_a_load_that_is_marked_is_refused(meter_import, tmp_path):
 
     assert isinstance(error, TraceRefusedError)
     assert "gap in a window" in error.what
+    assert "delete the lines" in error.fix
+
+
+@pytest.mark.parametrize(("high", "said"), [("0", "never"), ("1", "always")])
+def test_a_channel_that_marks_nothing_is_named(meter_import, tmp_path, high, said):
+    """It is another channel than was meant, whatever the power does."""
+    trace = ppk2(tmp_path / "trace.csv", bits="apart")
+    head, *lines = trace.read_text().splitlines()
+    moved = [f"{line.rsplit(',', 1)[0]},{high}" for line in lines]
+    trace.write_text("\n".join([head, *moved]) + "\n")
+    words = ("-n", ITERATIONS, "--supply-volt", 4.0, "--load-channel", "D2")
+
+    error = meter_import(trace, *words).error
+
+    assert isinstance(error, TraceRefusedError)
+    assert f"D2 is {said} high" in error.what
 
 
 def test_a_zero_taken_of_an_idling_phone_is_doubted(meter_import, tmp_path):
@@ -480,6 +510,7 @@ def test_a_wrong_line_is_named_by_its_number(meter_import, tmp_path):
         (("-n", 1, "--shunt-ohm", 0), "not above zero"),
         (("-n", 1, "--device", "nokia"), "no device profile"),
         (("-n", 1, "--plot", "power.txt"), "cannot be written as"),
+        (("-n", 1, "--plot", "no/directory/power.png"), "no such directory"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_before_reading(words, what, meter_import, tmp_path):
@@ -488,6 +519,19 @@ def test_options_that_make_no_sense_are_refused_before_reading(words, what, mete
 
     assert isinstance(error, UsageError)
     assert what in error.what
+
+
+def test_a_plot_that_fails_after_all_costs_no_answer(tmp_path):
+    """The answer is on standard output before it is drawn, as one document."""
+    trace = plain_table(tmp_path / "trace.csv", "t(s),P(W)")
+    plot = tmp_path / ("x" * 251 + ".png")
+    words = ("-n", ITERATIONS, "--plane", "battery", "--plot", plot, "--json")
+
+    result = CliRunner().invoke(app, ["meter", "import", str(trace), *map(str, words)])
+
+    assert json.loads(result.stdout)["estimate"]["iterations"] == ITERATIONS
+    assert result.exit_code == 2
+    assert "File name too long" in result.stderr
 
 
 def test_a_file_that_is_not_there(meter_import, tmp_path):

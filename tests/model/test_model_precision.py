@@ -270,6 +270,22 @@ def test_what_is_no_example_is_refused(small_spec, tmp_path, content, said) -> N
     assert str(path) in caught.value.facts["path"]
 
 
+def test_examples_of_another_type_are_told_so(small_spec, tmp_path) -> None:
+    """With the shape that the file has, and how to convert it: stacked it is already."""
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((5, 1, *small_spec.input_shapes[0][1:])))
+    stacked = np.load(path).shape
+
+    with pytest.raises(UsageError) as caught:
+        read_examples(path, small_spec)
+
+    assert caught.value.facts["found"] == f"float64 {stacked}"
+    assert "astype('float32')" in caught.value.fix
+    np.save(path, np.zeros((5, 2), np.float32))
+    with pytest.raises(UsageError, match="axis 0"):
+        read_examples(path, small_spec)
+
+
 def test_an_empty_directory_is_refused(tmp_path) -> None:
     """Before anything is imported or built."""
     with pytest.raises(UsageError, match=r"no \.npy file"):

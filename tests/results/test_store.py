@@ -5,11 +5,12 @@ import msgspec
 import pytest
 from examples import artifact, device_info, gauge_gain, gauge_verdict, measurement
 
+from mobilekit import places
 from mobilekit.analysis.gauge import Overrides
 from mobilekit.errors import StoreError, UsageError
 from mobilekit.protocol import interrupted
 from mobilekit.records import GaugeRefusal
-from mobilekit.results.store import SCHEMA_VERSION, PendingRun, Store
+from mobilekit.results.store import SCHEMA_VERSION, PendingRun, Store, open_to_read
 
 
 @pytest.fixture
@@ -55,6 +56,32 @@ def test_an_empty_database_has_no_last_result(tmp_path):
     """Asking for the last of none is an error with a way on."""
     with pytest.raises(UsageError, match="deploy"):
         Store(f"sqlite:///{tmp_path / 'empty.sqlite'}").read("last")
+
+
+def test_reading_makes_no_database(url, tmp_path, monkeypatch):
+    """The default one is empty as long as it is not there; a given one has to be there."""
+    monkeypatch.setenv("MOBILEKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MOBILEKIT_STORE", raising=False)
+
+    assert open_to_read(None).list_measurements() == []
+    with pytest.raises(StoreError, match=r"no such results database \(url: sqlite:.*below"):
+        open_to_read(url)
+    monkeypatch.setenv("MOBILEKIT_STORE", url)
+    with pytest.raises(StoreError, match="no such results database"):
+        open_to_read(url)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_finds_what_is_stored(url, tmp_path, monkeypatch):
+    """In a given database and in the default one."""
+    monkeypatch.delenv("MOBILEKIT_STORE", raising=False)
+    monkeypatch.setenv("MOBILEKIT_HOME", str(tmp_path / "home"))
+    Store(url).save(measurement(id="given"))
+    Store(places.store_url()).save(measurement(id="default"))
+
+    assert open_to_read(url).read("last").id == "given"
+    assert open_to_read(None).read("last").id == "default"
 
 
 def test_the_same_id_twice_is_refused_and_changes_nothing(url):
