@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from mobilekit.analysis.gauge import (
     Overrides,
-    override_verdict,
+    characterize_gauge,
+    overrides_of,
 )
 from mobilekit.analysis.planning import (
     pilot_of,
@@ -84,7 +85,7 @@ def measure_energy(
     with all_made_ready(wanted, store, reporter) as every:
         target = every[0].target
         profile = _profile_with_battery(every[0])
-        _refuse_contradictory_gauge(every[0].found_gauge)
+        _refuse_contradictory_gauge(every[0].refusal)
         preset = PRESETS[wanted[0].preset]
         several = len(every) > 1
         piloted: list[tuple[Wanted, Ready, EnergyPilot | None]] = []
@@ -187,20 +188,36 @@ def override_gauge(
 ) -> GaugeVerdict:
     """Put a person's own word into what is known of a phone's gauge, without a run.
 
-    Raises ``UsageError`` where nothing is known yet.
+    It is held against the readings of the calibration. Raises ``UsageError`` where there are none,
+    ``UnreliableError`` where they contradict it: then nothing is changed.
     """
     _refuse_computer(wanted)
     with open_target_of(wanted, reporter) as target:
-        found = store.read_gauge(target.info.key)
-    if not isinstance(found, GaugeVerdict):
+        found = store.read_gauge(target.info.gauge_key)
+    measured = None if found is None else store.find(found.run_id)
+    if found is None or measured is None or measured.profile is None:
         raise UsageError(
             "This phone's gauge has not been calibrated",
-            device=target.info.key,
+            device=target.info.gauge_key,
             fix="Run `mobilekit energy calibrate` first; it takes the same options.",
         )
-    verdict = override_verdict(found, overrides)
-    store.save_gauge(verdict)
-    return verdict
+    again = characterize_gauge(
+        measured.result.samples.windows,
+        measured.profile,
+        device=found.device,
+        run_id=found.run_id,
+        measured_at=found.measured_at,
+        overrides=overrides_of(found).updated(overrides),
+    )
+    if isinstance(again, GaugeRefusal):
+        raise UnreliableError(
+            f"The calibration's readings contradict this: {again.reason}",
+            device=found.device,
+            calibration=found.run_id,
+            fix="What was known stays as it was. Set something else, or calibrate anew.",
+        )
+    store.save_gauge(again)
+    return again
 
 
 def _waiting_plan(plan: EnergyPlan) -> EnergyPlan:
@@ -221,8 +238,8 @@ def _refuse_computer(wanted: Wanted) -> None:
         )
 
 
-def _refuse_contradictory_gauge(found: GaugeFound | None) -> None:
-    if isinstance(found, GaugeRefusal) and found.contradictory:
+def _refuse_contradictory_gauge(found: GaugeRefusal | None) -> None:
+    if found is not None:
         raise UnreliableError(
             f"This phone's gauge cannot be trusted: {found.reason}",
             device=found.device,

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.analysis.accuracy import classify
-from mobilekit.analysis.findings import find_doubts, foresee_doubts
+from mobilekit.analysis.findings import find_doubts, foresee_doubts, refuse_energy
 from mobilekit.analysis.gauge import (
     NO_OVERRIDES,
     Overrides,
@@ -85,6 +85,7 @@ from mobilekit.records import (
     Finding,
     GaugeFound,
     GaugeGain,
+    GaugeRefusal,
     GaugeVerdict,
     LayerTrace,
     Measurement,
@@ -249,7 +250,10 @@ def deploy(
                 read_description(ready.artifact.model, cache_directory=places.artifacts_directory())
         plan = None
         on_battery = ready.target.battery is not None and not ready.target.battery.plugged
-        if wanted.energy and on_battery and ready.target.profile is not None:
+        refusal = ready.refusal
+        if wanted.energy and on_battery and refusal is not None:
+            ready = ready._replace(foreseen=(*ready.foreseen, refuse_energy(refusal)))
+        elif wanted.energy and on_battery and ready.target.profile is not None:
             preset = PRESETS[wanted.preset]
             planned = plan_energy(
                 ready.target.profile,
@@ -288,7 +292,7 @@ def learn_gauge(measurement: Measurement, store: Store, overrides: Overrides) ->
     found = characterize_gauge(
         windows,
         profile,
-        device=measurement.device.key,
+        device=measurement.device.gauge_key,
         run_id=measurement.id,
         measured_at=measurement.started_at,
         overrides=overrides,
@@ -332,6 +336,12 @@ class Ready(NamedTuple):
     @property
     def gauge(self) -> GaugeVerdict | None:
         return self.found_gauge if isinstance(self.found_gauge, GaugeVerdict) else None
+
+    @property
+    def refusal(self) -> GaugeRefusal | None:
+        """Why no energy may be told from this gauge."""
+        found = self.found_gauge
+        return found if isinstance(found, GaugeRefusal) and found.contradictory else None
 
     @property
     def level_percent(self) -> int | None:
@@ -402,8 +412,8 @@ def all_made_ready(
                 target,
                 artifact,
                 doubts,
-                found_gauge=store.read_gauge(target.info.key),
-                gain=store.read_gain(target.info.key),
+                found_gauge=store.read_gauge(target.info.gauge_key),
+                gain=store.read_gain(target.info.gauge_key),
                 steps=its_steps,
             )
             for artifact, doubts, its_steps in zip(artifacts, foreseen, steps, strict=True)

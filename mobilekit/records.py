@@ -387,6 +387,14 @@ class DeviceInfo(Record, frozen=True):
         """What stays the same however the device is attached."""
         return f"virtual:{self.name}" if self.virtual else self.hardware_serial or self.serial
 
+    @property
+    def gauge_key(self) -> str:
+        """Whose fuel gauge it is: a virtual phone has another one with each ``--gauge``, which its
+        serial number tells."""
+        if not self.virtual or not self.hardware_serial:
+            return self.key
+        return f"virtual:{self.hardware_serial.removeprefix('virtual-')}"
+
 
 class ListedDevice(Record, frozen=True):
     """A line of ``mobilekit devices``; nothing is known of a phone that is not ready."""
@@ -592,7 +600,7 @@ class GaugeVerdict(Record, frozen=True, tag_field="type", tag="verdict"):
     """
 
     device: str
-    """Serial of a phone, or ``virtual:NAME``."""
+    """``DeviceInfo.gauge_key``."""
     run_id: str
     measured_at: str
     """ISO 8601, UTC."""
@@ -647,7 +655,7 @@ class GaugeGain(Record, frozen=True):
     """A device's gauge compared with an external meter."""
 
     device: str
-    """Serial of a phone, or ``virtual:NAME``."""
+    """``DeviceInfo.gauge_key``."""
     gain: float
     """What the gauge shows over what the meter shows: energies of the gauge are divided by it."""
     relative_uncertainty: float

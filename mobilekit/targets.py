@@ -10,11 +10,13 @@ from urllib.parse import quote
 
 from mobilekit import places
 from mobilekit.errors import (
+    AdbServerError,
     DeviceError,
     DisconnectedError,
     InUseError,
     PhoneError,
 )
+from mobilekit.phone import bench
 from mobilekit.phone.adb import AdbServer, Phone
 from mobilekit.phone.device import (
     VIRTUAL_PREFIX,
@@ -31,6 +33,7 @@ from mobilekit.phone.device import (
     read_told_formats,
 )
 from mobilekit.phone.profiles import load_profiles
+from mobilekit.protocol import PACKAGE
 from mobilekit.records import (
     BatteryStatus,
     DeviceInfo,
@@ -92,13 +95,20 @@ def open_target(
         try:
             with service.phone_running(choice.profile) as virtual:
                 server = connect_virtual(virtual)
-                yield _look_at(server, virtual.address, profiles, energy=energy)
+                yield _look_at(
+                    server, virtual.address, profiles, energy=energy, virtual=virtual.name
+                )
         finally:
             _stop_idle_server()
 
 
 def _look_at(
-    server: AdbServer, serial: str, profiles: dict[str, DeviceProfile], *, energy: bool
+    server: AdbServer,
+    serial: str,
+    profiles: dict[str, DeviceProfile],
+    *,
+    energy: bool,
+    virtual: str | None = None,
 ) -> Target:
     phone = server.phone(serial)
     info = read_device_info(phone, profiles)
@@ -112,20 +122,33 @@ def _look_at(
         airplane_mode=read_airplane_mode(phone),
         full_charge_uah=read_full_charge_uah(phone) if energy else None,
         told_formats=read_told_formats(phone, info),
-        reconnect=_reconnector(server, serial),
+        reconnect=_reconnector(server, serial, virtual),
     )
 
 
-def _reconnector(server: AdbServer, serial: str) -> Callable[[], Phone]:
-    """What finds a phone that went away, at the serial that it had."""
+def _reconnector(server: AdbServer, serial: str, virtual: str | None = None) -> Callable[[], Phone]:
+    """What finds a phone that went away, at the serial that it had.
+
+    ``virtual`` names a phone of ``service``, which has another serial when it was started anew.
+    """
 
     def reconnect() -> Phone:
+        found = serial if virtual is None else _address_of(virtual)
         server.ensure_running()
-        if ":" in serial:
-            server.connect(serial)
-        return server.phone(serial)
+        if ":" in found:
+            server.connect(found)
+        return server.phone(found)
 
     return reconnect
+
+
+def _address_of(virtual: str) -> str:
+    for phone in service.list_phones():
+        if phone.name == virtual:
+            return phone.address
+    raise DisconnectedError(
+        f"The virtual {virtual} runs no more", fix=f"`mobilekit virtual start {virtual}` starts it."
+    )
 
 
 @contextmanager
@@ -153,7 +176,7 @@ def attached_phones() -> Iterator[tuple[Phone, str, Callable[[], Phone]]]:
     profiles = load_profiles()
     own = AdbServer()
     own.ensure_running()
-    virtual = {phone.address: f"{VIRTUAL_PREFIX}{phone.name}" for phone in service.list_phones()}
+    virtual = {phone.address: phone.name for phone in service.list_phones()}
     servers: list[tuple[AdbServer, str | None]] = [(own, None)]
     servers += [(connect_virtual(phone), phone.address) for phone in service.list_phones()]
     seen = set()
@@ -167,8 +190,13 @@ def attached_phones() -> Iterator[tuple[Phone, str, Callable[[], Phone]]]:
                 # One that leaves meanwhile, or is still booting, holds nothing for now.
                 with suppress(DeviceError, DisconnectedError, PhoneError):
                     phone = server.phone(serial)
-                    name = virtual.get(serial) or read_device_info(phone, profiles).key
-                    yield phone, name, _reconnector(server, serial)
+                    name = virtual.get(serial)
+                    key = (
+                        read_device_info(phone, profiles).key
+                        if name is None
+                        else f"{VIRTUAL_PREFIX}{name}"
+                    )
+                    yield phone, key, _reconnector(server, serial, name)
 
 
 def list_devices() -> list[ListedDevice]:
@@ -196,9 +224,35 @@ def start_virtual(
 
 
 def stop_virtual(name: str) -> None:
-    """Stop a virtual phone, and with the last one their adb server."""
-    service.stop_phone(name)
+    """Stop a virtual phone, and with the last one their adb server.
+
+    Raises ``InUseError`` while a run goes on on it, or another mobilekit uses it.
+    """
+    for phone in service.list_phones():
+        if phone.name == name:
+            _refuse_busy(phone)
+    with exclusive(f"{VIRTUAL_PREFIX}{name}"):
+        service.stop_phone(name)
     _stop_idle_server()
+
+
+def _refuse_busy(virtual: service.RunningPhone) -> None:
+    going_on = []
+    # One that cannot be reached is stopped all the same.
+    with suppress(DeviceError, DisconnectedError, AdbServerError, PhoneError):
+        phone = connect_virtual(virtual).phone(virtual.address)
+        going_on = [
+            run_id for run_id in sorted(bench.list_runs(phone)) if bench.is_going_on(phone, run_id)
+        ]
+    if going_on:
+        raise InUseError(
+            f"A run goes on on the virtual {virtual.name}",
+            run_id=", ".join(going_on),
+            fix="Ctrl-C ends it where it is followed, and `mobilekit collect --wait` follows one "
+            f"that was left; `ANDROID_ADB_SERVER_PORT={service.server_port()} adb -s "
+            f"{virtual.address} shell am force-stop {PACKAGE}` ends it too, and `mobilekit "
+            "collect` fetches what it has measured.",
+        )
 
 
 def virtual_server() -> AdbServer:

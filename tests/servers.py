@@ -51,6 +51,7 @@ TEST_PROFILE = DeviceProfile(
 
 @dataclass
 class FakeBattery:
+    gauge = ""
     level_percent: int = 80
     plugged: bool = True
 

@@ -34,6 +34,7 @@ from mobilekit.records import (
     EnergyEstimate,
     Finding,
     GaugeGain,
+    GaugeRefusal,
     GaugeVerdict,
 )
 from mobilekit.units import NS_PER_S, format_bytes, format_duration
@@ -83,8 +84,10 @@ def find_doubts(
         *_of_artifact(artifact),
         *_of_device(device, samples),
         *_of_latencies(samples),
-        *(foreseen or _of_memory(device, samples)),
+        *foreseen,
     ]
+    if not any(finding.id == "WILL-NOT-FIT" for finding in foreseen):
+        findings += _of_memory(device, samples)
     if energy_wanted and battery_before is not None:
         if request.energy is None:
             findings += _of_power_supply(battery_before, profile)
@@ -343,6 +346,17 @@ def foresee_doubts(need: LeastNeed, device: DeviceInfo) -> tuple[Finding, ...]:
     )
 
 
+def refuse_energy(refusal: GaugeRefusal) -> Finding:
+    """That a run has no energy, since the gauge's calibration contradicted itself."""
+    return Finding(
+        id="GAUGE-REFUSED",
+        severity="warning",
+        summary=f"no energy was measured: this phone's gauge cannot be trusted: {refusal.reason}",
+        advice="Calibrate it anew, with --source if you know better, or use an external meter "
+        "(docs/meter.md).",
+    )
+
+
 def _of_memory(device: DeviceInfo, samples: Samples) -> list[Finding]:
     growth = measure_growth(samples.memory)
     if growth is None or device.available_bytes is None:
@@ -519,6 +533,16 @@ def _of_gauge(
                 "trust; a ratio near 2 or 0.5 suggests a battery of two cells.",
             )
         )
+    if verdict is not None and verdict.overridden:
+        findings.append(
+            Finding(
+                id="GAUGE-OVERRIDDEN",
+                severity="info",
+                summary=f"set by a person, whatever the gauge's evidence says: "
+                f"{', '.join(verdict.overridden)}",
+                advice="`mobilekit energy calibrate` decides from evidence again.",
+            )
+        )
     if estimate is None:
         return findings
     if verdict is None:
@@ -528,16 +552,6 @@ def _of_gauge(
                 severity="info",
                 summary="the gauge's period, and its current's unit and sign, are assumed",
                 advice="`mobilekit energy calibrate` measures them, once for a phone.",
-            )
-        )
-    elif verdict.overridden:
-        findings.append(
-            Finding(
-                id="GAUGE-OVERRIDDEN",
-                severity="info",
-                summary=f"set by a person, whatever the gauge's evidence says: "
-                f"{', '.join(verdict.overridden)}",
-                advice="`mobilekit energy calibrate` decides from evidence again.",
             )
         )
     if estimate.source == "current_now" and aliases(

@@ -47,6 +47,7 @@ from mobilekit.records import (
     DeviceProfile,
     EnergySource,
     GaugeEvidence,
+    GaugeFound,
     GaugeRefusal,
     GaugeVerdict,
     SourceVerdict,
@@ -61,6 +62,8 @@ UNCONFIRMED_CURRENT_HANDICAP = 0.05
 """With which a current that no charge counter confirms is weighed against other sources: an
 assumption, and no term of its interval."""
 HARDLY_WORSE = 1.1
+UNIT_AND_SIGN_RATIO = (0.03, 30.0)
+"""Of current and counter, with any other fault than a wrong unit (a thousand) or sign."""
 DUAL_CELL_RATIOS = (2.0, 0.5)
 SETTLING_S = 3.0
 """After a window's start, before its period is known."""
@@ -94,6 +97,10 @@ class Overrides(NamedTuple):
             "source",
         )
         return tuple(name for name in names if getattr(self, name) is not None)
+
+    def updated(self, later: Overrides) -> Overrides:
+        """With what was set later in the place of what was set before."""
+        return self._replace(**{name: getattr(later, name) for name in later.names})
 
 
 NO_OVERRIDES = Overrides()
@@ -202,11 +209,13 @@ def characterize_gauge(
                 text="integral of the current over the charge counter's change",
             )
         )
-    if overrides.source is None:
-        try:
+    try:
+        if overrides.source is None:
             _check(current, ratio, powers)
-        except _ContradictionError as error:
-            return refuse(str(error), contradictory=True)
+        elif overrides != Overrides(source=overrides.source):
+            _check_unit_and_sign(ratio)
+    except _ContradictionError as error:
+        return refuse(str(error), contradictory=True)
     usable = {
         source: measured for source, measured in powers.items() if isinstance(measured, _Levels)
     }
@@ -217,7 +226,8 @@ def characterize_gauge(
             for source, measured in powers.items()
             if isinstance(measured, Unusable) and wanted in (None, source)
         )
-        return refuse(f"no source of energy can be used: {reasons}", contradictory=False)
+        what = "no source of energy can be used" if wanted is None else "the source set tells none"
+        return refuse(f"{what}: {reasons}", contradictory=False)
     # To begin with: the best one follows from the expected errors.
     pick = next(iter(usable)) if overrides.source is None else overrides.source
     verdict = GaugeVerdict(
@@ -251,11 +261,11 @@ def characterize_gauge(
     return _with_best_source(verdict, windows, profile, powers)
 
 
-def override_verdict(verdict: GaugeVerdict, overrides: Overrides) -> GaugeVerdict:
-    """The verdict with a person's own word in it, marked as theirs."""
-    changed = {name: getattr(overrides, name) for name in overrides.names}
-    names = tuple(dict.fromkeys((*verdict.overridden, *overrides.names)))
-    return msgspec.structs.replace(verdict, **changed, overridden=names)
+def overrides_of(found: GaugeFound) -> Overrides:
+    """What a person had set in it; what was set in vain, in a refusal, counts no more."""
+    if isinstance(found, GaugeRefusal):
+        return NO_OVERRIDES
+    return Overrides(**{name: getattr(found, name) for name in found.overridden})
 
 
 # --- which source ------------------------------------------------------------------------------
@@ -325,6 +335,16 @@ def _check(
             powers["energy_counter"] = Unusable(reason.replace("_", " "), False)
     if "power_rails" in told and others and told["power_rails"] > high * told[others[0]]:
         powers["power_rails"] = Unusable("they show more than the battery gives", False)
+
+
+def _check_unit_and_sign(ratio: float | None) -> None:
+    """Raises ``_ContradictionError`` where another unit or sign than the one set is certain."""
+    low, high = UNIT_AND_SIGN_RATIO
+    if ratio is not None and not low <= ratio <= high:
+        raise _ContradictionError(
+            f"the current's integral is {ratio:.3g} of the charge counter's change, with the unit "
+            "and sign that were set"
+        )
 
 
 def _with_best_source(

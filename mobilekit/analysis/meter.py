@@ -413,7 +413,7 @@ def compare_with_gauge(
         if term.name not in ("gain", "voltage")
     ]
     return GaugeGain(
-        device=measurement.device.key,
+        device=measurement.device.gauge_key,
         gain=gauge.gross_j / estimate.gross_j,
         relative_uncertainty=float(np.sqrt(np.square(relative).sum())),
         trace_sha256=trace.sha256,

@@ -251,7 +251,7 @@ class Store:
         self._save_of_device(_gauges, found)
 
     def read_gauge(self, device: str) -> GaugeFound | None:
-        """The newest of this device key: a serial, or ``virtual:NAME``."""
+        """The newest of this ``DeviceInfo.gauge_key``."""
         found = self.list_gauges(device)
         return found[0] if found else None
 

@@ -60,6 +60,8 @@ class GaugeKind(Record, frozen=True):
     """What a simulated phone's gauge does, and the phone around it; the default is a MAX170xx."""
 
     title: str = "as the profile says"
+    name: str = ""
+    """Among ``gauge_kinds``; empty: the profile's own."""
     charge_steps: Literal["charge", "percent"] = "charge"
     """``percent``: the counter moves with the whole percent of the level only."""
     charge_step_uah: float = 500.0
@@ -93,7 +95,7 @@ def gauge_kinds() -> dict[str, GaugeKind]:
     """The packaged gauges by name."""
     data = files("mobilekit").joinpath("virtual", "gauges.toml").read_bytes()
     kinds: dict[str, GaugeKind] = msgspec.toml.decode(data, type=dict[str, GaugeKind])
-    return kinds
+    return {name: msgspec.structs.replace(kind, name=name) for name, kind in kinds.items()}
 
 
 def gauge_named(name: str) -> GaugeKind:

@@ -140,6 +140,7 @@ class PhoneBattery:
     """The phone's battery between runs, in a file of the phone's directory."""
 
     def __init__(self, profile: DeviceProfile, path: Path) -> None:
+        self.gauge = read_gauge(path.parent, profile).name
         self._profile = profile
         self._path = path
         if not path.exists():

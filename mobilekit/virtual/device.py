@@ -18,6 +18,9 @@ from mobilekit.virtual.packages import Packages
 class Battery(Protocol):
     """What the phone asks of its battery."""
 
+    gauge: str
+    """Which simulated gauge it was started with; empty: the profile's."""
+
     def read(self) -> BatterySample: ...
     def set_plugged(self, plugged: bool) -> None: ...
     def set_level(self, percent: int) -> None: ...
@@ -90,7 +93,9 @@ class Device:
         self.battery_set = False
         """Whether ``dumpsys battery set`` or ``unplug`` hides the real battery."""
         self.log = PhoneLog()
-        self.properties = Properties(_property_values(profile, abi, companion.formats))
+        self.properties = Properties(
+            _property_values(profile, abi, companion.formats, battery.gauge)
+        )
         self.settings: dict[str, dict[str, str]] = {
             "global": {
                 "adb_enabled": "1",
@@ -167,7 +172,9 @@ class Device:
         return f"{processors}Hardware\t: {hardware.soc}\n"
 
 
-def _property_values(profile: DeviceProfile, abi: str, formats: tuple[str, ...]) -> dict[str, str]:
+def _property_values(
+    profile: DeviceProfile, abi: str, formats: tuple[str, ...], gauge: str
+) -> dict[str, str]:
     manufacturer, _, model = profile.title.partition(" ")
     device = profile.match.devices[0] if profile.match.devices else profile.name
     release, sdk = profile.android_release, str(profile.android_sdk)
@@ -189,7 +196,8 @@ def _property_values(profile: DeviceProfile, abi: str, formats: tuple[str, ...])
         "ro.hardware": device,
         "ro.debuggable": "0",
         "ro.secure": "1",
-        "ro.serialno": f"virtual-{profile.name}",
+        # What was found out about one gauge must not be held for another's.
+        "ro.serialno": f"virtual-{profile.name}{gauge and '-'}{gauge}",
         "ro.mobilekit.virtual": "1",
         **({"ro.mobilekit.formats": ",".join(formats)} if formats else {}),
         "persist.sys.timezone": "UTC",

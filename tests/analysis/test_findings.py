@@ -13,7 +13,7 @@ from examples import (
     samples,
 )
 
-from mobilekit.analysis.findings import find_doubts, foresee_doubts
+from mobilekit.analysis.findings import find_doubts, foresee_doubts, refuse_energy
 from mobilekit.analysis.memory import LeastNeed
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.protocol import (
@@ -25,7 +25,7 @@ from mobilekit.protocol import (
     Window,
     interrupted,
 )
-from mobilekit.records import Calibration, Classification, Delegation, Predictions
+from mobilekit.records import Calibration, Classification, Delegation, GaugeRefusal, Predictions
 
 PROFILE = load_profiles()["nexus7"]
 INT8 = artifact(precision="int8", calibration=Calibration(path=None, examples=5))
@@ -192,6 +192,23 @@ def test_what_will_not_fit_is_told_before_the_run():
     assert list(doubts(device=device, foreseen=foreseen)) == ["WILL-NOT-FIT"]
 
 
+def test_a_refused_gauge_hides_no_other_doubt():
+    """It is foreseen too, and says nothing of the memory."""
+    refusal = GaugeRefusal(
+        device="N7",
+        run_id="c",
+        measured_at="2026-05-04T10:00:00+00:00",
+        reason="half is missing",
+        contradictory=True,
+        evidence=(),
+    )
+
+    found = doubts(device=device_info(available_bytes=30), foreseen=(refuse_energy(refusal),))
+
+    assert set(found) == {"GAUGE-REFUSED", "MEMORY-TIGHT"}
+    assert "half is missing" in found["GAUGE-REFUSED"].summary
+
+
 def test_a_cable_matters_only_to_energy():
     """Who wants no energy is not told how to get it."""
     assert doubts(battery=battery_status(plugged=True), energy_wanted=False) == {}
@@ -302,6 +319,16 @@ def test_a_pilots_range_is_called_one():
 
     assert list(found) == ["FEW-BLOCKS"]
     assert "only 2 blocks" in found["FEW-BLOCKS"].summary
+
+
+def test_what_a_person_set_is_said_without_an_energy_too():
+    """Where nothing can be told, the setting may be why."""
+    overridden = msgspec.structs.replace(gauge_verdict(), overridden=("source",))
+    stuck = windows(10**7, 50, 250, current=None)
+
+    found = doubts(request=REQUEST, windows=stuck, gauge=overridden)
+
+    assert {"NO-ENERGY", "GAUGE-OVERRIDDEN"} <= set(found)
 
 
 def test_idle_power_that_drifts_is_said():

@@ -13,7 +13,7 @@ from mobilekit.analysis.gauge import (
     characterize_gauge,
     measure_period_s,
     measure_step,
-    override_verdict,
+    overrides_of,
 )
 from mobilekit.analysis.planning import plan_calibration, plan_energy
 from mobilekit.protocol import BatterySample, Window
@@ -171,16 +171,25 @@ def test_a_source_that_tells_nothing_cannot_be_chosen():
     assert "stuck" in refusal.reason
 
 
-def test_a_stored_verdict_shows_what_was_overridden():
-    """Earlier overrides stay marked when another is added."""
-    verdict = characterize("max170xx")
+def test_what_was_set_before_stays_set():
+    """Earlier overrides are kept when another is added; a refusal has none."""
+    before = characterize("max170xx", Overrides(source="current_now", current_sign=1))
 
-    changed = override_verdict(verdict, Overrides(source="current_now"))
-    again = override_verdict(changed, Overrides(current_sign=-1))
+    later = overrides_of(before).updated(Overrides(source="charge_counter", current_scale=1))
 
-    assert (changed.source, changed.overridden) == ("current_now", ("source",))
-    assert (again.current_sign, again.overridden) == (-1, ("source", "current_sign"))
-    assert changed.evidence == verdict.evidence
+    assert later == Overrides(source="charge_counter", current_scale=1, current_sign=1)
+    assert overrides_of(characterize("dual-cell")) == Overrides()
+
+
+@pytest.mark.parametrize("wrong", [{"current_scale": 1}, {"current_sign": -1}])
+def test_a_wrong_unit_is_refused_with_a_source_that_was_set_too(wrong):
+    """Trusting a source does not make a unit or a sign right that the counter disproves."""
+    wrong = Overrides(source="charge_counter", **wrong)
+
+    assert isinstance(characterize("reports-ma", wrong), GaugeRefusal)
+    assert isinstance(characterize("reports-ma", Overrides(source="charge_counter")), GaugeVerdict)
+    right = Overrides(source="charge_counter", current_sign=1)
+    assert isinstance(characterize("dual-cell", right), GaugeVerdict)
 
 
 def test_a_verdict_that_the_run_contradicts_is_not_used():

@@ -2,12 +2,15 @@
 
 import csv
 import io
+import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 
 import pytest
+from following import wait_for
 
 from mobilekit.cli.main import COMMANDS
 from mobilekit.codec import encode
@@ -200,6 +203,7 @@ def test_a_phone_with_an_odd_gauge(cli):
         deployed = cli("deploy", "tiny.py", "-d", "virtual:nexus5", "--fast", "--json").document
     finally:
         cli("virtual", "stop", "nexus5")
+    hardware_serial = deployed["measurement"]["device"]["hardware_serial"]
 
     assert unknown.exit_code == 2
     assert "dual-cell" in unknown.stderr
@@ -207,6 +211,7 @@ def test_a_phone_with_an_odd_gauge(cli):
     assert deployed["answer"]["energy_simulated"] is None
     found = {finding["id"] for finding in deployed["measurement"]["findings"]}
     assert {"GAUGE-CONTRADICTS", "NO-ENERGY"} <= found
+    assert hardware_serial == "virtual-nexus5-dual-cell"
 
 
 def test_a_killed_virtual_phone_is_not_running(cli):
@@ -221,6 +226,31 @@ def test_a_killed_virtual_phone_is_not_running(cli):
     restarted = cli("virtual", "start", "nexus5", "--json")
     assert restarted.exit_code == 0, restarted.stderr
     assert cli("virtual", "stop", "nexus5").exit_code == 0
+
+
+def test_a_run_keeps_its_virtual_phone_and_finds_it_again(cli):
+    """Stopping the phone is refused, with the run's name; of one that ended all the same and was
+    started anew, at another address, who follows the run is told that it is lost."""
+    start = ("virtual", "start", "nexus5", "--energy-speed", "1", "--json")
+    started = cli(*start).document
+    calibration = cli.start("energy", "calibrate", "--model", "tiny.py", "-d", "virtual:nexus5")
+    try:
+        assert any("The phone rests" in line for line in calibration.stderr)
+        refused = cli("virtual", "stop", "nexus5")
+        os.kill(started["phone"]["pid"], signal.SIGTERM)
+        wait_for(lambda: cli("virtual", "list", "--json").document == [])
+        again = cli(*start).document
+        _, stderr = calibration.communicate(timeout=100)
+    finally:
+        calibration.kill()
+        stopped = cli("virtual", "stop", "nexus5")
+
+    assert refused.exit_code == 3
+    assert "run id: tiny-nexus5-calibrate-" in refused.stderr
+    assert again["phone"]["address"] != started["phone"]["address"]
+    assert "The phone is back" in stderr
+    assert calibration.returncode == 1, stderr
+    assert stopped.exit_code == 0, stopped.stderr
 
 
 def test_the_battery_pays_for_energy_runs(cli, bench_phone):
@@ -302,7 +332,11 @@ def test_a_calibrated_gauge_is_used_explained_and_overridden(cli, bench_phone):
         *("energy", "calibrate", "-d", bench_phone.serial, "--no-measure"),
         *("--source", "charge_counter", "--json"),
     )
-    again = cli("deploy", "tiny.py", "-d", bench_phone.serial, "--fast", "--json")
+    refused = [
+        cli("energy", "calibrate", "-d", bench_phone.serial, "--no-measure", *wrong)
+        for wrong in (("--source", "energy_counter"), ("--current-unit", "mA"))
+    ]
+    again = cli("deploy", "tiny.py", "-d", bench_phone.serial, "--fast", "--json").document
 
     assert calibrated.exit_code == 0, calibrated.stderr
     verdict = calibrated.document
@@ -315,7 +349,13 @@ def test_a_calibrated_gauge_is_used_explained_and_overridden(cli, bench_phone):
     assert "quantisation" in measured.stdout
     assert "one inference a minute for" in measured.stdout
     assert overridden.document["overridden"] == ["source"]
-    assert again.document["answer"]["energy_simulated"]["source"] == "charge_counter"
+    assert [outcome.exit_code for outcome in refused] == [5, 5]
+    assert "energy counter: unsupported" in refused[0].stderr
+    assert "1e+03 of the charge counter's change" in refused[1].stderr
+    assert again["answer"]["energy_simulated"]["source"] == "charge_counter"
+    assert again["measurement"]["gauge"] == overridden.document
+    found = {finding["id"] for finding in again["measurement"]["findings"]}
+    assert "GAUGE-OVERRIDDEN" in found
 
 
 @pytest.mark.parametrize(
@@ -338,6 +378,12 @@ def test_a_strange_gauge_is_understood_or_refused(cli, bench_phone, kind, exit_c
         later = cli("energy", "tiny.py", "-d", bench_phone.serial, "--fast")
         assert later.exit_code == exit_code
         assert "cannot be trusted" in later.stderr
+        deployed = cli("deploy", "tiny.py", "-d", bench_phone.serial, "--fast", "--json").document
+        assert deployed["answer"]["latency"] is not None
+        assert deployed["answer"]["energy_simulated"] is None
+        assert deployed["measurement"]["request"]["energy"] is None
+        found = {finding["id"] for finding in deployed["measurement"]["findings"]}
+        assert "GAUGE-REFUSED" in found
 
 
 def test_energy_with_weights_of_ones_own(cli, bench_phone, tiny_weights):

@@ -56,6 +56,21 @@ def test_a_phone_that_is_attached_twice_is_one(wanted):
     assert choose("192.168.1.7:5555", NEXUS, NEXUS_BY_WIFI) == NEXUS_BY_WIFI
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"hardware_serial": "N7", "serial": "192.168.1.7:5555"}, "N7"),
+        ({"hardware_serial": "", "serial": "A1"}, "A1"),
+        ({"virtual": True, "hardware_serial": "virtual-nexus7"}, "virtual:nexus7"),
+        ({"virtual": True, "hardware_serial": "virtual-nexus7-percent"}, "virtual:nexus7-percent"),
+        ({"virtual": True, "hardware_serial": ""}, "virtual:nexus7"),
+    ],
+)
+def test_whose_gauge_it_is(fields, expected):
+    """A phone's own; of a virtual phone the one that it was started with."""
+    assert device_info(name="nexus7", **fields).gauge_key == expected
+
+
 def test_a_virtual_phone_stands_in_only_where_nothing_is_attached():
     """Named and no Android device at all: virtual; with any device, even offline: an error."""
     assert choose("nexus7") == VirtualChoice(PROFILES["nexus7"], asked_for=False)
