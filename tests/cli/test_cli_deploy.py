@@ -74,7 +74,8 @@ def test_the_text_has_every_figure(cli):
         "tiny · fp32 · xnnpack · nexus7 (virtual: latency is this computer's, energy is simulated)"
     )
     rows = {line.split()[0]: line for line in lines if line.startswith("  ")}
-    assert list(rows) == [
+    # A mean that is far from the p50, of other work on the computer, has a row too.
+    assert [row for row in rows if row != "mean"] == [
         "init",
         "latency",
         "memory",
