@@ -54,8 +54,10 @@ def test_a_virtual_phone_against_this_computer(cli, other_model, tmp_path):
         assert figures["available"].device.value < 2 * 1024**3
         assert {each.type for each in comparison.layer_types} >= {"convolution"}
         for side in ("device", "against"):
-            shares = [getattr(each, side) for each in comparison.layer_types]
-            assert sum(each.share for each in shares if each) == pytest.approx(1.0)
+            shares = [share for each in comparison.layer_types if (share := getattr(each, side))]
+            # A layer of so small a network may take no more than chance.
+            whole = 1.0 if any(share.p50_ns for share in shares) else 0.0
+            assert sum(share.share for share in shares) == pytest.approx(whole)
         assert comparison.footprint.alone_bytes <= comparison.footprint.planned_bytes
         # A battery that is simulated pays for one side only, in a field of its own.
         assert figures["energy_gross_simulated"].device.value > 0
