@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mobilekit.codec import Record
-from mobilekit.protocol import TemperatureGate, WarmupRule
+from mobilekit.contract.codec import Record
+from mobilekit.contract.protocol import TemperatureGate, WarmupRule
 from mobilekit.units import NS_PER_S
 
 

@@ -17,12 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilekit.analysis.energy import estimate_energy
-from mobilekit.analysis.gauge import characterize_gauge
-from mobilekit.analysis.planning import plan_calibration, plan_energy
+from mobilekit.analysis.energy.estimate import estimate_energy
+from mobilekit.analysis.energy.gauge import characterize_gauge
+from mobilekit.analysis.energy.planning import plan_calibration, plan_energy
+from mobilekit.contract.protocol import EnergyPlan, Window, WindowMeasured
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.protocol import EnergyPlan, Window, WindowMeasured
-from mobilekit.records import DeviceProfile, EnergyEstimate, GaugeGain, GaugeRefusal
+from mobilekit.records.device import DeviceProfile
+from mobilekit.records.energy import EnergyEstimate, GaugeGain, GaugeRefusal
 from mobilekit.results.render import SOURCE_NAMES, render_table
 from mobilekit.runner.loop import measure_energy
 from mobilekit.virtual.battery import BatteryState, GaugeKind, SimulatedBattery, gauge_kinds

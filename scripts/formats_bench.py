@@ -32,7 +32,8 @@ from mobilekit import places
 from mobilekit.errors import MobilekitError
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model, list_models
-from mobilekit.records import Artifact, ExportFormat, ModelSpec, Precision
+from mobilekit.records.artifact import Artifact, ExportFormat, Precision
+from mobilekit.records.network import ModelSpec
 from mobilekit.runner.abi import this_abi
 from mobilekit.runner.engine import Engine
 from mobilekit.runner.engines import make_engine

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench import put_section
 
-from mobilekit.analysis.layers import RECONCILED_WITHIN
+from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
 from mobilekit.model.zoo import list_models
 from mobilekit.units import format_duration
 

@@ -1,4 +1,4 @@
-"""Writes ``tests/vectors``: the contract's shared messages, encoded by ``mobilekit.protocol``.
+"""Writes ``tests/vectors``: the contract's shared messages, encoded by ``mobilekit.contract``.
 
 Run it after a change of the protocol, and look at the difference before committing it::
 
@@ -16,8 +16,9 @@ from typing import Any, get_args
 
 import msgspec
 
-from mobilekit import protocol as p
-from mobilekit.codec import encode, encode_pretty
+from mobilekit.contract import protocol as p
+from mobilekit.contract.codec import encode, encode_pretty
+from mobilekit.contract.samples import collect_samples
 
 VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
 MISSING = object()
@@ -221,7 +222,7 @@ def success(case: str) -> p.RunSuccess:
     return p.RunSuccess(
         protocol_version=p.PROTOCOL_VERSION,
         run_id=REQUEST.run_id,
-        samples=p.collect_samples(EVENTS[case]),
+        samples=collect_samples(EVENTS[case]),
     )
 
 
@@ -232,7 +233,7 @@ def failure(code: p.FailureCode, phase: p.Phase, message: str, events: int) -> p
         phase=phase,
         code=code,
         message=message,
-        samples=p.collect_samples(EVENTS["all"][:events]),
+        samples=collect_samples(EVENTS["all"][:events]),
     )
 
 

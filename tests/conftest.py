@@ -18,7 +18,7 @@ from servers import (
     running_adb_server,
 )
 
-from mobilekit.records import DeviceProfile
+from mobilekit.records.device import DeviceProfile
 from mobilekit.virtual.device import Battery, Companion
 from mobilekit.virtual.phone import VirtualPhone
 

@@ -1,7 +1,6 @@
 """Records to test with: sound ones, any field of which a test can change."""
 
-from mobilekit.phone.profiles import load_profiles
-from mobilekit.protocol import (
+from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
     ArtifactFile,
     CompanionInfo,
@@ -17,29 +16,21 @@ from mobilekit.protocol import (
     Trace,
     WarmupRule,
 )
-from mobilekit.records import (
-    Artifact,
-    BatteryStatus,
-    Delegation,
-    Description,
-    DeviceInfo,
+from mobilekit.phone.profiles import load_profiles
+from mobilekit.records.artifact import Artifact, Delegation, ProgramOperator
+from mobilekit.records.device import BatteryStatus, DeviceInfo, HostInfo
+from mobilekit.records.energy import (
     EnergyEstimate,
     GaugeEvidence,
     GaugeGain,
     GaugeVerdict,
-    HostInfo,
-    Interval,
-    LayerSpec,
-    LayerTrace,
-    Measurement,
-    ModelCost,
-    ModelSpec,
-    OperatorTime,
-    ProgramOperator,
     SourceVerdict,
-    TimeSpent,
     UncertaintyTerm,
 )
+from mobilekit.records.measurement import Measurement, TimeSpent
+from mobilekit.records.network import Description, LayerSpec, ModelCost, ModelSpec
+from mobilekit.records.profile import LayerTrace, OperatorTime
+from mobilekit.records.statistics import Interval
 
 MS = 1_000_000
 THERMAL = ThermalSample(at_ns=0, status=0, headroom=None, cpu_khz=())

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import adbutils
 
-from mobilekit.protocol import BatterySample
-from mobilekit.records import (
+from mobilekit.contract.protocol import BatterySample
+from mobilekit.records.device import (
     DeviceProfile,
     ProfileBattery,
     ProfileGauge,

@@ -3,10 +3,10 @@
 import pytest
 from examples import MS, measured, traced_run
 
-from mobilekit import comparison
 from mobilekit.cli.options import wanted_of
-from mobilekit.comparison import measure_pairs
 from mobilekit.errors import DeviceError, DisconnectedError, ExportError, UnknownModelError
+from mobilekit.flow import compare as comparison
+from mobilekit.flow.compare import measure_pairs
 
 WANTED = wanted_of("nin", "nexus7", fast=True, rigorous=False, energy=False)
 

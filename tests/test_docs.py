@@ -14,7 +14,7 @@ from mobilekit import errors
 from mobilekit.analysis.answer import derive_answer
 from mobilekit.cli.main import COMMANDS as LISTED
 from mobilekit.cli.main import app, load_command
-from mobilekit.codec import encode_pretty
+from mobilekit.contract.codec import encode_pretty
 from mobilekit.phone.profiles import parse_profile
 from mobilekit.presets import PRESETS, WARMUP
 from mobilekit.results.document import make_document, render_samples_csv

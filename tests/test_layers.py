@@ -6,29 +6,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mobilekit"
-BASE = {
-    "errors",
-    "units",
-    "codec",
-    "protocol",
-    "records",
-    "places",
-    "presets",
-    "outputs",
-    "hashing",
-}
-FLOW = {"flow", "targets", "energy_runs", "comparison"}
+BASE = {"errors", "units", "contract", "records", "places", "presets", "hashing"}
 MAY_IMPORT = {
     "base": BASE,
     "model": BASE,
     "phone": BASE,
     "analysis": BASE,
-    "meter": BASE | {"analysis"},
     "runner": BASE,
     "virtual": BASE | {"runner"},
+    "executor": BASE | {"phone", "runner", "virtual"},
     "results": BASE | {"analysis"},
-    "flow": BASE | FLOW | {"model", "phone", "runner", "virtual", "results", "analysis"},
-    "cli": BASE | FLOW | {"meter", "model", "phone", "virtual", "results", "analysis"},
+    "meter": BASE | {"analysis", "results"},
+    "flow": BASE | {"model", "executor", "phone", "runner", "results", "analysis"},
+    "cli": BASE | {"flow", "executor", "meter", "model", "phone", "virtual", "results", "analysis"},
 }
 ONLY_IN = {
     "torch": {"model", "runner"},
@@ -41,19 +31,18 @@ ONLY_IN = {
     "pandas": {"meter"},
     "pyjls": {"meter"},
     "sqlalchemy": {"results"},
-    "matplotlib": {"results"},
+    "matplotlib": {"results", "meter"},
     "rich": {"cli"},
     "typer": {"cli"},
 }
-TOP_LEVEL = {"__main__": "cli"} | dict.fromkeys(FLOW, "flow")
+TOP_LEVEL = {"__main__": "cli", "contract": "base", "records": "base"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE / "__pycache__")
 
 
 def layer_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
-    if len(parts) > 1:
-        return parts[0]
-    return TOP_LEVEL.get(parts[0], "base")
+    layer = parts[0] if len(parts) > 1 else "base"
+    return TOP_LEVEL.get(parts[0], layer)
 
 
 def imported(path: Path) -> set[str]:

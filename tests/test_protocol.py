@@ -11,8 +11,10 @@ from typing import Any, get_args
 
 import pytest
 
-from mobilekit import __version__, protocol
-from mobilekit.codec import encode
+from mobilekit import __version__
+from mobilekit.contract import protocol
+from mobilekit.contract.checks import decode_events, decode_request, decode_result
+from mobilekit.contract.codec import encode
 from mobilekit.errors import ProtocolError
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -34,10 +36,10 @@ def message_of(path: Path) -> str:
 
 def decode(message: str, data: bytes) -> object:
     if message == "run_request":
-        return protocol.decode_request(data)
+        return decode_request(data)
     if message in ("run_success", "run_failure"):
-        return protocol.decode_result(data)
-    (event,) = protocol.decode_events(data.replace(b"\n", b" ") + b"\n")
+        return decode_result(data)
+    (event,) = decode_events(data.replace(b"\n", b" ") + b"\n")
     return event
 
 
@@ -102,7 +104,7 @@ def test_another_version_is_told_before_any_other_difference() -> None:
     """A message of a later version, with fields that nobody knows here, is one of that version."""
     message = b'{"protocol_version": 2, "type": "success", "something_new": {}}'
 
-    for decode_message in (protocol.decode_request, protocol.decode_result):
+    for decode_message in (decode_request, decode_result):
         with pytest.raises(ProtocolError, match="protocol_version: 2 is not 1"):
             decode_message(message)
 

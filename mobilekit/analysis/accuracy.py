@@ -7,16 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtri
 
-from mobilekit.outputs import Array, check_outputs
-from mobilekit.records import (
-    Accuracy,
-    AccuracyAnswer,
-    Classification,
-    Examples,
-    Interval,
-    Predictions,
-    Proportion,
-)
+from mobilekit.contract.outputs import Array, check_outputs
+from mobilekit.records.measurement import Classification, Examples, Predictions
+from mobilekit.records.statistics import Accuracy, AccuracyAnswer, Interval, Proportion
 
 MIN_TOP5_CLASSES = 10
 _SCORES_AT_ONCE = 1 << 18

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mobilekit.analysis.accuracy import estimate_accuracy
-from mobilekit.analysis.energy import estimate_charge, estimate_energy
+from mobilekit.analysis.energy.estimate import estimate_charge, estimate_energy
 from mobilekit.analysis.memory import measure_growth
 from mobilekit.analysis.stats import summarize
-from mobilekit.records import Answer, Measurement
+from mobilekit.records.measurement import Answer, Measurement
 
 
 def derive_answer(measurement: Measurement) -> Answer:

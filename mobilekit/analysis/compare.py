@@ -7,26 +7,18 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from mobilekit.analysis.answer import derive_answer
-from mobilekit.analysis.layers import profile_of, weigh
+from mobilekit.analysis.layers.footprint import weigh
+from mobilekit.analysis.layers.profile import profile_of
 from mobilekit.analysis.memory import weight_bytes
-from mobilekit.codec import Record
+from mobilekit.contract.codec import Record
+from mobilekit.contract.protocol import RunRequest, RunSuccess, TensorFile
 from mobilekit.presets import PRESETS, WARMUP
-from mobilekit.protocol import RunRequest, RunSuccess, TensorFile
-from mobilekit.records import (
-    ChargeEstimate,
-    Description,
-    EnergyEstimate,
-    EnergyPlane,
-    EnergySource,
-    Finding,
-    Footprint,
-    Interval,
-    LayerProfile,
-    Measurement,
-    MemoryGrowth,
-    ProfiledBy,
-    Summary,
-)
+from mobilekit.records.energy import ChargeEstimate, EnergyEstimate, EnergyPlane, EnergySource
+from mobilekit.records.finding import Finding
+from mobilekit.records.measurement import Measurement
+from mobilekit.records.network import Description, Footprint
+from mobilekit.records.profile import LayerProfile, ProfiledBy
+from mobilekit.records.statistics import Interval, MemoryGrowth, Summary
 
 MIN_COUNT_FOR_INTERVAL = 5
 """Two extremes of n samples hold the median with a probability of 1 - 2^(1 - n): 94 % for five of

@@ -7,17 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mobilekit.analysis import energy as energy_analysis
 from mobilekit.analysis.accuracy import estimate_accuracy
+from mobilekit.analysis.energy import estimate as energy_analysis
+from mobilekit.analysis.energy.sources import charge_ratio, find_segments, judge_ratio, known_gauge
 from mobilekit.analysis.memory import LeastNeed, measure_growth
-from mobilekit.analysis.sources import (
-    charge_ratio,
-    find_segments,
-    judge_ratio,
-    known_gauge,
-)
 from mobilekit.analysis.stats import relative_drift, two_modes
-from mobilekit.protocol import (
+from mobilekit.contract.protocol import (
     RunFailure,
     RunRequest,
     RunResult,
@@ -25,18 +20,11 @@ from mobilekit.protocol import (
     Samples,
     Window,
 )
-from mobilekit.records import (
-    Artifact,
-    BatteryStatus,
-    Classification,
-    DeviceInfo,
-    DeviceProfile,
-    EnergyEstimate,
-    Finding,
-    GaugeGain,
-    GaugeRefusal,
-    GaugeVerdict,
-)
+from mobilekit.records.artifact import Artifact
+from mobilekit.records.device import BatteryStatus, DeviceInfo, DeviceProfile
+from mobilekit.records.energy import EnergyEstimate, GaugeGain, GaugeRefusal, GaugeVerdict
+from mobilekit.records.finding import Finding
+from mobilekit.records.measurement import Classification
 from mobilekit.units import NS_PER_S, format_bytes, format_duration
 
 LOSSY_ERROR = 0.3

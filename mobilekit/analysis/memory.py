@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilekit.protocol import MemorySample
-from mobilekit.records import Artifact, Description, MemoryGrowth
+from mobilekit.contract.protocol import MemorySample
+from mobilekit.records.artifact import Artifact
+from mobilekit.records.network import Description
+from mobilekit.records.statistics import MemoryGrowth
 
 BYTES_PER_NUMBER = {"fp32": 4, "fp16": 2, "int8": 1}
 

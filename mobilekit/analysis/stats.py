@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import bdtrc
 
-from mobilekit.records import Interval, Summary
+from mobilekit.records.statistics import Interval, Summary
 
 SPIKES = 0.05
 """Of durations at either end, that are not looked at for groups."""

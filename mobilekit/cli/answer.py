@@ -9,13 +9,13 @@ import typer
 from mobilekit.cli.failure import exit_for
 
 if TYPE_CHECKING:
-    from mobilekit.records import Measurement
+    from mobilekit.records.measurement import Measurement
 
 
 def tell(measurement: Measurement, *, as_json: bool, strict: bool) -> None:
     """The measurement on stdout; the program ends here if it failed or, as asked, is doubtful."""
     from mobilekit.analysis.answer import derive_answer
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.document import make_document
     from mobilekit.results.render import render_measurement
 

@@ -27,8 +27,8 @@ from mobilekit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mobilekit.comparison import Measured
     from mobilekit.errors import MobilekitError
+    from mobilekit.flow.compare import Measured
     from mobilekit.results.compare_document import ComparisonDocument
     from mobilekit.results.store import Store
 
@@ -95,9 +95,9 @@ def compare(
     from mobilekit import places
     from mobilekit.analysis.compare import compare as compare_measurements
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.codec import encode_pretty
-    from mobilekit.comparison import measure_pairs
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
+    from mobilekit.flow.compare import measure_pairs
     from mobilekit.results.compare_document import (
         Unmeasured,
         make_comparison_document,
@@ -173,8 +173,8 @@ def compare(
 
 
 def _read_pairs(ids: list[str], store: Store) -> Measured:
-    from mobilekit.comparison import Measured, Pair
     from mobilekit.errors import UsageError
+    from mobilekit.flow.compare import Measured, Pair
 
     if len(ids) % 2:
         raise UsageError(

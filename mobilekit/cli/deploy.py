@@ -48,8 +48,9 @@ def deploy(
     as_json: JsonFlag = False,
 ) -> None:
     """Export, push and run a network; tell what it costs."""
-    from mobilekit import flow, places
+    from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.flow import deploy as flow
     from mobilekit.results.store import Store
 
     wanted = wanted_of(
@@ -89,7 +90,7 @@ def export(
     """Export a network to ExecuTorch, ONNX or LiteRT without running it."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.export import export_artifact
     from mobilekit.model.zoo import find_model
     from mobilekit.results.render import render_artifact

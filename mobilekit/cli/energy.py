@@ -31,9 +31,9 @@ from mobilekit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mobilekit.analysis.usage import LifeBasis
+    from mobilekit.analysis.energy.usage import LifeBasis
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.records import Measurement
+    from mobilekit.records.measurement import Measurement
     from mobilekit.results.store import Store
 
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Start without asking.")]
@@ -105,11 +105,12 @@ def measure(
     """Measure energy with the cable out; several models in random order, with one pull of it."""
     import random
 
-    from mobilekit import energy_runs, places
+    from mobilekit import places
     from mobilekit.analysis.answer import derive_answer
-    from mobilekit.analysis.usage import PUBLISHED_UPLOADS, describe_use
+    from mobilekit.analysis.energy.usage import PUBLISHED_UPLOADS, describe_use
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
+    from mobilekit.flow import energy as energy_runs
     from mobilekit.results.document import make_document
     from mobilekit.results.render import render_budget, render_measurement, render_use
     from mobilekit.results.store import Store
@@ -208,12 +209,13 @@ def calibrate(
     as_json: JsonFlag = False,
 ) -> None:
     """Find out what a phone's fuel gauge tells, once for each phone; later runs use it."""
-    from mobilekit import energy_runs, places
-    from mobilekit.analysis.gauge import Overrides
+    from mobilekit import places
+    from mobilekit.analysis.energy.gauge import Overrides
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UnreliableError
-    from mobilekit.records import GaugeRefusal
+    from mobilekit.flow import energy as energy_runs
+    from mobilekit.records.energy import GaugeRefusal
     from mobilekit.results.render import render_gauge
     from mobilekit.results.store import Store
 
@@ -299,8 +301,8 @@ def life(
     as_json: JsonFlag = False,
 ) -> None:
     """How long a charge lasts with an inference every so often."""
-    from mobilekit.analysis.usage import estimate_life
-    from mobilekit.codec import encode_pretty
+    from mobilekit.analysis.energy.usage import estimate_life
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.document import make_life
     from mobilekit.results.render import render_life
     from mobilekit.results.store import open_to_read
@@ -320,7 +322,7 @@ def life(
 
 def _basis_of(store: Store, model: str, *, result: str | None, device: str | None) -> LifeBasis:
     """The named measurement, or the newest one of the model that tells its energy."""
-    from mobilekit.analysis.usage import choose_life_basis, life_basis
+    from mobilekit.analysis.energy.usage import choose_life_basis, life_basis
     from mobilekit.errors import UsageError
 
     if result is not None and device is not None:
@@ -403,11 +405,12 @@ def collect(
     as_json: JsonFlag = False,
 ) -> None:
     """Fetch the results of runs that were left on their phones."""
-    from mobilekit import flow, places
+    from mobilekit import places
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import DisconnectedError
+    from mobilekit.flow import deploy as flow
     from mobilekit.results.document import make_collection, make_document
     from mobilekit.results.render import render_measurement, render_waiting
     from mobilekit.results.store import Store

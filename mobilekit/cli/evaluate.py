@@ -50,8 +50,9 @@ def evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Run labelled examples on a device; tell its accuracy, and PyTorch's beside it."""
-    from mobilekit import flow, places
+    from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.flow import deploy as flow
     from mobilekit.results.store import Store
 
     wanted = wanted_of(

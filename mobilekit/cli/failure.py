@@ -11,7 +11,7 @@ import typer
 from mobilekit.errors import DisconnectedError, MobilekitError, RunFailedError, UnreliableError
 
 if TYPE_CHECKING:
-    from mobilekit.records import Measurement
+    from mobilekit.records.measurement import Measurement
 
 
 def show_failure(error: MobilekitError) -> None:
@@ -46,7 +46,8 @@ def after_the_answer() -> Iterator[None]:
 
 
 def _failure_of(measurement: Measurement, *, strict: bool) -> MobilekitError | None:
-    from mobilekit.protocol import RunFailure, was_lost
+    from mobilekit.contract.protocol import RunFailure
+    from mobilekit.contract.samples import was_lost
 
     result = measurement.result
     if isinstance(result, RunFailure):

@@ -28,7 +28,8 @@ from mobilekit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mobilekit.records import Activation, Measurement
+    from mobilekit.records.measurement import Measurement
+    from mobilekit.records.network import Activation
 
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", help="Draw the times into this file (.png, .svg, .pdf).")
@@ -44,8 +45,8 @@ def describe(
 ) -> None:
     """Show a network's layers: shapes, parameters, MACs, memory."""
     from mobilekit import places
-    from mobilekit.analysis.layers import weigh
-    from mobilekit.codec import encode_pretty
+    from mobilekit.analysis.layers.footprint import weigh
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_description
     from mobilekit.model.zoo import find_model
     from mobilekit.results.layers import make_description_document, render_description
@@ -107,9 +108,10 @@ def profile(
     as_json: JsonFlag = False,
 ) -> None:
     """Measure the time of each layer and of each type of layer."""
-    from mobilekit import flow, places
+    from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.errors import UsageError
+    from mobilekit.flow import deploy as flow
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.store import Store
     from mobilekit.results.written import check_writable
@@ -163,7 +165,7 @@ def profile(
 def _activations(given: str | None) -> list[Activation]:
     """Raises ``UsageError`` for a word that is none."""
     from mobilekit.errors import UsageError
-    from mobilekit.records import Activation
+    from mobilekit.records.network import Activation
 
     known = get_args(Activation)
     fix = f"Give some of {','.join(known)}, separated by commas."
@@ -182,8 +184,8 @@ def _activations(given: str | None) -> list[Activation]:
 def _show_profile(
     measurement: Measurement, plot: Path | None, trace: Path | None, *, as_json: bool
 ) -> None:
-    from mobilekit.analysis.layers import profile_of
-    from mobilekit.codec import encode_pretty
+    from mobilekit.analysis.layers.profile import profile_of
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.layers import make_profile_document, render_profile, write_chrome_trace
 
     derived = profile_of(measurement)
@@ -201,8 +203,8 @@ def _show_profile(
 
 
 def _show_activations(measurements: Sequence[Measurement], *, as_json: bool) -> None:
-    from mobilekit.analysis.layers import profile_of, weigh_activation
-    from mobilekit.codec import encode_pretty
+    from mobilekit.analysis.layers.profile import profile_of, weigh_activation
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.layers import (
         make_activations_document,
         make_profile_document,

@@ -19,7 +19,7 @@ def models(
     """List the networks that can be deployed by name, or show the card of one."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_cost
     from mobilekit.model.zoo import find_model, list_models, read_card
     from mobilekit.results.render import render_card, render_table
@@ -61,8 +61,8 @@ def devices(as_json: JsonFlag = False) -> None:
 
     What to do about a phone that is not ready is said below the list.
     """
-    from mobilekit import targets
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
+    from mobilekit.executor import targets
     from mobilekit.phone.adb import advice
     from mobilekit.phone.device import links_by_phone
     from mobilekit.results.render import render_table

@@ -13,7 +13,7 @@ from mobilekit.cli.failure import after_the_answer
 from mobilekit.cli.options import JsonFlag, StoreOption
 
 if TYPE_CHECKING:
-    from mobilekit.analysis.envelope import Span
+    from mobilekit.meter.envelope import Span
 
 app = typer.Typer(help="Energy from an external power meter's trace.", no_args_is_help=True)
 
@@ -111,19 +111,19 @@ def import_(
     as_json: JsonFlag = False,
 ) -> None:
     """Import a power trace: joules per inference, gross and marginal, and inferences per charge."""
-    from mobilekit.analysis.meter import compare_with_gauge, estimate_meter_charge
-    from mobilekit.analysis.meter_windows import read_run
     from mobilekit.cli.progress import reading_progress
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
     from mobilekit.meter.columns import Wanted
+    from mobilekit.meter.document import make_meter_document, render_meter
+    from mobilekit.meter.estimate import compare_with_gauge, estimate_meter_charge
     from mobilekit.meter.importing import Asked, import_trace
+    from mobilekit.meter.plot import plot_trace
+    from mobilekit.meter.windows import read_run
     from mobilekit.phone.device import profile_named
     from mobilekit.phone.profiles import load_profiles
-    from mobilekit.records import GaugeGain
-    from mobilekit.results.meter import make_meter_document, render_meter
+    from mobilekit.records.energy import GaugeGain
     from mobilekit.results.plot_file import check_plot_path
-    from mobilekit.results.power_plot import plot_trace
     from mobilekit.results.store import open_to_read
 
     for first, second, both in (
@@ -197,8 +197,8 @@ def import_(
 
 def _parse_zero(text: str | None) -> Span | None:
     """``0:5`` as a part of the trace."""
-    from mobilekit.analysis.envelope import Span
     from mobilekit.errors import UsageError
+    from mobilekit.meter.envelope import Span
 
     if text is None:
         return None

@@ -17,8 +17,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mobilekit.analysis.planning import planned_duration_ns
-from mobilekit.protocol import (
+from mobilekit.analysis.energy.planning import planned_duration_ns
+from mobilekit.contract.protocol import (
     EnergyPlan,
     EnergyRefused,
     LoadMeasured,
@@ -30,7 +30,7 @@ from mobilekit.protocol import (
     WaitStarted,
     WindowMeasured,
 )
-from mobilekit.records import PlannedEnergy
+from mobilekit.records.energy import PlannedEnergy
 from mobilekit.results.render import render_energy_plan
 from mobilekit.units import NS_PER_S, format_bytes
 

@@ -28,7 +28,7 @@ def list_results(
 ) -> None:
     """List measurements, the newest first."""
     from mobilekit.analysis.answer import derive_answer
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.render import measurement_row, render_table
     from mobilekit.results.store import open_to_read
 
@@ -65,7 +65,7 @@ def list_results(
 def show(measurement_id: IdArgument, store: StoreOption = None, as_json: JsonFlag = False) -> None:
     """Show one measurement as `deploy` did."""
     from mobilekit.analysis.answer import derive_answer
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.document import make_document
     from mobilekit.results.render import render_measurement
     from mobilekit.results.store import open_to_read
@@ -91,7 +91,7 @@ def export(
 ) -> None:
     """Write one measurement whole, with all its raw samples."""
     from mobilekit.analysis.answer import derive_answer
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.document import make_document, render_samples_csv
     from mobilekit.results.store import open_to_read
     from mobilekit.results.written import check_writable, write_file

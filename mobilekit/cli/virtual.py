@@ -45,8 +45,8 @@ def start(
     as_json: JsonFlag = False,
 ) -> None:
     """Start a virtual phone that stays until it is stopped."""
-    from mobilekit import targets
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
+    from mobilekit.executor import targets
     from mobilekit.virtual.companions import CompanionSettings
 
     settings = CompanionSettings(kind=companion, energy_speed=energy_speed)
@@ -67,7 +67,7 @@ def start(
 @app.command("list")
 def list_phones(as_json: JsonFlag = False) -> None:
     """List the virtual phones that run."""
-    from mobilekit.codec import encode_pretty
+    from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.render import render_table
     from mobilekit.virtual import service
 
@@ -84,7 +84,7 @@ def list_phones(as_json: JsonFlag = False) -> None:
 @app.command()
 def stop(name: NameArgument) -> None:
     """Stop a virtual phone; its files stay for its next start."""
-    from mobilekit import targets
+    from mobilekit.executor import targets
 
     targets.stop_virtual(name)
     typer.echo(f"Virtual {name} is stopped.")

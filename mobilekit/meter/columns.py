@@ -6,10 +6,10 @@ import re
 from itertools import pairwise
 from typing import Literal, NamedTuple, cast
 
-from mobilekit.analysis.envelope import ReadingKind
 from mobilekit.errors import TraceFileError
+from mobilekit.meter.envelope import ReadingKind
 from mobilekit.meter.layout import UNITS, Column, Layout, is_number, is_value, known_unit
-from mobilekit.records import MeterSource, Plane
+from mobilekit.meter.records import MeterSource, Plane
 
 Format = Literal["monsoon", "ppk2", "joulescope", "csv"]
 ROW = "row"

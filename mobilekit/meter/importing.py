@@ -8,27 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilekit.analysis.clocks import align
-from mobilekit.analysis.envelope import Bins, Envelope, Reading, Span, TraceFacts
-from mobilekit.analysis.meter import (
-    doubt_zero,
-    estimate_meter_energy,
-    make_budget,
-    measure_offset,
-)
-from mobilekit.analysis.meter_windows import (
-    Block,
-    Found,
-    RunWindows,
-    find_marked,
-    find_steps,
-    place_windows,
-)
 from mobilekit.errors import TraceFileError, UsageError
+from mobilekit.meter.clocks import align
 from mobilekit.meter.columns import Wanted
+from mobilekit.meter.envelope import Bins, Envelope, Reading, Span, TraceFacts
+from mobilekit.meter.estimate import doubt_zero, estimate_meter_energy, make_budget, measure_offset
 from mobilekit.meter.joulescope import Recording
+from mobilekit.meter.records import ClockFit, MeterEstimate, MeterTrace, MeterWindowsFrom, Plane
 from mobilekit.meter.table import Table
-from mobilekit.records import ClockFit, MeterEstimate, MeterTrace, MeterWindowsFrom, Plane
+from mobilekit.meter.windows import Block, Found, RunWindows, find_marked, find_steps, place_windows
 
 USB_V = (4.6, 5.5)
 """Between a lithium cell at its fullest and USB's 5 V with its tolerance."""

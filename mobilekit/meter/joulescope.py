@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from mobilekit.analysis.envelope import Floats, ReadingKind
 from mobilekit.errors import TraceFileError
 from mobilekit.meter.columns import Format
+from mobilekit.meter.envelope import Floats, ReadingKind
+from mobilekit.meter.records import MeterSource
 from mobilekit.meter.table import BLOCK_BYTES, Chunk
-from mobilekit.records import MeterSource
 
 CHUNK_SAMPLES = 1 << 19
 

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from mobilekit.analysis.envelope import Floats
 from mobilekit.errors import TraceFileError
 from mobilekit.meter.columns import Marker, Scaled, Wanted, find_columns
+from mobilekit.meter.envelope import Floats
 from mobilekit.meter.layout import MISSING, find_layout, is_value, split_line
 
 HEAD_BYTES = 1 << 16

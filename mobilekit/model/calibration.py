@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from mobilekit.errors import UsageError
 from mobilekit.hashing import file_sha256
-from mobilekit.records import ModelSpec
+from mobilekit.records.network import ModelSpec
 
 if TYPE_CHECKING:
-    from mobilekit.outputs import Array
+    from mobilekit.contract.outputs import Array
 
 Example = tuple["Array", ...]
 """One array for each input, of its type and shape."""

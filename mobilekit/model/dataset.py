@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mobilekit.contract.outputs import Array
 from mobilekit.errors import DataError
 from mobilekit.model.preprocess import PREPROCESSINGS
 from mobilekit.model.zoo import FrontEnd, read_front_end
-from mobilekit.outputs import Array
-from mobilekit.records import ModelSpec
+from mobilekit.records.network import ModelSpec
 
 INPUTS, LABELS, TABLE = "inputs.npy", "labels.npy", "labels.csv"
 LAYOUTS = (

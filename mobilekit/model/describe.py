@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilekit.codec import decode, encode_pretty
+from mobilekit.contract.codec import decode, encode_pretty
 from mobilekit.errors import ExportError, ProtocolError
 from mobilekit.model.files import reporting_full_disk, write_whole
-from mobilekit.records import Description, ModelCost, ModelSpec
+from mobilekit.records.network import Description, ModelCost, ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

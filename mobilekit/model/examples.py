@@ -9,12 +9,13 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from mobilekit.contract.outputs import Array
+from mobilekit.contract.protocol import DType, TensorFile
 from mobilekit.errors import DataError
 from mobilekit.model.dataset import class_indices, open_dataset
 from mobilekit.model.files import put_in_place, reporting_full_disk, written_aside
-from mobilekit.outputs import Array
-from mobilekit.protocol import DType, TensorFile
-from mobilekit.records import Examples, ModelSpec
+from mobilekit.records.measurement import Examples
+from mobilekit.records.network import ModelSpec
 
 
 def prepare_examples(

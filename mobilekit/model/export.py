@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 import msgspec
 
 import mobilekit
-from mobilekit.codec import decode, encode_pretty
+from mobilekit.contract.codec import decode, encode_pretty
+from mobilekit.contract.protocol import ArtifactFile, DType, OutputCheck, TensorFile
 from mobilekit.errors import ExportError, ProtocolError, UsageError
 from mobilekit.hashing import file_sha256
 from mobilekit.model.calibration import calibration_sha256, read_examples
@@ -34,19 +35,18 @@ from mobilekit.model.files import (
     write_whole,
     written_aside,
 )
-from mobilekit.protocol import ArtifactFile, DType, OutputCheck, TensorFile
-from mobilekit.records import (
+from mobilekit.records.artifact import (
     LARGEST_ERRORS,
     Artifact,
     Calibration,
     Cut,
     Delegation,
     ExportFormat,
-    ModelSpec,
     Precision,
     ProgramOperator,
     SegmentArtifact,
 )
+from mobilekit.records.network import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -517,7 +517,7 @@ def _check(
     outputs: Sequence[Tensor],
     references: Sequence[Tensor],
 ) -> OutputCheck:
-    from mobilekit.outputs import check_outputs
+    from mobilekit.contract.outputs import check_outputs
 
     tolerance = LARGEST_ERRORS[target.precision]
 

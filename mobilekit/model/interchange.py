@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
 from mobilekit.hashing import file_sha256
-from mobilekit.records import ModelSpec
+from mobilekit.records.network import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn

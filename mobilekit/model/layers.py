@@ -20,7 +20,7 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
-from mobilekit.records import Description, LayerSpec, LayerType, ModelCost
+from mobilekit.records.network import Description, LayerSpec, LayerType, ModelCost
 
 _STACK_KEY = "mobilekit"
 _TAG_CLASS = "mobilekit.Layer"

@@ -18,7 +18,7 @@ from mobilekit.model import interchange
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.swap import swap_activations
 from mobilekit.model.weights import load_weights
-from mobilekit.records import ModelSpec
+from mobilekit.records.network import ModelSpec
 
 
 def load_module(spec: ModelSpec) -> nn.Module:

@@ -21,7 +21,8 @@ from mobilekit.model.layers import layer_scope, weight_layers
 from mobilekit.model.load import describe_error
 from mobilekit.model.quiet import captured_stderr, quiet_python
 from mobilekit.model.rewrite import is_normalization
-from mobilekit.records import Delegation, ModelSpec, ProgramOperator
+from mobilekit.records.artifact import Delegation, ProgramOperator
+from mobilekit.records.network import ModelSpec
 
 OPSET = 20
 FLOAT_OPERATORS = {"Softmax"}

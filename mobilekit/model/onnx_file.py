@@ -80,10 +80,10 @@ def load_network(path: Path, inputs: Sequence[Tensor]) -> nn.Module:
     import torch
     from torch.utils._pytree import tree_leaves
 
+    from mobilekit.contract.outputs import check_outputs
     from mobilekit.model import onnx
     from mobilekit.model.load import describe_error
     from mobilekit.model.quiet import quiet_python
-    from mobilekit.outputs import check_outputs
 
     model = read_model(path)
     _make_names_plain(model)

@@ -17,7 +17,7 @@ from mobilekit.errors import ExportError
 from mobilekit.model.load import describe_error
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.rewrite import is_normalization
-from mobilekit.records import ModelSpec
+from mobilekit.records.network import ModelSpec
 
 
 def quantize(spec: ModelSpec, exported: Any, examples: Sequence[Sequence[Tensor]]) -> Any:

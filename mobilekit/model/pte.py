@@ -22,7 +22,8 @@ from mobilekit.model.layers import layer_name
 from mobilekit.model.load import describe_error
 from mobilekit.model.quiet import captured_stderr, quiet_python
 from mobilekit.model.trace import METHOD
-from mobilekit.records import Delegation, ModelSpec, ProgramOperator
+from mobilekit.records.artifact import Delegation, ProgramOperator
+from mobilekit.records.network import ModelSpec
 
 
 @dataclass(frozen=True)

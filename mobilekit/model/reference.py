@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from mobilekit.contract.protocol import DType
 from mobilekit.errors import ExportError
 from mobilekit.model.load import running_code_of
-from mobilekit.protocol import DType
-from mobilekit.records import ModelSpec
+from mobilekit.records.network import ModelSpec
 
 
 def make_inputs(spec: ModelSpec, seed: int = 0) -> tuple[Tensor, ...]:

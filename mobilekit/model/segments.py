@@ -20,14 +20,15 @@ from torch.fx.node import map_arg
 from torch.fx.passes.split_utils import split_by_tags
 from torch.utils._pytree import tree_leaves
 
+from mobilekit.contract.outputs import check_outputs
+from mobilekit.contract.protocol import DType
 from mobilekit.errors import ExportError
 from mobilekit.model.layers import layer_name, operation_name
 from mobilekit.model.load import describe_error
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.reference import dtype_name
-from mobilekit.outputs import check_outputs
-from mobilekit.protocol import DType
-from mobilekit.records import Description, ExportFormat, LayerType, ModelSpec
+from mobilekit.records.artifact import ExportFormat
+from mobilekit.records.network import Description, LayerType, ModelSpec
 
 LARGEST_CHAIN_ERROR = 1e-5
 """Of the eager segments' outputs against those of the network's whole graph, run eagerly as well,

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from mobilekit.records import Activation
+from mobilekit.records.network import Activation
 
 _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,

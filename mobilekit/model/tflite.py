@@ -21,7 +21,8 @@ from torch import Tensor
 from mobilekit.errors import ExportError
 from mobilekit.model.load import describe_error
 from mobilekit.model.quiet import captured_stderr, environment, quiet_python
-from mobilekit.records import Delegation, ModelSpec, ProgramOperator
+from mobilekit.records.artifact import Delegation, ProgramOperator
+from mobilekit.records.network import ModelSpec
 
 SIGNATURE = "serving_default"
 QUIET = {

@@ -16,7 +16,7 @@ from mobilekit.model.layers import name_layers
 from mobilekit.model.load import describe_error, failing_line
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.rewrite import ExactRewrites
-from mobilekit.records import ModelSpec
+from mobilekit.records.network import ModelSpec
 
 METHOD = "forward"
 """What is traced; where a format has methods, the name of its only one."""

@@ -43,11 +43,11 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
+from mobilekit.contract.protocol import DType
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
 from mobilekit.hashing import file_sha256
 from mobilekit.model import checkpoint, interchange
-from mobilekit.protocol import DType
-from mobilekit.records import Activation, ModelCard, ModelSpec
+from mobilekit.records.network import Activation, ModelCard, ModelSpec
 
 _EXAMPLE = "INPUT_SHAPES = ((1, 3, 224, 224),)"
 _CONVENTION = f"A model file holds `{_EXAMPLE}` and `def build():` returning a torch.nn.Module."

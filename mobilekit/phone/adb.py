@@ -22,6 +22,7 @@ from typing import BinaryIO, NamedTuple
 import adbutils
 from adbutils.errors import AdbError, AdbTimeout
 
+from mobilekit.contract.protocol import INPUT_ROOT, PACKAGE
 from mobilekit.errors import (
     AdbServerError,
     DeviceError,
@@ -29,8 +30,7 @@ from mobilekit.errors import (
     MobilekitError,
     PhoneError,
 )
-from mobilekit.protocol import INPUT_ROOT, PACKAGE
-from mobilekit.records import AttachedDevice
+from mobilekit.records.device import AttachedDevice
 
 DEFAULT_TIMEOUT_S = 20.0
 INSTALL_TIMEOUT_S = 180.0

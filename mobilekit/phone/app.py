@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mobilekit import __version__, places
+from mobilekit.contract.protocol import PACKAGE
 from mobilekit.errors import AppError, UsageError
 from mobilekit.phone.adb import Phone
 from mobilekit.phone.parse import parse_install_failure, parse_version_name
-from mobilekit.protocol import PACKAGE
 
 
 class ApkSource(NamedTuple):

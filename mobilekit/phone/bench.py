@@ -8,17 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from mobilekit.codec import encode
-from mobilekit.errors import (
-    AdbServerError,
-    AppError,
-    DeviceError,
-    DisconnectedError,
-    PhoneError,
-    ProtocolError,
-)
-from mobilekit.phone.adb import Phone
-from mobilekit.protocol import (
+from mobilekit.contract.checks import decode_events, decode_result, run_directory
+from mobilekit.contract.codec import encode
+from mobilekit.contract.protocol import (
     ACTIVITY,
     INPUT_ROOT,
     OUTPUT_ROOT,
@@ -36,11 +28,17 @@ from mobilekit.protocol import (
     RunResult,
     RunTaken,
     TensorFile,
-    decode_events,
-    decode_result,
-    interrupted,
-    run_directory,
 )
+from mobilekit.contract.samples import interrupted
+from mobilekit.errors import (
+    AdbServerError,
+    AppError,
+    DeviceError,
+    DisconnectedError,
+    PhoneError,
+    ProtocolError,
+)
+from mobilekit.phone.adb import Phone
 from mobilekit.units import NS_PER_S
 
 FIRST_POLL_S, LONGEST_POLL_S = 0.1, 2.0

@@ -22,7 +22,7 @@ from mobilekit.phone.parse import (
     parse_ram_bytes,
 )
 from mobilekit.phone.profiles import generic_profile, match_profile
-from mobilekit.records import (
+from mobilekit.records.device import (
     AttachedDevice,
     BatteryStatus,
     DeviceInfo,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.records import DeviceInfo, ExportFormat
+from mobilekit.records.artifact import ExportFormat
+from mobilekit.records.device import DeviceInfo
 
 WantedFormat = Literal["auto", "pte", "onnx", "tflite"]
 PREFERRED: tuple[ExportFormat, ...] = ("pte", "onnx", "tflite")

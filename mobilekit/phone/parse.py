@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from mobilekit.records import BatteryStatus
+from mobilekit.records.device import BatteryStatus
 from mobilekit.units import normalize_voltage_mv
 
 # android.os.BatteryManager.BATTERY_STATUS_CHARGING, BATTERY_STATUS_FULL.

@@ -10,7 +10,7 @@ import msgspec
 from mobilekit import places
 from mobilekit.errors import ProfileError
 from mobilekit.phone.parse import parse_capacity_uah
-from mobilekit.records import (
+from mobilekit.records.device import (
     BatteryStatus,
     DeviceInfo,
     DeviceProfile,

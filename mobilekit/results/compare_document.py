@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from msgspec.structs import replace
 
 from mobilekit.analysis.compare import ComparedFigure, Comparison, Quantity, Side
-from mobilekit.codec import Record
+from mobilekit.contract.codec import Record
 from mobilekit.results.published import Publication
 
 # History: 1: first.

@@ -14,7 +14,7 @@ from mobilekit.analysis.compare import (
     TypeShare,
     ratio_of,
 )
-from mobilekit.analysis.layers import RECONCILED_WITHIN
+from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
 from mobilekit.results.compare_document import ComparisonDocument
 from mobilekit.results.published import Publication, PublishedFigure
 from mobilekit.results.render import PLANE_NAMES, SOURCE_NAMES, render_findings, render_table

@@ -7,19 +7,12 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mobilekit.codec import Record
-from mobilekit.records import (
-    Answer,
-    EnergyPlane,
-    EnergySource,
-    IntervalKind,
-    LifeEstimate,
-    Measurement,
-    WaitingRun,
-)
+from mobilekit.contract.codec import Record
+from mobilekit.records.energy import EnergyPlane, EnergySource, IntervalKind, LifeEstimate
+from mobilekit.records.measurement import Answer, Measurement, WaitingRun
 
 if TYPE_CHECKING:
-    from mobilekit.analysis.usage import LifeBasis
+    from mobilekit.analysis.energy.usage import LifeBasis
 
 # History: 1: first.
 SCHEMA = "mobilekit.measurement/1"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilekit.analysis.layers import LAYOUT_CHANGE
-from mobilekit.records import LayerProfile, Measurement
+from mobilekit.analysis.layers.matching import LAYOUT_CHANGE
+from mobilekit.records.measurement import Measurement
+from mobilekit.records.profile import LayerProfile
 from mobilekit.results.layers import heading_text
 from mobilekit.results.plot_file import write_figure
 from mobilekit.units import NS_PER_MS

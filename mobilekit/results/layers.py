@@ -8,20 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilekit.analysis.layers import CLOCK_STEP_NS, RECONCILED_WITHIN, profile_of, resolve
-from mobilekit.codec import Record
-from mobilekit.records import (
-    ActivationCost,
-    Cut,
-    Description,
-    Footprint,
-    LayerCost,
-    LayerProfile,
-    LayerTrace,
-    Measurement,
-    ModelSpec,
-    TypeCost,
-)
+from mobilekit.analysis.layers.matching import CLOCK_STEP_NS, resolve
+from mobilekit.analysis.layers.profile import RECONCILED_WITHIN, profile_of
+from mobilekit.contract.codec import Record
+from mobilekit.records.artifact import Cut
+from mobilekit.records.measurement import Measurement
+from mobilekit.records.network import Description, Footprint, ModelSpec
+from mobilekit.records.profile import ActivationCost, LayerCost, LayerProfile, LayerTrace, TypeCost
 from mobilekit.results.render import render_table
 from mobilekit.results.written import write_file
 from mobilekit.units import NS_PER_MS, format_bytes, format_duration, format_significant

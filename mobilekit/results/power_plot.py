@@ -1,4 +1,4 @@
-"""Power over time: whether a run or a trace is sound, at a glance."""
+"""Power over time, from a phone's gauge: whether a run is sound, at a glance."""
 
 from __future__ import annotations
 
@@ -8,102 +8,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mobilekit.analysis.energy import estimate_energy
-from mobilekit.analysis.envelope import Bins
-from mobilekit.analysis.meter_windows import Block
-from mobilekit.analysis.sources import WindowPowers, find_segments, known_gauge, measure_powers
+from mobilekit.analysis.energy.estimate import estimate_energy
+from mobilekit.analysis.energy.sources import (
+    WindowPowers,
+    find_segments,
+    known_gauge,
+    measure_powers,
+)
+from mobilekit.contract.protocol import Window
 from mobilekit.errors import UsageError
-from mobilekit.protocol import Window
-from mobilekit.records import Measurement, MeterEstimate, MeterTrace
+from mobilekit.records.measurement import Measurement
 from mobilekit.results.plot_file import write_figure
 from mobilekit.results.render import SOURCE_NAMES
-from mobilekit.units import NS_PER_S, format_energy
+from mobilekit.units import NS_PER_S
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
 
 POINTS = 2000
 """Across the picture: more are drawn as the range that they span."""
 # Of Okabe and Ito's palette, which colour-blind people tell apart.
 LOAD, IDLE, LEVEL, POWER, COUNTER = "#E69F00", "#56B4E9", "#0072B2", "#333333", "#009E73"
 UNUSED = "#777777"
-
-
-def plot_trace(
-    bins: Bins, blocks: Sequence[Block], trace: MeterTrace, estimate: MeterEstimate, path: Path
-) -> None:
-    """A meter's trace: its power, its windows, the idle levels and what was integrated."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    power_w, _ = bins.coarser(1)
-    group = -(-len(power_w) // POINTS)
-    padded = np.full(group * -(-len(power_w) // group), np.nan)
-    padded[: len(power_w)] = power_w
-    grouped = padded.reshape(-1, group)
-    known = np.isfinite(grouped).any(axis=1)
-    time_s = (np.arange(len(grouped)) + 0.5) * group * bins.width_s
-    low_w, mean_w, high_w = (np.full(len(grouped), np.nan) for _ in range(3))
-    low_w[known] = np.nanmin(grouped[known], axis=1)
-    high_w[known] = np.nanmax(grouped[known], axis=1)
-    mean_w[known] = np.nanmean(grouped[known], axis=1)
-    axes.fill_between(
-        time_s, low_w, high_w, color="#BBBBBB", linewidth=0, label="its range in a point"
-    )
-    axes.plot(time_s, mean_w, color=POWER, linewidth=0.7, label="power")
-    for number, (block, window) in enumerate(zip(blocks, estimate.windows, strict=True)):
-        # A name that begins with an underscore is left out of the legend.
-        hidden = "_" if number else ""
-        inside = (time_s >= block.load.start_s) & (time_s <= block.load.end_s)
-        axes.fill_between(
-            time_s,
-            window.idle_w,
-            mean_w,
-            where=inside,
-            color=LOAD,
-            alpha=0.5,
-            linewidth=0,
-            label=f"{hidden}marginal energy",
-        )
-        axes.fill_between(
-            [block.load.start_s, block.load.end_s],
-            0,
-            window.idle_w,
-            color=IDLE,
-            alpha=0.4,
-            linewidth=0,
-            label=f"{hidden}the rest of the gross energy",
-        )
-        spans = [block.load, *block.idle]
-        axes.hlines(
-            window.idle_w,
-            min(span.start_s for span in spans),
-            max(span.end_s for span in spans),
-            color=LEVEL,
-            linestyle="--",
-            linewidth=1,
-            label=f"{hidden}idle level",
-        )
-    # Neighbouring blocks share one.
-    for number, span in enumerate(sorted({span for block in blocks for span in block.idle})):
-        axes.axvspan(
-            span.start_s,
-            span.end_s,
-            color=IDLE,
-            alpha=0.15,
-            linewidth=0,
-            label=f"{'_' if number else ''}idle window",
-        )
-    interval = estimate.gross_interval_j
-    axes.set_title(
-        f"{trace.file}: {format_energy(estimate.gross_j)} "
-        f"[{format_energy(interval.low)}, {format_energy(interval.high)}] gross per inference, "
-        f"{estimate.source}, {estimate.plane} plane"
-    )
-    _finish(axes, bins.duration_s)
-    axes.set_xlabel("time in the trace (s)")
-    write_figure(figure, path)
 
 
 def plot_measurement(measurement: Measurement, path: Path) -> None:
@@ -167,7 +94,7 @@ def plot_measurement(measurement: Measurement, path: Path) -> None:
         f"{measurement.artifact.model.name} on {measurement.device.name}{simulated}, {told}: "
         f"{measurement.id}"
     )
-    _finish(above, _edges_s(windows[-1], start_ns)[1])
+    finish_axes(above, _edges_s(windows[-1], start_ns)[1])
     write_figure(figure, path)
 
 
@@ -221,7 +148,7 @@ def _draw_powers(
         )
 
 
-def _finish(axes: Axes, end_s: float) -> None:
+def finish_axes(axes: Axes, end_s: float) -> None:
     axes.set_xlim(0, end_s)
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.set_ylabel("power (W)")

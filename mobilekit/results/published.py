@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from mobilekit.codec import Record
+from mobilekit.contract.codec import Record
 from mobilekit.errors import UsageError
 from mobilekit.units import NS_PER_MS, NS_PER_S
 

@@ -8,34 +8,24 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mobilekit.records import (
-    LARGEST_ERRORS,
-    Accuracy,
-    Answer,
-    Artifact,
-    Calibration,
+from mobilekit.records.artifact import LARGEST_ERRORS, Artifact, Calibration
+from mobilekit.records.energy import (
     ChargeEstimate,
     EnergyEstimate,
     EnergyPlane,
     EnergySource,
-    Finding,
     GaugeEvidence,
     GaugeFound,
     GaugeRefusal,
-    Interval,
     IntervalKind,
-    Measurement,
-    MemoryGrowth,
-    ModelCard,
-    ModelCost,
-    ModelSpec,
     PlannedEnergy,
-    Proportion,
     RateEstimate,
-    Summary,
     Use,
-    WaitingRun,
 )
+from mobilekit.records.finding import Finding
+from mobilekit.records.measurement import Answer, Measurement, WaitingRun
+from mobilekit.records.network import ModelCard, ModelCost, ModelSpec
+from mobilekit.records.statistics import Accuracy, Interval, MemoryGrowth, Proportion, Summary
 from mobilekit.results.document import LifeDocument
 from mobilekit.units import (
     NS_PER_S,

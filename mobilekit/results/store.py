@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from mobilekit import places
-from mobilekit.analysis.gauge import NO_OVERRIDES, Overrides
-from mobilekit.codec import decode, encode
+from mobilekit.analysis.energy.gauge import NO_OVERRIDES, Overrides
+from mobilekit.contract.codec import decode, encode
+from mobilekit.contract.samples import was_lost
 from mobilekit.errors import StoreError, UsageError
-from mobilekit.protocol import was_lost
-from mobilekit.records import GaugeFound, GaugeGain, Measurement
+from mobilekit.records.energy import GaugeFound, GaugeGain
+from mobilekit.records.measurement import Measurement
 
 # Of the tables and of the records in them. History: 1: first; 2: profiles, queues, evaluations and
 # what calibration finds.

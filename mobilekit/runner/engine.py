@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from mobilekit.outputs import Array
-from mobilekit.protocol import TraceKind
+from mobilekit.contract.outputs import Array
+from mobilekit.contract.protocol import TraceKind
 
 
 class EngineError(Exception):

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from executorch.extension.pybindings import _C
 
-from mobilekit.outputs import Array
-from mobilekit.protocol import TraceKind
+from mobilekit.contract.outputs import Array
+from mobilekit.contract.protocol import TraceKind
 from mobilekit.runner.engine import EngineError, Program, TracedProgram
 
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mobilekit import __version__
-from mobilekit.records import DeviceInfo, HostInfo
+from mobilekit.records.device import DeviceInfo, HostInfo
 from mobilekit.runner.abi import this_abi
 from mobilekit.runner.readers import read_kib_fields
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mobilekit.codec import encode
-from mobilekit.protocol import (
-    ProgressEvent,
-    RunResult,
-    Samples,
-    collect_samples,
-    encode_event,
-    run_directory,
-)
+from mobilekit.contract.checks import encode_event, run_directory
+from mobilekit.contract.codec import encode
+from mobilekit.contract.protocol import ProgressEvent, RunResult, Samples
+from mobilekit.contract.samples import collect_samples
 
 
 class Journal:

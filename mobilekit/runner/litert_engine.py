@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ai_edge_litert.interpreter import Interpreter
 
-from mobilekit.outputs import Array
+from mobilekit.contract.outputs import Array
 from mobilekit.runner.engine import (
     EngineError,
     Program,

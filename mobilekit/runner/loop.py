@@ -1,4 +1,4 @@
-"""A run from request to result, in the phases of the contract (``mobilekit.protocol``)."""
+"""A run from request to result, in the phases of the contract (``mobilekit.contract.protocol``)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from mobilekit import __version__
-from mobilekit.codec import decode, encode
-from mobilekit.errors import ProtocolError
-from mobilekit.hashing import file_sha256
-from mobilekit.outputs import Array, check_outputs
-from mobilekit.protocol import (
+from mobilekit.contract.checks import decode_request, run_directory
+from mobilekit.contract.codec import decode, encode
+from mobilekit.contract.outputs import Array, check_outputs
+from mobilekit.contract.protocol import (
     GATE_POLL_NS,
     MEMORY_ITERATIONS,
     OUTPUTS_NAME,
@@ -70,9 +69,9 @@ from mobilekit.protocol import (
     WarmupMeasured,
     Window,
     WindowMeasured,
-    decode_request,
-    run_directory,
 )
+from mobilekit.errors import ProtocolError
+from mobilekit.hashing import file_sha256
 from mobilekit.runner.abi import this_abi
 from mobilekit.runner.engine import Engine, EngineError, Program, TracingUnavailableError
 from mobilekit.runner.journal import Journal

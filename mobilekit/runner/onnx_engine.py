@@ -11,8 +11,8 @@ from pathlib import Path
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from mobilekit.outputs import Array
-from mobilekit.protocol import TraceKind
+from mobilekit.contract.outputs import Array
+from mobilekit.contract.protocol import TraceKind
 from mobilekit.runner.engine import EngineError, Program, TracedProgram
 
 LOG_ERRORS_ONLY = 3

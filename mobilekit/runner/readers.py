@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 from pathlib import Path
 
-from mobilekit.protocol import MemorySample, MemoryStage, ThermalSample
+from mobilekit.contract.protocol import MemorySample, MemoryStage, ThermalSample
 
 
 def read_memory(at_ns: int, stage: MemoryStage) -> MemorySample:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from mobilekit.protocol import WarmupRule
+from mobilekit.contract.protocol import WarmupRule
 
 
 class WarmupDetector:

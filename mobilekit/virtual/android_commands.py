@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from mobilekit.protocol import ACTIVITY, PACKAGE, RUN_ID_PATTERN
+from mobilekit.contract.protocol import ACTIVITY, PACKAGE, RUN_ID_PATTERN
 from mobilekit.virtual.apk import ApkError
 from mobilekit.virtual.files import describe, in_thread
 from mobilekit.virtual.logcat import LEVELS, Level, LogEntry

@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO, NoReturn
 
-from mobilekit.codec import Record
+from mobilekit.contract.codec import Record
 
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 XML, STRING_POOL, RESOURCE_MAP, START_ELEMENT = 0x0003, 0x0001, 0x0180, 0x0102

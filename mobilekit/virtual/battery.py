@@ -16,10 +16,10 @@ from typing import Literal
 
 import msgspec
 
-from mobilekit.codec import Record, decode, encode
+from mobilekit.contract.codec import Record, decode, encode
+from mobilekit.contract.protocol import BatterySample, RailSample, ThermalSample
 from mobilekit.errors import UsageError
-from mobilekit.protocol import BatterySample, RailSample, ThermalSample
-from mobilekit.records import DeviceProfile
+from mobilekit.records.device import DeviceProfile
 from mobilekit.units import COULOMB_PER_UAH, NS_PER_MS, NS_PER_S
 
 EMPTY_MV, FULL_MV = 3500.0, 4150.0

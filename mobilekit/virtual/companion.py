@@ -22,9 +22,15 @@ from statistics import fmean
 
 import msgspec
 
-from mobilekit.codec import Record, decode, encode
-from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT, BatterySample, RailSample, ThermalSample
-from mobilekit.records import DeviceProfile
+from mobilekit.contract.codec import Record, decode, encode
+from mobilekit.contract.protocol import (
+    INPUT_ROOT,
+    OUTPUT_ROOT,
+    BatterySample,
+    RailSample,
+    ThermalSample,
+)
+from mobilekit.records.device import DeviceProfile
 from mobilekit.runner.engine import Program
 from mobilekit.runner.engines import make_engine
 from mobilekit.runner.loop import EnergyStage, Surroundings, carry_out, take

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from mobilekit import places
-from mobilekit.codec import Record, decode, encode
+from mobilekit.contract.codec import Record, decode, encode
+from mobilekit.contract.protocol import INPUT_ROOT, OUTPUT_ROOT
 from mobilekit.errors import UsageError
-from mobilekit.protocol import INPUT_ROOT, OUTPUT_ROOT
 from mobilekit.runner.host import installed_formats
 from mobilekit.virtual.files import PhoneFiles
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from mobilekit.codec import Record
-from mobilekit.protocol import PACKAGE, BatterySample
-from mobilekit.records import DeviceProfile
+from mobilekit.contract.codec import Record
+from mobilekit.contract.protocol import PACKAGE, BatterySample
+from mobilekit.records.device import DeviceProfile
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.files import PhoneFiles
 from mobilekit.virtual.logcat import PhoneLog

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from mobilekit.codec import Record
+from mobilekit.contract.codec import Record
 
 SHELL_UID = 2000
 STORAGE_BYTES = 8 * 1024**3

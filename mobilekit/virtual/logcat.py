@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import Literal
 
-from mobilekit.codec import Record
+from mobilekit.contract.codec import Record
 
 MAX_ENTRIES = 4096
 LEVELS = "VDIWEFS"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mobilekit.protocol import BatterySample, RailSample, ThermalSample
+from mobilekit.contract.protocol import BatterySample, RailSample, ThermalSample
 from mobilekit.runner.loop import EnergyStage
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery

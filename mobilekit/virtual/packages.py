@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mobilekit import __version__
-from mobilekit.codec import Record, decode, encode_pretty
-from mobilekit.protocol import PACKAGE
+from mobilekit.contract.codec import Record, decode, encode_pretty
+from mobilekit.contract.protocol import PACKAGE
 from mobilekit.virtual.apk import ApkError, ApkInfo, read_apk
 from mobilekit.virtual.files import PhoneFiles
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from mobilekit.codec import Record, decode, encode_pretty
+from mobilekit.contract.codec import Record, decode, encode_pretty
 from mobilekit.errors import ProtocolError
-from mobilekit.records import DeviceProfile
+from mobilekit.records.device import DeviceProfile
 from mobilekit.virtual.adb_services import open_service
 from mobilekit.virtual.adbd import FEATURES, FEATURES_SDK, Adbd, Cable
 from mobilekit.virtual.device import Battery, Companion, Device

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mobilekit import places
-from mobilekit.codec import Record, decode, encode, encode_pretty
+from mobilekit.contract.codec import Record, decode, encode, encode_pretty
 from mobilekit.errors import PhoneError, UsageError
-from mobilekit.records import DeviceProfile
+from mobilekit.records.device import DeviceProfile
 from mobilekit.virtual.battery import GAUGE_FILE, gauge_named, gauge_of_profile
 from mobilekit.virtual.companions import CompanionKind, CompanionSettings, check_companion
 

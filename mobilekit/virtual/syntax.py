@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from mobilekit.codec import Record
+from mobilekit.contract.codec import Record
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 BLANKS = " \t"

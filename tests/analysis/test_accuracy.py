@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.analysis.accuracy import classify, estimate_accuracy, predict, wilson_interval
-from mobilekit.protocol import TensorFile
-from mobilekit.records import Examples
+from mobilekit.contract.protocol import TensorFile
+from mobilekit.records.measurement import Examples
 
 
 def examples(labels, shape) -> Examples:

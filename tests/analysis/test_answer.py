@@ -2,7 +2,7 @@ import msgspec
 from examples import measurement, samples
 
 from mobilekit.analysis.answer import derive_answer
-from mobilekit.protocol import PROTOCOL_VERSION, MemorySample, RunSuccess
+from mobilekit.contract.protocol import PROTOCOL_VERSION, MemorySample, RunSuccess
 
 
 def measured(**sample_fields):

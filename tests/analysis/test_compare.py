@@ -17,18 +17,11 @@ from examples import (
 from mobilekit.analysis.compare import MIN_COUNT_FOR_INTERVAL, Quantity, compare, ratio_of
 from mobilekit.analysis.findings import find_doubts
 from mobilekit.analysis.stats import bootstrap_median_interval
-from mobilekit.protocol import (
-    ArtifactFile,
-    MemorySample,
-    SegmentLatency,
-    interrupted,
-)
-from mobilekit.records import (
-    Cut,
-    Finding,
-    Interval,
-    SegmentArtifact,
-)
+from mobilekit.contract.protocol import ArtifactFile, MemorySample, SegmentLatency
+from mobilekit.contract.samples import interrupted
+from mobilekit.records.artifact import Cut, SegmentArtifact
+from mobilekit.records.finding import Finding
+from mobilekit.records.statistics import Interval
 
 
 def changed(record, **fields):

@@ -4,13 +4,13 @@ from examples import THERMAL, energy_estimate, energy_plan
 from scipy.stats import t
 from simulated import PROFILE, work
 
-from mobilekit.analysis import planning, sources
-from mobilekit.analysis.energy import estimate_charge, estimate_energy
-from mobilekit.analysis.planning import planned_duration_ns
-from mobilekit.analysis.sources import find_segments, known_gauge
+from mobilekit.analysis.energy import planning, sources
+from mobilekit.analysis.energy.estimate import estimate_charge, estimate_energy
+from mobilekit.analysis.energy.planning import planned_duration_ns
+from mobilekit.analysis.energy.sources import find_segments, known_gauge
+from mobilekit.contract.protocol import Window
 from mobilekit.presets import PRESETS
-from mobilekit.protocol import Window
-from mobilekit.records import Interval
+from mobilekit.records.statistics import Interval
 from mobilekit.virtual.battery import GaugeKind
 
 GAUGE = PROFILE.gauge
@@ -112,7 +112,7 @@ def test_a_perfect_staircase_gives_back_its_powers():
 
 def staircase(plan, *, idle_w, load_w, step_uah):
     """Windows of an ideal gauge at 3.6 V that rounds down to its step; 200 iterations a load."""
-    from mobilekit.protocol import BatterySample
+    from mobilekit.contract.protocol import BatterySample
 
     windows, at_ns, charge_uah = [], 0, 1_000_000.0
     for number in range(2 * plan.blocks + 1):

@@ -5,10 +5,10 @@ from examples import gauge_gain
 from simulated import PROFILE, work
 
 from mobilekit.analysis.answer import derive_answer
-from mobilekit.analysis.energy import estimate_energy, explain_refusal
-from mobilekit.analysis.planning import plan_energy
-from mobilekit.analysis.sources import find_segments
-from mobilekit.protocol import PROTOCOL_VERSION, RunSuccess
+from mobilekit.analysis.energy.estimate import estimate_energy, explain_refusal
+from mobilekit.analysis.energy.planning import plan_energy
+from mobilekit.analysis.energy.sources import find_segments
+from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.virtual.battery import gauge_named
 
 PLAN = plan_energy(PROFILE, blocks=8, target_error=0.05).plan
@@ -164,8 +164,8 @@ def test_a_cool_phone_has_one_rate():
 
 def test_the_idle_windows_that_blocks_share_are_not_taken_for_two():
     """With scatter in the idle windows only, the standard error is that of their weighted mean."""
-    from mobilekit.analysis.energy import _mean_of
-    from mobilekit.analysis.sources import WindowPowers
+    from mobilekit.analysis.energy.estimate import _mean_of
+    from mobilekit.analysis.energy.sources import WindowPowers
 
     rng = np.random.default_rng(1)
     blocks, sigma = 6, 0.1
@@ -187,8 +187,8 @@ def test_the_idle_windows_that_blocks_share_are_not_taken_for_two():
 
 def test_quantisation_is_not_counted_twice():
     """Scatter that the resolution explains leaves nothing to the blocks."""
-    from mobilekit.analysis.energy import _mean_of
-    from mobilekit.analysis.sources import WindowPowers
+    from mobilekit.analysis.energy.estimate import _mean_of
+    from mobilekit.analysis.energy.sources import WindowPowers
 
     rng = np.random.default_rng(2)
     blocks = 8

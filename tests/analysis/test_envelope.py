@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilekit.analysis.envelope import Envelope, Reading
 from mobilekit.errors import TraceRefusedError
+from mobilekit.meter.envelope import Envelope, Reading
 
 POWER = Reading("power")
 

@@ -15,17 +15,19 @@ from examples import (
 
 from mobilekit.analysis.findings import find_doubts, foresee_doubts, refuse_energy
 from mobilekit.analysis.memory import LeastNeed
-from mobilekit.phone.profiles import load_profiles
-from mobilekit.protocol import (
+from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
     BatterySample,
     OutputCheck,
     RunSuccess,
     ThermalSample,
     Window,
-    interrupted,
 )
-from mobilekit.records import Calibration, Classification, Delegation, GaugeRefusal, Predictions
+from mobilekit.contract.samples import interrupted
+from mobilekit.phone.profiles import load_profiles
+from mobilekit.records.artifact import Calibration, Delegation
+from mobilekit.records.energy import GaugeRefusal
+from mobilekit.records.measurement import Classification, Predictions
 
 PROFILE = load_profiles()["nexus7"]
 INT8 = artifact(precision="int8", calibration=Calibration(path=None, examples=5))

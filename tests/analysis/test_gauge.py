@@ -7,17 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import PROFILE, work
 
-from mobilekit.analysis.energy import estimate_energy
-from mobilekit.analysis.gauge import (
-    Overrides,
-    characterize_gauge,
-    measure_period_s,
-    measure_step,
-    overrides_of,
-)
-from mobilekit.analysis.planning import plan_calibration, plan_energy
-from mobilekit.protocol import BatterySample, Window
-from mobilekit.records import GaugeRefusal, GaugeVerdict
+from mobilekit.analysis.energy.estimate import estimate_energy
+from mobilekit.analysis.energy.gauge import Overrides, characterize_gauge, overrides_of
+from mobilekit.analysis.energy.planning import plan_calibration, plan_energy
+from mobilekit.analysis.energy.staircase import measure_period_s, measure_step
+from mobilekit.contract.protocol import BatterySample, Window
+from mobilekit.records.energy import GaugeRefusal, GaugeVerdict
 from mobilekit.virtual.battery import gauge_kinds, gauge_named
 
 

@@ -12,23 +12,18 @@ from examples import (
     traced_run,
 )
 
-from mobilekit.analysis.layers import (
-    LAYOUT_CHANGE,
+from mobilekit.analysis.layers.matching import LAYOUT_CHANGE, resolve
+from mobilekit.analysis.layers.profile import (
     derive_profile,
     derive_segment_profile,
     profile_of,
-    resolve,
     why_by_segments,
 )
+from mobilekit.contract.protocol import PROTOCOL_VERSION, ArtifactFile, RunSuccess, SegmentLatency
+from mobilekit.contract.samples import interrupted
 from mobilekit.errors import RunFailedError
-from mobilekit.protocol import (
-    PROTOCOL_VERSION,
-    ArtifactFile,
-    RunSuccess,
-    SegmentLatency,
-    interrupted,
-)
-from mobilekit.records import Cut, LayerTrace, SegmentArtifact
+from mobilekit.records.artifact import Cut, SegmentArtifact
+from mobilekit.records.profile import LayerTrace
 
 CHAIN = description(
     layer("conv1", "convolution", macs=1000),

@@ -5,7 +5,7 @@ import pytest
 from examples import artifact, description, layer
 
 from mobilekit.analysis.memory import least_need
-from mobilekit.protocol import ArtifactFile, TensorFile
+from mobilekit.contract.protocol import ArtifactFile, TensorFile
 
 FILE = ArtifactFile(sha256="a" * 64, format="pte", size_bytes=10**9, method="forward")
 INPUT = TensorFile(sha256="b" * 64, dtype="float32", shape=(1, 25))

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mobilekit.analysis.envelope import Envelope, Reading, Span
-from mobilekit.analysis.meter import estimate_meter_energy, make_budget, measure_offset
-from mobilekit.analysis.meter_windows import find_steps
 from mobilekit.errors import TraceRefusedError
+from mobilekit.meter.envelope import Envelope, Reading, Span
+from mobilekit.meter.estimate import estimate_meter_energy, make_budget, measure_offset
+from mobilekit.meter.windows import find_steps
 
 SHUNT_OHM, SUPPLY_V, RATE_HZ = 0.12, 5.16, 200
 ITERATIONS = 50

@@ -3,15 +3,15 @@ import pytest
 from examples import gauge_gain, gauge_verdict
 from simulated import PROFILE, work
 
-from mobilekit.analysis.energy import estimate_energy
-from mobilekit.analysis.planning import (
+from mobilekit.analysis.energy.estimate import estimate_energy
+from mobilekit.analysis.energy.planning import (
     plan_calibration,
     plan_energy,
     planned_duration_ns,
     resolution_half_width,
     resolution_of,
 )
-from mobilekit.records import EnergyPilot
+from mobilekit.records.energy import EnergyPilot
 
 PILOT = EnergyPilot(idle_w=1.0, load_w=3.38, seconds_per_inference=0.1, scatter_w=0.0)
 

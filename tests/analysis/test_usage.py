@@ -2,11 +2,12 @@ import pytest
 from examples import device_info, energy_estimate, energy_plan, measured, run_request
 from simulated import PROFILE, work
 
-from mobilekit.analysis.energy import estimate_charge
-from mobilekit.analysis.planning import plan_pilot
-from mobilekit.analysis.usage import choose_life_basis, describe_use, estimate_life
+from mobilekit.analysis.energy.estimate import estimate_charge
+from mobilekit.analysis.energy.planning import plan_pilot
+from mobilekit.analysis.energy.usage import choose_life_basis, describe_use, estimate_life
 from mobilekit.errors import UsageError
-from mobilekit.records import Interval, UploadEnergy
+from mobilekit.records.energy import UploadEnergy
+from mobilekit.records.statistics import Interval
 from mobilekit.results.document import make_life
 from mobilekit.results.render import render_life
 

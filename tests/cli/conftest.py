@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilekit.codec import encode
+from mobilekit.contract.codec import encode
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.virtual.companion import CompanionProcess, PhoneBattery
 

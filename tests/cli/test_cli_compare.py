@@ -6,7 +6,7 @@ import io
 import pytest
 from msgspec.structs import replace
 
-from mobilekit.codec import decode
+from mobilekit.contract.codec import decode
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.results.compare_document import ComparisonDocument
 

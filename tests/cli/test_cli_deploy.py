@@ -13,11 +13,11 @@ from apks import make_apk, make_manifest
 from following import progress_of, wait_for
 
 from mobilekit import __version__
-from mobilekit.codec import decode, encode
+from mobilekit.contract.codec import decode, encode
+from mobilekit.contract.protocol import PACKAGE
 from mobilekit.model.zoo import read_spec
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.protocol import PACKAGE
-from mobilekit.records import Measurement
+from mobilekit.records.measurement import Measurement
 from mobilekit.results.document import SCHEMA, Document
 from mobilekit.virtual.companion import CompanionProcess, EnergyTruth, PhoneBattery
 

@@ -11,7 +11,7 @@ import pytest
 from following import is_over, progress_of, wait_for
 from PIL import Image
 
-from mobilekit.codec import decode
+from mobilekit.contract.codec import decode
 from mobilekit.results.document import Document
 from mobilekit.virtual.companion import CompanionProcess
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mobilekit.codec import decode
+from mobilekit.contract.codec import decode
 from mobilekit.results.layers import (
     ActivationsDocument,
     DescriptionDocument,

@@ -11,7 +11,8 @@ import time
 import pytest
 from following import is_over, progress_of, wait_for
 
-from mobilekit.protocol import WindowMeasured, decode_events
+from mobilekit.contract.checks import decode_events
+from mobilekit.contract.protocol import WindowMeasured
 from mobilekit.virtual.companions import CompanionSettings
 from mobilekit.virtual.phone import Faults
 

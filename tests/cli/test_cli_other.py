@@ -13,7 +13,7 @@ import pytest
 from following import wait_for
 
 from mobilekit.cli.main import COMMANDS
-from mobilekit.codec import encode
+from mobilekit.contract.codec import encode
 from mobilekit.virtual.battery import gauge_named
 from mobilekit.virtual.companion import GAUGE_FILE
 from mobilekit.virtual.phone import Faults

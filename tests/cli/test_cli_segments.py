@@ -11,7 +11,7 @@ import pytest
 from following import is_over, progress_of, wait_for
 
 from mobilekit import places
-from mobilekit.codec import decode
+from mobilekit.contract.codec import decode
 from mobilekit.results.layers import ActivationsDocument, ProfileDocument
 
 MODEL = '''

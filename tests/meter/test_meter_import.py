@@ -11,9 +11,9 @@ from traces import PAPER, SHUNT_OHM, SUPPLY_V, paper_trace, step_trace, write_ta
 from typer.testing import CliRunner
 
 from mobilekit.cli.main import app
-from mobilekit.codec import decode
+from mobilekit.contract.codec import decode
 from mobilekit.errors import TraceFileError, TraceRefusedError, UsageError
-from mobilekit.results.meter import MeterDocument
+from mobilekit.meter.document import MeterDocument
 
 ITERATIONS = 60
 """In three load windows of 4 s: 0.2 s each, 0.6 J gross and 0.4 J marginal at 3 W over 1 W."""

@@ -9,11 +9,11 @@ from examples import device_info, energy_plan, measurement, samples
 from traces import write_table
 
 from mobilekit import places
-from mobilekit.analysis.energy import estimate_energy
+from mobilekit.analysis.energy.estimate import estimate_energy
+from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.errors import TraceRefusedError, UsageError
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.protocol import PROTOCOL_VERSION, RunSuccess
-from mobilekit.records import GaugeGain
+from mobilekit.records.energy import GaugeGain
 from mobilekit.results.store import Store
 from mobilekit.runner.loop import make_sync_pattern, measure_window
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery

@@ -9,7 +9,8 @@ from model_files import SMALL, Export, WriteModel
 
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import read_spec
-from mobilekit.records import Artifact, ExportFormat, ModelSpec, Precision
+from mobilekit.records.artifact import Artifact, ExportFormat, Precision
+from mobilekit.records.network import ModelSpec
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mobilekit.records import Artifact
+from mobilekit.records.artifact import Artifact
 
 SMALL = '''"""A small network.
 

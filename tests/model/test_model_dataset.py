@@ -13,13 +13,13 @@ import torch
 from model_files import SMALL, WriteModel
 from PIL import Image
 
+from mobilekit.contract.outputs import map_tensor
 from mobilekit.errors import DataError, ModelFileError
 from mobilekit.model import preprocess
 from mobilekit.model.dataset import class_indices, open_dataset
 from mobilekit.model.examples import prepare_examples
 from mobilekit.model.load import example_reader, load_module
 from mobilekit.model.zoo import find_model, read_card, read_front_end, read_spec
-from mobilekit.outputs import map_tensor
 
 READER = """
 EXAMPLES = (".txt",)

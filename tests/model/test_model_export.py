@@ -22,7 +22,7 @@ from mobilekit.model.export import export_artifact
 from mobilekit.model.load import load_module
 from mobilekit.model.reference import make_inputs
 from mobilekit.model.zoo import read_spec
-from mobilekit.records import Artifact
+from mobilekit.records.artifact import Artifact
 
 HEADER = """
 import torch

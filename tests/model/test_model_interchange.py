@@ -23,12 +23,12 @@ from model_files import Export, WriteModel
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from mobilekit.contract.outputs import check_outputs
 from mobilekit.errors import ExportError, MobilekitError, ModelFileError, WeightsError
 from mobilekit.model.load import load_module
 from mobilekit.model.onnx import run_file
 from mobilekit.model.reference import make_inputs, run_eager
 from mobilekit.model.zoo import find_model, read_card
-from mobilekit.outputs import check_outputs
 
 SHAPE = (1, 3, 8, 8)
 

@@ -10,12 +10,12 @@ import torch.nn.functional as F  # noqa: N812
 from model_files import WriteModel
 from torch import Tensor, nn
 
-from mobilekit.analysis.layers import weigh
+from mobilekit.analysis.layers.footprint import weigh
 from mobilekit.model.describe import count_cost, read_description
 from mobilekit.model.layers import describe_layers, layer_name, name_layers
 from mobilekit.model.rewrite import ExactRewrites
 from mobilekit.model.zoo import find_model, read_spec
-from mobilekit.records import Description
+from mobilekit.records.network import Description
 
 # N. Lane et al., "An Early Resource Characterization of Deep Learning on Wearables, Smartphones and
 # Internet-of-Things Devices", IoT-App 2015: AlexNet's layers and their tunable parameters.

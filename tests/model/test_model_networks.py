@@ -9,11 +9,11 @@ import pytest
 import torch
 from model_files import Export
 
+from mobilekit.contract.outputs import check_outputs
 from mobilekit.model.describe import count_cost
 from mobilekit.model.load import load_module
 from mobilekit.model.reference import make_inputs
 from mobilekit.model.zoo import find_model, list_models, read_card
-from mobilekit.outputs import check_outputs
 
 
 class Published(NamedTuple):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from model_files import Export, WriteModel
 
+from mobilekit.contract.outputs import check_outputs
 from mobilekit.errors import ExportError, UsageError
 from mobilekit.model import onnx, pt2e
 from mobilekit.model.calibration import calibration_sha256, read_examples
@@ -17,8 +18,7 @@ from mobilekit.model.load import load_module
 from mobilekit.model.reference import make_inputs
 from mobilekit.model.trace import trace
 from mobilekit.model.zoo import read_spec
-from mobilekit.outputs import check_outputs
-from mobilekit.records import Artifact
+from mobilekit.records.artifact import Artifact
 from mobilekit.runner.engines import make_engine
 
 NETWORK = '''"""A small network with every kind of layer that int8 treats in its own way."""

@@ -22,7 +22,7 @@ from mobilekit.model.reference import make_inputs, run_eager
 from mobilekit.model.segments import Segment
 from mobilekit.model.trace import trace
 from mobilekit.model.zoo import find_model, read_spec
-from mobilekit.records import Cut, ExportFormat, Precision
+from mobilekit.records.artifact import Cut, ExportFormat, Precision
 
 SPEC = find_model("digits")
 

@@ -13,7 +13,7 @@ from model_files import Export, WriteModel
 
 from mobilekit.errors import ExportError
 from mobilekit.model.zoo import read_spec
-from mobilekit.records import Artifact
+from mobilekit.records.artifact import Artifact
 
 NETWORK = """
 import torch

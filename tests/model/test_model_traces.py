@@ -15,14 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mobilekit.analysis.layers import LAYOUT_CHANGE, derive_profile
-from mobilekit.analysis.traces import parse_trace
+from mobilekit.analysis.layers.matching import LAYOUT_CHANGE
+from mobilekit.analysis.layers.profile import derive_profile
+from mobilekit.analysis.layers.traces import parse_trace
+from mobilekit.contract.protocol import PROFILE_WARMUPS, Trace
 from mobilekit.errors import ProtocolError
 from mobilekit.model.describe import read_description
 from mobilekit.model.export import export_artifact, read_operators
 from mobilekit.model.zoo import read_spec
-from mobilekit.protocol import PROFILE_WARMUPS, Trace
-from mobilekit.records import Artifact, LayerTrace
+from mobilekit.records.artifact import Artifact
+from mobilekit.records.profile import LayerTrace
 from mobilekit.runner.engines import make_engine
 
 ITERATIONS = 4

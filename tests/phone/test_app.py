@@ -7,12 +7,12 @@ import pytest
 from apks import make_apk, make_manifest
 
 from mobilekit import __version__
+from mobilekit.contract.protocol import PACKAGE
 from mobilekit.errors import AppError, DisconnectedError, UsageError
 from mobilekit.phone.adb import AdbServer
 from mobilekit.phone.app import ensure_app, find_apk, fix_of_refusal
 from mobilekit.phone.parse import parse_install_failure
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.protocol import PACKAGE
 from mobilekit.virtual.phone import Faults
 
 

@@ -3,19 +3,19 @@
 import pytest
 from examples import run_request, samples
 
-from mobilekit.codec import encode
-from mobilekit.errors import DisconnectedError
-from mobilekit.phone.adb import ShellResult
-from mobilekit.phone.bench import Link, Watch, follow_run, read_state, start_runs
-from mobilekit.protocol import (
+from mobilekit.contract.checks import encode_event
+from mobilekit.contract.codec import encode
+from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
     IterationsMeasured,
     PhaseStarted,
     RunSuccess,
     RunTaken,
     TensorFile,
-    encode_event,
 )
+from mobilekit.errors import DisconnectedError
+from mobilekit.phone.adb import ShellResult
+from mobilekit.phone.bench import Link, Watch, follow_run, read_state, start_runs
 
 NS_PER_S = 10**9
 

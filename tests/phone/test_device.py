@@ -4,7 +4,7 @@ from examples import device_info
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.phone.device import VirtualChoice, choose_device, link_of
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.records import AttachedDevice, ListedDevice
+from mobilekit.records.device import AttachedDevice, ListedDevice
 
 PROFILES = load_profiles()
 

@@ -13,7 +13,7 @@ from mobilekit.phone.parse import (
     parse_ram_bytes,
     parse_version_name,
 )
-from mobilekit.records import BatteryStatus
+from mobilekit.records.device import BatteryStatus
 
 CAPTURED = Path(__file__).parents[1] / "captured"
 

@@ -8,8 +8,8 @@ import pytest
 from examples import MS, device_info, measurement, run_request, samples, traced_run
 
 from mobilekit.analysis.compare import compare
+from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.errors import UsageError
-from mobilekit.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.results.compare_document import make_comparison_document, render_comparison_csv
 from mobilekit.results.compare_plot import draw_comparisons
 from mobilekit.results.compare_render import render_comparisons, render_comparisons_markdown

@@ -3,7 +3,7 @@
 import pytest
 from examples import layer, measurement
 
-from mobilekit.records import LayerCost, LayerProfile
+from mobilekit.records.profile import LayerCost, LayerProfile
 from mobilekit.results.layers import render_profile
 
 

@@ -6,10 +6,10 @@ import pytest
 from examples import artifact, device_info, gauge_gain, gauge_verdict, measurement
 
 from mobilekit import places
-from mobilekit.analysis.gauge import Overrides
+from mobilekit.analysis.energy.gauge import Overrides
+from mobilekit.contract.samples import interrupted
 from mobilekit.errors import StoreError, UsageError
-from mobilekit.protocol import interrupted
-from mobilekit.records import GaugeRefusal
+from mobilekit.records.energy import GaugeRefusal
 from mobilekit.results.store import SCHEMA_VERSION, PendingRun, Store, open_to_read
 
 

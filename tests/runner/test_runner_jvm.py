@@ -12,16 +12,10 @@ from examples import energy_plan, run_request
 from onnx import TensorProto, helper, numpy_helper
 
 from mobilekit import places
-from mobilekit.codec import encode
-from mobilekit.protocol import (
-    PROFILE_WARMUPS,
-    ArtifactFile,
-    RunSuccess,
-    TensorFile,
-    collect_samples,
-    decode_events,
-    decode_result,
-)
+from mobilekit.contract.checks import decode_events, decode_result
+from mobilekit.contract.codec import encode
+from mobilekit.contract.protocol import PROFILE_WARMUPS, ArtifactFile, RunSuccess, TensorFile
+from mobilekit.contract.samples import collect_samples
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("java") is None, reason="there is no java here"),

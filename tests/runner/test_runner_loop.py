@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from examples import THERMAL, energy_plan
 
-from mobilekit.codec import decode, encode
-from mobilekit.protocol import (
+from mobilekit.contract.checks import decode_events, decode_result
+from mobilekit.contract.codec import decode, encode
+from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
     ArtifactFile,
     BatterySample,
@@ -25,10 +26,8 @@ from mobilekit.protocol import (
     TemperatureGate,
     TensorFile,
     WarmupRule,
-    collect_samples,
-    decode_events,
-    decode_result,
 )
+from mobilekit.contract.samples import collect_samples
 from mobilekit.runner.engine import EngineError, TracingUnavailableError
 from mobilekit.runner.loop import Surroundings, iterate, run, take
 from mobilekit.runner.loop import carry_out as carry_out_taken

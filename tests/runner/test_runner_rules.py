@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilekit.codec import decode
-from mobilekit.outputs import check_outputs
-from mobilekit.protocol import WarmupRule
+from mobilekit.contract.codec import decode
+from mobilekit.contract.outputs import check_outputs
+from mobilekit.contract.protocol import WarmupRule
 from mobilekit.runner.warmup import WarmupDetector
 
 VECTORS = Path(__file__).parents[1] / "vectors"

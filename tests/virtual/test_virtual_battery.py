@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from mobilekit.analysis.energy import (
+from mobilekit.analysis.energy.estimate import (
     GAIN_RELATIVE_UNCERTAINTY,
     VOLTAGE_RELATIVE_UNCERTAINTY,
 )

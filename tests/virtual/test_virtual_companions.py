@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from mobilekit import places
+from mobilekit.contract.protocol import OUTPUT_ROOT
 from mobilekit.errors import UsageError
-from mobilekit.protocol import OUTPUT_ROOT
 from mobilekit.virtual.companions import check_companion, companion_command
 from mobilekit.virtual.files import PhoneFiles
 

@@ -11,7 +11,7 @@ from apks import make_apk, make_manifest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilekit.protocol import PACKAGE
+from mobilekit.contract.protocol import PACKAGE
 from mobilekit.virtual.apk import ApkError, parse_manifest, read_apk
 
 

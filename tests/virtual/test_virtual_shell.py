@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit import __version__
-from mobilekit.protocol import ACTIVITY, PACKAGE
+from mobilekit.contract.protocol import ACTIVITY, PACKAGE
 from mobilekit.virtual.adb_services import quote, run_shell
 from mobilekit.virtual.device import Device
 from mobilekit.virtual.shell import Nothing, Pipe, Streams

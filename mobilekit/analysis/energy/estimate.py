@@ -29,7 +29,7 @@ import numpy as np
 from scipy.linalg import block_diag
 from scipy.special import stdtrit
 
-from mobilekit.analysis.sources import (
+from mobilekit.analysis.energy.sources import (
     Gauge,
     Unusable,
     WindowPowers,
@@ -42,20 +42,19 @@ from mobilekit.analysis.sources import (
     measure_powers,
     voltage_is_told,
 )
-from mobilekit.protocol import Window
-from mobilekit.records import (
+from mobilekit.contract.protocol import Window
+from mobilekit.records.device import DeviceProfile, ProfileGauge
+from mobilekit.records.energy import (
     ChargeEstimate,
-    DeviceProfile,
     EnergyEstimate,
     EnergySource,
     GaugeGain,
     GaugeVerdict,
-    Interval,
     IntervalKind,
-    ProfileGauge,
     RateEstimate,
     UncertaintyTerm,
 )
+from mobilekit.records.statistics import Interval
 from mobilekit.units import COULOMB_PER_UAH, NS_PER_S
 
 GAIN_RELATIVE_UNCERTAINTY = 0.03

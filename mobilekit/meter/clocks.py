@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import maximum_filter1d
 
-from mobilekit.analysis.envelope import Bins, Floats
+from mobilekit.contract.protocol import SyncPattern
 from mobilekit.errors import TraceRefusedError
-from mobilekit.protocol import SyncPattern
-from mobilekit.records import ClockFit
+from mobilekit.meter.envelope import Bins, Floats
+from mobilekit.meter.records import ClockFit
 from mobilekit.units import NS_PER_S
 
 MAX_DRIFT = 200e-6

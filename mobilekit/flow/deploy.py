@@ -16,49 +16,15 @@ from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.analysis.accuracy import classify
+from mobilekit.analysis.energy.gauge import NO_OVERRIDES, Overrides, characterize_gauge
+from mobilekit.analysis.energy.planning import plan_energy
 from mobilekit.analysis.findings import find_doubts, foresee_doubts, refuse_energy
-from mobilekit.analysis.gauge import (
-    NO_OVERRIDES,
-    Overrides,
-    characterize_gauge,
-)
-from mobilekit.analysis.layers import why_by_segments
+from mobilekit.analysis.layers.profile import why_by_segments
+from mobilekit.analysis.layers.traces import parse_trace
 from mobilekit.analysis.memory import least_need
-from mobilekit.analysis.planning import plan_energy
-from mobilekit.analysis.traces import parse_trace
-from mobilekit.codec import encode_pretty
-from mobilekit.errors import (
-    AdbServerError,
-    AppError,
-    DeviceError,
-    DisconnectedError,
-    ExportError,
-    InUseError,
-    MobilekitError,
-    ProtocolError,
-    StoreError,
-)
-from mobilekit.model.describe import find_description, read_description
-from mobilekit.model.examples import prepare_examples
-from mobilekit.model.export import (
-    check_can_be_cut,
-    export_artifact,
-    export_segments,
-    read_operators,
-)
-from mobilekit.model.zoo import find_model, with_activation
-from mobilekit.outputs import map_tensor
-from mobilekit.phone import bench
-from mobilekit.phone.adb import Phone
-from mobilekit.phone.app import ensure_app
-from mobilekit.phone.formats import WantedFormat, choose_format
-from mobilekit.presets import (
-    PRESETS,
-    WARMUP,
-    Preset,
-    profiled_iterations,
-)
-from mobilekit.protocol import (
+from mobilekit.contract.codec import encode_pretty
+from mobilekit.contract.outputs import map_tensor
+from mobilekit.contract.protocol import (
     PACKAGE,
     PROTOCOL_VERSION,
     ArtifactFile,
@@ -72,34 +38,62 @@ from mobilekit.protocol import (
     TensorFile,
     Trace,
     WindowMeasured,
-    interrupted,
-    was_lost,
 )
-from mobilekit.records import (
-    LARGEST_ERRORS,
-    Activation,
-    Artifact,
-    Classification,
-    Cut,
-    Examples,
-    Finding,
+from mobilekit.contract.samples import interrupted, was_lost
+from mobilekit.errors import (
+    AdbServerError,
+    AppError,
+    DeviceError,
+    DisconnectedError,
+    ExportError,
+    InUseError,
+    MobilekitError,
+    ProtocolError,
+    StoreError,
+)
+from mobilekit.executor.computer import run_on_computer
+from mobilekit.executor.targets import Target, attached_phones, exclusive, open_target
+from mobilekit.model.describe import find_description, read_description
+from mobilekit.model.examples import prepare_examples
+from mobilekit.model.export import (
+    check_can_be_cut,
+    export_artifact,
+    export_segments,
+    read_operators,
+)
+from mobilekit.model.zoo import find_model, with_activation
+from mobilekit.phone import bench
+from mobilekit.phone.adb import Phone
+from mobilekit.phone.app import ensure_app
+from mobilekit.phone.formats import WantedFormat, choose_format
+from mobilekit.presets import (
+    PRESETS,
+    WARMUP,
+    Preset,
+    profiled_iterations,
+)
+from mobilekit.records.artifact import LARGEST_ERRORS, Artifact, Cut, Precision
+from mobilekit.records.energy import (
     GaugeFound,
     GaugeGain,
     GaugeRefusal,
     GaugeVerdict,
-    LayerTrace,
-    Measurement,
     PlannedEnergy,
-    Precision,
+)
+from mobilekit.records.finding import Finding
+from mobilekit.records.measurement import (
+    Classification,
+    Examples,
+    Measurement,
     TimeSpent,
     WaitingRun,
     WhyWaiting,
 )
+from mobilekit.records.network import Activation
+from mobilekit.records.profile import LayerTrace
 from mobilekit.results.render import render_findings
 from mobilekit.results.store import PendingRun, Purpose, Store
 from mobilekit.runner.host import read_host
-from mobilekit.runner.process import run_on_computer
-from mobilekit.targets import Target, attached_phones, exclusive, open_target
 
 Iterations = int | Literal["auto"]
 """Inferences whose layers are timed; ``auto`` for as many as the network's size asks for."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mobilekit.analysis.layers import why_by_segments
+from mobilekit.analysis.layers.profile import why_by_segments
+from mobilekit.contract.protocol import RunSuccess
 from mobilekit.errors import ExportError, MobilekitError
-from mobilekit.flow import Iterations, Reporter, Wanted, deploy, profile
+from mobilekit.flow.deploy import Iterations, Reporter, Wanted, deploy, profile
 from mobilekit.model.zoo import find_model
-from mobilekit.protocol import RunSuccess
-from mobilekit.records import Measurement
+from mobilekit.records.measurement import Measurement
 from mobilekit.results.store import Store
 
 

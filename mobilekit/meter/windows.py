@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilekit.analysis.clocks import Alignment
-from mobilekit.analysis.envelope import PARTS, Bins, Floats, Span, smooth
-from mobilekit.analysis.sources import find_segments
+from mobilekit.analysis.energy.sources import find_segments
+from mobilekit.contract.protocol import SyncPattern, Window
 from mobilekit.errors import TraceRefusedError, UsageError
-from mobilekit.protocol import SyncPattern, Window
-from mobilekit.records import Measurement
+from mobilekit.meter.clocks import Alignment
+from mobilekit.meter.envelope import PARTS, Bins, Floats, Span, smooth
+from mobilekit.records.measurement import Measurement
 from mobilekit.units import NS_PER_S, format_power
 
 LOAD, IDLE, OUT = 1, 0, -1

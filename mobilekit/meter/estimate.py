@@ -18,20 +18,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from mobilekit.analysis.energy import (
+from mobilekit.analysis.energy.estimate import (
     BATTERY_RELATIVE_UNCERTAINTY,
     NORMAL_95,
     estimate_energy,
 )
-from mobilekit.analysis.envelope import PARTS, Bins, Floats, ReadingKind, Span
-from mobilekit.analysis.meter_windows import Block, Found
 from mobilekit.errors import TraceRefusedError
-from mobilekit.records import (
+from mobilekit.meter.envelope import PARTS, Bins, Floats, ReadingKind, Span
+from mobilekit.meter.records import (
     ClockFit,
-    DeviceProfile,
-    GaugeGain,
-    Interval,
-    Measurement,
     MeterCharge,
     MeterEstimate,
     MeterSource,
@@ -42,6 +37,11 @@ from mobilekit.records import (
     MeterWindowsFrom,
     Plane,
 )
+from mobilekit.meter.windows import Block, Found
+from mobilekit.records.device import DeviceProfile
+from mobilekit.records.energy import GaugeGain
+from mobilekit.records.measurement import Measurement
+from mobilekit.records.statistics import Interval
 from mobilekit.units import format_power
 
 PLAUSIBLE_LOAD_W = (0.01, 100.0)

@@ -17,9 +17,9 @@ from typing import Any, Literal, NamedTuple
 from flatbuffers import number_types
 from flatbuffers.table import Table
 
+from mobilekit.contract.protocol import PROFILE_WARMUPS, Trace
 from mobilekit.errors import ProtocolError
-from mobilekit.protocol import PROFILE_WARMUPS, Trace
-from mobilekit.records import OperatorTime
+from mobilekit.records.profile import OperatorTime
 
 _IDENTIFIER = b"ED00"
 _SIZE_PREFIX_BYTES = 4

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from mobilekit.codec import Record
-from mobilekit.records import GaugeGain, Interval, MeterCharge, MeterEstimate, MeterTrace, Plane
+from mobilekit.contract.codec import Record
+from mobilekit.meter.records import MeterCharge, MeterEstimate, MeterTrace, Plane
+from mobilekit.records.energy import GaugeGain
+from mobilekit.records.statistics import Interval
 from mobilekit.units import (
     format_count,
     format_duration,

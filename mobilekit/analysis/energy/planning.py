@@ -14,30 +14,30 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from mobilekit.analysis.energy import (
+from mobilekit.analysis.energy.estimate import (
     GAIN_RELATIVE_UNCERTAINTY,
     MIN_BLOCKS,
     NORMAL_95,
     VOLTAGE_RELATIVE_UNCERTAINTY,
     estimate_energy,
 )
-from mobilekit.analysis.sources import (
+from mobilekit.analysis.energy.sources import (
     COARSE_RAIL_AGE_S,
     COARSE_RAIL_NOISE_J,
     JOULE_PER_NWH,
     SETTLING_PERIODS,
     known_gauge,
 )
-from mobilekit.protocol import SYNC_PULSE_NS, SYNC_PULSES, EnergyPlan
-from mobilekit.records import (
-    DeviceProfile,
+from mobilekit.contract.protocol import SYNC_PULSE_NS, SYNC_PULSES, EnergyPlan
+from mobilekit.records.device import DeviceProfile
+from mobilekit.records.energy import (
     EnergyPilot,
     EnergySource,
     GaugeGain,
     GaugeVerdict,
-    Measurement,
     PlannedEnergy,
 )
+from mobilekit.records.measurement import Measurement
 from mobilekit.units import NOMINAL_CELL_MV, NS_PER_S, charge_energy_j
 
 MIN_WINDOW_S = 30.0

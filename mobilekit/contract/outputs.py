@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mobilekit.contract.protocol import OutputCheck, TensorFile
 from mobilekit.errors import ProtocolError
 from mobilekit.hashing import file_sha256
-from mobilekit.protocol import OutputCheck, TensorFile
 
 Array = npt.NDArray[np.generic]
 _PIECE_ELEMENTS = 1 << 18

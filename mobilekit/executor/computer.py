@@ -10,19 +10,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mobilekit.codec import encode
-from mobilekit.errors import ProtocolError
-from mobilekit.protocol import (
+from mobilekit.contract.checks import decode_events, decode_result, run_directory
+from mobilekit.contract.codec import encode
+from mobilekit.contract.protocol import (
     OUTPUTS_NAME,
     TRACE_NAME,
     ProgressEvent,
     RunRequest,
     RunResult,
-    decode_events,
-    decode_result,
-    interrupted,
-    run_directory,
 )
+from mobilekit.contract.samples import interrupted
+from mobilekit.errors import ProtocolError
 
 POLL_S = 0.1
 

@@ -31,8 +31,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mobilekit.protocol import BatterySample, Window
-from mobilekit.records import EnergySource, GaugeVerdict, ProfileGauge
+from mobilekit.contract.protocol import BatterySample, Window
+from mobilekit.records.device import ProfileGauge
+from mobilekit.records.energy import EnergySource, GaugeVerdict
 from mobilekit.units import COULOMB_PER_UAH, NOMINAL_CELL_MV, NS_PER_S, normalize_voltage_mv
 
 PLAUSIBLE_LOAD_CURRENT_UA = (50_000, 6_000_000)

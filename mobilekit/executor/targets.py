@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from mobilekit import places
+from mobilekit.contract.protocol import PACKAGE
 from mobilekit.errors import (
     AdbServerError,
     DeviceError,
@@ -33,13 +34,7 @@ from mobilekit.phone.device import (
     read_told_formats,
 )
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.protocol import PACKAGE
-from mobilekit.records import (
-    BatteryStatus,
-    DeviceInfo,
-    DeviceProfile,
-    ListedDevice,
-)
+from mobilekit.records.device import BatteryStatus, DeviceInfo, DeviceProfile, ListedDevice
 from mobilekit.runner.host import COMPUTER, installed_formats, read_computer
 from mobilekit.virtual import service
 from mobilekit.virtual.companions import CompanionSettings

@@ -8,24 +8,21 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from mobilekit.analysis.gauge import (
-    Overrides,
-    characterize_gauge,
-    overrides_of,
-)
-from mobilekit.analysis.planning import (
+from mobilekit.analysis.energy.gauge import Overrides, characterize_gauge, overrides_of
+from mobilekit.analysis.energy.planning import (
     pilot_of,
     plan_calibration,
     plan_energy,
     plan_pilot,
     planned_duration_ns,
 )
+from mobilekit.contract.protocol import EnergyPlan, RunFailure, RunRequest
 from mobilekit.errors import (
     DeviceError,
     UnreliableError,
     UsageError,
 )
-from mobilekit.flow import (
+from mobilekit.flow.deploy import (
     Ready,
     Reporter,
     Wanted,
@@ -44,19 +41,9 @@ from mobilekit.presets import (
     TEMPERATURE_GATE,
     UNPLUG_TIMEOUT_NS,
 )
-from mobilekit.protocol import (
-    EnergyPlan,
-    RunFailure,
-    RunRequest,
-)
-from mobilekit.records import (
-    DeviceProfile,
-    EnergyPilot,
-    GaugeFound,
-    GaugeRefusal,
-    GaugeVerdict,
-    Measurement,
-)
+from mobilekit.records.device import DeviceProfile
+from mobilekit.records.energy import EnergyPilot, GaugeFound, GaugeRefusal, GaugeVerdict
+from mobilekit.records.measurement import Measurement
 from mobilekit.results.store import Store
 from mobilekit.runner.host import COMPUTER
 from mobilekit.units import NS_PER_S

@@ -8,18 +8,18 @@ from typing import NamedTuple
 import numpy as np
 
 from mobilekit.analysis.answer import derive_answer
-from mobilekit.analysis.energy import MIN_INTERVAL_BLOCKS, NORMAL_95
+from mobilekit.analysis.energy.estimate import MIN_INTERVAL_BLOCKS, NORMAL_95
 from mobilekit.errors import UsageError
-from mobilekit.records import (
+from mobilekit.records.energy import (
     ChargeEstimate,
     EnergyEstimate,
-    Interval,
     LifeEstimate,
-    Measurement,
     UploadComparison,
     UploadEnergy,
     Use,
 )
+from mobilekit.records.measurement import Measurement
+from mobilekit.records.statistics import Interval
 
 MINUTES_PER_DAY = 24 * 60
 S_PER_HOUR = 3600

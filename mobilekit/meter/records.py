@@ -1,0 +1,108 @@
+"""Energy from an external meter: the trace, its windows, and what they tell."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mobilekit.contract.codec import Record
+from mobilekit.records.statistics import Interval
+
+Plane = Literal["usb", "battery"]
+"""Where an external meter sits. In the USB cable it sees the charger's losses too."""
+MeterSource = Literal["shunt", "monsoon", "ppk2", "joulescope", "meter"]
+"""``meter``: any other that gives a current or a power."""
+MeterWindowsFrom = Literal["steps", "synchronisation", "digital channel"]
+MeterTerm = Literal["windows", "gain", "offset", "voltage", "edges", "gaps", "clock"]
+
+
+class MeterWindow(Record, frozen=True):
+    """One load window of a meter's trace, in seconds since the trace's first sample."""
+
+    start_s: float
+    end_s: float
+    load_w: float
+    idle_w: float
+    """Mean of the idle windows on both sides."""
+    iterations: float
+    """A share of all, by its length, where only their sum is known."""
+
+
+class MeterUncertainty(Record, frozen=True):
+    """One standard uncertainty of the budget of a meter's energy, in joules per inference."""
+
+    name: MeterTerm
+    gross_j: float
+    marginal_j: float
+    note: str
+
+
+class ClockFit(Record, frozen=True):
+    """How the phone's clock was fitted to the meter's: t_meter = a + b t_phone."""
+
+    drift_ppm: float
+    """b - 1; zero by assumption with one pattern."""
+    drift_uncertainty_ppm: float
+    edges: int
+    """Of the patterns that were found in the trace."""
+    patterns: int
+    edge_uncertainty_s: float
+    """Of a window's edge on the meter's clock, with what the drift leaves open."""
+    correlation: float
+    """Of the pattern that is found worst, at its place."""
+
+
+class MeterEstimate(Record, frozen=True):
+    """Energy per inference from an external meter. One plane's is never pooled with another's."""
+
+    source: MeterSource
+    plane: Plane
+    windows_from: MeterWindowsFrom
+    windows: tuple[MeterWindow, ...]
+    iterations: int
+    load_s: float
+    idle_w: float
+    load_w: float
+    gross_j: float
+    gross_interval_j: Interval
+    marginal_j: float
+    marginal_interval_j: Interval
+    budget: tuple[MeterUncertainty, ...]
+    clock: ClockFit | None
+    """``None`` where the windows are not from the phone's own record."""
+
+
+class MeterTrace(Record, frozen=True):
+    """What a meter's file held."""
+
+    file: str
+    sha256: str
+    format: str
+    reading: str
+    """What was read: ``shunt voltage``, ``current`` or ``power``, and from which column."""
+    samples: int
+    missing: int
+    misplaced: int
+    """Left out, since their time lies before that of an earlier sample."""
+    duration_s: float
+    period_s: float
+    gaps: int
+    gap_s: float
+    bin_s: float
+    """Resolution at which windows were looked for; energies do not depend on it."""
+    offset: float
+    """Taken from every reading, in volts, amperes or watts."""
+    notes: tuple[str, ...]
+    """What was assumed of the file, for people."""
+
+
+class MeterCharge(Record, frozen=True):
+    """How many inferences one full charge buys, at a meter's gross energy per inference."""
+
+    plane: Plane
+    """On the USB plane the charger's losses are in the energy, and so the count is too low."""
+    device: str
+    battery_j: float
+    battery_source: str
+    battery_relative_uncertainty: float
+    inferences: float
+    inferences_interval: Interval

@@ -1,0 +1,135 @@
+"""Devices: what is known of a kind of phone, and what was found attached."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mobilekit.contract.codec import Record
+from mobilekit.records.energy import UploadEnergy
+
+
+class ProfileMatch(Record, frozen=True):
+    """Which phones a profile is for: any of these values of ``ro.product.device``."""
+
+    devices: tuple[str, ...]
+
+
+class ProfileHardware(Record, frozen=True):
+    soc: str
+    cpu: str
+    cores: int | None
+    max_cpu_khz: int | None
+    ram_bytes: int
+    abi: str
+
+
+class ProfileBattery(Record, frozen=True):
+    capacity_uah: int
+    energy_j: float
+
+
+class ProfileGauge(Record, frozen=True):
+    """The fuel gauge's resolution; assumed where ``sources`` says so, until it is measured."""
+
+    charge_step_uah: int
+    current_step_ua: int
+    update_period_ms: int
+
+
+class ProfilePower(Record, frozen=True):
+    """The whole phone's power, for planning and for the virtual phone; never a result."""
+
+    idle_mw: float
+    active_mw: float
+
+
+class DeviceProfile(Record, frozen=True):
+    """What is known of a kind of phone. ``sources`` maps each figure (``battery.energy_j``) to
+    where it comes from."""
+
+    name: str
+    title: str
+    match: ProfileMatch
+    android_release: str
+    android_sdk: int
+    hardware: ProfileHardware
+    battery: ProfileBattery
+    gauge: ProfileGauge
+    power: ProfilePower
+    sources: dict[str, str]
+    uploads: tuple[UploadEnergy, ...] = ()
+    """In place of the published ones, to compare an inference with."""
+
+
+class AttachedDevice(Record, frozen=True):
+    """A line of ``adb devices``."""
+
+    serial: str
+    state: str
+    """adb's word: ``device``, ``unauthorized``, ``offline``, ..."""
+
+
+class BatteryStatus(Record, frozen=True):
+    """The phone's ``dumpsys battery``; ``None`` where a phone leaves the line out."""
+
+    level_percent: int | None
+    plugged: bool
+    charging: bool
+    charge_counter_uah: int | None
+    voltage_mv: int | None
+    temperature_decicelsius: int | None
+    technology: str | None
+
+
+class DeviceInfo(Record, frozen=True):
+    """A device as it was found."""
+
+    serial: str
+    """By which adb addresses it; another one over Wi-Fi."""
+    hardware_serial: str
+    """``ro.serialno``; empty where it is not told, or is not this phone's alone."""
+    name: str
+    """The profile's name, or ``pc``, or a name made of the phone's own properties."""
+    manufacturer: str
+    model: str
+    device: str
+    android_release: str
+    android_sdk: int
+    abi: str
+    soc: str
+    ram_bytes: int | None
+    available_bytes: int | None
+    """Memory that could be had without swapping when the device was found."""
+    virtual: bool
+    link: Literal["usb", "network", "none"]
+
+    @property
+    def key(self) -> str:
+        """What stays the same however the device is attached."""
+        return f"virtual:{self.name}" if self.virtual else self.hardware_serial or self.serial
+
+    @property
+    def gauge_key(self) -> str:
+        """Whose fuel gauge it is: a virtual phone has another one with each ``--gauge``, which its
+        serial number tells."""
+        if not self.virtual or not self.hardware_serial:
+            return self.key
+        return f"virtual:{self.hardware_serial.removeprefix('virtual-')}"
+
+
+class ListedDevice(Record, frozen=True):
+    """A line of ``mobilekit devices``; nothing is known of a phone that is not ready."""
+
+    attached: AttachedDevice
+    info: DeviceInfo | None
+    battery: BatteryStatus | None
+
+
+class HostInfo(Record, frozen=True):
+    """The computer that mobilekit ran on."""
+
+    platform: str
+    cpu: str
+    cores: int
+    python_version: str
+    mobilekit_version: str

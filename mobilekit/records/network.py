@@ -1,0 +1,136 @@
+"""A network: as its file declares it, what it costs, and its layers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mobilekit.contract.codec import Record
+
+Activation = Literal["relu", "tanh", "sigmoid"]
+
+
+class ModelSpec(Record, frozen=True):
+    """A network as its file declares it, read without running the file."""
+
+    name: str
+    path: str
+    title: str
+    source: str
+    license: str
+    input_shapes: tuple[tuple[int, ...], ...]
+    input_dtypes: tuple[str, ...]
+    weights_path: str | None
+    """The weights that the file itself names, or those given by the user; ``None``: untrained."""
+    activation: Activation | None
+    """What takes the place of every activation in the file; ``None``: it is left as it is."""
+    content_sha256: str
+    """Of the file, the local modules that it imports, the weights and ``activation``."""
+
+
+class ModelCard(Record, frozen=True):
+    """What a model's file says of it to people; ``None`` where it says nothing."""
+
+    task: str | None
+    input: str | None
+    published_accuracy: str | None
+    """Of whoever is named in it, with their weights; never measured here."""
+    measured_accuracy: str | None
+    """What the file's own weights reach, on which data."""
+    note: str | None
+
+
+class ModelCost(Record, frozen=True):
+    """Static counts of a network for one inference."""
+
+    parameters: int
+    macs: int
+    """Multiply-accumulates of convolutions and matrix products only, as the literature counts."""
+
+
+LayerType = Literal[
+    "convolution",
+    "feed-forward",
+    "pooling",
+    "normalization",
+    "non-linear",
+    "softmax",
+    "dropout",
+    "concatenation",
+    "addition",
+    "multiplication",
+    "attention",
+    "recurrent",
+    "embedding",
+    "reshape",
+    "other",
+]
+"""Lane et al. 2015's words where they have one; ``reshape`` moves elements and computes nothing."""
+
+
+class LayerSpec(Record, frozen=True):
+    """One layer: one call of a module of ``torch.nn``, or one operation between modules."""
+
+    name: str
+    """The module's path, ``features.0``; of an operation, the path and what it is, ``3.cat``."""
+    type: LayerType
+    output_shapes: tuple[tuple[int, ...], ...]
+    """Of each tensor that another layer or the caller reads."""
+    parameters: int
+    """Trained numbers; those that several layers share are the first one's."""
+    macs: int
+    weights_bytes: int
+    """Parameters and buffers that it reads, counted like ``parameters``."""
+    input_bytes: int
+    """Activations that it reads, each once."""
+    output_bytes: int
+    """Activations that it yields."""
+    in_place: bool
+    """Whether its output is its input's memory: a view; dropout, which rests at inference; what the
+    network itself writes over its input (``inplace=True``, ``+=``)."""
+    reads: tuple[str, ...]
+    """The layers whose outputs it reads."""
+
+    @property
+    def alone_bytes(self) -> int:
+        """What running this layer alone needs: its weights, its input and its output."""
+        return self.weights_bytes + self.input_bytes + (0 if self.in_place else self.output_bytes)
+
+    @property
+    def macs_per_byte(self) -> float:
+        """Arithmetic intensity: MACs (not FLOPs) for each byte read or written once."""
+        return self.macs / self.alone_bytes if self.alone_bytes else 0.0
+
+
+class Description(Record, frozen=True):
+    """A network's layers in the order in which they run, and its totals."""
+
+    cost: ModelCost
+    layers: tuple[LayerSpec, ...]
+    unused_parameters: int
+    """Of ``cost.parameters``, those that no layer of the inference reads."""
+    input_bytes: int
+    peak_activation_bytes: int
+    """The largest sum, over the layers, of tensors that are alive while one runs: those that it
+    reads, those that it writes, and those that a later layer still reads. Scratch memory inside
+    a kernel is not in it, and no layer but one ``in_place`` writes over its input."""
+    peak_layer: str
+    """Where that is."""
+
+
+class Footprint(Record, frozen=True):
+    """How much memory a network needs; derived from a ``Description``."""
+
+    weights_bytes: int
+    whole_bytes: int
+    """With everything held at once: weights, the input and every layer's output."""
+    planned_bytes: int
+    """Weights, and of the activations only what is alive together (``peak_activation_bytes``)."""
+    alone_bytes: int
+    """The most that one layer needs if the network is run one layer at a time: that layer's
+    weights, input and output."""
+    alone_layer: str
+    heaviest: tuple[str, ...]
+    """The fewest layers that together need ``FOOTPRINT_SHARE`` of ``whole_bytes``, heaviest first;
+    what two of them share counts once."""
+    heaviest_share: float
+    """What they need, relative to ``whole_bytes``."""
