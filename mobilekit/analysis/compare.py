@@ -286,8 +286,7 @@ def _figures(measurement: Measurement) -> dict[str, Quantity]:
         "artifact": _reading(measurement.artifact.file.size_bytes),
         "available": _reading(measurement.device.available_bytes),
         **_memory_figures(answer.memory),
-        **_energy_figures(answer.energy, answer.charge, ""),
-        **_energy_figures(answer.energy_simulated, answer.charge_simulated, "_simulated"),
+        **_energy_figures(answer.energy, answer.charge),
     }
     return {name: quantity for name, quantity in figures.items() if quantity is not None}
 
@@ -304,9 +303,10 @@ def _memory_figures(memory: MemoryGrowth | None) -> dict[str, Quantity | None]:
 
 
 def _energy_figures(
-    energy: EnergyEstimate | None, charge: ChargeEstimate | None, suffix: str
+    energy: EnergyEstimate | None, charge: ChargeEstimate | None
 ) -> dict[str, Quantity | None]:
     figures: dict[str, Quantity | None] = {}
+    suffix = "_simulated" if energy is not None and energy.origin == "simulated" else ""
     if energy is not None:
         figures[f"energy_gross{suffix}"] = Quantity(
             value=energy.gross_j, interval=energy.gross_interval_j
@@ -547,7 +547,7 @@ def _find_doubts(device: Measurement, against: Measurement) -> tuple[Finding, ..
 
 def _side(measurement: Measurement, profile: _Profile | None) -> Side:
     answer = derive_answer(measurement)
-    energy = answer.energy or answer.energy_simulated
+    energy = answer.energy
     return Side(
         id=measurement.id,
         started_at=measurement.started_at,

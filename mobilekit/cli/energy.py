@@ -143,8 +143,8 @@ def measure(
         reporter.pause()
         answer = derive_answer(measurement)
         typer.echo(render_measurement(measurement, answer))
-        energy = answer.energy or answer.energy_simulated
-        charge = answer.charge or answer.charge_simulated
+        energy = answer.energy
+        charge = answer.charge
         if energy is not None and charge is not None:
             uploads = (measurement.profile and measurement.profile.uploads) or PUBLISHED_UPLOADS
             use = describe_use(energy, charge, uploads)

@@ -8,7 +8,7 @@ from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import (
     EnergyPlan,
 )
-from mobilekit.records.statistics import Interval
+from mobilekit.records.statistics import Interval, Origin
 
 EnergySource = Literal["charge_counter", "current_now", "energy_counter", "power_rails"]
 """``current_now`` is current times voltage."""
@@ -43,6 +43,7 @@ class RateEstimate(Record, frozen=True):
 class EnergyEstimate(Record, frozen=True):
     """Energy per inference over ``blocks`` idle-load-idle blocks without a plugged sample."""
 
+    origin: Origin
     source: EnergySource
     plane: EnergyPlane
     blocks: int
@@ -79,6 +80,8 @@ class EnergyEstimate(Record, frozen=True):
 class ChargeEstimate(Record, frozen=True):
     """How many inferences one full charge buys, at gross energy per inference."""
 
+    origin: Origin
+    """The energy's: the battery's own is from its profile, or from its gauge."""
     method: Literal["coulombs", "energy"]
     """``coulombs``: learned full charge over charge per inference, both by the same gauge, so that
     its gain cancels."""

@@ -30,9 +30,6 @@ class Answer(Record, frozen=True):
     memory: MemoryGrowth | None
     energy: EnergyEstimate | None
     charge: ChargeEstimate | None
-    energy_simulated: EnergyEstimate | None
-    """In place of ``energy`` on a virtual phone."""
-    charge_simulated: ChargeEstimate | None
     accuracy: AccuracyAnswer | None
     """``None`` where the network was not evaluated."""
 

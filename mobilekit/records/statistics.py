@@ -6,6 +6,10 @@ from typing import Literal
 
 from mobilekit.contract.codec import Record
 
+Origin = Literal["measured", "simulated", "predicted"]
+"""Where a figure comes from: a device's own instruments, a virtual phone's battery, or a model of a
+device that is not there."""
+
 
 class Interval(Record, frozen=True):
     """A 95 % interval."""

@@ -14,8 +14,8 @@ from mobilekit.records.measurement import Answer, Measurement, WaitingRun
 if TYPE_CHECKING:
     from mobilekit.analysis.energy.usage import LifeBasis
 
-# History: 1: first.
-SCHEMA = "mobilekit.measurement/1"
+# History: 1: first; 2: the origin of energy and charge is a field of theirs.
+SCHEMA = "mobilekit.measurement/2"
 COLLECTION_SCHEMA = "mobilekit.collection/1"
 LIFE_SCHEMA = "mobilekit.life/1"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mobilekit.analysis.energy.estimate import estimate_energy
+from mobilekit.analysis.energy.estimate import energy_of
 from mobilekit.analysis.energy.sources import (
     WindowPowers,
     find_segments,
@@ -51,9 +51,7 @@ def plot_measurement(measurement: Measurement, path: Path) -> None:
     figure = Figure(figsize=(11, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     start_ns = windows[0].started_ns
-    energy = estimate_energy(
-        windows, measurement.profile.gauge, measurement.gauge, measurement.gain
-    )
+    energy = energy_of(measurement)
     source = energy.source if energy is not None else "charge_counter"
     segments = find_segments(windows)
     counted = {window.started_ns for segment in segments for window in segment}

@@ -25,7 +25,14 @@ from mobilekit.records.energy import (
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
 from mobilekit.records.network import ModelCard, ModelCost, ModelSpec
-from mobilekit.records.statistics import Accuracy, Interval, MemoryGrowth, Proportion, Summary
+from mobilekit.records.statistics import (
+    Accuracy,
+    Interval,
+    MemoryGrowth,
+    Origin,
+    Proportion,
+    Summary,
+)
 from mobilekit.results.document import LifeDocument
 from mobilekit.units import (
     NS_PER_S,
@@ -70,19 +77,18 @@ def render_measurement(measurement: Measurement, answer: Answer) -> str:
         ("output", _output_text(measurement)),
     ]
     rows += _accuracy_rows(measurement, answer)
-    energy = answer.energy or answer.energy_simulated
-    charge = answer.charge or answer.charge_simulated
+    energy, charge = answer.energy, answer.charge
     if energy is not None:
-        rows.append(("energy", _energy_text(energy, simulated=measurement.virtual)))
+        rows.append(("energy", _energy_text(energy)))
         if answer.latency is not None:
             rows += _mean_rows(energy, answer.latency)
         rows += [
-            (name, _rate_text(name, rate, simulated=measurement.virtual))
+            (name, _rate_text(name, rate, energy.origin))
             for name, rate in (("burst", energy.burst), ("sustain", energy.sustained))
             if rate is not None
         ]
     if charge is not None:
-        rows.append(("charge", _charge_text(charge, simulated=measurement.virtual)))
+        rows.append(("charge", _charge_text(charge)))
     rows.append(("took", _time_text(measurement)))
     rows.append(("saved", measurement.id))
     lines = [heading, *(f"  {name:8}  {text}" for name, text in rows)]
@@ -335,7 +341,7 @@ def _value_text(item: GaugeEvidence) -> str:
 
 def measurement_row(measurement: Measurement, answer: Answer) -> list[str]:
     """One line of ``results list``."""
-    energy = answer.energy or answer.energy_simulated
+    energy = answer.energy
     virtual = " (virtual)" if measurement.virtual else ""
     return [
         measurement.id,
@@ -448,11 +454,16 @@ def _share_text(proportion: Proportion) -> str:
     return f"{proportion.share:.1%} [{low:.1%}, {high:.1%}]"
 
 
-def _energy_text(energy: EnergyEstimate, *, simulated: bool) -> str:
+def _unless_measured(origin: Origin, form: str) -> str:
+    """The word that no figure but a measured one may be shown without."""
+    return "" if origin == "measured" else form.format(origin)
+
+
+def _energy_text(energy: EnergyEstimate) -> str:
     return (
         f"{_energy_with_interval(energy.gross_j, energy.gross_interval_j)} gross, "
         f"{_energy_with_interval(energy.marginal_j, energy.marginal_interval_j)} marginal   "
-        f"{'simulated ' if simulated else ''}{SOURCE_NAMES[energy.source]} "
+        f"{_unless_measured(energy.origin, '{} ')}{SOURCE_NAMES[energy.source]} "
         f"{PLANE_NAMES[energy.plane]}, "
         f"{_blocks_text(energy.blocks, energy.interval_kind)}, "
         f"{energy.gauge_steps} {STEP_NAMES[energy.source]}"
@@ -478,13 +489,13 @@ def _blocks_text(blocks: int, kind: IntervalKind) -> str:
     return f"{'range of ' if kind == 'block_range' else ''}{blocks} blocks"
 
 
-def _rate_text(name: str, rate: RateEstimate, *, simulated: bool) -> str:
+def _rate_text(name: str, rate: RateEstimate, origin: Origin) -> str:
     when = "before the phone slowed down" if name == "burst" else "on the plateau afterwards"
     seconds_ns = rate.seconds_per_inference * NS_PER_S
     return (
         f"{_energy_with_interval(rate.gross_j, rate.gross_interval_j)} gross at "
         f"{format_duration(seconds_ns)} an inference, {when}   "
-        f"{'simulated, ' if simulated else ''}{_blocks_text(rate.blocks, rate.interval_kind)}"
+        f"{_unless_measured(origin, '{}, ')}{_blocks_text(rate.blocks, rate.interval_kind)}"
     )
 
 
@@ -493,7 +504,7 @@ def _energy_with_interval(energy_j: float, interval: Interval) -> str:
     return f"{format_energy(energy_j)} [{low}, {high}]"
 
 
-def _charge_text(charge: ChargeEstimate, *, simulated: bool) -> str:
+def _charge_text(charge: ChargeEstimate) -> str:
     interval = charge.inferences_interval
     return (
         f"{format_count(charge.inferences)} inferences "
@@ -501,7 +512,7 @@ def _charge_text(charge: ChargeEstimate, *, simulated: bool) -> str:
         f"on {format_energy(charge.battery_j)}, "
         f"{'in coulombs of the same gauge' if charge.method == 'coulombs' else 'in joules'}"
         f"{', from a range' if charge.interval_kind == 'block_range' else ''}"
-        f"{', simulated' if simulated else ''}"
+        f"{_unless_measured(charge.origin, ', {}')}"
     )
 
 

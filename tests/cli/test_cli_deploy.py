@@ -40,17 +40,17 @@ def test_a_virtual_phone_stands_in(cli, shared_home):
     assert len(samples["iteration_ns"]) >= 30
     assert len(samples["windows"]) == 11
     assert document["answer"]["latency"]["count"] == len(samples["iteration_ns"])
-    assert document["answer"]["energy"] is None
+    assert {document["answer"][name]["origin"] for name in ("energy", "charge")} == {"simulated"}
     ids = [finding["id"] for finding in document["measurement"]["findings"]]
     assert {"VIRTUAL", "UNTRAINED-WEIGHTS"} <= set(ids)
     assert cli("virtual", "list", "--json").document == []
-    simulated = document["answer"]["energy_simulated"]
+    simulated = document["answer"]["energy"]
     truth_file = shared_home / f"state/virtual/nexus7/truth/{document['id']}.json"
     truth = decode(truth_file.read_bytes(), EnergyTruth, source="truth")
     for kind in ("gross", "marginal"):
         interval = simulated[f"{kind}_interval_j"]
         assert interval["low"] <= getattr(truth, f"{kind}_j") <= interval["high"]
-    charge = document["answer"]["charge_simulated"]
+    charge = document["answer"]["charge"]
     assert charge["inferences"] == pytest.approx(54_000 / simulated["gross_j"])
 
 
@@ -121,7 +121,7 @@ def test_the_networks_deploy(cli, name):
     document = outcome.document
     assert document["measurement"]["result"]["samples"]["output_check"]["matches"]
     assert document["measurement"]["artifact"]["delegation"]["portable_operator_counts"] == {}
-    assert document["answer"]["energy_simulated"]["gross_interval_j"]["low"] > 0
+    assert document["answer"]["energy"]["gross_interval_j"]["low"] > 0
 
 
 def test_a_file_of_another_tool_deploys(cli, tmp_path):
@@ -155,7 +155,7 @@ def test_this_computer_is_a_device(cli):
     assert [sample["stage"] for sample in memory] == ["closed", "loaded", "inferred"]
     assert document["answer"]["memory"]["measure"] == "PSS"
     assert document["answer"]["energy"] is None
-    assert document["answer"]["energy_simulated"] is None
+    assert document["answer"]["energy"] is None
 
 
 def test_threads_reach_the_engine(cli):
@@ -333,7 +333,7 @@ def test_onnx_runs_on_the_virtual_phone(cli, name):
     assert measurement["artifact"]["file"]["format"] == "onnx"
     assert samples["companion"]["engine"] == "onnxruntime"
     assert samples["output_check"]["matches"]
-    assert outcome.document["answer"]["energy_simulated"]["gross_j"] > 0
+    assert outcome.document["answer"]["energy"]["gross_j"] > 0
 
 
 def test_onnx_runs_on_this_computer(cli):

@@ -51,7 +51,7 @@ def test_it_has_no_energy_and_says_so(cli, jvm_phone):
     outcome = cli(*ARGUMENTS)
 
     assert outcome.exit_code == 0, outcome.stderr
-    assert outcome.document["answer"]["energy_simulated"] is None
+    assert outcome.document["answer"]["energy"] is None
     findings = {item["id"]: item for item in outcome.document["measurement"]["findings"]}
     assert "no battery to read" in findings["ENERGY-REFUSED"]["summary"]
     assert "python companion" in findings["ENERGY-REFUSED"]["advice"]

@@ -208,7 +208,7 @@ def test_a_phone_with_an_odd_gauge(cli):
     assert unknown.exit_code == 2
     assert "dual-cell" in unknown.stderr
     assert started.exit_code == 0, started.stderr
-    assert deployed["answer"]["energy_simulated"] is None
+    assert deployed["answer"]["energy"] is None
     found = {finding["id"] for finding in deployed["measurement"]["findings"]}
     assert {"GAUGE-CONTRADICTS", "NO-ENERGY"} <= found
     assert hardware_serial == "virtual-nexus5-dual-cell"
@@ -352,7 +352,7 @@ def test_a_calibrated_gauge_is_used_explained_and_overridden(cli, bench_phone):
     assert [outcome.exit_code for outcome in refused] == [5, 5]
     assert "energy counter: unsupported" in refused[0].stderr
     assert "1e+03 of the charge counter's change" in refused[1].stderr
-    assert again["answer"]["energy_simulated"]["source"] == "charge_counter"
+    assert again["answer"]["energy"]["source"] == "charge_counter"
     assert again["measurement"]["gauge"] == overridden.document
     found = {finding["id"] for finding in again["measurement"]["findings"]}
     assert "GAUGE-OVERRIDDEN" in found
@@ -380,7 +380,7 @@ def test_a_strange_gauge_is_understood_or_refused(cli, bench_phone, kind, exit_c
         assert "cannot be trusted" in later.stderr
         deployed = cli("deploy", "tiny.py", "-d", bench_phone.serial, "--fast", "--json").document
         assert deployed["answer"]["latency"] is not None
-        assert deployed["answer"]["energy_simulated"] is None
+        assert deployed["answer"]["energy"] is None
         assert deployed["measurement"]["request"]["energy"] is None
         found = {finding["id"] for finding in deployed["measurement"]["findings"]}
         assert "GAUGE-REFUSED" in found

@@ -90,7 +90,7 @@ def test_one_pull_of_the_cable_is_enough(start_queue, plugged_phone):
         for each in documents
     ]
     assert waits == [["unplug", "rest"], ["rest"], ["rest"]]
-    assert all(each["answer"]["energy_simulated"]["blocks"] == 5 for each in documents)
+    assert all(each["answer"]["energy"]["blocks"] == 5 for each in documents)
     assert plugged_phone.adb("shell", "ls /data/local/tmp/mobilekit/runs").stdout == ""
 
 
@@ -107,7 +107,7 @@ def test_all_pilots_come_before_the_first_run(cli, bench_phone):
     assert positions == sorted(positions)
     stored = cli("results", "list", "--json").document
     assert len(stored) == 4
-    assert all(each["answer"]["energy_simulated"]["blocks"] == 5 for each in outcome.document)
+    assert all(each["answer"]["energy"]["blocks"] == 5 for each in outcome.document)
 
 
 def test_a_killed_command_leaves_a_queue_that_is_collected(cli, start_queue, plugged_phone):

@@ -54,7 +54,8 @@ from mobilekit.records.energy import (
     RateEstimate,
     UncertaintyTerm,
 )
-from mobilekit.records.statistics import Interval
+from mobilekit.records.measurement import Measurement
+from mobilekit.records.statistics import Interval, Origin
 from mobilekit.units import COULOMB_PER_UAH, NS_PER_S
 
 GAIN_RELATIVE_UNCERTAINTY = 0.03
@@ -123,12 +124,14 @@ def estimate_energy(
     profile_gauge: ProfileGauge,
     verdict: GaugeVerdict | None = None,
     gain: GaugeGain | None = None,
+    *,
+    origin: Origin = "measured",
 ) -> EnergyEstimate | None:
     """Energy per inference over the complete unplugged blocks of ``windows``.
 
-    The verdict's source comes first, then its other usable ones by expected error. ``None`` with
-    fewer than two blocks, when no source can be used, and when charge counter and current
-    contradict each other (unless a person chose the source).
+    ``origin`` is that of the battery's readings. The verdict's source comes first, then its other
+    usable ones by expected error. ``None`` with fewer than two blocks, when no source can be used,
+    and when charge counter and current contradict each other (unless a person chose the source).
     """
     gauge = known_gauge(profile_gauge, verdict)
     segments = find_segments(windows)
@@ -138,8 +141,22 @@ def estimate_energy(
         measured = _measure_segments(segments, source, gauge)
         if measured is not None:
             used, blocks = measured
-            return _estimate(windows, used, blocks, source, gain)
+            return _estimate(windows, used, blocks, source, gain, origin)
     return None
+
+
+def energy_of(measurement: Measurement) -> EnergyEstimate | None:
+    """``estimate_energy`` of a stored run, by what was known of its gauge at the time."""
+    profile = measurement.profile
+    if profile is None:
+        return None
+    return estimate_energy(
+        measurement.result.samples.windows,
+        profile.gauge,
+        measurement.gauge,
+        measurement.gain,
+        origin="simulated" if measurement.virtual else "measured",
+    )
 
 
 def usable_sources(
@@ -242,6 +259,7 @@ def _estimate(
     blocks: _Blocks,
     source: EnergySource,
     gain: GaugeGain | None,
+    origin: Origin,
 ) -> EnergyEstimate:
     on_battery = source != "power_rails"
     gain_value = 1.0
@@ -312,6 +330,7 @@ def _estimate(
         charge_uah = gross.mean_j * gain_value / (COULOMB_PER_UAH * voltage_mv / 1000)
     burst, sustained = _rates(loads, blocks, gain_relative, voltage_relative)
     return EnergyEstimate(
+        origin=origin,
         source=source,
         plane="battery" if on_battery else "rails",
         blocks=len(loads),
@@ -455,6 +474,7 @@ def estimate_charge(
         float(np.hypot(half_width, NORMAL_95 * battery_relative)) for half_width in half_widths
     )
     return ChargeEstimate(
+        origin=energy.origin,
         method=method,
         battery_j=battery_j,
         battery_source=battery_source,

@@ -78,11 +78,9 @@ class LifeBasis(NamedTuple):
 def life_basis(measurement: Measurement) -> LifeBasis | None:
     """``None`` for a measurement that does not tell how much a charge buys."""
     answer = derive_answer(measurement)
-    energy = answer.energy or answer.energy_simulated
-    charge = answer.charge or answer.charge_simulated
-    if energy is None or charge is None:
+    if answer.energy is None or answer.charge is None:
         return None
-    return LifeBasis(measurement, energy, charge)
+    return LifeBasis(measurement, answer.energy, answer.charge)
 
 
 def choose_life_basis(
