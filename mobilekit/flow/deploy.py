@@ -16,9 +16,10 @@ from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.analysis.accuracy import classify
+from mobilekit.analysis.energy.doubts import refuse_energy
 from mobilekit.analysis.energy.gauge import NO_OVERRIDES, Overrides, characterize_gauge
 from mobilekit.analysis.energy.planning import plan_energy
-from mobilekit.analysis.findings import find_doubts, foresee_doubts, refuse_energy
+from mobilekit.analysis.findings import find_doubts, foresee_doubts
 from mobilekit.analysis.layers.profile import why_by_segments
 from mobilekit.analysis.layers.traces import parse_trace
 from mobilekit.analysis.memory import least_need

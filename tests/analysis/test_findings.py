@@ -13,7 +13,8 @@ from examples import (
     samples,
 )
 
-from mobilekit.analysis.findings import find_doubts, foresee_doubts, refuse_energy
+from mobilekit.analysis.energy.doubts import refuse_energy
+from mobilekit.analysis.findings import find_doubts, foresee_doubts
 from mobilekit.analysis.memory import LeastNeed
 from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
