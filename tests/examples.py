@@ -296,6 +296,7 @@ def samples(**fields) -> Samples:
 def measurement(**fields) -> Measurement:
     values = {
         "id": "nin-nexus7-1",
+        "purpose": "measure",
         "started_at": "2026-05-04T10:00:00+00:00",
         "artifact": artifact(),
         "device": device_info(name="nexus7"),
@@ -305,6 +306,7 @@ def measurement(**fields) -> Measurement:
         "gauge": None,
         "gain": None,
         "full_charge_uah": None,
+        "energy_wanted": False,
         "request": run_request(),
         "result": RunSuccess(
             protocol_version=PROTOCOL_VERSION, run_id="nin-nexus7-1", samples=samples()

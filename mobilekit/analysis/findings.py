@@ -7,27 +7,20 @@ import sys
 import numpy as np
 
 from mobilekit.analysis.accuracy import estimate_accuracy
-from mobilekit.analysis.energy import estimate as energy_analysis
 from mobilekit.analysis.energy.doubts import (
-    RADIO_ON,
-    doubt_blocks,
     doubt_energy,
-    doubt_power_supply,
 )
 from mobilekit.analysis.memory import LeastNeed, measure_growth
 from mobilekit.analysis.stats import relative_drift, two_modes
 from mobilekit.contract.protocol import (
     RunFailure,
-    RunRequest,
-    RunResult,
     RunSuccess,
     Samples,
 )
 from mobilekit.records.artifact import Artifact
-from mobilekit.records.device import BatteryStatus, DeviceInfo, DeviceProfile
-from mobilekit.records.energy import GaugeGain, GaugeVerdict
+from mobilekit.records.device import DeviceInfo
 from mobilekit.records.finding import Finding
-from mobilekit.records.measurement import Classification
+from mobilekit.records.measurement import Classification, Measurement
 from mobilekit.units import format_bytes, format_duration
 
 LOSSY_ERROR = 0.3
@@ -38,49 +31,20 @@ MAX_RELATIVE_MAD = 0.05
 HOT_BATTERY_DECICELSIUS = 400
 
 
-def find_doubts(
-    artifact: Artifact,
-    device: DeviceInfo,
-    profile: DeviceProfile | None,
-    battery_before: BatteryStatus | None,
-    request: RunRequest,
-    result: RunResult,
-    *,
-    foreseen: tuple[Finding, ...] = (),
-    energy_wanted: bool,
-    gauge: GaugeVerdict | None = None,
-    gain: GaugeGain | None = None,
-    classification: Classification | None = None,
-    airplane_mode: bool | None = None,
-) -> tuple[Finding, ...]:
-    """Everything doubtful about a run, errors first, with what was ``foreseen``.
-
-    ``gauge`` and ``gain`` are what was known of the phone's gauge when it was measured.
-    """
-    samples = result.samples
+def find_doubts(measurement: Measurement) -> tuple[Finding, ...]:
+    """Everything doubtful about a run, errors first, with what was foreseen: its ``findings``."""
+    samples, foreseen = measurement.result.samples, measurement.findings
     findings = [
-        *_of_result(result),
-        *_of_classification(classification),
-        *_of_artifact(artifact),
-        *_of_device(device, samples),
+        *_of_result(measurement.result),
+        *_of_classification(measurement.classification),
+        *_of_artifact(measurement.artifact),
+        *_of_device(measurement.device, samples),
         *_of_latencies(samples),
         *foreseen,
     ]
     if not any(finding.id == "WILL-NOT-FIT" for finding in foreseen):
-        findings += _of_memory(device, samples)
-    if energy_wanted and battery_before is not None:
-        if request.energy is None:
-            findings += doubt_power_supply(battery_before, profile)
-        elif profile is not None:
-            estimate = energy_analysis.estimate_energy(samples.windows, profile.gauge, gauge, gain)
-            findings += doubt_energy(samples, profile, gauge, estimate)
-        if request.energy is not None and airplane_mode is False and not device.virtual:
-            findings.append(RADIO_ON)
-    if not energy_wanted and profile is not None and samples.windows:
-        # A pilot or a calibration, whose energy is shown all the same.
-        findings += doubt_blocks(
-            energy_analysis.estimate_energy(samples.windows, profile.gauge, gauge, gain)
-        )
+        findings += _of_memory(measurement.device, samples)
+    findings += doubt_energy(measurement)
     order = ("error", "warning", "info")
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 

@@ -86,6 +86,7 @@ from mobilekit.records.measurement import (
     Classification,
     Examples,
     Measurement,
+    Purpose,
     TimeSpent,
     WaitingRun,
     WhyWaiting,
@@ -93,7 +94,7 @@ from mobilekit.records.measurement import (
 from mobilekit.records.network import Activation
 from mobilekit.records.profile import LayerTrace
 from mobilekit.results.render import render_findings
-from mobilekit.results.store import PendingRun, Purpose, Store
+from mobilekit.results.store import PendingRun, Store
 from mobilekit.runner.host import read_host
 
 Iterations = int | Literal["auto"]
@@ -219,7 +220,7 @@ def _profile_by_segments(
                 Segment(artifact=each.file, inputs=each.inputs) for each in cut.programs
             ),
         )
-        return run_and_store(ready, request, store, reporter, energy_wanted=False, cut=cut)
+        return run_and_store(ready, request, store, reporter, purpose="profile", cut=cut)
 
 
 def _iterations_of(wanted: Iterations, artifact: Artifact) -> int:
@@ -266,7 +267,10 @@ def deploy(
             if traced_iterations is None
             else _iterations_of(traced_iterations, ready.artifact),
         )
-        return run_and_store(ready, request, store, reporter, energy_wanted=wanted.energy)
+        purpose: Purpose = "measure" if traced_iterations is None else "profile"
+        return run_and_store(
+            ready, request, store, reporter, purpose=purpose, energy_wanted=wanted.energy
+        )
 
 
 def was_given_up(measurement: Measurement) -> bool:
@@ -312,9 +316,7 @@ def evaluate(wanted: Wanted, data: Path | None, store: Store, reporter: Reporter
         _push(ready.target, (examples.inputs,), ready.steps, reporter)
         request = make_request(wanted, ready, PRESETS[wanted.preset], None)
         request = replace(request, evaluation=examples.inputs)
-        return run_and_store(
-            ready, request, store, reporter, energy_wanted=False, examples=examples
-        )
+        return run_and_store(ready, request, store, reporter, purpose="evaluate", examples=examples)
 
 
 class Ready(NamedTuple):
@@ -458,22 +460,22 @@ def run_and_store(
     store: Store,
     reporter: Reporter,
     *,
-    energy_wanted: bool,
-    purpose: Purpose = "measure",
+    purpose: Purpose,
+    energy_wanted: bool = False,
     overrides: Overrides = NO_OVERRIDES,
     examples: Examples | None = None,
     cut: Cut | None = None,
 ) -> Measurement:
     """Run and store; a run on a phone can be collected later if this process does not live."""
     target = ready.target
-    begun = _begin(ready, request, examples, cut)
+    begun = _begin(ready, request, purpose, energy_wanted=energy_wanted, examples=examples, cut=cut)
     phone = target.phone
     with ready.steps("run"):
         if target.phone is None:
             result = run_on_computer(request, places.artifacts_directory(), on_event=reporter.event)
         else:
             assert target.reconnect is not None
-            store.add_pending(PendingRun(begun, purpose, overrides))
+            store.add_pending(PendingRun(begun, overrides))
             try:
                 phone = _start(target, (request,))
                 link = _link(reporter, (request,), target.reconnect)
@@ -485,7 +487,7 @@ def run_and_store(
                 with suppress(DeviceError, DisconnectedError, AdbServerError):
                     phone = target.reconnect()
     begun = replace(begun, time_spent=ready.steps.spent)
-    return _finish(begun, result, phone, store, energy_wanted=energy_wanted)
+    return _finish(begun, result, phone, store)
 
 
 def run_queue_and_store(
@@ -505,8 +507,8 @@ def run_queue_and_store(
     requests = tuple(request for _, request in runs)
     begun = []
     for ready, request in runs:
-        begun.append(_begin(ready, request))
-        store.add_pending(PendingRun(begun[-1], "measure"))
+        begun.append(_begin(ready, request, "measure", energy_wanted=True))
+        store.add_pending(PendingRun(begun[-1]))
     try:
         phone = _start(target, requests)
     except MobilekitError:
@@ -549,7 +551,7 @@ def run_queue_and_store(
                 with suppress(DeviceError, DisconnectedError, AdbServerError):
                     phone = target.reconnect()
             measured = replace(begun[number], time_spent=ready.steps.spent)
-            on_measured(_finish(measured, result, phone, store, energy_wanted=True))
+            on_measured(_finish(measured, result, phone, store))
         except KeyboardInterrupt:
             if number + 1 == len(runs):
                 raise
@@ -571,12 +573,19 @@ def _restart_dropped(target: Target, phone: Phone, requests: Sequence[RunRequest
 
 
 def _begin(
-    ready: Ready, request: RunRequest, examples: Examples | None = None, cut: Cut | None = None
+    ready: Ready,
+    request: RunRequest,
+    purpose: Purpose,
+    *,
+    energy_wanted: bool,
+    examples: Examples | None = None,
+    cut: Cut | None = None,
 ) -> Measurement:
     """What is known of a run before it is started."""
     target = ready.target
     return Measurement(
         id=request.run_id,
+        purpose=purpose,
         started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         artifact=ready.artifact,
         device=target.info,
@@ -586,6 +595,7 @@ def _begin(
         gauge=ready.gauge,
         gain=ready.gain,
         full_charge_uah=target.full_charge_uah,
+        energy_wanted=energy_wanted,
         request=request,
         result=interrupted(request.run_id, [], "not collected yet", "disconnected"),
         host=read_host(),
@@ -635,8 +645,6 @@ def _finish(
     result: RunResult,
     phone: Phone | None,
     store: Store,
-    *,
-    energy_wanted: bool,
 ) -> Measurement:
     """Store what came of a run, and leave nothing of it on the phone."""
     classification = None
@@ -655,25 +663,9 @@ def _finish(
             samples = replace(result.samples, profile_refusal=error.what)
             result = replace(result, samples=samples)
     measurement = replace(
-        begun,
-        result=result,
-        classification=classification,
-        layer_trace=layer_trace,
-        findings=find_doubts(
-            begun.artifact,
-            begun.device,
-            begun.profile,
-            begun.battery_before,
-            begun.request,
-            result,
-            foreseen=begun.findings,
-            energy_wanted=energy_wanted,
-            gauge=begun.gauge,
-            gain=begun.gain,
-            classification=classification,
-            airplane_mode=begun.airplane_mode,
-        ),
+        begun, result=result, classification=classification, layer_trace=layer_trace
     )
+    measurement = replace(measurement, findings=find_doubts(measurement))
     _save(measurement, store)
     if phone is not None and not was_lost(result):
         _clear_up(phone, measurement)
@@ -807,9 +799,8 @@ def _collect_run(
         # Of what was heard before the phone was lost, nothing is left on it.
         heard = store.find(run.measurement.id)
         result = result if heard is None else replace(result, samples=heard.result.samples)
-    energy_wanted = request.energy is not None and run.purpose == "measure"
-    measurement = _finish(run.measurement, result, phone, store, energy_wanted=energy_wanted)
-    if run.purpose == "calibrate":
+    measurement = _finish(run.measurement, result, phone, store)
+    if measurement.purpose == "calibrate":
         learn_gauge(measurement, store, run.overrides)
     return measurement
 

@@ -82,7 +82,7 @@ def measure_energy(
                 request = make_request(each, ready, PRESETS["fast"], plan_pilot(), name="pilot")
                 of_which = f" of {ready.artifact.model.name}" if several else ""
                 reporter.note(f"A pilot run{of_which}, to plan by.")
-                measured = run_and_store(ready, request, store, reporter, energy_wanted=False)
+                measured = run_and_store(ready, request, store, reporter, purpose="pilot")
                 if isinstance(measured.result, RunFailure):
                     on_measured(measured)
                     if was_given_up(measured):
@@ -127,7 +127,9 @@ def measure_energy(
         if several:
             run_queue_and_store(runs, store, reporter, on_measured)
         else:
-            on_measured(run_and_store(*runs[0], store, reporter, energy_wanted=True))
+            on_measured(
+                run_and_store(*runs[0], store, reporter, purpose="measure", energy_wanted=True)
+            )
 
 
 class Calibration(NamedTuple):
@@ -163,7 +165,6 @@ def calibrate_gauge(
             request,
             store,
             reporter,
-            energy_wanted=False,
             purpose="calibrate",
             overrides=overrides,
         )

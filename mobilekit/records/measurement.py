@@ -73,10 +73,16 @@ class Classification(Record, frozen=True):
     """All of the device's outputs against PyTorch's."""
 
 
+Purpose = Literal["measure", "pilot", "calibrate", "profile", "evaluate"]
+"""What a run is for: its network's cost; the planning of an energy run; to find out what the gauge
+tells; each layer's time; the accuracy on examples."""
+
+
 class Measurement(Record, frozen=True):
     """The stored record of one run. Summaries and estimates are derived from it, never stored."""
 
     id: str
+    purpose: Purpose
     started_at: str
     """ISO 8601, UTC."""
     artifact: Artifact
@@ -93,6 +99,8 @@ class Measurement(Record, frozen=True):
     """What was known of its gain at the time; ``None``: it was not compared with a meter."""
     full_charge_uah: int | None
     """What the gauge has learned that its battery holds; ``None``: it does not tell."""
+    energy_wanted: bool
+    """Whether energy was asked for; where it could not be measured, ``request`` has no plan."""
     request: RunRequest
     result: RunSuccess | RunFailure
     host: HostInfo

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
@@ -61,15 +61,12 @@ _pending = sa.Table(
     sa.Column("document", sa.LargeBinary, nullable=False),
 )
 
-Purpose = Literal["measure", "calibrate"]
-
 
 class PendingRun(NamedTuple):
     """A run that was started on a phone and whose result has not been stored yet."""
 
     measurement: Measurement
     """With a failure that holds no samples in the place of the result."""
-    purpose: Purpose
     overrides: Overrides = NO_OVERRIDES
     """A person's own word for what a calibration finds."""
 
@@ -173,22 +170,22 @@ class Store:
             connection.execute(
                 _pending.insert().values(
                     id=run.measurement.id,
-                    purpose=run.purpose,
+                    purpose=run.measurement.purpose,
                     document=encode((run.measurement, run.overrides)),
                 )
             )
 
     def list_pending(self) -> list[PendingRun]:
         """In the order of their ids."""
-        query = sa.select(_pending.c.document, _pending.c.purpose).order_by(_pending.c.id)
+        query = sa.select(_pending.c.document).order_by(_pending.c.id)
         with self._begin() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.scalars(query).all()
         pending = []
         for row in rows:
             measurement, overrides = decode(
-                row.document, tuple[Measurement, Overrides], source="the stored pending run"
+                row, tuple[Measurement, Overrides], source="the stored pending run"
             )
-            pending.append(PendingRun(measurement, row.purpose, overrides))
+            pending.append(PendingRun(measurement, overrides))
         return pending
 
     def forget_pending(self, run_id: str) -> None:

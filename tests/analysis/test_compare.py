@@ -215,16 +215,7 @@ def with_companion(**fields):
 def with_doubts(**sample_fields):
     """Its findings are those that the run itself gives rise to."""
     plain = measured(id="b", **sample_fields)
-    findings = find_doubts(
-        plain.artifact,
-        plain.device,
-        plain.profile,
-        plain.battery_before,
-        plain.request,
-        plain.result,
-        energy_wanted=False,
-    )
-    return changed(plain, findings=findings)
+    return changed(plain, findings=find_doubts(plain))
 
 
 @pytest.mark.parametrize(

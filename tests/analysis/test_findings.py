@@ -9,6 +9,7 @@ from examples import (
     device_info,
     energy_plan,
     gauge_verdict,
+    measurement,
     run_request,
     samples,
 )
@@ -43,25 +44,32 @@ def doubts(
     request=None,
     result=None,
     foreseen=(),
+    purpose="measure",
     energy_wanted=True,
     gauge=None,
+    profile=PROFILE,
     classification=None,
     **sample_fields,
 ):
     result = result or RunSuccess(
         protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples(**sample_fields)
     )
+    device = device or device_info()
     findings = find_doubts(
-        made or artifact(),
-        device or device_info(),
-        PROFILE,
-        battery or battery_status(),
-        request or run_request(),
-        result,
-        foreseen=foreseen,
-        energy_wanted=energy_wanted,
-        gauge=gauge,
-        classification=classification,
+        measurement(
+            purpose=purpose,
+            artifact=made or artifact(),
+            device=device,
+            profile=profile,
+            battery_before=battery or battery_status(),
+            request=request or run_request(),
+            result=result,
+            findings=foreseen,
+            energy_wanted=energy_wanted,
+            gauge=gauge,
+            classification=classification,
+            virtual=device.virtual,
+        )
     )
     return {finding.id: finding for finding in findings}
 
@@ -318,7 +326,9 @@ def test_a_pilots_range_is_called_one():
     """It shows an energy, and of all doubts about energy only that this is no interval."""
     pilot = run_request(energy=energy_plan(blocks=2))
 
-    found = doubts(request=pilot, windows=windows(10, 150, 250)[:5], energy_wanted=False)
+    found = doubts(
+        purpose="pilot", request=pilot, windows=windows(10, 150, 250)[:5], energy_wanted=False
+    )
 
     assert list(found) == ["FEW-BLOCKS"]
     assert "only 2 blocks" in found["FEW-BLOCKS"].summary
@@ -343,17 +353,7 @@ def test_idle_power_that_drifts_is_said():
 
 def test_a_phone_of_which_nothing_is_known():
     """Without a profile there is no energy, and that is said."""
-    findings = find_doubts(
-        artifact(),
-        device_info(),
-        None,
-        battery_status(),
-        run_request(),
-        RunSuccess(protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples()),
-        energy_wanted=True,
-    )
-
-    assert [finding.id for finding in findings] == ["NO-PROFILE"]
+    assert list(doubts(profile=None)) == ["NO-PROFILE"]
 
 
 def test_a_refusal_is_passed_on():

@@ -3,7 +3,6 @@ from examples import device_info, energy_estimate, energy_plan, measured, run_re
 from simulated import PROFILE, work
 
 from mobilekit.analysis.energy.estimate import estimate_charge
-from mobilekit.analysis.energy.planning import plan_pilot
 from mobilekit.analysis.energy.usage import choose_life_basis, describe_use, estimate_life
 from mobilekit.errors import UsageError
 from mobilekit.records.energy import UploadEnergy
@@ -115,11 +114,12 @@ def test_rails_do_not_empty_a_battery():
     assert estimate_charge(energy_estimate(source="power_rails", plane="rails"), PROFILE) is None
 
 
-def ran(id, blocks, *, planned=None, device="nexus7"):
+def ran(id, blocks, *, planned=None, device="nexus7", purpose="measure"):
     """A virtual phone's energy run, which may have ended before all planned blocks."""
     plan = energy_plan(blocks=blocks, idle_ns=30 * 10**9, load_ns=30 * 10**9)
     return measured(
         id,
+        purpose=purpose,
         device=device_info(name=device, virtual=True),
         virtual=True,
         request=run_request(energy=energy_plan(blocks=planned or blocks)),
@@ -129,7 +129,7 @@ def ran(id, blocks, *, planned=None, device="nexus7"):
 
 def test_life_is_told_from_no_pilot():
     """The newest that was meant to tell energy; nothing where there are pilots only."""
-    pilot, whole = ran("pilot", plan_pilot().blocks), ran("whole", 5)
+    pilot, whole = ran("pilot", 2, purpose="pilot"), ran("whole", 5)
     without_energy = measured("deployed")
 
     assert choose_life_basis([without_energy, pilot, whole]).measurement.id == "whole"

@@ -172,9 +172,10 @@ def lost_run(**fields):
 def test_a_pending_run_waits_until_its_result_is_stored(url):
     """It is listed with its purpose by any opening of the database, until its result is saved."""
     overrides = Overrides(current_scale=1000, source="current_now")
-    Store(url).add_pending(PendingRun(lost_run(), "calibrate", overrides))
+    pending = PendingRun(lost_run(purpose="calibrate"), overrides)
+    Store(url).add_pending(pending)
 
-    assert Store(url).list_pending() == [PendingRun(lost_run(), "calibrate", overrides)]
+    assert Store(url).list_pending() == [pending]
     Store(url).save(measurement())
     assert Store(url).list_pending() == []
 
@@ -182,7 +183,7 @@ def test_a_pending_run_waits_until_its_result_is_stored(url):
 def test_a_lost_run_stays_pending_and_is_replaced(url):
     """What a lost phone had told is stored at once; what is collected later takes its place."""
     store = Store(url)
-    store.add_pending(PendingRun(lost_run(), "measure"))
+    store.add_pending(PendingRun(lost_run()))
 
     store.save(lost_run())
     assert len(store.list_pending()) == 1
@@ -195,7 +196,7 @@ def test_a_lost_run_stays_pending_and_is_replaced(url):
 def test_a_pending_run_can_be_forgotten_once(url):
     """Forgetting what does not wait is a usage error."""
     store = Store(url)
-    store.add_pending(PendingRun(lost_run(), "measure"))
+    store.add_pending(PendingRun(lost_run()))
 
     store.forget_pending("nin-nexus7-1")
 

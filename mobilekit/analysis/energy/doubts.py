@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mobilekit.analysis.energy import estimate as energy_analysis
+from mobilekit.analysis.energy.estimate import MIN_INTERVAL_BLOCKS, energy_of, explain_refusal
 from mobilekit.analysis.energy.sources import charge_ratio, find_segments, judge_ratio, known_gauge
 from mobilekit.contract.protocol import (
     Samples,
@@ -13,6 +13,7 @@ from mobilekit.contract.protocol import (
 from mobilekit.records.device import BatteryStatus, DeviceProfile
 from mobilekit.records.energy import EnergyEstimate, GaugeRefusal, GaugeVerdict
 from mobilekit.records.finding import Finding
+from mobilekit.records.measurement import Measurement
 from mobilekit.units import NS_PER_S, format_duration
 
 MIN_LOAD_STEPS = 25
@@ -37,7 +38,29 @@ def refuse_energy(refusal: GaugeRefusal) -> Finding:
     )
 
 
-def doubt_power_supply(battery: BatteryStatus, profile: DeviceProfile | None) -> list[Finding]:
+def doubt_energy(measurement: Measurement) -> list[Finding]:
+    """Everything doubtful about its energy, or about why it has none.
+
+    A pilot and a gauge's calibration show an energy that they were not made for: of theirs only
+    the number of blocks is doubted.
+    """
+    profile, battery = measurement.profile, measurement.battery_before
+    if measurement.purpose in ("pilot", "calibrate"):
+        return _of_blocks(energy_of(measurement))
+    if not measurement.energy_wanted or battery is None:
+        return []
+    if measurement.request.energy is None:
+        return _of_power_supply(battery, profile)
+    findings = []
+    if profile is not None:
+        samples, gauge = measurement.result.samples, measurement.gauge
+        findings += _of_windows(samples, profile, gauge, energy_of(measurement))
+    if measurement.airplane_mode is False and not measurement.device.virtual:
+        findings.append(RADIO_ON)
+    return findings
+
+
+def _of_power_supply(battery: BatteryStatus, profile: DeviceProfile | None) -> list[Finding]:
     if battery.plugged:
         return [
             Finding(
@@ -59,7 +82,7 @@ def doubt_power_supply(battery: BatteryStatus, profile: DeviceProfile | None) ->
     return []
 
 
-def doubt_energy(
+def _of_windows(
     samples: Samples,
     profile: DeviceProfile,
     gauge: GaugeVerdict | None,
@@ -87,7 +110,7 @@ def doubt_energy(
                     id="NO-ENERGY",
                     severity="warning",
                     summary=f"no energy can be told from {len(samples.windows)} windows: "
-                    + energy_analysis.explain_refusal(samples.windows, profile.gauge, gauge),
+                    + explain_refusal(samples.windows, profile.gauge, gauge),
                     advice="Use --rigorous for longer windows; some phones have no usable gauge.",
                 )
             )
@@ -112,7 +135,7 @@ def doubt_energy(
                 advice="Keep the cable out until the run is over.",
             )
         )
-    findings += doubt_blocks(estimate)
+    findings += _of_blocks(estimate)
     if estimate.marginal_interval_j.low <= 0:
         findings.append(
             Finding(
@@ -135,7 +158,7 @@ def doubt_energy(
     return findings
 
 
-def doubt_blocks(estimate: EnergyEstimate | None) -> list[Finding]:
+def _of_blocks(estimate: EnergyEstimate | None) -> list[Finding]:
     if estimate is None or estimate.interval_kind != "block_range":
         return []
     return [
@@ -144,7 +167,7 @@ def doubt_blocks(estimate: EnergyEstimate | None) -> list[Finding]:
             severity="warning",
             summary=f"only {estimate.blocks} blocks: what is printed is their range, "
             "which promises no 95 %",
-            advice=f"At least {energy_analysis.MIN_INTERVAL_BLOCKS} blocks make an interval.",
+            advice=f"At least {MIN_INTERVAL_BLOCKS} blocks make an interval.",
         )
     ]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mobilekit.analysis.answer import derive_answer
-from mobilekit.analysis.energy.estimate import MIN_INTERVAL_BLOCKS, NORMAL_95
+from mobilekit.analysis.energy.estimate import NORMAL_95
 from mobilekit.errors import UsageError
 from mobilekit.records.energy import (
     ChargeEstimate,
@@ -89,14 +89,13 @@ def choose_life_basis(
     """The first that tells it, of ``device`` (a name, ``virtual:NAME`` or a serial) where one is
     given.
 
-    Left out are pilots and calibrations, which serve to plan a run and to know a gauge: they have
-    fewer blocks than make an interval.
+    Left out are pilots and calibrations, which serve to plan a run and to know a gauge.
     """
     chosen: LifeBasis | None = None
     seen: dict[str, str] = {}
     for measurement in measurements:
-        info, plan = measurement.device, measurement.request.energy
-        if plan is None or plan.blocks < MIN_INTERVAL_BLOCKS or info.key in seen:
+        info = measurement.device
+        if measurement.purpose != "measure" or info.key in seen:
             continue
         found = life_basis(measurement)
         if found is None:
