@@ -148,9 +148,13 @@ def test_the_guide_names_no_option_that_is_not_there():
 
 def test_the_findings_are_those_of_the_program():
     """Each id with its severity: the table has all of them and no others."""
-    source = (ROOT / "mobilekit/analysis/findings.py").read_text(encoding="utf-8")
     in_program = {}
-    for node in ast.walk(ast.parse(source)):
+    nodes = [
+        node
+        for path in ("findings.py", "energy/doubts.py")
+        for node in ast.walk(ast.parse((ROOT / "mobilekit/analysis" / path).read_text("utf-8")))
+    ]
+    for node in nodes:
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
             values = {
                 word.arg: word.value.value

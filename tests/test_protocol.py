@@ -102,10 +102,10 @@ def test_every_message_type_has_a_vector(folder: str) -> None:
 
 def test_another_version_is_told_before_any_other_difference() -> None:
     """A message of a later version, with fields that nobody knows here, is one of that version."""
-    message = b'{"protocol_version": 2, "type": "success", "something_new": {}}'
+    message = b'{"protocol_version": 3, "type": "success", "something_new": {}}'
 
     for decode_message in (decode_request, decode_result):
-        with pytest.raises(ProtocolError, match="protocol_version: 2 is not 1"):
+        with pytest.raises(ProtocolError, match="protocol_version: 3 is not 2"):
             decode_message(message)
 
 

@@ -25,7 +25,8 @@ connection. Everything lies below two roots:
 
 A host reads ``progress.jsonl`` tolerantly in one way only: its last line may be cut off. A
 companion whose process died leaves no result; the host then makes a ``RunFailure`` of the
-progress that is there, with the code ``interrupted``, or ``disconnected`` if it lost the phone.
+progress that is there, with the code ``interrupted``, ``disconnected`` if it lost the phone, or
+``stopped`` if a person ended the run.
 
 **Start.** ``am start -n <ACTIVITY> --es run_id <run_id>[,<run_id>...]``. A run id matches
 ``[a-z0-9-]{1,64}``, so nothing needs quoting. The activity is guarded by
@@ -101,7 +102,7 @@ phase.
 **Clock.** ``at_ns``, ``started_ns`` and ``ended_ns`` are nanoseconds of a monotonic clock, zero at
 the start of the run; on a phone one that counts while it sleeps (``elapsedRealtimeNanos``).
 
-**Version history.** 1: first.
+**Version history.** 1: first; 2: the code ``stopped``.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ from typing import Literal, Union
 
 from mobilekit.contract.codec import Record
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 PACKAGE = "dev.mobilekit.bench"
 ACTIVITY = f"{PACKAGE}/.RunActivity"
 INPUT_ROOT = "/data/local/tmp/mobilekit"
@@ -145,6 +146,7 @@ FailureCode = Literal[
     "out_of_memory",
     "storage_full",
     "interrupted",
+    "stopped",
     "disconnected",
     "internal",
 ]

@@ -15,6 +15,7 @@ from mobilekit.contract.codec import encode
 from mobilekit.contract.protocol import (
     OUTPUTS_NAME,
     TRACE_NAME,
+    FailureCode,
     ProgressEvent,
     RunRequest,
     RunResult,
@@ -49,13 +50,14 @@ def run_on_computer(
                 stderr=subprocess.STDOUT,
             )
             events: list[ProgressEvent] = []
-            problem = None
+            problem: str | None = None
+            code: FailureCode = "interrupted"
             try:
                 for event in _follow(process, output_root / run_directory(request.run_id)):
                     events.append(event)
                     on_event(event)
             except KeyboardInterrupt:
-                problem = "interrupted from the keyboard"
+                problem, code = "interrupted from the keyboard", "stopped"
             except ProtocolError as error:
                 problem = error.what
             finally:
@@ -74,7 +76,7 @@ def run_on_computer(
             return decoded
         words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         ending = f"the runner's process ended with {process.returncode}: {''.join(words)}"
-        return interrupted(request.run_id, events, problem or ending)
+        return interrupted(request.run_id, events, problem or ending, code)
 
 
 def _follow(process: subprocess.Popen[bytes], directory: Path) -> Iterator[ProgressEvent]:

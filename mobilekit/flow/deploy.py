@@ -277,9 +277,7 @@ def was_given_up(measurement: Measurement) -> bool:
     """Whether the phone was lost or a person stopped the run: then another run cannot follow, or is
     not wanted."""
     result = measurement.result
-    return was_lost(result) or (
-        isinstance(result, RunFailure) and result.message.startswith(bench.INTERRUPTED)
-    )
+    return isinstance(result, RunFailure) and result.code in ("disconnected", "stopped")
 
 
 def learn_gauge(measurement: Measurement, store: Store, overrides: Overrides) -> GaugeFound | None:

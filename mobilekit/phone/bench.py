@@ -47,7 +47,7 @@ POLLS_BETWEEN_LIFE_SIGNS = 5
 START_TIMEOUT_S = 20.0
 """How long a companion that was started may need to take its runs."""
 SILENCE_MARGIN_S = 120.0
-INTERRUPTED = "interrupted from the keyboard"
+STOPPED = "interrupted from the keyboard"
 LEFT_TO_ITSELF = "left to itself from the keyboard"
 RECONNECT_S = 15.0
 """How long a phone that went away is waited for where its run needs the link."""
@@ -318,9 +318,9 @@ class Watch:
         except (DeviceError, DisconnectedError):
             return self._failure(LEFT_TO_ITSELF, "disconnected")
         except (ProtocolError, PhoneError):
-            return self._failure(INTERRUPTED)
+            return self._failure(STOPPED, "stopped")
         before = "" if last_look.has_begun else " before it began"
-        return result or last_look._failure(f"{INTERRUPTED}{before}")
+        return result or last_look._failure(f"{STOPPED}{before}", "stopped")
 
     def _follow(self) -> RunResult:
         clock_ns = self._link.clock_ns

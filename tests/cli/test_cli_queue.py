@@ -174,7 +174,7 @@ def test_ctrl_c_stops_all_of_an_attached_phone(cli, start_queue, plugged_phone):
 
     assert process.returncode == 1
     results = [each["measurement"]["result"] for each in json.loads(stdout)]
-    assert [result["code"] for result in results] == ["interrupted"] * 3
+    assert [result["code"] for result in results] == ["stopped"] * 3
     assert len(results[0]["samples"]["iteration_ns"]) >= 30
     assert stderr.count("interrupted from the keyboard before it began") == 2
     assert plugged_phone.companion.running_pids() == []

@@ -166,7 +166,7 @@ def test_ctrl_c_keeps_what_was_written_since_the_last_look():
     result = follow_run(phone, run_request(), link_to(phone))
 
     assert phone.stopped
-    assert result.code == "interrupted"
+    assert result.code == "stopped"
     assert result.samples.iteration_ns == (1, 2)
 
 

@@ -1,7 +1,7 @@
 package dev.mobilekit.bench.core
 
 /** The messages are exchanged only between equals: no other version is taken. */
-const val PROTOCOL_VERSION = 1L
+const val PROTOCOL_VERSION = 2L
 
 /** Iterations of the memory phase. */
 const val MEMORY_ITERATIONS = 3
@@ -36,7 +36,7 @@ enum class WaitReason { UNPLUG, REST, TEMPERATURE }
 
 enum class TraceKind { ETDUMP, ONNXRUNTIME }
 
-/** A host makes [DISCONNECTED] itself; no companion does. */
+/** A host makes [STOPPED] and [DISCONNECTED] itself; no companion does. */
 enum class FailureCode {
     BAD_REQUEST,
     PROTOCOL_VERSION,
@@ -48,6 +48,7 @@ enum class FailureCode {
     OUT_OF_MEMORY,
     STORAGE_FULL,
     INTERRUPTED,
+    STOPPED,
     DISCONNECTED,
     INTERNAL,
 }

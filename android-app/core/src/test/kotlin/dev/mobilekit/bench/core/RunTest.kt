@@ -468,7 +468,7 @@ class RunTest {
     @Test
     fun `a bad request is refused by its field`() {
         roots.request()
-        roots.putRequest("run-1", """{"protocol_version": 1}""")
+        roots.putRequest("run-1", """{"protocol_version": 2}""")
         val result = runOnce(roots.input, roots.output, "run-1", device()) {}
 
         assertFails(FailureCode.BAD_REQUEST, Phase.VERIFY, "$.run_id", result)
@@ -476,10 +476,10 @@ class RunTest {
 
     @Test
     fun `another protocol version is refused as that`() {
-        roots.putRequest("run-1", """{"protocol_version": 2}""")
+        roots.putRequest("run-1", """{"protocol_version": 3}""")
         val result = runOnce(roots.input, roots.output, "run-1", device()) {}
 
-        assertFails(FailureCode.PROTOCOL_VERSION, Phase.VERIFY, "2 is not 1", result)
+        assertFails(FailureCode.PROTOCOL_VERSION, Phase.VERIFY, "3 is not 2", result)
     }
 
     @Test

@@ -52,7 +52,7 @@ class VectorsTest {
     @Test
     fun `a message of another version says so whatever else is in it`() {
         assertThrows(OtherVersionException::class.java) {
-            decodeRequest("""{"protocol_version": 2, "colour": "blue"}""".toByteArray())
+            decodeRequest("""{"protocol_version": 3, "colour": "blue"}""".toByteArray())
         }
     }
 
