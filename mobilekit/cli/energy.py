@@ -410,7 +410,7 @@ def collect(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import DisconnectedError
-    from mobilekit.flow import deploy as flow
+    from mobilekit.flow.collect import collect as collect_runs
     from mobilekit.results.document import make_collection, make_document
     from mobilekit.results.render import render_measurement, render_waiting
     from mobilekit.results.store import Store
@@ -420,7 +420,7 @@ def collect(
         opened.forget_pending(forget)
         return
     with TerminalReporter() as reporter:
-        collection = flow.collect(opened, reporter, wait=wait)
+        collection = collect_runs(opened, reporter, wait=wait)
     answered = [(item, derive_answer(item)) for item in collection.collected]
     if as_json:
         documents = [make_document(*pair) for pair in answered]

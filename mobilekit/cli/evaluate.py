@@ -52,7 +52,7 @@ def evaluate(
     """Run labelled examples on a device; tell its accuracy, and PyTorch's beside it."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.flow import deploy as flow
+    from mobilekit.flow import evaluate as evaluation
     from mobilekit.results.store import Store
 
     wanted = wanted_of(
@@ -72,5 +72,5 @@ def evaluate(
     )
     opened = Store(store or places.store_url())
     with TerminalReporter() as reporter:
-        measurement = flow.evaluate(wanted, data, opened, reporter)
+        measurement = evaluation.evaluate(wanted, data, opened, reporter)
     tell(measurement, as_json=as_json, strict=strict)

@@ -111,7 +111,7 @@ def profile(
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.errors import UsageError
-    from mobilekit.flow import deploy as flow
+    from mobilekit.flow.profile import profile_alike
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.store import Store
     from mobilekit.results.written import check_writable
@@ -148,7 +148,7 @@ def profile(
     if trace is not None:
         check_writable(trace)
     with TerminalReporter() as reporter:
-        measurements = flow.profile_alike(
+        measurements = profile_alike(
             [wanted._replace(activation=one) for one in activations] or [wanted],
             opened,
             reporter,

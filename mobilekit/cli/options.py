@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from mobilekit.flow.deploy import Wanted
+    from mobilekit.flow.prepare import Wanted
     from mobilekit.phone.formats import WantedFormat
     from mobilekit.records.artifact import Precision
 
@@ -128,7 +128,7 @@ def wanted_of(
 ) -> Wanted:
     """What a command's options ask for; raises ``UsageError`` for those that exclude each other."""
     from mobilekit.errors import UsageError
-    from mobilekit.flow.deploy import Wanted
+    from mobilekit.flow.prepare import Wanted
 
     if fast and rigorous:
         raise UsageError("--fast and --rigorous contradict each other", fix="Give one of them.")

@@ -17,7 +17,7 @@ from mobilekit.errors import (
     InUseError,
     PhoneError,
 )
-from mobilekit.phone import bench
+from mobilekit.phone import runs
 from mobilekit.phone.adb import AdbServer, Phone
 from mobilekit.phone.device import (
     VIRTUAL_PREFIX,
@@ -52,7 +52,7 @@ class Target(NamedTuple):
     told_formats: tuple[str, ...] | None
     """What the device itself says that it runs; ``None`` for a real phone, which says nothing."""
     reconnect: Callable[[], Phone] | None
-    """As in ``bench.Link``."""
+    """As in ``Link``."""
 
 
 @contextmanager
@@ -237,7 +237,7 @@ def _refuse_busy(virtual: service.RunningPhone) -> None:
     with suppress(DeviceError, DisconnectedError, AdbServerError, PhoneError):
         phone = connect_virtual(virtual).phone(virtual.address)
         going_on = [
-            run_id for run_id in sorted(bench.list_runs(phone)) if bench.is_going_on(phone, run_id)
+            run_id for run_id in sorted(runs.list_runs(phone)) if runs.is_going_on(phone, run_id)
         ]
     if going_on:
         raise InUseError(

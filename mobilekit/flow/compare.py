@@ -7,7 +7,10 @@ from typing import NamedTuple
 from mobilekit.analysis.layers.profile import why_by_segments
 from mobilekit.contract.protocol import RunSuccess
 from mobilekit.errors import ExportError, MobilekitError
-from mobilekit.flow.deploy import Iterations, Reporter, Wanted, deploy, profile
+from mobilekit.flow.deploy import Iterations, deploy
+from mobilekit.flow.prepare import Wanted
+from mobilekit.flow.profile import profile
+from mobilekit.flow.reporter import Reporter
 from mobilekit.model.zoo import find_model
 from mobilekit.records.measurement import Measurement
 from mobilekit.results.store import Store

@@ -22,19 +22,17 @@ from mobilekit.errors import (
     UnreliableError,
     UsageError,
 )
-from mobilekit.flow.deploy import (
+from mobilekit.flow.gauge import learn_gauge
+from mobilekit.flow.prepare import (
     Ready,
-    Reporter,
     Wanted,
     all_made_ready,
-    learn_gauge,
     made_ready,
     make_request,
     open_target_of,
-    run_and_store,
-    run_queue_and_store,
-    was_given_up,
 )
+from mobilekit.flow.reporter import Reporter
+from mobilekit.flow.run import run_and_store, run_queue_and_store, was_given_up
 from mobilekit.presets import (
     PRESETS,
     REST_NS,

@@ -14,8 +14,9 @@ from mobilekit.contract.protocol import (
     TensorFile,
 )
 from mobilekit.errors import DisconnectedError
+from mobilekit.executor.phone import Link, Watch, follow_run
 from mobilekit.phone.adb import ShellResult
-from mobilekit.phone.bench import Link, Watch, follow_run, read_state, start_runs
+from mobilekit.phone.runs import read_state, start_runs
 
 NS_PER_S = 10**9
 

@@ -1,0 +1,107 @@
+"""The time of each layer, from a trace or from segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from mobilekit import places
+from mobilekit.analysis.layers.profile import why_by_segments
+from mobilekit.contract.protocol import (
+    Segment,
+)
+from mobilekit.errors import (
+    ExportError,
+)
+from mobilekit.flow.deploy import Iterations, deploy, iterations_of
+from mobilekit.flow.prepare import Wanted, made_ready, make_request, push
+from mobilekit.flow.reporter import Reporter
+from mobilekit.flow.run import run_and_store
+from mobilekit.model.export import (
+    check_can_be_cut,
+    export_segments,
+)
+from mobilekit.presets import (
+    PRESETS,
+)
+from mobilekit.records.measurement import (
+    Measurement,
+)
+from mobilekit.results.store import Store
+
+
+def profile(
+    wanted: Wanted,
+    store: Store,
+    reporter: Reporter,
+    *,
+    iterations: Iterations,
+    by_segments: bool | None,
+) -> Measurement:
+    """``deploy`` with the time of each layer: by segments, by a trace, or, for ``None``, by a trace
+    and then by segments where it tells too little.
+
+    What was traced in vain stays stored. Raises a ``MobilekitError`` like ``deploy``, and
+    ``ExportError`` for a network without a trace that cannot be cut into segments.
+    """
+    if by_segments:
+        return profile_by_segments(wanted, store, reporter, iterations)
+    traced = deploy(wanted, store, reporter, traced_iterations=iterations)
+    why = why_by_segments(traced)
+    if why is None or by_segments is False:
+        return traced
+    reporter.note(why)
+    try:
+        return profile_by_segments(wanted, store, reporter, iterations)
+    except ExportError as error:
+        if traced.layer_trace is None:
+            raise
+        reporter.note(f"The trace has to do: {error.what}")
+        return traced
+
+
+def profile_alike(
+    each_wanted: Sequence[Wanted],
+    store: Store,
+    reporter: Reporter,
+    *,
+    iterations: Iterations,
+    by_segments: bool | None,
+) -> list[Measurement]:
+    """``profile`` of several networks, all in one way: where one is cut, all are."""
+    found = [
+        profile(each, store, reporter, iterations=iterations, by_segments=by_segments)
+        for each in each_wanted
+    ]
+    if all(each.cut is None for each in found):
+        return found
+    return [
+        each if each.cut is not None else profile_by_segments(wanted, store, reporter, iterations)
+        for wanted, each in zip(each_wanted, found, strict=True)
+    ]
+
+
+def profile_by_segments(
+    wanted: Wanted, store: Store, reporter: Reporter, iterations: Iterations
+) -> Measurement:
+    check_can_be_cut(wanted.precision)
+    reporter.note("The layers are measured by segments, in a run of their own")
+    with made_ready(wanted, store, reporter) as ready:
+        with ready.steps("segments"):
+            cut = export_segments(
+                ready.artifact.model,
+                ready.artifact.file.format,
+                precision=wanted.precision,
+                cache_directory=places.artifacts_directory(),
+                on_progress=reporter.note,
+            )
+        push(ready.target, cut.files, ready.steps, reporter)
+        request = replace(
+            make_request(wanted, ready, PRESETS[wanted.preset], None),
+            profile_iterations=iterations_of(iterations, ready.artifact),
+            segments=tuple(
+                Segment(artifact=each.file, inputs=each.inputs) for each in cut.programs
+            ),
+        )
+        return run_and_store(ready, request, store, reporter, purpose="profile", cut=cut)

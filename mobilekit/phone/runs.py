@@ -1,0 +1,188 @@
+"""The companion's files on a phone: deliver, start runs, see what became of them, fetch, delete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from mobilekit.contract.checks import decode_events, run_directory
+from mobilekit.contract.codec import encode
+from mobilekit.contract.protocol import (
+    ACTIVITY,
+    INPUT_ROOT,
+    OUTPUT_ROOT,
+    OUTPUTS_NAME,
+    PACKAGE,
+    RUN_ID_PATTERN,
+    TRACE_NAME,
+    ArtifactFile,
+    ProgressEvent,
+    RunRequest,
+    RunTaken,
+    TensorFile,
+)
+from mobilekit.errors import (
+    AppError,
+    DeviceError,
+    DisconnectedError,
+    ProtocolError,
+)
+from mobilekit.phone.adb import Phone
+
+RunState = Literal["over", "running", "waiting", "dead", "dropped"]
+"""``waiting`` for its turn, or to be taken by the companion; ``dead``: it left no result, and no
+process carries it any more; ``dropped``: the same before it began."""
+
+
+def deliver(
+    phone: Phone,
+    files: Sequence[ArtifactFile | TensorFile],
+    directory: Path,
+    *,
+    on_bytes: Callable[[int, int], None],
+) -> int:
+    """Push what the phone does not have of ``files``; the number of bytes that went over.
+
+    A file's name is its content's hash, so one of the right name and size is not pushed again; the
+    companion checks every hash before a run.
+    ``on_bytes`` gets bytes done and bytes in all. Raises ``PhoneError``, ``DisconnectedError``.
+    """
+    listing = phone.shell(
+        f"mkdir -p {INPUT_ROOT}/artifacts {INPUT_ROOT}/runs && "
+        f"chmod 755 {INPUT_ROOT} {INPUT_ROOT}/artifacts {INPUT_ROOT}/runs && "
+        f"cd {INPUT_ROOT}/artifacts && stat -c '%s %n' * 2>/dev/null; true"
+    ).text
+    present = {
+        name: size for size, _, name in (line.partition(" ") for line in listing.splitlines())
+    }
+    sources = {file.path: directory / Path(file.path).name for file in files}
+    missing = {
+        path: source
+        for path, source in sources.items()
+        if present.get(source.name) != str(source.stat().st_size)
+    }
+    total_bytes = sum(source.stat().st_size for source in missing.values())
+    done_bytes = 0
+
+    def count(size_bytes: int) -> None:
+        nonlocal done_bytes
+        done_bytes += size_bytes
+        on_bytes(done_bytes, total_bytes)
+
+    for path, source in missing.items():
+        phone.push(source, f"{INPUT_ROOT}/{path}", on_bytes=count)
+    return total_bytes
+
+
+def start_runs(phone: Phone, requests: Sequence[RunRequest], scratch: Path) -> None:
+    """Deliver requests and start them all at once, one behind the other; ``scratch`` is a directory
+    for their files.
+
+    A link that breaks while the app is started leaves open whether it was, which who follows the
+    runs finds out. Raises ``AppError`` when the companion does not start, ``PhoneError``,
+    ``DisconnectedError``.
+    """
+    for request in requests:
+        directory = f"{INPUT_ROOT}/{run_directory(request.run_id)}"
+        source = scratch / f"{request.run_id}.json"
+        source.write_bytes(encode(request))
+        # What an earlier start left would be taken for this one's.
+        outputs = f"{OUTPUT_ROOT}/{run_directory(request.run_id)}"
+        phone.shell(f"mkdir -p {directory} && chmod 755 {directory} && rm -rf {outputs}")
+        phone.push(source, f"{directory}/request.json", on_bytes=lambda _: None)
+    # One start for all: none is left out by a link that breaks, and a run is not disturbed by the
+    # starts of the others.
+    command = f"am start -n {ACTIVITY} --es run_id {','.join(each.run_id for each in requests)}"
+    try:
+        answer = phone.shell(command, check=False)
+    except (DeviceError, DisconnectedError):
+        return
+    words = (answer.stdout + answer.stderr).decode("utf-8", errors="replace")
+    # Older releases exit with 0 although the activity could not be started.
+    if answer.exit_code != 0 or "Error" in words:
+        raise AppError(
+            f"The companion app did not start: {words.strip() or 'am said nothing'}",
+            serial=phone.serial,
+            command=command,
+            fix="Unlock the phone; if the app is damaged, uninstall it and install it again.",
+        )
+
+
+def read_state(phone: Phone, run_id: str) -> RunState:
+    """What became of a run that was started. Raises ``DeviceError``, ``DisconnectedError``."""
+    directory = f"{OUTPUT_ROOT}/{run_directory(run_id)}"
+    # The first two events are short.
+    told = phone.shell(
+        f"test -f {directory}/result.json && echo over; "
+        f"head -n 2 {directory}/progress.jsonl 2>/dev/null",
+        check=False,
+    ).stdout
+    if told.startswith(b"over"):
+        return "over"
+    try:
+        events = list(decode_events(told))
+    except ProtocolError:
+        return "dead"
+    has_begun = len(events) > 1
+    if is_held(phone, events[0]) if events else is_running(phone):
+        return "running" if has_begun else "waiting"
+    return "dead" if has_begun else "dropped"
+
+
+def is_going_on(phone: Phone, run_id: str) -> bool:
+    """Whether a run that was started is under way, or may still be."""
+    return read_state(phone, run_id) in ("running", "waiting")
+
+
+def fetch_outputs(phone: Phone, run_id: str, outputs: TensorFile, directory: Path) -> None:
+    """Fetch what a run's examples yielded into ``directory``, under its content's hash.
+
+    Raises ``PhoneError``, ``DisconnectedError``; the content is for who reads it to check.
+    """
+    target = directory / Path(outputs.path).name
+    aside = target.with_suffix(".part")
+    try:
+        phone.pull(f"{OUTPUT_ROOT}/{run_directory(run_id)}/{OUTPUTS_NAME}", aside)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def fetch_trace(phone: Phone, run_id: str, target: Path) -> None:
+    """Fetch the trace of a run's operators; raises ``PhoneError``, ``DisconnectedError``."""
+    source = f"{OUTPUT_ROOT}/{run_directory(run_id)}/{TRACE_NAME}"
+    phone.pull(source, target)
+
+
+def list_runs(phone: Phone) -> set[str]:
+    """The ids of all runs whose files are on the phone."""
+    listing = phone.shell(f"ls {INPUT_ROOT}/runs {OUTPUT_ROOT}/runs 2>/dev/null; true").text
+    return {line for line in listing.splitlines() if re.fullmatch(RUN_ID_PATTERN, line)}
+
+
+def is_running(phone: Phone) -> bool:
+    """Whether the companion lives, whatever it does."""
+    return bool(_companion_pids(phone))
+
+
+def is_held(phone: Phone, first: ProgressEvent) -> bool:
+    """Whether the process lives that wrote a run's first event, and so carries the run."""
+    return isinstance(first, RunTaken) and first.pid in _companion_pids(phone)
+
+
+def _companion_pids(phone: Phone) -> set[int]:
+    words = phone.shell(f"pidof {PACKAGE}", check=False).text.split()
+    return {int(word) for word in words if word.isdecimal()}
+
+
+def remove_run(phone: Phone, run_id: str) -> None:
+    """Delete a run's files from the phone, once they are stored here."""
+    directory = run_directory(run_id)
+    phone.shell(f"rm -rf {INPUT_ROOT}/{directory} {OUTPUT_ROOT}/{directory}", check=False)
+
+
+def forget_file(phone: Phone, file: ArtifactFile | TensorFile) -> None:
+    """Delete a delivered file, so that the next deploy pushes it again."""
+    phone.shell(f"rm -f {INPUT_ROOT}/{file.path}", check=False)
