@@ -30,6 +30,13 @@ MAX_DRIFT = 0.05
 MAX_RELATIVE_MAD = 0.05
 HOT_BATTERY_DECICELSIUS = 400
 
+REPLAYED = Finding(
+    id="REPLAYED",
+    severity="info",
+    summary="nothing ran: the samples are those of a recorded run",
+    advice="Measure on the device itself for figures of this network today.",
+)
+
 
 def find_doubts(measurement: Measurement) -> tuple[Finding, ...]:
     """Everything doubtful about a run, errors first, with what was foreseen: its ``findings``."""

@@ -62,12 +62,12 @@ def devices(as_json: JsonFlag = False) -> None:
     What to do about a phone that is not ready is said below the list.
     """
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.executor import targets
+    from mobilekit.executor.open import list_devices
     from mobilekit.phone.adb import advice
     from mobilekit.phone.device import links_by_phone
     from mobilekit.results.render import render_table
 
-    listed = targets.list_devices()
+    listed = list_devices()
     if as_json:
         typer.echo(encode_pretty(listed), nl=False)
         return

@@ -46,11 +46,11 @@ def start(
 ) -> None:
     """Start a virtual phone that stays until it is stopped."""
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.executor import targets
+    from mobilekit.executor import virtual_phones
     from mobilekit.virtual.companions import CompanionSettings
 
     settings = CompanionSettings(kind=companion, energy_speed=energy_speed)
-    phone, port = targets.start_virtual(name, settings, gauge)
+    phone, port = virtual_phones.start_virtual(name, settings, gauge)
     if as_json:
         typer.echo(encode_pretty({"phone": phone, "adb_server_port": port}), nl=False)
         return
@@ -84,7 +84,7 @@ def list_phones(as_json: JsonFlag = False) -> None:
 @app.command()
 def stop(name: NameArgument) -> None:
     """Stop a virtual phone; its files stay for its next start."""
-    from mobilekit.executor import targets
+    from mobilekit.executor import virtual_phones
 
-    targets.stop_virtual(name)
+    virtual_phones.stop_virtual(name)
     typer.echo(f"Virtual {name} is stopped.")

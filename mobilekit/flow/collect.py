@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -18,14 +17,12 @@ from mobilekit.errors import (
     DisconnectedError,
     InUseError,
 )
-from mobilekit.executor.phone import Watch
-from mobilekit.executor.targets import attached_phones, exclusive
+from mobilekit.executor.base import Executor, Listener
+from mobilekit.executor.lock import exclusive
+from mobilekit.executor.open import attached_phones
 from mobilekit.flow.finish import finish
 from mobilekit.flow.gauge import learn_gauge
 from mobilekit.flow.reporter import Reporter
-from mobilekit.flow.run import make_link
-from mobilekit.phone import runs as phone_runs
-from mobilekit.phone.adb import Phone
 from mobilekit.records.measurement import (
     Measurement,
     WaitingRun,
@@ -50,12 +47,11 @@ def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
     pending = {run.measurement.id: run for run in in_order}
     collected: list[Measurement] = []
     waiting = {run_id: _waiting(run, "not attached") for run_id, run in pending.items()}
-    for phone, name, reconnect in attached_phones() if pending else ():
+    for key, executor in attached_phones() if pending else ():
         with suppress(DeviceError, DisconnectedError):
-            held = phone_runs.list_runs(phone)
+            held = executor.held_runs()
             for run_id in [run_id for run_id in pending if run_id in waiting and run_id in held]:
-                run = pending[run_id]
-                outcome = _collect_run(phone, name, reconnect, run, store, reporter, wait=wait)
+                outcome = _collect_run(executor, key, pending[run_id], store, reporter, wait=wait)
                 if isinstance(outcome, WaitingRun):
                     wait = wait and outcome.why != "left to itself"
                     waiting[run_id] = outcome
@@ -66,9 +62,8 @@ def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
 
 
 def _collect_run(
-    phone: Phone,
-    name: str,
-    reconnect: Callable[[], Phone],
+    executor: Executor,
+    key: str,
     run: PendingRun,
     store: Store,
     reporter: Reporter,
@@ -76,7 +71,6 @@ def _collect_run(
     wait: bool,
 ) -> Measurement | WaitingRun:
     request = run.measurement.request
-    link = make_link(reporter, (request,), reconnect)
     windows = 0
 
     def count(event: ProgressEvent) -> None:
@@ -88,25 +82,28 @@ def _collect_run(
         reporter.event(event)
 
     try:
-        with exclusive(name):
-            watch = Watch(phone, request, link._replace(on_event=count))
-            result = watch.look()
+        with exclusive(key):
+            result, has_begun = executor.look(request, count)
             if result is None and wait:
                 windows = 0
-                watch = Watch(phone, request, link._replace(on_event=count_and_tell))
+                listener = Listener(
+                    on_event=count_and_tell,
+                    on_lost=lambda: reporter.lost((request,)),
+                    on_back=reporter.back,
+                )
                 try:
-                    result = watch.to_end()
+                    result = executor.follow(request, listener)
                 except KeyboardInterrupt:
                     return _waiting(run, "left to itself", windows)
     except InUseError:
         return _waiting(run, "followed by another mobilekit")
     if result is None:
-        return _waiting(run, "running" if watch.has_begun else "waiting", windows)
+        return _waiting(run, "running" if has_begun else "waiting", windows)
     if isinstance(result, RunFailure) and not result.samples.phases:
         # Of what was heard before the phone was lost, nothing is left on it.
         heard = store.find(run.measurement.id)
         result = result if heard is None else replace(result, samples=heard.result.samples)
-    measurement = finish(run.measurement, result, phone, store)
+    measurement = finish(run.measurement, result, executor, store)
     if measurement.purpose == "calibrate":
         learn_gauge(measurement, store, run.overrides)
     return measurement

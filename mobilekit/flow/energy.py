@@ -24,15 +24,15 @@ from mobilekit.errors import (
 )
 from mobilekit.flow.gauge import learn_gauge
 from mobilekit.flow.prepare import (
-    Ready,
+    Prepared,
     Wanted,
-    all_made_ready,
-    made_ready,
     make_request,
-    open_target_of,
+    open_device_of,
+    prepare,
+    prepare_all,
 )
 from mobilekit.flow.reporter import Reporter
-from mobilekit.flow.run import run_and_store, run_queue_and_store, was_given_up
+from mobilekit.flow.run import Queued, begin, run, run_queue, was_given_up
 from mobilekit.presets import (
     PRESETS,
     REST_NS,
@@ -67,67 +67,68 @@ def measure_energy(
     known, and what ``confirm`` raises.
     """
     _refuse_computer(wanted[0])
-    with all_made_ready(wanted, store, reporter) as every:
-        target = every[0].target
+    with prepare_all(wanted, store, reporter) as every:
+        virtual = every[0].state.info.virtual
         profile = _profile_with_battery(every[0])
         _refuse_contradictory_gauge(every[0].refusal)
         preset = PRESETS[wanted[0].preset]
         several = len(every) > 1
-        piloted: list[tuple[Wanted, Ready, EnergyPilot | None]] = []
-        for each, ready in zip(wanted, every, strict=True):
+        piloted: list[tuple[Wanted, Prepared, EnergyPilot | None]] = []
+        for each, prepared in zip(wanted, every, strict=True):
             pilot = None
-            if target.battery is not None and not target.battery.plugged:
-                request = make_request(each, ready, PRESETS["fast"], plan_pilot(), name="pilot")
-                of_which = f" of {ready.artifact.model.name}" if several else ""
+            if prepared.is_on_battery:
+                request = make_request(
+                    each, prepared, preset="fast", energy=plan_pilot(), name="pilot"
+                )
+                of_which = f" of {prepared.artifact.model.name}" if several else ""
                 reporter.note(f"A pilot run{of_which}, to plan by.")
-                measured = run_and_store(ready, request, store, reporter, purpose="pilot")
+                measured = run(prepared, begin(prepared, request, "pilot"), store, reporter)
                 if isinstance(measured.result, RunFailure):
                     on_measured(measured)
                     if was_given_up(measured):
                         return
                     continue
                 pilot = pilot_of(measured)
-            piloted.append((each, ready, pilot))
-        runs: list[tuple[Ready, RunRequest]] = []
+            piloted.append((each, prepared, pilot))
+        planned_runs: list[tuple[Prepared, RunRequest]] = []
         drawn_share, duration_ns = 0.0, 0
-        for each, ready, pilot in piloted:
-            level_percent = ready.level_percent
+        for each, prepared, pilot in piloted:
+            level_percent = prepared.level_percent
             planned = plan_energy(
                 profile,
                 blocks=preset.energy_blocks,
                 target_error=target_error or preset.energy_target_error,
-                verdict=ready.gauge,
+                verdict=prepared.gauge,
                 pilot=pilot,
-                gain=ready.gain,
+                gain=prepared.gain,
                 level_percent=None
                 if level_percent is None
                 else max(0, level_percent - math.ceil(100 * drawn_share)),
             )
             plan = replace(_waiting_plan(planned.plan), sync_pattern=sync_pattern)
             if several:
-                reporter.note(f"{ready.artifact.model.name}:")
-            reporter.planned_energy(replace(planned, plan=plan), simulated=target.info.virtual)
+                reporter.note(f"{prepared.artifact.model.name}:")
+            reporter.planned_energy(replace(planned, plan=plan), simulated=virtual)
             drawn_share += planned.expected_charge_fraction
             duration_ns += planned_duration_ns(plan)
-            runs.append((ready, make_request(each, ready, preset, plan)))
-        if not runs:
+            planned_runs.append((prepared, make_request(each, prepared, energy=plan)))
+        if not planned_runs:
             return
         if several:
             reporter.note(
-                f"{len(runs)} runs, in this order: "
-                f"{', '.join(ready.artifact.model.name for ready, _ in runs)}. "
+                f"{len(planned_runs)} runs, in this order: "
+                f"{', '.join(prepared.artifact.model.name for prepared, _ in planned_runs)}. "
                 f"{duration_ns / NS_PER_S / 60:.1f} min"
-                f"{' of simulated time' if target.info.virtual else ''} without the cable, and "
+                f"{' of simulated time' if virtual else ''} without the cable, and "
                 f"{drawn_share:.1%} of the battery."
             )
-        if not target.info.virtual:
+        if not virtual:
             confirm()
-        if several:
-            run_queue_and_store(runs, store, reporter, on_measured)
-        else:
-            on_measured(
-                run_and_store(*runs[0], store, reporter, purpose="measure", energy_wanted=True)
-            )
+        queue = [
+            Queued(prepared, begin(prepared, request, "measure", energy_wanted=True))
+            for prepared, request in planned_runs
+        ]
+        run_queue(queue, store, reporter, on_measured)
 
 
 class Calibration(NamedTuple):
@@ -150,22 +151,16 @@ def calibrate_gauge(
     ``wanted.model`` is the load. Raises as ``measure_energy``.
     """
     _refuse_computer(wanted)
-    with made_ready(wanted, store, reporter) as ready:
-        _profile_with_battery(ready)
+    with prepare(wanted, store, reporter) as prepared:
+        _profile_with_battery(prepared)
         plan = _waiting_plan(plan_calibration())
-        simulated = ready.target.info.virtual
+        simulated = prepared.state.info.virtual
         reporter.planned_calibration(plan, simulated=simulated)
         if not simulated:
             confirm()
-        request = make_request(wanted, ready, PRESETS["fast"], plan, name="calibrate")
-        measured = run_and_store(
-            ready,
-            request,
-            store,
-            reporter,
-            purpose="calibrate",
-            overrides=overrides,
-        )
+        request = make_request(wanted, prepared, preset="fast", energy=plan, name="calibrate")
+        begun = begin(prepared, request, "calibrate")
+        measured = run(prepared, begun, store, reporter, overrides=overrides)
     return Calibration(measured, learn_gauge(measured, store, overrides))
 
 
@@ -178,13 +173,14 @@ def override_gauge(
     ``UnreliableError`` where they contradict it: then nothing is changed.
     """
     _refuse_computer(wanted)
-    with open_target_of(wanted, reporter) as target:
-        found = store.read_gauge(target.info.gauge_key)
+    with open_device_of(wanted, reporter) as opened:
+        gauge_key = opened.state.info.gauge_key
+    found = store.read_gauge(gauge_key)
     measured = None if found is None else store.find(found.run_id)
     if found is None or measured is None or measured.profile is None:
         raise UsageError(
             "This phone's gauge has not been calibrated",
-            device=target.info.gauge_key,
+            device=gauge_key,
             fix="Run `mobilekit energy calibrate` first; it takes the same options.",
         )
     again = characterize_gauge(
@@ -235,11 +231,11 @@ def _refuse_contradictory_gauge(found: GaugeRefusal | None) -> None:
         )
 
 
-def _profile_with_battery(ready: Ready) -> DeviceProfile:
-    if ready.target.profile is None:
+def _profile_with_battery(prepared: Prepared) -> DeviceProfile:
+    if prepared.state.profile is None:
         raise DeviceError(
             "Nothing is known of this phone's battery",
-            serial=ready.target.info.serial,
+            serial=prepared.state.info.serial,
             fix="Write a device profile for it (docs/devices.md).",
         )
-    return ready.target.profile
+    return prepared.state.profile

@@ -7,13 +7,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from mobilekit import places
-from mobilekit.flow.prepare import Wanted, made_ready, make_request, push
+from mobilekit.flow.prepare import Wanted, make_request, prepare
 from mobilekit.flow.reporter import Reporter
-from mobilekit.flow.run import run_and_store
+from mobilekit.flow.run import begin, run
 from mobilekit.model.examples import prepare_examples
-from mobilekit.presets import (
-    PRESETS,
-)
 from mobilekit.records.measurement import (
     Measurement,
 )
@@ -25,15 +22,15 @@ def evaluate(wanted: Wanted, data: Path | None, store: Store, reporter: Reporter
 
     ``data`` as in ``open_dataset``. Raises a ``MobilekitError`` like ``deploy``, and ``DataError``.
     """
-    with made_ready(wanted, store, reporter) as ready:
-        with ready.steps("examples"):
+    with prepare(wanted, store, reporter) as prepared:
+        with prepared.steps("examples"):
             examples = prepare_examples(
-                ready.artifact.model,
+                prepared.artifact.model,
                 data,
                 cache_directory=places.artifacts_directory(),
                 on_progress=reporter.note,
             )
-        push(ready.target, (examples.inputs,), ready.steps, reporter)
-        request = make_request(wanted, ready, PRESETS[wanted.preset], None)
-        request = replace(request, evaluation=examples.inputs)
-        return run_and_store(ready, request, store, reporter, purpose="evaluate", examples=examples)
+        prepared.deliver((examples.inputs,), reporter)
+        request = replace(make_request(wanted, prepared), evaluation=examples.inputs)
+        begun = begin(prepared, request, "evaluate", examples=examples)
+        return run(prepared, begun, store, reporter)

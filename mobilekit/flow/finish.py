@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 from msgspec.structs import replace
@@ -15,9 +16,13 @@ from mobilekit.analysis.layers.traces import parse_trace
 from mobilekit.contract.codec import encode_pretty
 from mobilekit.contract.outputs import map_tensor
 from mobilekit.contract.protocol import (
+    OUTPUTS_NAME,
+    TRACE_NAME,
+    ArtifactFile,
     RunFailure,
     RunResult,
     RunSuccess,
+    TensorFile,
     Trace,
 )
 from mobilekit.contract.samples import was_lost
@@ -28,12 +33,11 @@ from mobilekit.errors import (
     ProtocolError,
     StoreError,
 )
+from mobilekit.executor.base import Executor
 from mobilekit.model.describe import read_description
 from mobilekit.model.export import (
     read_operators,
 )
-from mobilekit.phone import runs as phone_runs
-from mobilekit.phone.adb import Phone
 from mobilekit.records.artifact import LARGEST_ERRORS
 from mobilekit.records.measurement import (
     Classification,
@@ -47,20 +51,20 @@ from mobilekit.results.store import Store
 def finish(
     begun: Measurement,
     result: RunResult,
-    phone: Phone | None,
+    executor: Executor,
     store: Store,
 ) -> Measurement:
-    """Store what came of a run, and leave nothing of it on the phone."""
+    """Store what came of a run, and leave nothing of it on the device."""
     classification = None
     if begun.examples is not None and isinstance(result, RunSuccess):
         try:
-            classification = _classify(begun, begun.examples, result, phone)
+            classification = _classify(begun, begun.examples, result, executor)
         except MobilekitError as error:
             result = _incomplete(result, "evaluate", error)
     layer_trace = None
     if result.samples.trace is not None:
         try:
-            layer_trace = _read_trace(begun, result.samples.trace, phone)
+            layer_trace = _read_trace(begun, result.samples.trace, executor)
         except (DisconnectedError, DeviceError) as error:
             result = result if was_lost(result) else _incomplete(result, "profile", error)
         except MobilekitError as error:
@@ -71,15 +75,15 @@ def finish(
     )
     measurement = replace(measurement, findings=find_doubts(measurement))
     _save(measurement, store)
-    if phone is not None and not was_lost(result):
-        _clear_up(phone, measurement)
+    if not was_lost(result):
+        _clear_up(executor, measurement)
     return measurement
 
 
 def _classify(
-    begun: Measurement, examples: Examples, result: RunSuccess, phone: Phone | None
+    begun: Measurement, examples: Examples, result: RunSuccess, executor: Executor
 ) -> Classification:
-    """Read what the run's examples yielded, from the phone first; raises a ``MobilekitError``."""
+    """Read what the run's examples yielded; raises a ``MobilekitError``."""
     directory = places.artifacts_directory()
     evaluation = result.samples.evaluation
     expected = examples.reference_outputs
@@ -88,8 +92,7 @@ def _classify(
             "The companion did not give the network's outputs for every example",
             fix="Check that the companion app is of mobilekit's own version.",
         )
-    if phone is not None:
-        phone_runs.fetch_outputs(phone, begun.id, evaluation.outputs, directory)
+    executor.fetch(begun.id, OUTPUTS_NAME, directory / Path(evaluation.outputs.path).name)
     return classify(
         examples,
         map_tensor(directory, evaluation.outputs).reshape(expected.shape),
@@ -114,13 +117,12 @@ def _incomplete(
     )
 
 
-def _read_trace(begun: Measurement, trace: Trace, phone: Phone | None) -> LayerTrace:
-    """What the engine recorded, from the phone first, with what tells its layers."""
+def _read_trace(begun: Measurement, trace: Trace, executor: Executor) -> LayerTrace:
+    """What the engine recorded, with what tells its layers."""
     directory = places.artifacts_directory()
     path = directory / trace.kept_name
-    if phone is not None:
-        phone_runs.fetch_trace(phone, begun.id, path)
     try:
+        executor.fetch(begun.id, TRACE_NAME, path)
         operators = parse_trace(trace, path.read_bytes())
     finally:
         path.unlink(missing_ok=True)
@@ -147,13 +149,12 @@ def _save(measurement: Measurement, store: Store) -> None:
         ) from None
 
 
-def _clear_up(phone: Phone, measurement: Measurement) -> None:
-    """Leave nothing of a stored run on the phone, and no file that it found corrupt."""
-    result = measurement.result
+def _clear_up(executor: Executor, measurement: Measurement) -> None:
+    """Leave nothing of a stored run on the device, and no file that it found corrupt."""
+    result, cut = measurement.result, measurement.cut
+    corrupt: tuple[ArtifactFile | TensorFile, ...] = ()
+    if isinstance(result, RunFailure) and result.code == "file_corrupt":
+        corrupt = (*measurement.artifact.files, *(cut.files if cut is not None else ()))
     # All is stored: a phone that leaves now takes nothing with it.
     with suppress(DeviceError, DisconnectedError):
-        phone_runs.remove_run(phone, measurement.id)
-        if isinstance(result, RunFailure) and result.code == "file_corrupt":
-            cut = measurement.cut
-            for file in (*measurement.artifact.files, *(cut.files if cut is not None else ())):
-                phone_runs.forget_file(phone, file)
+        executor.clean(measurement.id, corrupt)

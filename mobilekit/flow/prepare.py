@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mobilekit import places
-from mobilekit.analysis.findings import foresee_doubts
+from mobilekit.analysis.findings import REPLAYED, foresee_doubts
 from mobilekit.analysis.memory import least_need
 from mobilekit.contract.protocol import (
     PACKAGE,
@@ -20,33 +20,20 @@ from mobilekit.contract.protocol import (
     RunRequest,
     TensorFile,
 )
-from mobilekit.errors import (
-    InUseError,
-)
-from mobilekit.executor.targets import Target, open_target
+from mobilekit.errors import InUseError
+from mobilekit.executor.base import Executor, Opened
+from mobilekit.executor.open import open_device
 from mobilekit.flow.reporter import Reporter, Steps
 from mobilekit.model.describe import find_description
-from mobilekit.model.export import (
-    export_artifact,
-)
+from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model, with_activation
-from mobilekit.phone import runs as phone_runs
-from mobilekit.phone.adb import Phone
-from mobilekit.phone.app import ensure_app
 from mobilekit.phone.formats import WantedFormat, choose_format
-from mobilekit.presets import (
-    WARMUP,
-    Preset,
-)
+from mobilekit.presets import PRESETS, WARMUP
 from mobilekit.records.artifact import Artifact, Precision
-from mobilekit.records.energy import (
-    GaugeFound,
-    GaugeGain,
-    GaugeRefusal,
-    GaugeVerdict,
-)
+from mobilekit.records.device import DeviceState
+from mobilekit.records.energy import GaugeFound, GaugeGain, GaugeRefusal, GaugeVerdict
 from mobilekit.records.finding import Finding
-from mobilekit.records.network import Activation
+from mobilekit.records.network import Activation, ModelSpec
 from mobilekit.results.render import render_findings
 from mobilekit.results.store import Store
 
@@ -73,10 +60,11 @@ class Wanted(NamedTuple):
     """As in ``ModelSpec``."""
 
 
-class Ready(NamedTuple):
+class Prepared(NamedTuple):
     """An artifact that is where it is to run, and what is known of the gauge there."""
 
-    target: Target
+    state: DeviceState
+    executor: Executor
     artifact: Artifact
     foreseen: tuple[Finding, ...]
     """Doubts that did not wait for the run."""
@@ -95,53 +83,56 @@ class Ready(NamedTuple):
         return found if isinstance(found, GaugeRefusal) and found.contradictory else None
 
     @property
+    def is_on_battery(self) -> bool:
+        return self.state.battery is not None and not self.state.battery.plugged
+
+    @property
     def level_percent(self) -> int | None:
         """How full the battery is."""
-        return self.target.battery.level_percent if self.target.battery else None
+        return self.state.battery.level_percent if self.state.battery else None
+
+    def deliver(self, files: Sequence[ArtifactFile | TensorFile], reporter: Reporter) -> None:
+        with self.steps("push"):
+            self.executor.deliver(files, places.artifacts_directory(), on_bytes=reporter.pushed)
 
 
 @contextmanager
-def made_ready(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Ready]:
+def prepare(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Prepared]:
     """Find the model and the device, export, install the app and push."""
-    with all_made_ready((wanted,), store, reporter) as (ready,):
-        yield ready
+    with prepare_all((wanted,), store, reporter) as (prepared,):
+        yield prepared
 
 
 @contextmanager
-def all_made_ready(
+def prepare_all(
     wanted: Sequence[Wanted], store: Store, reporter: Reporter
-) -> Iterator[tuple[Ready, ...]]:
-    """As ``made_ready``, for several models on the device of the first."""
-    steps = tuple(Steps(reporter) for _ in wanted)
+) -> Iterator[tuple[Prepared, ...]]:
+    """As ``prepare``, for several models on the device of the first."""
+    all_steps = tuple(Steps(reporter) for _ in wanted)
     specs = []
-    for each, its_steps in zip(wanted, steps, strict=True):
-        with its_steps("model"):
-            spec = find_model(each.model, weights=each.weights)
-            if each.activation is not None:
-                spec = with_activation(spec, each.activation)
-            specs.append(spec)
-    with ExitStack() as opened:
-        with steps[0]("device"):
-            target = opened.enter_context(open_target_of(wanted[0], reporter))
-            if target.phone is not None:
-                _refuse_occupied(target.phone, store)
+    for each, steps in zip(wanted, all_steps, strict=True):
+        with steps("model"):
+            specs.append(_find(each))
+    with ExitStack() as stack:
+        with all_steps[0]("device"):
+            opened = stack.enter_context(open_device_of(wanted[0], reporter))
+            _refuse_occupied(opened, store)
             choices = [
-                choose_format(each.format, target.info, target.told_formats) for each in wanted
+                choose_format(each.format, opened.state.info, opened.state.companion_formats)
+                for each in wanted
             ]
             for reason in dict.fromkeys(choice.reason for choice in choices):
                 if reason is not None:
                     reporter.note(reason)
-            if target.phone is not None:
-                ensure_app(
-                    target.phone,
-                    wanted[0].apk,
-                    may_install=wanted[0].install,
-                    on_note=reporter.note,
-                    on_bytes=reporter.pushed,
-                )
-        artifacts, foreseen = [], []
-        for each, its_steps, spec, choice in zip(wanted, steps, specs, choices, strict=True):
-            with its_steps("export"):
+            opened.executor.install(
+                wanted[0].apk,
+                may_install=wanted[0].install,
+                on_note=reporter.note,
+                on_bytes=reporter.pushed,
+            )
+        every = []
+        for each, steps, spec, choice in zip(wanted, all_steps, specs, choices, strict=True):
+            with steps("export"):
                 artifact = export_artifact(
                     spec,
                     choice.format,
@@ -150,29 +141,40 @@ def all_made_ready(
                     cache_directory=places.artifacts_directory(),
                     on_progress=reporter.note,
                 )
-            description = find_description(spec, cache_directory=places.artifacts_directory())
-            doubts = foresee_doubts(least_need(artifact, description), target.info)
-            for line in render_findings(doubts):
-                reporter.note(line)
-            artifacts.append(artifact)
-            foreseen.append(doubts)
-        for artifact, its_steps in zip(artifacts, steps, strict=True):
-            push(target, artifact.files, its_steps, reporter)
-        yield tuple(
-            Ready(
-                target,
-                artifact,
-                doubts,
-                found_gauge=store.read_gauge(target.info.gauge_key),
-                gain=store.read_gain(target.info.gauge_key),
-                steps=its_steps,
-            )
-            for artifact, doubts, its_steps in zip(artifacts, foreseen, steps, strict=True)
-        )
+            every.append(_prepared(opened, artifact, store, reporter, steps))
+        for prepared in every:
+            prepared.deliver(prepared.artifact.files, reporter)
+        yield tuple(every)
 
 
-def open_target_of(wanted: Wanted, reporter: Reporter) -> AbstractContextManager[Target]:
-    return open_target(
+def _find(wanted: Wanted) -> ModelSpec:
+    spec = find_model(wanted.model, weights=wanted.weights)
+    return spec if wanted.activation is None else with_activation(spec, wanted.activation)
+
+
+def _prepared(
+    opened: Opened, artifact: Artifact, store: Store, reporter: Reporter, steps: Steps
+) -> Prepared:
+    state, executor = opened
+    description = find_description(artifact.model, cache_directory=places.artifacts_directory())
+    foreseen = foresee_doubts(least_need(artifact, description), state.info)
+    if executor.replays:
+        foreseen += (REPLAYED,)
+    for line in render_findings(foreseen):
+        reporter.note(line)
+    return Prepared(
+        state,
+        executor,
+        artifact,
+        foreseen,
+        found_gauge=store.read_gauge(state.info.gauge_key),
+        gain=store.read_gain(state.info.gauge_key),
+        steps=steps,
+    )
+
+
+def open_device_of(wanted: Wanted, reporter: Reporter) -> AbstractContextManager[Opened]:
+    return open_device(
         wanted.device,
         require_phone=wanted.require_phone,
         energy=wanted.energy,
@@ -180,43 +182,38 @@ def open_target_of(wanted: Wanted, reporter: Reporter) -> AbstractContextManager
     )
 
 
-def _refuse_occupied(phone: Phone, store: Store) -> None:
-    """A second run would wait behind the one that was left on the phone."""
+def _refuse_occupied(opened: Opened, store: Store) -> None:
+    """A second run would wait behind the one that was left on the device."""
     pending = {run.measurement.id for run in store.list_pending()}
-    for run_id in sorted(phone_runs.list_runs(phone) & pending) if pending else ():
-        if phone_runs.is_going_on(phone, run_id):
+    for run_id in sorted(opened.executor.held_runs() & pending) if pending else ():
+        if opened.executor.is_going_on(run_id):
+            serial = opened.state.info.serial
             raise InUseError(
                 "A run that was started before goes on on this phone",
-                serial=phone.serial,
+                serial=serial,
                 run_id=run_id,
                 fix="`mobilekit collect --wait` follows it to its end; "
-                f"`adb -s {phone.serial} shell am force-stop {PACKAGE}` ends it, and `mobilekit "
+                f"`adb -s {serial} shell am force-stop {PACKAGE}` ends it, and `mobilekit "
                 "collect` fetches what it has measured.",
             )
 
 
-def push(
-    target: Target,
-    files: Sequence[ArtifactFile | TensorFile],
-    steps: Steps,
-    reporter: Reporter,
-) -> None:
-    with steps("push"):
-        if target.phone is not None:
-            phone_runs.deliver(
-                target.phone, files, places.artifacts_directory(), on_bytes=reporter.pushed
-            )
-
-
 def make_request(
-    wanted: Wanted, ready: Ready, preset: Preset, energy: EnergyPlan | None, *, name: str = ""
+    wanted: Wanted,
+    prepared: Prepared,
+    *,
+    preset: str | None = None,
+    energy: EnergyPlan | None = None,
+    name: str = "",
 ) -> RunRequest:
-    """The run that a preset asks for; ``name`` tells its id from others'."""
-    artifact, target = ready.artifact, ready.target
+    """The run that a preset asks for, the person's unless it is given; ``name`` tells its id from
+    others'."""
+    artifact = prepared.artifact
+    settings = PRESETS[preset or wanted.preset]
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     prefix = "".join(
         char if char.isascii() and char.isalnum() else "-"
-        for char in f"{artifact.model.name}-{target.info.name}{name and '-'}{name}".lower()
+        for char in f"{artifact.model.name}-{prepared.state.info.name}{name and '-'}{name}".lower()
     )
     return RunRequest(
         protocol_version=PROTOCOL_VERSION,
@@ -226,11 +223,11 @@ def make_request(
         reference_outputs=artifact.reference_outputs,
         relative_tolerance=artifact.relative_tolerance,
         threads=wanted.threads,
-        cold_loads=preset.cold_loads,
+        cold_loads=settings.cold_loads,
         warmup=WARMUP,
-        min_iterations=preset.min_iterations,
-        min_duration_ns=preset.min_duration_ns,
-        max_duration_ns=preset.max_duration_ns,
+        min_iterations=settings.min_iterations,
+        min_duration_ns=settings.min_duration_ns,
+        max_duration_ns=settings.max_duration_ns,
         profile_iterations=None,
         segments=(),
         evaluation=None,

@@ -15,15 +15,12 @@ from mobilekit.errors import (
     ExportError,
 )
 from mobilekit.flow.deploy import Iterations, deploy, iterations_of
-from mobilekit.flow.prepare import Wanted, made_ready, make_request, push
+from mobilekit.flow.prepare import Wanted, make_request, prepare
 from mobilekit.flow.reporter import Reporter
-from mobilekit.flow.run import run_and_store
+from mobilekit.flow.run import begin, run
 from mobilekit.model.export import (
     check_can_be_cut,
     export_segments,
-)
-from mobilekit.presets import (
-    PRESETS,
 )
 from mobilekit.records.measurement import (
     Measurement,
@@ -46,14 +43,14 @@ def profile(
     ``ExportError`` for a network without a trace that cannot be cut into segments.
     """
     if by_segments:
-        return profile_by_segments(wanted, store, reporter, iterations)
-    traced = deploy(wanted, store, reporter, traced_iterations=iterations)
+        return _profile_by_segments(wanted, store, reporter, iterations)
+    traced = deploy(wanted, store, reporter, traced_iterations=iterations, purpose="profile")
     why = why_by_segments(traced)
     if why is None or by_segments is False:
         return traced
     reporter.note(why)
     try:
-        return profile_by_segments(wanted, store, reporter, iterations)
+        return _profile_by_segments(wanted, store, reporter, iterations)
     except ExportError as error:
         if traced.layer_trace is None:
             raise
@@ -77,31 +74,31 @@ def profile_alike(
     if all(each.cut is None for each in found):
         return found
     return [
-        each if each.cut is not None else profile_by_segments(wanted, store, reporter, iterations)
+        each if each.cut is not None else _profile_by_segments(wanted, store, reporter, iterations)
         for wanted, each in zip(each_wanted, found, strict=True)
     ]
 
 
-def profile_by_segments(
+def _profile_by_segments(
     wanted: Wanted, store: Store, reporter: Reporter, iterations: Iterations
 ) -> Measurement:
     check_can_be_cut(wanted.precision)
     reporter.note("The layers are measured by segments, in a run of their own")
-    with made_ready(wanted, store, reporter) as ready:
-        with ready.steps("segments"):
+    with prepare(wanted, store, reporter) as prepared:
+        with prepared.steps("segments"):
             cut = export_segments(
-                ready.artifact.model,
-                ready.artifact.file.format,
+                prepared.artifact.model,
+                prepared.artifact.file.format,
                 precision=wanted.precision,
                 cache_directory=places.artifacts_directory(),
                 on_progress=reporter.note,
             )
-        push(ready.target, cut.files, ready.steps, reporter)
+        prepared.deliver(cut.files, reporter)
         request = replace(
-            make_request(wanted, ready, PRESETS[wanted.preset], None),
-            profile_iterations=iterations_of(iterations, ready.artifact),
+            make_request(wanted, prepared),
+            profile_iterations=iterations_of(iterations, prepared.artifact),
             segments=tuple(
                 Segment(artifact=each.file, inputs=each.inputs) for each in cut.programs
             ),
         )
-        return run_and_store(ready, request, store, reporter, purpose="profile", cut=cut)
+        return run(prepared, begin(prepared, request, "profile", cut=cut), store, reporter)

@@ -13,10 +13,8 @@ from mobilekit.contract.protocol import (
     ACTIVITY,
     INPUT_ROOT,
     OUTPUT_ROOT,
-    OUTPUTS_NAME,
     PACKAGE,
     RUN_ID_PATTERN,
-    TRACE_NAME,
     ArtifactFile,
     ProgressEvent,
     RunRequest,
@@ -136,24 +134,12 @@ def is_going_on(phone: Phone, run_id: str) -> bool:
     return read_state(phone, run_id) in ("running", "waiting")
 
 
-def fetch_outputs(phone: Phone, run_id: str, outputs: TensorFile, directory: Path) -> None:
-    """Fetch what a run's examples yielded into ``directory``, under its content's hash.
+def fetch(phone: Phone, run_id: str, name: str, target: Path) -> None:
+    """Fetch a file that a run has written; its content is for who reads it to check.
 
-    Raises ``PhoneError``, ``DisconnectedError``; the content is for who reads it to check.
+    Raises ``PhoneError``, ``DisconnectedError``.
     """
-    target = directory / Path(outputs.path).name
-    aside = target.with_suffix(".part")
-    try:
-        phone.pull(f"{OUTPUT_ROOT}/{run_directory(run_id)}/{OUTPUTS_NAME}", aside)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def fetch_trace(phone: Phone, run_id: str, target: Path) -> None:
-    """Fetch the trace of a run's operators; raises ``PhoneError``, ``DisconnectedError``."""
-    source = f"{OUTPUT_ROOT}/{run_directory(run_id)}/{TRACE_NAME}"
-    phone.pull(source, target)
+    phone.pull(f"{OUTPUT_ROOT}/{run_directory(run_id)}/{name}", target)
 
 
 def list_runs(phone: Phone) -> set[str]:

@@ -117,6 +117,24 @@ class DeviceInfo(Record, frozen=True):
         return f"virtual:{self.hardware_serial.removeprefix('virtual-')}"
 
 
+class DeviceState(Record, frozen=True):
+    """A device that a run is to happen on, and how it was found."""
+
+    info: DeviceInfo
+    profile: DeviceProfile | None
+    """``None`` for this computer, and for a phone of whose battery nothing is known."""
+    battery: BatteryStatus | None
+    """``None`` for this computer."""
+    airplane_mode: bool | None
+    """``None`` where it is not told."""
+    full_charge_uah: int | None
+    """What the gauge has learned that its battery holds; ``None``: it does not tell, or energy is
+    not to be measured."""
+    companion_formats: tuple[str, ...] | None
+    """What its companion says that it runs; ``None`` for a real phone, whose processor and Android
+    tell."""
+
+
 class ListedDevice(Record, frozen=True):
     """A line of ``mobilekit devices``; nothing is known of a phone that is not ready."""
 

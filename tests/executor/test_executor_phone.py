@@ -14,7 +14,9 @@ from mobilekit.contract.protocol import (
     TensorFile,
 )
 from mobilekit.errors import DisconnectedError
-from mobilekit.executor.phone import Link, Watch, follow_run
+from mobilekit.executor.base import Listener
+from mobilekit.executor.phone import SILENT, PhoneExecutor
+from mobilekit.executor.watch import Patience
 from mobilekit.phone.adb import ShellResult
 from mobilekit.phone.runs import read_state, start_runs
 
@@ -52,17 +54,31 @@ class BusyPhone:
         return ShellResult(over + said, b"", 0)
 
 
+def executor_of(phone, *, reconnect=None, sleep=None, clock_ns=lambda: 0):
+    return PhoneExecutor(
+        phone,
+        reconnect or (lambda: phone),
+        Patience(),
+        sleep=sleep or phone.sleep,
+        clock_ns=clock_ns,
+    )
+
+
+def clock_of(phone):
+    return lambda: int(phone.now_s * NS_PER_S)
+
+
+def follow_or_stop(executor, request, listener=SILENT):
+    """As whoever presses Ctrl-C has it."""
+    try:
+        return executor.follow(request, listener)
+    except KeyboardInterrupt:
+        return executor.stop(request)
+
+
 def follow(request):
     phone = BusyPhone()
-    link = Link(
-        on_event=lambda _event: None,
-        on_lost=lambda: None,
-        on_back=lambda: None,
-        reconnect=lambda: phone,
-        sleep=phone.sleep,
-        clock_ns=lambda: int(phone.now_s * NS_PER_S),
-    )
-    return follow_run(phone, request, link)
+    return executor_of(phone, clock_ns=clock_of(phone)).follow(request, SILENT)
 
 
 def test_many_examples_may_take_their_time():
@@ -149,22 +165,11 @@ PROGRESS = (
 )
 
 
-def link_to(phone):
-    return Link(
-        on_event=lambda _event: None,
-        on_lost=lambda: None,
-        on_back=lambda: None,
-        reconnect=lambda: phone,
-        sleep=phone.sleep,
-        clock_ns=lambda: 0,
-    )
-
-
 def test_ctrl_c_keeps_what_was_written_since_the_last_look():
     """The run is stopped, and its progress is read to the end before it is given back."""
     phone = WritingPhone(PROGRESS)
 
-    result = follow_run(phone, run_request(), link_to(phone))
+    result = follow_or_stop(executor_of(phone), run_request())
 
     assert phone.stopped
     assert result.code == "stopped"
@@ -175,7 +180,7 @@ def test_ctrl_c_before_the_cable_is_noticed_to_be_out():
     """What cannot be stopped goes on: the run is lost for now, not over."""
     phone = WritingPhone(PROGRESS, gone=True)
 
-    result = follow_run(phone, run_request(), link_to(phone))
+    result = follow_or_stop(executor_of(phone), run_request())
 
     assert not phone.stopped
     assert result.code == "disconnected"
@@ -190,16 +195,16 @@ def test_ctrl_c_whenever_the_cable_is_out(at):
         phone.call("reconnect")
         return phone
 
-    link = Link(
+    listener = Listener(
         on_event=lambda _event: None,
         on_lost=lambda: phone.call("on_lost"),
         on_back=lambda: phone.call("on_back"),
-        reconnect=reconnect,
-        sleep=lambda _duration_s: phone.call("sleep"),
-        clock_ns=lambda: 0,
+    )
+    executor = executor_of(
+        phone, reconnect=reconnect, sleep=lambda _duration_s: phone.call("sleep")
     )
 
-    result = follow_run(phone, run_request(), link)
+    result = follow_or_stop(executor, run_request(), listener)
 
     assert result.code == "disconnected"
 
@@ -214,7 +219,7 @@ def test_progress_that_is_none():
     phone = WritingPhone(PROGRESS + b'{"type":"unheard of"}\n')
     phone._interrupted = True
 
-    result = Watch(phone, run_request(), link_to(phone)).look()
+    result = executor_of(phone).look(run_request(), SILENT.on_event).result
 
     assert result.code == "internal"
 
@@ -259,8 +264,8 @@ class QueuePhone:
             data = data[int(command.partition("tail -c +")[2].split()[0]) - 1 :]
         return ShellResult((b"over\n" if run_id in self.over else b"") + data, b"", 0)
 
-    def link(self):
-        return link_to(self)._replace(clock_ns=lambda: int(self.now_s * NS_PER_S))
+    def executor(self, sleep=None):
+        return executor_of(self, sleep=sleep, clock_ns=clock_of(self))
 
 
 @pytest.mark.parametrize(
@@ -305,7 +310,7 @@ def test_a_run_waits_for_as_long_as_the_one_before_it_takes():
         if phone.now_s > 4 * 3600:
             phone.over = {"run-0", "run-1"}
 
-    result = Watch(phone, run_request(run_id="run-1"), phone.link()._replace(sleep=sleep)).to_end()
+    result = phone.executor(sleep).follow(run_request(run_id="run-1"), SILENT)
 
     assert isinstance(result, RunSuccess)
     assert phone.now_s > 4 * 3600
@@ -320,7 +325,7 @@ def test_a_run_that_waits_for_nothing_is_given_up():
     }
     phone = QueuePhone({**others, "run-1": TAKEN}, over=["run-0"])
 
-    result = Watch(phone, run_request(run_id="run-1"), phone.link()).to_end()
+    result = phone.executor().follow(run_request(run_id="run-1"), SILENT)
 
     assert result.code == "interrupted"
     assert "silent" in result.message
@@ -338,7 +343,7 @@ def test_a_run_whose_process_died_is_over(progress, words):
     """While the app lives on in another process, and even if it never was the run's."""
     phone = QueuePhone({"run-1": progress}, pids=(8,))
 
-    result = Watch(phone, run_request(run_id="run-1"), phone.link()).look()
+    result = phone.executor().look(run_request(run_id="run-1"), SILENT.on_event).result
 
     assert result.code == "interrupted"
     assert words in result.message
@@ -352,7 +357,7 @@ def test_a_start_that_is_on_its_way_is_not_given_up():
         phone.now_s += duration_s
         phone.progress["run-1"] = TAKEN
 
-    watch = Watch(phone, run_request(run_id="run-1"), phone.link()._replace(sleep=sleep))
+    look = phone.executor(sleep).look(run_request(run_id="run-1"), SILENT.on_event)
 
-    assert watch.look() is None
-    assert not watch.has_begun
+    assert look.result is None
+    assert not look.has_begun

@@ -1,23 +1,22 @@
-"""Where a run is to happen: this computer, a phone, or a virtual one that is started for it."""
+"""Which device a person means, ready for runs; a virtual phone is started for as long as it is
+needed."""
 
 from __future__ import annotations
 
-import fcntl
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
-from urllib.parse import quote
+from pathlib import Path
 
-from mobilekit import places
-from mobilekit.contract.protocol import PACKAGE
-from mobilekit.errors import (
-    AdbServerError,
-    DeviceError,
-    DisconnectedError,
-    InUseError,
-    PhoneError,
-)
-from mobilekit.phone import runs
+from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
+from mobilekit.executor.base import Executor, Opened
+from mobilekit.executor.computer import ComputerExecutor
+from mobilekit.executor.lock import exclusive
+from mobilekit.executor.phone import PhoneExecutor
+from mobilekit.executor.replay import REPLAY_PREFIX, open_recording
+from mobilekit.executor.virtual_phones import connect_virtual, stop_idle_server
+from mobilekit.executor.watch import Patience
 from mobilekit.phone.adb import AdbServer, Phone
 from mobilekit.phone.device import (
     VIRTUAL_PREFIX,
@@ -25,7 +24,6 @@ from mobilekit.phone.device import (
     choose_device,
     find_devices,
     link_of,
-    profile_named,
     read_airplane_mode,
     read_battery,
     read_device_info,
@@ -34,37 +32,29 @@ from mobilekit.phone.device import (
     read_told_formats,
 )
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.records.device import BatteryStatus, DeviceInfo, DeviceProfile, ListedDevice
+from mobilekit.records.device import DeviceProfile, DeviceState, ListedDevice
 from mobilekit.runner.host import COMPUTER, installed_formats, read_computer
 from mobilekit.virtual import service
-from mobilekit.virtual.companions import CompanionSettings
 
-
-class Target(NamedTuple):
-    """Where a run is to happen; ``phone`` is ``None`` for this computer."""
-
-    info: DeviceInfo
-    phone: Phone | None
-    profile: DeviceProfile | None
-    battery: BatteryStatus | None
-    airplane_mode: bool | None
-    full_charge_uah: int | None
-    told_formats: tuple[str, ...] | None
-    """What the device itself says that it runs; ``None`` for a real phone, which says nothing."""
-    reconnect: Callable[[], Phone] | None
-    """As in ``Link``."""
+RECONNECT_VARIABLE = "MOBILEKIT_RECONNECT_S"
+"""How long a phone that went away is waited for, in place of ``Patience.reconnect_s``."""
+MAX_RECONNECT_S = 3600
 
 
 @contextmanager
-def open_target(
+def open_device(
     device: str, *, require_phone: bool, energy: bool, on_note: Callable[[str], None]
-) -> Iterator[Target]:
+) -> Iterator[Opened]:
     """The device that is meant; a virtual phone runs for as long as it is needed.
 
     ``energy``: whether to ask for what only energy needs.
     """
     if device == COMPUTER:
-        yield Target(read_computer(), None, None, None, None, None, installed_formats(), None)
+        with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
+            yield Opened(_state_of_computer(), ComputerExecutor(Path(scratch)))
+        return
+    if device.startswith(REPLAY_PREFIX):
+        yield open_recording(Path(device.removeprefix(REPLAY_PREFIX)))
         return
     profiles = load_profiles()
     server = AdbServer()
@@ -79,7 +69,7 @@ def open_target(
     if not isinstance(choice, VirtualChoice):
         assert choice.info is not None
         with exclusive(choice.info.key):
-            yield _look_at(server, choice.attached.serial, profiles, energy=energy)
+            yield _open_phone(server, choice.attached.serial, profiles, energy=energy)
         return
     if not choice.asked_for:
         on_note(
@@ -90,35 +80,62 @@ def open_target(
         try:
             with service.phone_running(choice.profile) as virtual:
                 server = connect_virtual(virtual)
-                yield _look_at(
+                yield _open_phone(
                     server, virtual.address, profiles, energy=energy, virtual=virtual.name
                 )
         finally:
-            _stop_idle_server()
+            stop_idle_server()
 
 
-def _look_at(
+def _state_of_computer() -> DeviceState:
+    return DeviceState(
+        info=read_computer(),
+        profile=None,
+        battery=None,
+        airplane_mode=None,
+        full_charge_uah=None,
+        companion_formats=installed_formats(),
+    )
+
+
+def _open_phone(
     server: AdbServer,
     serial: str,
     profiles: dict[str, DeviceProfile],
     *,
     energy: bool,
     virtual: str | None = None,
-) -> Target:
+) -> Opened:
     phone = server.phone(serial)
     info = read_device_info(phone, profiles)
     battery = read_battery(phone)
-    profile = profiles.get(info.name) or read_generic_profile(phone, info, battery)
-    return Target(
+    state = DeviceState(
         info=info,
-        phone=phone,
-        profile=profile,
+        profile=profiles.get(info.name) or read_generic_profile(phone, info, battery),
         battery=battery,
         airplane_mode=read_airplane_mode(phone),
         full_charge_uah=read_full_charge_uah(phone) if energy else None,
-        told_formats=read_told_formats(phone, info),
-        reconnect=_reconnector(server, serial, virtual),
+        companion_formats=read_told_formats(phone, info),
     )
+    reconnect = _reconnector(server, serial, virtual)
+    return Opened(state, PhoneExecutor(phone, reconnect, _read_patience()))
+
+
+def _read_patience() -> Patience:
+    """Raises ``UsageError`` for a time in the environment that is none."""
+    given = os.environ.get(RECONNECT_VARIABLE)
+    if given is None:
+        return Patience()
+    try:
+        reconnect_s = float(given)
+    except ValueError:
+        reconnect_s = -1.0
+    if not 0 <= reconnect_s <= MAX_RECONNECT_S:
+        raise UsageError(
+            f"{RECONNECT_VARIABLE} is {given!r}",
+            fix=f"Give seconds, from 0 to {MAX_RECONNECT_S}, or leave it out.",
+        )
+    return Patience(reconnect_s=reconnect_s)
 
 
 def _reconnector(server: AdbServer, serial: str, virtual: str | None = None) -> Callable[[], Phone]:
@@ -146,28 +163,9 @@ def _address_of(virtual: str) -> str:
     )
 
 
-@contextmanager
-def exclusive(phone: str) -> Iterator[None]:
-    """Keep other deploys from the phone of this ``DeviceInfo.key``: it runs one at a time, however
-    it is attached.
-
-    Raises ``InUseError`` when one is using it.
-    """
-    path = places.locks_directory() / quote(phone, safe="")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUseError(
-                "Another mobilekit is using this phone", phone=phone, fix="Wait until it is done."
-            ) from None
-        yield
-
-
-def attached_phones() -> Iterator[tuple[Phone, str, Callable[[], Phone]]]:
-    """Every phone that is ready, virtual ones included, with its name for ``exclusive`` and what
-    gets it back; one that is attached in several ways comes once for each, over USB first."""
+def attached_phones() -> Iterator[tuple[str, Executor]]:
+    """Every phone that is ready, virtual ones included, with its name for ``exclusive``; one that
+    is attached in several ways comes once for each, over USB first."""
     profiles = load_profiles()
     own = AdbServer()
     own.ensure_running()
@@ -191,7 +189,8 @@ def attached_phones() -> Iterator[tuple[Phone, str, Callable[[], Phone]]]:
                         if name is None
                         else f"{VIRTUAL_PREFIX}{name}"
                     )
-                    yield phone, key, _reconnector(server, serial, name)
+                    reconnect = _reconnector(server, serial, name)
+                    yield key, PhoneExecutor(phone, reconnect, _read_patience())
 
 
 def list_devices() -> list[ListedDevice]:
@@ -206,64 +205,3 @@ def list_devices() -> list[ListedDevice]:
             for device in find_devices(connect_virtual(phone), profiles):
                 found.setdefault(device.attached.serial, device)
     return list(found.values())
-
-
-def start_virtual(
-    name: str,
-    companion: CompanionSettings = service.DEFAULT_COMPANION,
-    gauge: str | None = None,
-) -> tuple[service.RunningPhone, int]:
-    """A virtual phone of that profile, and the port of the adb server that it is attached to."""
-    phone = service.start_phone(profile_named(name, load_profiles()), companion, gauge)
-    return phone, connect_virtual(phone).port
-
-
-def stop_virtual(name: str) -> None:
-    """Stop a virtual phone, and with the last one their adb server.
-
-    Raises ``InUseError`` while a run goes on on it, or another mobilekit uses it.
-    """
-    for phone in service.list_phones():
-        if phone.name == name:
-            _refuse_busy(phone)
-    with exclusive(f"{VIRTUAL_PREFIX}{name}"):
-        service.stop_phone(name)
-    _stop_idle_server()
-
-
-def _refuse_busy(virtual: service.RunningPhone) -> None:
-    going_on = []
-    # One that cannot be reached is stopped all the same.
-    with suppress(DeviceError, DisconnectedError, AdbServerError, PhoneError):
-        phone = connect_virtual(virtual).phone(virtual.address)
-        going_on = [
-            run_id for run_id in sorted(runs.list_runs(phone)) if runs.is_going_on(phone, run_id)
-        ]
-    if going_on:
-        raise InUseError(
-            f"A run goes on on the virtual {virtual.name}",
-            run_id=", ".join(going_on),
-            fix="Ctrl-C ends it where it is followed, and `mobilekit collect --wait` follows one "
-            f"that was left; `ANDROID_ADB_SERVER_PORT={service.server_port()} adb -s "
-            f"{virtual.address} shell am force-stop {PACKAGE}` ends it too, and `mobilekit "
-            "collect` fetches what it has measured.",
-        )
-
-
-def virtual_server() -> AdbServer:
-    """The virtual phones' own adb server; a user's is never touched."""
-    return AdbServer(service.server_port(), service.server_environment())
-
-
-def _stop_idle_server() -> None:
-    if not service.list_phones():
-        with suppress(DisconnectedError):
-            virtual_server().stop()
-
-
-def connect_virtual(phone: service.RunningPhone) -> AdbServer:
-    """The virtual phones' adb server, started if need be, with this phone attached to it."""
-    server = virtual_server()
-    server.ensure_running()
-    server.connect(phone.address)
-    return server

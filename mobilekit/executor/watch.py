@@ -1,0 +1,252 @@
+"""One run on a phone, followed over a link that may break, to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from mobilekit.contract.checks import decode_events, decode_result, run_directory
+from mobilekit.contract.protocol import (
+    OUTPUT_ROOT,
+    PACKAGE,
+    PROFILE_WARMUPS,
+    FailureCode,
+    IterationsMeasured,
+    ProgressEvent,
+    RunFailure,
+    RunRequest,
+    RunResult,
+)
+from mobilekit.contract.samples import interrupted
+from mobilekit.errors import (
+    AdbServerError,
+    AppError,
+    DeviceError,
+    DisconnectedError,
+    PhoneError,
+    ProtocolError,
+)
+from mobilekit.executor.base import Listener
+from mobilekit.phone.adb import Phone
+from mobilekit.phone.runs import is_held, is_running, list_runs, read_state
+from mobilekit.units import NS_PER_S
+
+POLLS_BETWEEN_LIFE_SIGNS = 5
+SLOWING = 1.1
+STOPPED = "interrupted from the keyboard"
+LEFT_TO_ITSELF = "left to itself from the keyboard"
+
+
+class Patience(NamedTuple):
+    """How often a phone is asked, and how long it is waited for."""
+
+    first_poll_s: float = 0.1
+    longest_poll_s: float = 2.0
+    """Polling grows slower with a run's age: it costs the phone little where it could disturb
+    most."""
+    start_timeout_s: float = 20.0
+    """For a companion that was started to take its runs."""
+    silence_margin_s: float = 120.0
+    """Beyond the longest part of a run in which nothing is written."""
+    reconnect_s: float = 15.0
+    """For a phone that went away, where its run needs the link."""
+
+
+class Link(NamedTuple):
+    """What following a run needs besides the phone."""
+
+    listener: Listener
+    reconnect: Callable[[], Phone]
+    """The phone again; raises ``DisconnectedError``, ``DeviceError`` or ``AdbServerError`` while it
+    is away."""
+    patience: Patience
+    sleep: Callable[[float], None]
+    clock_ns: Callable[[], int]
+
+
+class Watch:
+    """One run that was started: reads its progress from where it stopped reading before, whatever
+    link it comes over."""
+
+    def __init__(self, phone: Phone, request: RunRequest, link: Link) -> None:
+        self.phone = phone
+        """The one that answered last."""
+        self._events: list[ProgressEvent] = []
+        self.request = request
+        self._link = link
+        self._directory = f"{OUTPUT_ROOT}/{run_directory(request.run_id)}"
+        self._read_bytes = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """False too for a run that was taken and waits for its turn."""
+        return len(self._events) > 1
+
+    def to_end(self) -> RunResult:
+        """Until there is a result, or there will be none.
+
+        A phone that goes away is waited for: for as long as it takes where the run is one that is
+        meant to go on without a cable, else ``Patience.reconnect_s``. A companion that dies, goes
+        silent or stays away, and one that writes what is no message, yields a ``RunFailure`` with
+        everything that it had reported. Raises ``AppError`` when it does not take the run.
+        """
+        while True:
+            try:
+                return self._follow()
+            except AppError:
+                raise
+            except (DisconnectedError, DeviceError) as error:
+                self._link.listener.on_lost()
+                returned = self._wait_for_return()
+                if returned is None:
+                    return self._failure(error.what, "disconnected")
+                self.phone = returned
+                self._link.listener.on_back()
+            except (ProtocolError, PhoneError) as error:
+                return self._failure(error.what, "internal")
+
+    def look(self) -> RunResult | None:
+        """The result of a run that was started earlier; ``None`` while it goes on, or waits.
+
+        A run whose process ended without a result, or that wrote what is no message, is a
+        ``RunFailure`` with all that it had reported.
+        """
+        clock_ns = self._link.clock_ns
+        deadline_ns = clock_ns() + self._link.patience.start_timeout_s * NS_PER_S
+        try:
+            result = self._poll()
+            # Its start may be on the way to the companion.
+            while (
+                result is None
+                and not self._events
+                and is_running(self.phone)
+                and clock_ns() < deadline_ns
+            ):
+                self._link.sleep(self._link.patience.longest_poll_s)
+                result = self._poll()
+            return result or self._ended()
+        except (ProtocolError, PhoneError) as error:
+            return self._failure(error.what, "internal")
+
+    def stop(self) -> RunResult:
+        """End the companion from the keyboard: what the run had written. One whose phone is away,
+        noticed or not, is not stopped but left to itself."""
+        # Read anew: the one that was interrupted may have been in the middle of an event.
+        unheard = self._link.listener._replace(on_event=lambda _event: None)
+        last_look = Watch(self.phone, self.request, self._link._replace(listener=unheard))
+        try:
+            self.phone.shell(f"am force-stop {PACKAGE}", check=False)
+            result = last_look._poll()
+        except (DeviceError, DisconnectedError):
+            return self._failure(LEFT_TO_ITSELF, "disconnected")
+        except (ProtocolError, PhoneError):
+            return self._failure(STOPPED, "stopped")
+        before = "" if last_look.has_begun else " before it began"
+        return result or last_look._failure(f"{STOPPED}{before}", "stopped")
+
+    def _follow(self) -> RunResult:
+        clock_ns, patience = self._link.clock_ns, self._link.patience
+        started_ns = heard_ns = clock_ns()
+        wait_s, polls = patience.first_poll_s, 0
+        while True:
+            heard_before = len(self._events)
+            result = self._poll()
+            if result is not None:
+                return result
+            now_ns = clock_ns()
+            if len(self._events) > heard_before:
+                heard_ns = now_ns
+            silence_s = (now_ns - heard_ns) / NS_PER_S
+            if silence_s > self._longest_silence_s():
+                if not self._is_behind_another():
+                    return self._failure(f"the companion has been silent for {silence_s:.0f} s")
+                heard_ns = now_ns
+            if not self._events and now_ns - started_ns > patience.start_timeout_s * NS_PER_S:
+                raise AppError(
+                    "The companion app did not start the run",
+                    serial=self.phone.serial,
+                    run_id=self.request.run_id,
+                    fix=f"Look at `adb -s {self.phone.serial} logcat -d` for {PACKAGE}.",
+                )
+            polls += 1
+            if polls % POLLS_BETWEEN_LIFE_SIGNS == 0 and self._events:
+                ended = self._ended()
+                if ended is not None:
+                    return ended
+            self._link.sleep(wait_s)
+            wait_s = min(patience.longest_poll_s, wait_s * SLOWING)
+
+    def _wait_for_return(self) -> Phone | None:
+        plan, link = self.request.energy, self._link
+        may_be_away = plan is not None and plan.unplug_timeout_ns is not None
+        reconnect_ns = int(link.patience.reconnect_s * NS_PER_S)
+        deadline_ns = None if may_be_away else link.clock_ns() + reconnect_ns
+        while deadline_ns is None or link.clock_ns() < deadline_ns:
+            link.sleep(link.patience.longest_poll_s)
+            with suppress(DisconnectedError, DeviceError, AdbServerError):
+                return link.reconnect()
+        return None
+
+    def _longest_silence_s(self) -> float:
+        return _longest_part_s(self.request, self._events) + self._link.patience.silence_margin_s
+
+    def _is_behind_another(self) -> bool:
+        """Whether the run waits for the end of one that somebody else started."""
+        return not self.has_begun and any(
+            read_state(self.phone, run_id) == "running" for run_id in list_runs(self.phone)
+        )
+
+    def _ended(self) -> RunResult | None:
+        """What is there of a run that no process carries; ``None`` while one does."""
+        if self._events and is_held(self.phone, self._events[0]):
+            return None
+        # It may have finished between the poll and the look for its process.
+        result = self._poll()
+        if result is not None:
+            return result
+        if self.has_begun:
+            return self._failure("the companion's process ended without a result")
+        if self._events:
+            return self._failure("the companion's process ended before this run began")
+        return self._failure("the companion did not take the run")
+
+    def _poll(self) -> RunResult | None:
+        """Read new events; the result once it is there."""
+        progress, result = f"{self._directory}/progress.jsonl", f"{self._directory}/result.json"
+        data = self.phone.shell(
+            f"test -f {result} && echo over; "
+            f"tail -c +{self._read_bytes + 1} {progress} 2>/dev/null",
+            check=False,
+        ).stdout
+        over = data.startswith(b"over")
+        data = data[data.find(b"\n") + 1 :] if over else data
+        complete = data[: data.rfind(b"\n") + 1]
+        self._read_bytes += len(complete)
+        for event in decode_events(complete):
+            self._events.append(event)
+            self._link.listener.on_event(event)
+        return decode_result(self.phone.shell(f"cat {result}").stdout) if over else None
+
+    def _failure(self, message: str, code: FailureCode = "interrupted") -> RunFailure:
+        return interrupted(self.request.run_id, self._events, message, code)
+
+
+def _longest_part_s(request: RunRequest, events: Sequence[ProgressEvent]) -> float:
+    """Nothing is written during the longest of a run's timed parts."""
+    parts_ns = [request.max_duration_ns, request.warmup.max_duration_ns]
+    plan = request.energy
+    if plan is not None:
+        parts_ns += [plan.idle_ns, plan.load_ns, plan.rest_ns or 0, plan.unplug_timeout_ns or 0]
+        parts_ns.append(plan.temperature_gate.timeout_ns if plan.temperature_gate else 0)
+    slowest_ns = max(
+        (max(event.latency_ns) for event in events if isinstance(event, IterationsMeasured)),
+        default=0,
+    )
+    if request.evaluation is not None:
+        # Each example takes its input and gives its outputs as well.
+        parts_ns.append(2 * slowest_ns * request.evaluation.shape[0])
+    if request.profile_iterations is not None:
+        # Tracing may cost as much as a small network itself.
+        parts_ns.append(2 * slowest_ns * (PROFILE_WARMUPS + request.profile_iterations))
+    return max(parts_ns) / NS_PER_S
