@@ -261,7 +261,7 @@ PARTS: dict[str, tuple[str, str, Callable[[int], list[dict]], int]] = {
         bench_push,
         9,
     ),
-    "help": ("Starting up", "Whole processes; the bar is a ratio of 1.3.", bench_help, 41),
+    "help": ("Starting up", "Whole processes; the bar is a ratio of 1.2.", bench_help, 41),
     "deploy": (
         "`deploy nin --fast` on the virtual phone",
         "Whole processes; the bar is 5 s beyond measuring itself when warm.",

@@ -7,13 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import typer
+from command_tree import COMMANDS
 from examples import measurement
 
 from mobilekit import errors
 from mobilekit.analysis.answer import derive_answer
 from mobilekit.cli.main import COMMANDS as LISTED
-from mobilekit.cli.main import app, load_command
 from mobilekit.contract.codec import encode_pretty
 from mobilekit.phone.profiles import parse_profile
 from mobilekit.presets import PRESETS, WARMUP
@@ -41,17 +40,6 @@ GUIDE_TEXT = "\n".join(TEXT[page] for page in GUIDE)
 
 def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
-
-
-def commands(command, path=("mobilekit",)):
-    """Every command below this one with the words that call it."""
-    yield path, command
-    for name, below in getattr(command, "commands", {}).items():
-        whole = load_command(name) if path == ("mobilekit",) else below
-        yield from commands(whole, (*path, name))
-
-
-COMMANDS = {" ".join(path): command for path, command in commands(typer.main.get_command(app))}
 
 
 def blocks(text: str, kind: str) -> list[str]:
@@ -130,7 +118,7 @@ def test_the_guide_names_no_command_that_is_not_there():
             name = "mobilekit energy measure"  # What it means with a model's name.
         command = COMMANDS[name]
         known = {one for item in command.params for one in (*item.opts, *item.secondary_opts)}
-        given = {word for word in words if word.startswith("-")} - {"--help"}
+        given = {word for word in words if word.startswith("-")} - {"--help", "-h"}
         assert given <= known, example
         assert not hasattr(command, "commands") or not set(words) - given, example
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from mobilekit.cli.failure import exit_for, show_failure
+from mobilekit.cli.group import Group
 from mobilekit.cli.options import (
     ApkOption,
     CalibrationOption,
@@ -41,7 +41,7 @@ IDLE_RELATIVE_UNCERTAINTY = 0.05
 """Of a measured idle power against the next day's: an assumption, with the gauge's gain in it."""
 
 
-class _ModelsOrCommand(TyperGroup):
+class _ModelsOrCommand(Group):
     """A group whose first argument may be a model as well as a command."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -55,10 +55,14 @@ class _ModelsOrCommand(TyperGroup):
             args = ["measure", *args]
         return super().parse_args(ctx, args)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        if incomplete.startswith("-"):
+            return self.commands["measure"].shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete)
+
 
 app = typer.Typer(
     cls=_ModelsOrCommand,
-    no_args_is_help=True,
     rich_markup_mode=None,
     subcommand_metavar="MODEL... | COMMAND [OPTIONS]",
     help="Joules per inference and inferences per charge: `mobilekit energy MODEL --device D`.",

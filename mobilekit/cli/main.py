@@ -9,10 +9,11 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from mobilekit import __version__
 from mobilekit.cli.failure import show_failure
+from mobilekit.cli.group import Group
 from mobilekit.errors import MobilekitError
 
 COMMANDS = {
@@ -84,7 +85,7 @@ def load_command(name: str) -> Any:
     return typer.main.get_group(parent).commands[name]
 
 
-class _Listed(TyperGroup):
+class _Listed(Group):
     """A group whose commands are names and lines until one of them is called."""
 
     def __init__(self, **attributes: Any) -> None:
@@ -102,22 +103,31 @@ app = typer.Typer(
     name="mobilekit",
     help="How fast is this trained network on this phone, and how many inferences does one "
     "battery charge buy?",
-    no_args_is_help=True,
-    add_completion=False,
+    # Every command below inherits it.
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
+def _show_version(ctx: typer.Context, asked: bool) -> None:
+    # Completing a line that holds it is not asking for it.
+    if asked and not ctx.resilient_parsing:
+        typer.echo(f"mobilekit {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def mobilekit(
     version: Annotated[
-        bool | None, typer.Option("--version", help="Show the version and exit.", is_eager=True)
-    ] = None,
+        bool,
+        # While the line is parsed: what is left of it after that must hold a command.
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+        ),
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"mobilekit {__version__}")
-        raise typer.Exit
+    pass
 
 
 def run() -> None:
@@ -126,7 +136,8 @@ def run() -> None:
         # As an exception, so that what was started is stopped.
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        app()
+        # Not as it was called: what a shell completes is called so.
+        app(prog_name="mobilekit")
     except MobilekitError as error:
         _end(error)
     except OSError as error:

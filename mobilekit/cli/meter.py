@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mobilekit.cli.failure import after_the_answer
+from mobilekit.cli.group import Group
 from mobilekit.cli.options import JsonFlag, StoreOption
 
 if TYPE_CHECKING:
     from mobilekit.meter.envelope import Span
 
-app = typer.Typer(help="Energy from an external power meter's trace.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Energy from an external power meter's trace.")
 
 
 @app.command("import")

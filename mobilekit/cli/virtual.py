@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from mobilekit.cli.group import Group
 from mobilekit.cli.options import JsonFlag
 
-app = typer.Typer(help="Start, list and stop virtual phones.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Start, list and stop virtual phones.")
 NameArgument = Annotated[str, typer.Argument(help="A device profile's name, such as nexus7.")]
 
 
