@@ -108,7 +108,7 @@ def compare(
         render_comparisons,
         render_comparisons_markdown,
     )
-    from mobilekit.results.plot_file import check_plot_path
+    from mobilekit.results.plot_file import check_plot_path, write_figure
     from mobilekit.results.published import load_publication
     from mobilekit.results.store import Store, open_to_read
 
@@ -167,7 +167,7 @@ def compare(
         show_failure(failure)
     if plot is not None:
         with after_the_answer():
-            draw_comparisons(document.comparisons, plot)
+            write_figure(draw_comparisons(document.comparisons), plot)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 

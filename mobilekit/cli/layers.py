@@ -198,8 +198,9 @@ def _show_profile(
             write_chrome_trace(measurement, trace)
         if plot is not None:
             from mobilekit.results.layer_plot import draw_profile
+            from mobilekit.results.plot_file import write_figure
 
-            draw_profile(measurement, derived, plot)
+            write_figure(draw_profile(measurement, derived), plot)
 
 
 def _show_activations(measurements: Sequence[Measurement], *, as_json: bool) -> None:

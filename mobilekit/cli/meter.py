@@ -119,12 +119,12 @@ def import_(
     from mobilekit.meter.document import make_meter_document, render_meter
     from mobilekit.meter.estimate import compare_with_gauge, estimate_meter_charge
     from mobilekit.meter.importing import Asked, import_trace
-    from mobilekit.meter.plot import plot_trace
+    from mobilekit.meter.plot import draw_trace
     from mobilekit.meter.windows import read_run
     from mobilekit.phone.device import profile_named
     from mobilekit.phone.profiles import load_profiles
     from mobilekit.records.energy import GaugeGain
-    from mobilekit.results.plot_file import check_plot_path
+    from mobilekit.results.plot_file import check_plot_path, write_figure
     from mobilekit.results.store import open_to_read
 
     for first, second, both in (
@@ -193,7 +193,8 @@ def import_(
         typer.echo(render_meter(document))
     if plot is not None:
         with after_the_answer():
-            plot_trace(imported.bins, imported.blocks, imported.trace, imported.estimate, plot)
+            figure = draw_trace(imported.bins, imported.blocks, imported.trace, imported.estimate)
+            write_figure(figure, plot)
 
 
 def _parse_zero(text: str | None) -> Span | None:

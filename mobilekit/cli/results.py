@@ -117,9 +117,9 @@ def plot(
     store: StoreOption = None,
 ) -> None:
     """Draw one measurement's power over time, as its gauge tells it, with the counter below."""
-    from mobilekit.results.plot_file import check_plot_path
-    from mobilekit.results.power_plot import plot_measurement
+    from mobilekit.results.plot_file import check_plot_path, write_figure
+    from mobilekit.results.power_plot import draw_measurement
     from mobilekit.results.store import open_to_read
 
     check_plot_path(file)
-    plot_measurement(open_to_read(store).read(measurement_id), file)
+    write_figure(draw_measurement(open_to_read(store).read(measurement_id)), file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,17 +10,16 @@ import numpy as np
 from mobilekit.meter.envelope import Bins
 from mobilekit.meter.records import MeterEstimate, MeterTrace
 from mobilekit.meter.windows import Block
-from mobilekit.results.plot_file import write_figure
+from mobilekit.results.power_plot import IDLE, LEVEL, LOAD, POINTS, POWER, finish_axes
 from mobilekit.units import format_energy
 
 if TYPE_CHECKING:
-    pass
-from mobilekit.results.power_plot import IDLE, LEVEL, LOAD, POINTS, POWER, finish_axes
+    from matplotlib.figure import Figure
 
 
-def plot_trace(
-    bins: Bins, blocks: Sequence[Block], trace: MeterTrace, estimate: MeterEstimate, path: Path
-) -> None:
+def draw_trace(
+    bins: Bins, blocks: Sequence[Block], trace: MeterTrace, estimate: MeterEstimate
+) -> Figure:
     """A meter's trace: its power, its windows, the idle levels and what was integrated."""
     from matplotlib.figure import Figure
 
@@ -93,4 +91,4 @@ def plot_trace(
     )
     finish_axes(axes, bins.duration_s)
     axes.set_xlabel("time in the trace (s)")
-    write_figure(figure, path)
+    return figure

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mobilekit.analysis.compare import ComparedFigure, Comparison, Quantity
 from mobilekit.errors import UsageError
 from mobilekit.results.compare_render import side_name
 from mobilekit.results.layer_plot import style_of_type
-from mobilekit.results.plot_file import write_figure
 from mobilekit.units import MIB, NS_PER_MS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 3
 LOG_RANGE = 20.0
@@ -45,8 +44,8 @@ PANELS = (
 )
 
 
-def draw_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Write a panel for each figure, a group for each network and a bar for each device.
+def draw_comparisons(comparisons: Sequence[Comparison]) -> Figure:
+    """A panel for each figure, a group for each network and a bar for each device.
 
     A bar's line is its 95 % interval; over each group stands the ratio. Refused comparisons are
     left out. Raises ``UsageError`` where none is left.
@@ -58,7 +57,6 @@ def draw_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
     if not drawn:
         raise UsageError(
             "There is nothing to draw: no two runs are comparable",
-            path=path,
             fix="Each refusal says what to measure again.",
         )
     panels = [panel for panel in PANELS if any(_has(each, panel) for each in drawn)]
@@ -82,7 +80,7 @@ def draw_comparisons(comparisons: Sequence[Comparison], path: Path) -> None:
         f"{' against '.join(names)}, with 95 % intervals where there are any{_warning_of(drawn)}",
         fontsize=11,
     )
-    write_figure(figure, path)
+    return figure
 
 
 def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilekit.analysis.layers.matching import LAYOUT_CHANGE
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.profile import LayerProfile
 from mobilekit.results.layers import heading_text
-from mobilekit.results.plot_file import write_figure
 from mobilekit.units import NS_PER_MS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # M. Okabe and K. Ito's colours, which people with any common colour vision can tell apart, by type
 # so that two plots agree; what is rare shares grey, and a hatch tells it apart.
@@ -32,8 +31,8 @@ _HATCHES = {LAYOUT_CHANGE: "///", "reshape": "...", "multiplication": "xxx"}
 _INCHES_A_LAYER, _INCHES_AROUND = 0.2, 2.6
 
 
-def draw_profile(measurement: Measurement, profile: LayerProfile, path: Path) -> None:
-    """Write the plot to a path that ``check_plot_path`` has passed."""
+def draw_profile(measurement: Measurement, profile: LayerProfile) -> Figure:
+    """A bar of all types of layers above, and a bar for each layer that was measured."""
     from matplotlib.figure import Figure
 
     measured = [cost for cost in profile.layers if cost.p50_ns is not None]
@@ -67,7 +66,7 @@ def draw_profile(measurement: Measurement, profile: LayerProfile, path: Path) ->
         "layers that are not there are computed inside others, or have nothing to do"
     )
     by_layer.set_ylabel("layer")
-    write_figure(figure, path)
+    return figure
 
 
 def _draw_types(axes: Axes, profile: LayerProfile, size: int, unit: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,13 +17,12 @@ from mobilekit.analysis.energy.sources import (
 from mobilekit.contract.protocol import Window
 from mobilekit.errors import UsageError
 from mobilekit.records.measurement import Measurement
-from mobilekit.results.plot_file import write_figure
 from mobilekit.results.render import SOURCE_NAMES
 from mobilekit.units import NS_PER_S
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
+    from matplotlib.figure import Figure
 
 POINTS = 2000
 """Across the picture: more are drawn as the range that they span."""
@@ -33,7 +31,7 @@ LOAD, IDLE, LEVEL, POWER, COUNTER = "#E69F00", "#56B4E9", "#0072B2", "#333333", 
 UNUSED = "#777777"
 
 
-def plot_measurement(measurement: Measurement, path: Path) -> None:
+def draw_measurement(measurement: Measurement) -> Figure:
     """A stored measurement: the windows' powers from its gauge, and the charge counter below.
 
     Windows that do not count, since the phone was plugged in or their block is not complete, are
@@ -93,7 +91,7 @@ def plot_measurement(measurement: Measurement, path: Path) -> None:
         f"{measurement.id}"
     )
     finish_axes(above, _edges_s(windows[-1], start_ns)[1])
-    write_figure(figure, path)
+    return figure
 
 
 def _edges_s(window: Window, start_ns: int) -> tuple[float, float]:

@@ -7,13 +7,17 @@ import sys
 import msgspec
 import numpy as np
 import pytest
+from matplotlib.collections import FillBetweenPolyCollection, LineCollection
 from traces import PAPER, SHUNT_OHM, SUPPLY_V, paper_trace, step_trace, write_table
 from typer.testing import CliRunner
 
 from mobilekit.cli.main import app
 from mobilekit.contract.codec import decode
 from mobilekit.errors import TraceFileError, TraceRefusedError, UsageError
+from mobilekit.meter.columns import Wanted
 from mobilekit.meter.document import MeterDocument
+from mobilekit.meter.importing import Asked, import_trace
+from mobilekit.meter.plot import draw_trace
 
 ITERATIONS = 60
 """In three load windows of 4 s: 0.2 s each, 0.6 J gross and 0.4 J marginal at 3 W over 1 W."""
@@ -545,6 +549,59 @@ def test_a_file_that_is_not_there(meter_import, tmp_path):
 # --- pictures ----------------------------------------------------------------------------------
 
 
+def test_what_is_integrated_is_drawn(tmp_path):
+    """The power, each load with its marginal energy on its idle level, and the idle windows."""
+    imported = import_trace(
+        plain_table(tmp_path / "trace.csv", "t(s),P(W)"),
+        Wanted(plane="usb"),
+        Asked(iterations=ITERATIONS),
+        on_bytes=lambda _done, _of: None,
+    )
+
+    figure = draw_trace(imported.bins, imported.blocks, imported.trace, imported.estimate)
+
+    (axes,) = figure.axes
+    assert axes.get_title().startswith("trace.csv: 600 mJ [")
+    assert axes.get_title().endswith("] gross per inference, meter, usb plane")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("time in the trace (s)", "power (W)")
+    assert axes.get_xlim() == pytest.approx((0, 28), abs=0.1)
+    (power,) = axes.lines
+    drawn_w = np.interp([2.0, 6.0, 10.0, 14.0], *power.get_data())
+    assert drawn_w == pytest.approx([1, 3, 1, 3], abs=0.1)
+    areas = [drawn for drawn in axes.collections if isinstance(drawn, FillBetweenPolyCollection)]
+    below, above = (
+        [area.get_paths() for area in areas if area.get_label().lstrip("_") == name]
+        for name in ("the rest of the gross energy", "marginal energy")
+    )
+    assert [extent(*paths) for paths in below] == [
+        pytest.approx((start, start + 4, 0, 1), abs=0.1) for start in (4, 12, 20)
+    ]
+    assert [extent(*paths) for paths in above] == [
+        pytest.approx((start, start + 4, 1, 3), abs=0.1) for start in (4, 12, 20)
+    ]
+    levels = [drawn for drawn in axes.collections if isinstance(drawn, LineCollection)]
+    assert [extent(*level.get_paths()) for level in levels] == [
+        pytest.approx((start, start + 12, 1, 1), abs=0.5) for start in (0, 8, 16)
+    ]
+    # Neighbouring blocks share an idle window.
+    spans = sorted((span.get_x(), span.get_x() + span.get_width()) for span in axes.patches)
+    assert spans == [pytest.approx((start, start + 4), abs=0.5) for start in (0, 8, 16, 24)]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "its range in a point",
+        "power",
+        "marginal energy",
+        "the rest of the gross energy",
+        "idle level",
+        "idle window",
+    ]
+
+
+def extent(path):
+    """Of something drawn: from and to in seconds, then in watts."""
+    box = path.get_extents()
+    return box.x0, box.x1, box.y0, box.y1
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_power_over_time_is_drawn(suffix, mobilekit, tmp_path):
     """Into the format of the file's name, and whole or not at all."""
@@ -555,5 +612,4 @@ def test_power_over_time_is_drawn(suffix, mobilekit, tmp_path):
 
     beginning = {"png": b"\x89PNG", "svg": b"<?xml"}[suffix]
     assert picture.read_bytes().startswith(beginning)
-    assert picture.stat().st_size > 10_000
     assert sorted(path.name for path in tmp_path.glob("power*")) == [picture.name]

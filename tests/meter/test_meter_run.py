@@ -6,6 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 from examples import device_info, energy_plan, measurement, samples
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from traces import write_table
 
 from mobilekit import places
@@ -14,6 +16,7 @@ from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.errors import TraceRefusedError, UsageError
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.energy import GaugeGain
+from mobilekit.results.power_plot import IDLE, LOAD, UNUSED, draw_measurement
 from mobilekit.results.store import Store
 from mobilekit.runner.loop import make_sync_pattern, measure_window
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery
@@ -256,14 +259,85 @@ def test_a_gain_that_was_known_does_not_change_what_is_found(
     assert document["gain"]["gain"] == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_stored_measurements_power_is_drawn(stored, mobilekit, tmp_path):
-    """`results plot` draws the windows' powers and the counter's staircase."""
+def test_a_stored_measurements_power_is_drawn(run):
+    """The windows' powers with their idle levels, and below them the counter's staircase."""
+    figure = draw_measurement(run.measurement)
+
+    above, below = figure.axes
+    assert "nin on nexus7, power by the charge counter: " in above.get_title()
+    assert above.get_ylabel() == "power (W)"
+    assert (below.get_xlabel(), below.get_ylabel()) == (
+        "time in the energy phase (s)",
+        "charge (mAh)",
+    )
+    start_ns = run.windows[0].started_ns
+    edges_s = [
+        ((window.started_ns - start_ns) / 1e9, (window.ended_ns - start_ns) / 1e9)
+        for window in run.windows
+    ]
+    assert above.get_xlim() == (0, edges_s[-1][1])
+    lines = {"solid": [], "dashed": []}
+    for drawn in above.collections:
+        if isinstance(drawn, LineCollection):
+            style = "dashed" if drawn.get_linestyles()[0][1] else "solid"
+            lines[style] += [
+                (start, end, level) for (start, level), (end, _) in drawn.get_segments()
+            ]
+    # A level for each window, the idle ones about a watt; an idle level below each load.
+    assert [line[:2] for line in lines["solid"]] == [*map(pytest.approx, edges_s)]
+    powers_w = [line[2] for line in lines["solid"]]
+    assert powers_w[::2] == pytest.approx([PROFILE.power.idle_mw / 1000] * 6, rel=0.25)
+    assert min(powers_w[1::2]) > 1.5 * max(powers_w[::2])
+    assert [line[:2] for line in lines["dashed"]] == [*map(pytest.approx, edges_s[1::2])]
+    assert [line[2] for line in lines["dashed"]] == pytest.approx(
+        [(before + after) / 2 for before, after in pairwise(powers_w[::2])]
+    )
+    # A span for each window in both, coloured by its kind.
+    for axes in (above, below):
+        colours = [to_hex(span.get_facecolor()).upper() for span in axes.patches]
+        assert colours == [IDLE, LOAD] * PLAN.blocks + [IDLE]
+    (counter,) = below.lines
+    charges_mah = counter.get_ydata()
+    assert counter.get_drawstyle() == "steps-post"
+    assert len(charges_mah) == sum(len(window.battery) for window in run.windows)
+    assert all(after <= before for before, after in pairwise(charges_mah))
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {
+        "power",
+        "marginal energy",
+        "idle level",
+        "95 % by the gauge's resolution alone",
+        "charge counter",
+    }
+
+
+def test_what_does_not_count_is_grey(run):
+    """A window with the cable in: it stands there, and no power is told of it."""
+    last = run.windows[-1]
+    plugged = msgspec.structs.replace(
+        last,
+        battery=tuple(msgspec.structs.replace(item, plugged=True) for item in last.battery),
+    )
+    success = run.measurement.result
+    windows = (*run.windows[:-1], plugged)
+    changed = msgspec.structs.replace(
+        success, samples=msgspec.structs.replace(success.samples, windows=windows)
+    )
+
+    above, _ = draw_measurement(msgspec.structs.replace(run.measurement, result=changed)).axes
+
+    colours = [to_hex(span.get_facecolor()).upper() for span in above.patches]
+    # The load before it has no idle window behind it: its block is not complete.
+    assert colours == [IDLE, LOAD] * (PLAN.blocks - 1) + [IDLE, UNUSED, UNUSED]
+
+
+def test_a_stored_measurement_is_drawn_into_a_file(stored, mobilekit, tmp_path):
+    """`results plot` takes its name."""
     picture = tmp_path / "run.png"
 
-    mobilekit("results", "plot", "last", picture)
+    said = mobilekit("results", "plot", "last", picture)
 
+    assert said.error is None
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert picture.stat().st_size > 20_000
 
 
 def test_a_measurement_without_windows_is_not_drawn(mobilekit, tmp_path):

@@ -1,45 +1,22 @@
-"""Comparisons as text, Markdown, CSV and plots."""
+"""Comparisons as text, Markdown and CSV."""
 
 import csv
 import io
 
 import msgspec
 import pytest
-from examples import MS, device_info, measurement, run_request, samples, traced_run
+from comparisons import nexus7, pc
+from examples import MS, run_request, traced_run
 
 from mobilekit.analysis.compare import compare
-from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
-from mobilekit.errors import UsageError
 from mobilekit.results.compare_document import make_comparison_document, render_comparison_csv
-from mobilekit.results.compare_plot import draw_comparisons
 from mobilekit.results.compare_render import render_comparisons, render_comparisons_markdown
-from mobilekit.results.plot_file import check_plot_path
 from mobilekit.results.published import load_publication
-
-
-def measured(id, latency_ms, **fields):
-    latency_ns = tuple(latency_ms * MS + index % 3 * 1000 for index in range(100))
-    result = RunSuccess(
-        protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples(iteration_ns=latency_ns)
-    )
-    return measurement(**({"id": id, "result": result} | fields))
-
-
-def nexus7(latency_ms=1000, **fields):
-    return measured("on-nexus7", latency_ms, device=device_info(name="nexus7"), **fields)
-
-
-def pc(latency_ms=10, **fields):
-    return measured("on-pc", latency_ms, device=device_info(name="pc"), **fields)
 
 
 def document(*pairs, published=None):
     publication = load_publication(published) if published else None
     return make_comparison_document((compare(*pair) for pair in pairs), (), publication)
-
-
-SOUND = compare(nexus7(), pc())
-REFUSED = compare(nexus7(request=run_request(min_iterations=30)), pc())
 
 
 def table_cells(markdown):
@@ -158,59 +135,6 @@ def test_csv_has_a_number_a_line():
     published = [row for row in rows if row["side"] == "published"]
     assert {row["origin"] for row in published} == {"fantozzi2016"}
     assert {row["model"] for row in published} == {"nin"}
-
-
-def test_a_plot_is_drawn_with_its_words(tmp_path):
-    """Panels, units, names and ratios stand in the picture; a log axis where ranges demand it."""
-    path = tmp_path / "plot.svg"
-
-    draw_comparisons([SOUND, REFUSED], path)
-
-    svg = path.read_text(encoding="utf-8")
-    for words in (
-        "latency, p50",
-        "memory by inference, PSS",
-        "nexus7 against pc, with 95 % intervals where there are any",
-        "x 100",
-        "ms",
-    ):
-        assert f"<!-- {words} -->" in svg
-    assert "virtual" not in svg
-    # A logarithmic axis' ticks are powers of ten.
-    assert "mathdefault{10^{2}}" in svg
-
-
-def test_a_virtual_phones_plot_says_so(tmp_path):
-    """In its title, and in its legend."""
-    path = tmp_path / "plot.svg"
-
-    draw_comparisons([compare(nexus7(virtual=True), pc())], path)
-
-    svg = path.read_text(encoding="utf-8")
-    assert "<!-- nexus7 (virtual) -->" in svg
-    assert "virtual: its times and memory are this computer" in svg
-
-
-def test_a_plot_may_be_a_png(tmp_path):
-    """The suffix decides what is written."""
-    path = tmp_path / "plot.png"
-
-    draw_comparisons([SOUND], path)
-
-    assert path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_nothing_to_draw_is_an_error(tmp_path):
-    """Where every pair is refused there is no empty picture."""
-    with pytest.raises(UsageError, match="nothing to draw"):
-        draw_comparisons([REFUSED], tmp_path / "plot.png")
-
-
-@pytest.mark.parametrize("name", ["plot.doc", "plot", "missing/plot.png"])
-def test_a_plot_that_cannot_be_written_is_told_beforehand(tmp_path, name):
-    """A wrong suffix or directory is found before anything is measured."""
-    with pytest.raises(UsageError):
-        check_plot_path(tmp_path / name)
 
 
 def test_layers_that_do_not_add_up_are_warned_of():

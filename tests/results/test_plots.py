@@ -1,0 +1,218 @@
+"""What is drawn: titles, axes, series and the heights of bars, and into which file."""
+
+import msgspec
+import pytest
+from comparisons import REFUSED, SOUND, nexus7, pc
+from examples import MS, layer, measurement, traced_run
+from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+
+from mobilekit.analysis.compare import compare
+from mobilekit.analysis.layers.profile import profile_of
+from mobilekit.errors import UsageError
+from mobilekit.records.profile import LayerCost
+from mobilekit.results.compare_plot import COLOURS, draw_comparisons
+from mobilekit.results.layer_plot import draw_profile
+from mobilekit.results.plot_file import check_plot_path, write_figure
+from mobilekit.units import MIB, NS_PER_MS
+
+
+def heights(axes):
+    return [bar.get_height() for bar in axes.patches]
+
+
+def labels(legend):
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def names(axis):
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def lengths_of_lines(axes):
+    """Of the bars' error bars: where each begins and ends."""
+    return [
+        tuple(segment[:, 1])
+        for container in axes.containers
+        if isinstance(container, ErrorbarContainer)
+        for lines in container.lines[2]
+        for segment in lines.get_segments()
+    ]
+
+
+# --- comparisons -------------------------------------------------------------------------------
+
+
+def test_a_comparison_is_a_panel_a_figure():
+    """Each with its unit, a bar for each device as high as its figure, and their ratio above."""
+    figure = draw_comparisons([SOUND, REFUSED])
+
+    compared = {each.name: each for each in SOUND.figures}
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    assert list(panels) == ["init, p50", "latency, p50", "memory by inference, PSS"]
+    for title, name, unit, size in (
+        ("init, p50", "init", "ms", NS_PER_MS),
+        ("latency, p50", "latency", "ms", NS_PER_MS),
+        ("memory by inference, PSS", "inference_pss", "MiB", MIB),
+    ):
+        axes, each = panels[title], compared[name]
+        assert axes.get_ylabel() == unit
+        assert heights(axes) == [each.device.value / size, each.against.value / size]
+        assert [to_hex(bar.get_facecolor()).upper() for bar in axes.patches] == [*COLOURS]
+        assert names(axes.xaxis) == ["nin"]
+        assert [text.get_text() for text in axes.texts] == [f"x {each.ratio.value:.3g}"]
+    latency = compared["latency"]
+    assert lengths_of_lines(panels["latency, p50"]) == [
+        pytest.approx((side.interval.low / NS_PER_MS, side.interval.high / NS_PER_MS))
+        for side in (latency.device, latency.against)
+    ]
+    assert panels["latency, p50"].texts[0].get_text() == "x 100"
+    assert [axes.get_yscale() for axes in panels.values()] == ["linear", "log", "linear"]
+    assert labels(figure.legends[0]) == ["nexus7", "pc"]
+    assert figure.get_suptitle() == "nexus7 against pc, with 95 % intervals where there are any"
+
+
+def test_networks_stand_side_by_side():
+    """A group of bars for each, in the order that they were given in."""
+    nin = measurement().artifact
+    renamed = msgspec.structs.replace(nin, model=msgspec.structs.replace(nin.model, name="alexnet"))
+    other = compare(nexus7(300, artifact=renamed), pc(100, artifact=renamed))
+
+    axes = next(
+        axes
+        for axes in draw_comparisons([other, SOUND]).axes
+        if axes.get_title().startswith("latency")
+    )
+
+    assert names(axes.xaxis) == ["alexnet", "nin"]
+    by_place = sorted((bar.get_x(), bar.get_height()) for bar in axes.patches)
+    assert [height for _, height in by_place] == pytest.approx([300, 100, 1000, 10], rel=1e-3)
+    assert [text.get_text() for text in axes.texts] == ["x 3", "x 100"]
+
+
+def test_what_takes_microseconds_is_drawn_in_them():
+    fast = compare(nexus7(latency_ms=0.05), pc(latency_ms=0.02))
+
+    axes = next(
+        axes for axes in draw_comparisons([fast]).axes if axes.get_title().startswith("latency")
+    )
+
+    assert axes.get_ylabel() == "us"
+    assert heights(axes) == pytest.approx([51, 21], rel=1e-3)
+
+
+def test_layers_are_stacked_by_type():
+    """Two bars a network, each of which is whole."""
+    compared = compare(traced_run("a", 6 * MS, 2 * MS), traced_run("b", 1 * MS, 1 * MS))
+
+    axes = next(
+        axes
+        for axes in draw_comparisons([compared]).axes
+        if axes.get_title() == "time by type of layer"
+    )
+
+    assert axes.get_ylabel() == "share of all layers' time (%)"
+    assert labels(axes.get_legend()) == ["convolution", "feed-forward"]
+    stacked = {}
+    for bar in axes.patches:
+        stacked.setdefault(round(bar.get_x(), 6), []).append((bar.get_y(), bar.get_height()))
+    assert [*stacked.values()] == [
+        [(0, pytest.approx(75)), (pytest.approx(75), pytest.approx(25))],
+        [(0, pytest.approx(50)), (pytest.approx(50), pytest.approx(50))],
+    ]
+
+
+def test_a_virtual_phones_plot_says_so():
+    """In its title, and in its legend."""
+    figure = draw_comparisons([compare(nexus7(virtual=True), pc())])
+
+    assert labels(figure.legends[0]) == ["nexus7 (virtual)", "pc"]
+    assert "\nvirtual: its times and memory are this computer" in figure.get_suptitle()
+
+
+def test_nothing_to_draw_is_an_error():
+    """Where every pair is refused there is no empty picture."""
+    with pytest.raises(UsageError, match="nothing to draw"):
+        draw_comparisons([REFUSED])
+
+
+# --- profiles ----------------------------------------------------------------------------------
+
+
+def test_a_profile_is_drawn_by_type_and_by_layer():
+    """One bar of all types, whole with what is outside them; and a bar for each layer."""
+    run = traced_run("a", 6 * MS, 2 * MS)
+    profile = profile_of(run)
+
+    figure = draw_profile(run, profile)
+
+    by_type, by_layer = figure.axes
+    widths = [bar.get_width() for bar in by_type.patches]
+    lefts = [bar.get_x() for bar in by_type.patches]
+    assert widths == pytest.approx([6, 2, profile.outside_ns / NS_PER_MS])
+    assert lefts == pytest.approx([0, 6, 8])
+    assert by_type.get_xlabel() == "time of one inference by type of layer (ms)"
+    (plain,) = by_type.lines
+    assert set(plain.get_xdata()) == {profile.plain_p50_ns / NS_PER_MS}
+    assert sorted(labels(figure.legends[0])) == [
+        "convolution 75.0%",
+        "feed-forward 25.0%",
+        "outside operators",
+        "plain p50",
+    ]
+    assert "nin" in figure.legends[0].get_title().get_text()
+    assert names(by_layer.yaxis) == ["0", "1"]
+    assert [bar.get_width() for bar in by_layer.patches] == pytest.approx([6, 2])
+    assert by_layer.yaxis_inverted()
+    assert "time of a layer in one inference (ms), median of 3" in by_layer.get_xlabel()
+    for bar, same in zip(by_type.patches, by_layer.patches, strict=False):
+        assert bar.get_facecolor() == same.get_facecolor()
+
+
+def test_a_layer_without_a_time_of_its_own_has_no_bar():
+    """And a network of microseconds is drawn in them."""
+    run = traced_run("a", 600, 200)
+    profile = profile_of(run)
+    folded = LayerCost(
+        layer=layer("2"),
+        operators=(),
+        p50_ns=None,
+        share=None,
+        fate="folded",
+        folded_into=("1",),
+    )
+    more = msgspec.structs.replace(profile, layers=(*profile.layers, folded))
+
+    _, by_layer = draw_profile(run, more).axes
+
+    assert names(by_layer.yaxis) == ["0", "1"]
+    assert [bar.get_width() for bar in by_layer.patches] == pytest.approx([0.6, 0.2])
+    assert "(us)" in by_layer.get_xlabel()
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("suffix", "beginning"),
+    [("png", b"\x89PNG\r\n\x1a\n"), ("svg", b"<?xml"), ("pdf", b"%PDF-"), ("PNG", b"\x89PNG")],
+)
+def test_the_suffix_decides_what_is_written(tmp_path, suffix, beginning):
+    """One file of that kind, and nothing beside it."""
+    figure = Figure()
+    figure.add_subplot().bar([0], [1])
+    path = tmp_path / f"plot.{suffix}"
+    check_plot_path(path)
+
+    write_figure(figure, path)
+
+    assert path.read_bytes().startswith(beginning)
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.parametrize("name", ["plot.doc", "plot", "missing/plot.png"])
+def test_a_plot_that_cannot_be_written_is_told_beforehand(tmp_path, name):
+    """A wrong suffix or directory is found before anything is measured."""
+    with pytest.raises(UsageError):
+        check_plot_path(tmp_path / name)
