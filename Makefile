@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What the tests have passed with: a release of today does not come in unseen.
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
 # npm brings two of the app's native runtimes; without it the app is built without them.
 ifeq ($(shell command -v npm),)
@@ -28,17 +30,17 @@ types: install-dev
 	$(BIN)/mypy
 
 python-tests: install-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=20
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): about 2.5 GB to download, most of it PyTorch. A few minutes."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable .
+	$(INSTALL) --editable .
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	touch $@
