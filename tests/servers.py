@@ -106,9 +106,14 @@ class AdbServer:
     environment: dict[str, str]
 
     def adb(
-        self, *args: str, input: str | bytes | None = None, timeout: float = 60
+        self,
+        *args: str,
+        input: str | bytes | None = None,
+        timeout: float = 60,
+        may_fail: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        """What fails unasked fails the test: it would go on without what it had prepared."""
+        done = subprocess.run(
             [adbutils.adb_path(), *args],
             env=self.environment,
             input=input.decode() if isinstance(input, bytes) else input,
@@ -117,6 +122,8 @@ class AdbServer:
             text=True,
             timeout=timeout,
         )
+        assert may_fail or done.returncode == 0, f"adb {args}: {done.stdout}{done.stderr}"
+        return done
 
     def client(self) -> adbutils.AdbClient:
         return adbutils.AdbClient(host="127.0.0.1", port=self.port)

@@ -209,8 +209,9 @@ def test_strict_refuses_doubtful_figures(cli, model_directory):
 
 def test_a_run_leaves_nothing_on_the_phone_but_artifacts(cli, bench_phone):
     """Once stored here, a run's files are removed there."""
-    cli("deploy", "tiny.py", "--device", "nexus7", "--fast", "--no-energy")
+    outcome = cli("deploy", "tiny.py", "--device", "nexus7", "--fast", "--no-energy")
 
+    assert outcome.exit_code == 0, outcome.stderr
     assert bench_phone.adb("shell", "ls /data/local/tmp/mobilekit/runs").stdout == ""
     listing = bench_phone.adb("shell", "ls /data/local/tmp/mobilekit/artifacts").stdout
     assert len(listing.split()) == 3
@@ -678,7 +679,7 @@ def test_a_stopped_deploy_stops_its_virtual_phone(cli, number):
     process.send_signal(number)
     _, stderr = process.communicate(timeout=150)
 
-    assert process.returncode != 0
+    assert process.returncode == 128 + number
     assert "Traceback" not in stderr
     assert cli("virtual", "list", "--json").document == []
 

@@ -404,10 +404,11 @@ def test_energy_with_weights_of_ones_own(cli, bench_phone, tiny_weights):
 def test_life_follows_from_a_measurement(cli, bench_phone):
     """A duty cycle's life is told with its interval; none without energy, none that cannot be."""
     before = cli("energy", "life", "tiny", "--every", "10s")
-    cli("energy", "tiny.py", "-d", bench_phone.serial, "--fast")
+    measured = cli("energy", "tiny.py", "-d", bench_phone.serial, "--fast")
     told = cli("energy", "life", "tiny", "--every", "10s", "--idle-mw", "100", "--json")
     impossible = cli("energy", "life", "tiny", "--every", "0.000001s")
 
+    assert measured.exit_code == 0, measured.stderr
     assert before.exit_code == impossible.exit_code == 2
     life = told.document["life"]
     assert told.document["virtual"] is True

@@ -139,7 +139,8 @@ def ppk2(path, *, bits="combined"):
 
 
 def joulescope(path, names):
-    pyjls = pytest.importorskip("pyjls")
+    import pyjls
+
     _, power_w, current_a = table_columns()
     values = {"power": power_w, "current": current_a, "voltage": np.full(len(power_w), 4.0)}
     units = {"power": "W", "current": "A", "voltage": "V"}
@@ -242,7 +243,6 @@ def test_a_joulescope_recording(names, meter_import, tmp_path):
 
 def test_what_is_no_recording_is_one_error(meter_import, tmp_path, capfd):
     """What the library logs of its own does not stand beside it."""
-    pytest.importorskip("pyjls")
     trace = plain_table(tmp_path / "trace.csv", "t(s),P(W)")
 
     error = meter_import(trace, "-n", 1, "--format", "joulescope").error

@@ -55,7 +55,7 @@ def test_properties_say_that_it_is_virtual(phone):
     ],
 )
 def test_status_and_outputs_come_apart(phone, command, status, stdout, stderr):
-    done = phone.adb("shell", command)
+    done = phone.adb("shell", command, may_fail=True)
     assert (status, stdout, stderr) == (done.returncode, done.stdout, done.stderr)
     through_adbutils = phone.device().shell2(command, v2=True)
     assert status == through_adbutils.returncode
@@ -78,7 +78,7 @@ def test_a_shell_without_a_command_reads_a_script(phone):
     script = (
         "cd /data/local/tmp\npwd\nfalse\necho $?\nX='two\nlines'\necho \"$X\"\nexit 7\necho no\n"
     )
-    done = phone.adb("shell", input=script)
+    done = phone.adb("shell", input=script, may_fail=True)
     assert (7, f"{TMP}\n1\ntwo\nlines\n") == (done.returncode, done.stdout)
 
 
@@ -176,7 +176,7 @@ def test_a_refused_push_says_why(phone, tmp_path, path, reason):
     local = tmp_path / "local"
     local.write_bytes(os.urandom(2_000_000))
     phone.adb("shell", f"touch {TMP}/file")
-    done = phone.adb("push", str(local), path)
+    done = phone.adb("push", str(local), path, may_fail=True)
     assert done.returncode == 1
     assert reason in done.stderr
 
@@ -186,7 +186,8 @@ def test_a_full_phone_refuses_the_rest_and_keeps_the_stream_usable(phone, tmp_pa
     large, small = tmp_path / "large", tmp_path / "small"
     large.write_bytes(os.urandom(5_000_000))
     small.write_bytes(b"small")
-    done = phone.adb("push", str(large), f"{TMP}/large")
+    done = phone.adb("push", str(large), f"{TMP}/large", may_fail=True)
+    assert done.returncode == 1
     assert "remote write failed: No space left on device" in done.stderr
     sync = phone.device().sync
     with pytest.raises(adbutils.AdbError):
@@ -199,7 +200,7 @@ def test_a_full_phone_refuses_the_rest_and_keeps_the_stream_usable(phone, tmp_pa
 
 
 def test_files_that_are_not_there(phone, tmp_path):
-    done = phone.adb("pull", f"{TMP}/nothing", str(tmp_path / "x"))
+    done = phone.adb("pull", f"{TMP}/nothing", str(tmp_path / "x"), may_fail=True)
     assert done.returncode == 1
     assert "No such file or directory" in done.stderr
     assert phone.device().sync.exists(f"{TMP}/nothing") is False
@@ -208,18 +209,18 @@ def test_files_that_are_not_there(phone, tmp_path):
 @pytest.mark.parametrize("path", ["../../../../etc/passwd", f"{TMP}/link/passwd", "/etc/passwd"])
 def test_no_path_leaves_the_phone(phone, tmp_path, path):
     phone.adb("shell", f"ln -s ../../../../../../../../etc {TMP}/link; cd {TMP}")
-    assert phone.adb("shell", f"cat {path}").returncode == 1
-    assert phone.adb("pull", path, str(tmp_path / "x")).returncode == 1
+    assert phone.adb("shell", f"cat {path}", may_fail=True).returncode == 1
+    assert phone.adb("pull", path, str(tmp_path / "x"), may_fail=True).returncode == 1
     assert not (tmp_path / "x").exists()
-    assert phone.adb("push", __file__, f"{TMP}/link/evil").returncode == 1
+    assert phone.adb("push", __file__, f"{TMP}/link/evil", may_fail=True).returncode == 1
     assert not Path("/etc/evil").exists()
 
 
 def test_unknown_services_are_refused(phone):
     for command in ("jdwp", "root", "remount"):
-        done = phone.adb(command, timeout=10)
+        done = phone.adb(command, timeout=10, may_fail=True)
         assert "closed" in done.stderr + done.stdout
-    assert phone.adb("reverse", "tcp:1234", "tcp:1234").returncode == 1
+    assert phone.adb("reverse", "tcp:1234", "tcp:1234", may_fail=True).returncode == 1
     assert phone.adb("get-state").stdout == "device\n"
 
 

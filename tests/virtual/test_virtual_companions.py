@@ -1,6 +1,7 @@
 """The programs that play the companion app: what they need and how they are started."""
 
 import sys
+from importlib import import_module
 
 import pytest
 
@@ -19,9 +20,18 @@ def jar(tmp_path, monkeypatch):
     return path
 
 
-def test_the_python_companion_is_always_there():
-    """It is mobilekit itself."""
+def test_the_python_companion_is_always_there(jar, monkeypatch, tmp_path):
+    """It is mobilekit itself: where there is neither the other one nor Java, it runs."""
+    jar.unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError):
+        check_companion("jvm")
+
     check_companion("python")
+
+    program, _, module, *_ = companion_command("python", tmp_path, "run-1", waits_for_input=False)
+    assert program == sys.executable
+    assert callable(import_module(module).main)
 
 
 def test_a_jvm_companion_that_was_not_built(jar):

@@ -65,12 +65,14 @@ def test_install_list_update_and_uninstall_through_adb(phone, tmp_path):
     phone.adb("pull", path, str(tmp_path / "back.apk"))
     assert apk.read_bytes() == (tmp_path / "back.apk").read_bytes()
     apk.write_bytes(make_apk(make_manifest(code=6)))
-    assert "INSTALL_FAILED_VERSION_DOWNGRADE" in phone.adb("install", str(apk)).stderr
+    refused = phone.adb("install", str(apk), may_fail=True)
+    assert refused.returncode == 1
+    assert "INSTALL_FAILED_VERSION_DOWNGRADE" in refused.stderr
     assert phone.adb("install", "-d", str(apk)).returncode == 0
     done = phone.adb("uninstall", "com.example.app")
     assert (done.returncode, done.stdout) == (0, "Success\n")
     assert phone.adb("shell", "pm list packages").stdout == f"package:{PACKAGE}\n"
-    assert phone.adb("uninstall", "com.example.app").returncode == 1
+    assert phone.adb("uninstall", "com.example.app", may_fail=True).returncode == 1
     assert phone.adb("shell", "ls -A /data/local/tmp").stdout == ""
 
 
@@ -104,7 +106,7 @@ def test_adbutils_installs_and_describes(phone, tmp_path):
 def test_adb_shows_why_a_package_is_refused(phone, tmp_path, data, reason):
     apk = tmp_path / "app.apk"
     apk.write_bytes(data)
-    done = phone.adb("install", str(apk))
+    done = phone.adb("install", str(apk), may_fail=True)
     assert done.returncode == 1
     assert reason in done.stdout + done.stderr
 
