@@ -2,7 +2,7 @@
 
 from examples import MS, device_info, measurement, run_request, samples
 
-from mobilekit.analysis.compare import compare
+from mobilekit.analysis.compare.comparison import compare
 from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 
 

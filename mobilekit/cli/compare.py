@@ -93,7 +93,7 @@ def compare(
 ) -> None:
     """Measure networks on two devices, and set the figures side by side."""
     from mobilekit import places
-    from mobilekit.analysis.compare import compare as compare_measurements
+    from mobilekit.analysis.compare.comparison import compare as compare_measurements
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from mobilekit.analysis.compare import ComparedFigure, Comparison, Quantity, Side
+from mobilekit.analysis.compare.records import ComparedFigure, Comparison, Quantity, Side
 from mobilekit.contract.codec import Record
 from mobilekit.results.published import Publication
 

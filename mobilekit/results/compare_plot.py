@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from mobilekit.analysis.compare import ComparedFigure, Comparison, Quantity
+from mobilekit.analysis.compare.records import ComparedFigure, Comparison, Quantity
 from mobilekit.errors import UsageError
 from mobilekit.results.compare_render import side_name
 from mobilekit.results.layer_plot import style_of_type

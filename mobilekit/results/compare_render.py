@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from mobilekit.analysis.compare import (
+from mobilekit.analysis.compare.figures import ratio_of
+from mobilekit.analysis.compare.records import (
     ComparedFigure,
     Comparison,
     Difference,
     Quantity,
     Side,
     TypeShare,
-    ratio_of,
 )
 from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
 from mobilekit.results.compare_document import ComparisonDocument

@@ -14,7 +14,9 @@ from examples import (
     traced_run,
 )
 
-from mobilekit.analysis.compare import MIN_COUNT_FOR_INTERVAL, Quantity, compare, ratio_of
+from mobilekit.analysis.compare.comparison import compare
+from mobilekit.analysis.compare.figures import MIN_COUNT_FOR_INTERVAL, ratio_of
+from mobilekit.analysis.compare.records import Quantity
 from mobilekit.analysis.findings import find_doubts
 from mobilekit.analysis.stats import bootstrap_median_interval
 from mobilekit.contract.protocol import ArtifactFile, MemorySample, SegmentLatency

@@ -8,7 +8,7 @@ import pytest
 from comparisons import nexus7, pc
 from examples import MS, run_request, traced_run
 
-from mobilekit.analysis.compare import compare
+from mobilekit.analysis.compare.comparison import compare
 from mobilekit.results.compare_document import make_comparison_document, render_comparison_csv
 from mobilekit.results.compare_render import render_comparisons, render_comparisons_markdown
 from mobilekit.results.published import load_publication

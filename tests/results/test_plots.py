@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from mobilekit.analysis.compare import compare
+from mobilekit.analysis.compare.comparison import compare
 from mobilekit.analysis.layers.profile import profile_of
 from mobilekit.errors import UsageError
 from mobilekit.records.profile import LayerCost
