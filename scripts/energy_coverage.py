@@ -24,7 +24,8 @@ from mobilekit.contract.protocol import EnergyPlan, Window, WindowMeasured
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.device import DeviceProfile
 from mobilekit.records.energy import EnergyEstimate, GaugeGain, GaugeRefusal
-from mobilekit.results.render import SOURCE_NAMES, render_table
+from mobilekit.results.tables.text import render_table
+from mobilekit.results.text.words import SOURCE_NAMES
 from mobilekit.runner.loop import measure_energy
 from mobilekit.virtual.battery import BatteryState, GaugeKind, SimulatedBattery, gauge_kinds
 from mobilekit.virtual.companion import EnergyTruth, SimulatedEnergyStage

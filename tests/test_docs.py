@@ -16,7 +16,8 @@ from mobilekit.cli.main import COMMANDS as LISTED
 from mobilekit.contract.codec import encode_pretty
 from mobilekit.phone.profiles import parse_profile
 from mobilekit.presets import PRESETS, WARMUP
-from mobilekit.results.document import make_document, render_samples_csv
+from mobilekit.results.documents import make_document
+from mobilekit.results.samples_csv import render_samples_csv
 from mobilekit.units import NS_PER_S
 
 ROOT = Path(__file__).parents[1]

@@ -16,8 +16,8 @@ def tell(measurement: Measurement, *, as_json: bool, strict: bool) -> None:
     """The measurement on stdout; the program ends here if it failed or, as asked, is doubtful."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.document import make_document
-    from mobilekit.results.render import render_measurement
+    from mobilekit.results.documents import make_document
+    from mobilekit.results.text.measurement import render_measurement
 
     answer = derive_answer(measurement)
     if as_json:

@@ -93,7 +93,7 @@ def export(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.export import export_artifact
     from mobilekit.model.zoo import find_model
-    from mobilekit.results.render import render_artifact
+    from mobilekit.results.text.model import render_artifact
 
     directory = places.artifacts_directory()
     with TerminalReporter() as reporter:

@@ -115,9 +115,10 @@ def measure(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.flow import energy as energy_runs
-    from mobilekit.results.document import make_document
-    from mobilekit.results.render import render_budget, render_measurement, render_use
+    from mobilekit.results.documents import make_document
     from mobilekit.results.store import Store
+    from mobilekit.results.text.energy import render_budget, render_use
+    from mobilekit.results.text.measurement import render_measurement
 
     refuse_shared_weights(models, weights)
     opened = Store(store or places.store_url())
@@ -220,8 +221,8 @@ def calibrate(
     from mobilekit.errors import UnreliableError
     from mobilekit.flow import energy as energy_runs
     from mobilekit.records.energy import GaugeRefusal
-    from mobilekit.results.render import render_gauge
     from mobilekit.results.store import Store
+    from mobilekit.results.text.energy import render_gauge
 
     overrides = Overrides(
         current_scale=None if current_unit is None else 1 if current_unit == "uA" else 1000,
@@ -307,9 +308,9 @@ def life(
     """How long a charge lasts with an inference every so often."""
     from mobilekit.analysis.energy.usage import estimate_life
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.document import make_life
-    from mobilekit.results.render import render_life
+    from mobilekit.results.documents import make_life
     from mobilekit.results.store import open_to_read
+    from mobilekit.results.text.energy import render_life
 
     every_s = _seconds_of(every)
     basis = _basis_of(open_to_read(store), model, result=result, device=device)
@@ -415,9 +416,10 @@ def collect(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import DisconnectedError
     from mobilekit.flow.collect import collect as collect_runs
-    from mobilekit.results.document import make_collection, make_document
-    from mobilekit.results.render import render_measurement, render_waiting
+    from mobilekit.results.documents import make_collection, make_document
     from mobilekit.results.store import Store
+    from mobilekit.results.text.listing import render_waiting
+    from mobilekit.results.text.measurement import render_measurement
 
     opened = Store(store or places.store_url())
     if forget is not None:

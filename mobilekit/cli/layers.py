@@ -49,7 +49,8 @@ def describe(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_description
     from mobilekit.model.zoo import find_model
-    from mobilekit.results.layers import make_description_document, render_description
+    from mobilekit.results.documents import make_description_document
+    from mobilekit.results.text.layers import render_description
 
     spec = find_model(model, weights=weights)
     description = read_description(spec, cache_directory=places.artifacts_directory())
@@ -112,9 +113,9 @@ def profile(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.errors import UsageError
     from mobilekit.flow.profile import profile_alike
+    from mobilekit.results.output_file import check_writable
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.store import Store
-    from mobilekit.results.written import check_writable
 
     wanted = wanted_of(
         model,
@@ -186,7 +187,9 @@ def _show_profile(
 ) -> None:
     from mobilekit.analysis.layers.profile import profile_of
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.layers import make_profile_document, render_profile, write_chrome_trace
+    from mobilekit.results.chrome_trace import write_chrome_trace
+    from mobilekit.results.documents import make_profile_document
+    from mobilekit.results.text.layers import render_profile
 
     derived = profile_of(measurement)
     if as_json:
@@ -206,11 +209,8 @@ def _show_profile(
 def _show_activations(measurements: Sequence[Measurement], *, as_json: bool) -> None:
     from mobilekit.analysis.layers.profile import profile_of, weigh_activation
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.layers import (
-        make_activations_document,
-        make_profile_document,
-        render_activations,
-    )
+    from mobilekit.results.documents import make_activations_document, make_profile_document
+    from mobilekit.results.text.layers import render_activations
 
     profiles = [profile_of(measurement) for measurement in measurements]
     pairs = list(zip(measurements, profiles, strict=True))
@@ -233,9 +233,9 @@ def show_stored(
     as_json: JsonFlag = False,
 ) -> None:
     """Show a stored profile as `mobilekit profile` did."""
+    from mobilekit.results.output_file import check_writable
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.store import open_to_read
-    from mobilekit.results.written import check_writable
 
     if plot is not None:
         check_plot_path(plot)

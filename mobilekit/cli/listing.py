@@ -22,7 +22,8 @@ def models(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_cost
     from mobilekit.model.zoo import find_model, list_models, read_card
-    from mobilekit.results.render import render_card, render_table
+    from mobilekit.results.tables.text import render_table
+    from mobilekit.results.text.model import render_card
 
     directory = places.artifacts_directory()
     specs = [find_model(model)] if model else list_models()
@@ -65,7 +66,7 @@ def devices(as_json: JsonFlag = False) -> None:
     from mobilekit.executor.open import list_devices
     from mobilekit.phone.adb import advice
     from mobilekit.phone.device import links_by_phone
-    from mobilekit.results.render import render_table
+    from mobilekit.results.tables.text import render_table
 
     listed = list_devices()
     if as_json:

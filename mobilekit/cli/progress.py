@@ -31,7 +31,7 @@ from mobilekit.contract.protocol import (
     WindowMeasured,
 )
 from mobilekit.records.energy import PlannedEnergy
-from mobilekit.results.render import render_energy_plan
+from mobilekit.results.text.energy import render_energy_plan
 from mobilekit.units import NS_PER_S, format_bytes
 
 STEP_TEXTS = {

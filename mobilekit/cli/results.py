@@ -30,8 +30,9 @@ def list_results(
     """List measurements, the newest first."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.render import measurement_row, render_table
     from mobilekit.results.store import open_to_read
+    from mobilekit.results.tables.text import render_table
+    from mobilekit.results.text.listing import measurement_row
 
     measurements = open_to_read(store).list_measurements(model, limit)
     answers = [derive_answer(measurement) for measurement in measurements]
@@ -67,9 +68,9 @@ def show(measurement_id: IdArgument, store: StoreOption = None, as_json: JsonFla
     """Show one measurement as `deploy` did."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.document import make_document
-    from mobilekit.results.render import render_measurement
+    from mobilekit.results.documents import make_document
     from mobilekit.results.store import open_to_read
+    from mobilekit.results.text.measurement import render_measurement
 
     measurement = open_to_read(store).read(measurement_id)
     answer = derive_answer(measurement)
@@ -93,9 +94,10 @@ def export(
     """Write one measurement whole, with all its raw samples."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.document import make_document, render_samples_csv
+    from mobilekit.results.documents import make_document
+    from mobilekit.results.output_file import check_writable, write_file
+    from mobilekit.results.samples_csv import render_samples_csv
     from mobilekit.results.store import open_to_read
-    from mobilekit.results.written import check_writable, write_file
 
     if output is not None:
         check_writable(output)

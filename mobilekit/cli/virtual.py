@@ -69,7 +69,7 @@ def start(
 def list_phones(as_json: JsonFlag = False) -> None:
     """List the virtual phones that run."""
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.render import render_table
+    from mobilekit.results.tables.text import render_table
     from mobilekit.virtual import service
 
     phones = service.list_phones()

@@ -34,8 +34,8 @@ from mobilekit.records.device import DeviceState
 from mobilekit.records.energy import GaugeFound, GaugeGain, GaugeRefusal, GaugeVerdict
 from mobilekit.records.finding import Finding
 from mobilekit.records.network import Activation, ModelSpec
-from mobilekit.results.render import render_findings
 from mobilekit.results.store import Store
+from mobilekit.results.text.measurement import render_findings
 
 
 class Wanted(NamedTuple):

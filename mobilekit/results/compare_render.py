@@ -17,7 +17,9 @@ from mobilekit.analysis.compare.records import (
 from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
 from mobilekit.results.compare_document import ComparisonDocument
 from mobilekit.results.published import Publication, PublishedFigure
-from mobilekit.results.render import PLANE_NAMES, SOURCE_NAMES, render_findings, render_table
+from mobilekit.results.tables.text import render_table
+from mobilekit.results.text.measurement import render_findings
+from mobilekit.results.text.words import PLANE_NAMES, SOURCE_NAMES
 from mobilekit.units import (
     format_bytes,
     format_count,

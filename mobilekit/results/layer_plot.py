@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mobilekit.analysis.layers.matching import LAYOUT_CHANGE
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.profile import LayerProfile
-from mobilekit.results.layers import heading_text
+from mobilekit.results.text.layers import heading_text
 from mobilekit.units import NS_PER_MS
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilekit.errors import UsageError
-from mobilekit.results.written import check_writable, write_file
+from mobilekit.results.output_file import check_writable, write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

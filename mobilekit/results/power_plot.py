@@ -17,7 +17,7 @@ from mobilekit.analysis.energy.sources import (
 from mobilekit.contract.protocol import Window
 from mobilekit.errors import UsageError
 from mobilekit.records.measurement import Measurement
-from mobilekit.results.render import SOURCE_NAMES
+from mobilekit.results.text.words import SOURCE_NAMES
 from mobilekit.units import NS_PER_S
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from mobilekit.analysis.energy.usage import choose_life_basis, describe_use, est
 from mobilekit.errors import UsageError
 from mobilekit.records.energy import UploadEnergy
 from mobilekit.records.statistics import Interval
-from mobilekit.results.document import make_life
-from mobilekit.results.render import render_life
+from mobilekit.results.documents import make_life
+from mobilekit.results.text.energy import render_life
 
 ENERGY = energy_estimate()
 CHARGE = estimate_charge(ENERGY, PROFILE)

@@ -18,7 +18,7 @@ from mobilekit.contract.protocol import PACKAGE
 from mobilekit.model.zoo import read_spec
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.measurement import Measurement
-from mobilekit.results.document import SCHEMA, Document
+from mobilekit.results.documents import SCHEMA, Document
 from mobilekit.virtual.companion import CompanionProcess, EnergyTruth, PhoneBattery
 
 NO_PHONE = {"ANDROID_ADB_SERVER_PORT": "1", "ADBUTILS_ADB_PATH": "/bin/false"}

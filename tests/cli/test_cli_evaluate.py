@@ -12,7 +12,7 @@ from following import is_over, progress_of, wait_for
 from PIL import Image
 
 from mobilekit.contract.codec import decode
-from mobilekit.results.document import Document
+from mobilekit.results.documents import Document
 from mobilekit.virtual.companion import CompanionProcess
 
 NO_PHONE = {"ANDROID_ADB_SERVER_PORT": "1", "ADBUTILS_ADB_PATH": "/bin/false"}

@@ -7,11 +7,7 @@ import sys
 import pytest
 
 from mobilekit.contract.codec import decode
-from mobilekit.results.layers import (
-    ActivationsDocument,
-    DescriptionDocument,
-    ProfileDocument,
-)
+from mobilekit.results.documents import ActivationsDocument, DescriptionDocument, ProfileDocument
 
 WIDE_MODEL = '''
 """Enough non-linear work to be seen by a clock of whole microseconds."""
@@ -210,7 +206,7 @@ def test_what_cannot_be_profiled_is_refused_at_once(cli, wide, arguments, said):
 def test_matplotlib_is_loaded_only_to_draw():
     """Help and a profile without a plot do without it."""
     code = (
-        "import sys, mobilekit.cli.main, mobilekit.cli.layers, mobilekit.results.layers\n"
+        "import sys, mobilekit.cli.main, mobilekit.cli.layers, mobilekit.results.text.layers\n"
         "import mobilekit.results.layer_plot\n"
         "print({'torch', 'matplotlib'} & set(sys.modules))"
     )

@@ -12,7 +12,7 @@ from following import is_over, progress_of, wait_for
 
 from mobilekit import places
 from mobilekit.contract.codec import decode
-from mobilekit.results.layers import ActivationsDocument, ProfileDocument
+from mobilekit.results.documents import ActivationsDocument, ProfileDocument
 
 MODEL = '''
 """Every kind of segment: folded layers, branches, a residual addition in place."""

@@ -4,7 +4,7 @@ import pytest
 from examples import layer, measurement
 
 from mobilekit.records.profile import LayerCost, LayerProfile
-from mobilekit.results.layers import render_profile
+from mobilekit.results.text.layers import render_profile
 
 
 def render(by, sum_ns, fastest_difference):

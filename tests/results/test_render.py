@@ -3,7 +3,7 @@ import pytest
 from examples import energy_estimate, measurement
 
 from mobilekit.analysis.answer import derive_answer
-from mobilekit.results.render import render_measurement
+from mobilekit.results.text.measurement import render_measurement
 
 
 @pytest.mark.parametrize(("ratio", "shown"), [(1.05, False), (1.6, True)])

@@ -1,64 +1,16 @@
-"""A network layer by layer, for people and as documents: what it is, and where its time goes."""
+"""A network layer by layer, for people: what it is, and where its time goes."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
-
-from mobilekit.analysis.layers.matching import CLOCK_STEP_NS, resolve
-from mobilekit.analysis.layers.profile import RECONCILED_WITHIN, profile_of
-from mobilekit.contract.codec import Record
-from mobilekit.records.artifact import Cut
+from mobilekit.analysis.layers.matching import CLOCK_STEP_NS
+from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import Description, Footprint, ModelSpec
-from mobilekit.records.profile import ActivationCost, LayerCost, LayerProfile, LayerTrace, TypeCost
-from mobilekit.results.render import render_table
-from mobilekit.results.written import write_file
+from mobilekit.records.profile import ActivationCost, LayerCost, LayerProfile, TypeCost
+from mobilekit.results.tables.text import render_table
 from mobilekit.units import NS_PER_MS, format_bytes, format_duration, format_significant
-
-# History: 1: first.
-DESCRIPTION_SCHEMA = "mobilekit.description/1"
-PROFILE_SCHEMA = "mobilekit.profile/1"
-ACTIVATIONS_SCHEMA = "mobilekit.activations/1"
-
-
-class DescriptionDocument(Record, frozen=True):
-    schema: str
-    model: ModelSpec
-    description: Description
-    footprint: Footprint
-
-
-class ProfileDocument(Record, frozen=True):
-    schema: str
-    id: str
-    virtual: bool
-    profile: LayerProfile
-    measurement: Measurement
-
-
-def make_description_document(
-    spec: ModelSpec, description: Description, footprint: Footprint
-) -> DescriptionDocument:
-    return DescriptionDocument(
-        schema=DESCRIPTION_SCHEMA, model=spec, description=description, footprint=footprint
-    )
-
-
-def make_profile_document(measurement: Measurement, profile: LayerProfile) -> ProfileDocument:
-    return ProfileDocument(
-        schema=PROFILE_SCHEMA,
-        id=measurement.id,
-        virtual=measurement.virtual,
-        profile=profile,
-        measurement=measurement,
-    )
-
-
-# --- description -------------------------------------------------------------------------------
 
 
 def render_description(spec: ModelSpec, description: Description, footprint: Footprint) -> str:
@@ -110,9 +62,6 @@ def _macs_text(macs: int) -> str:
         if macs >= size:
             return format_significant(macs / size) + unit
     return str(macs) if macs else "-"
-
-
-# --- profile -----------------------------------------------------------------------------------
 
 
 def render_profile(measurement: Measurement, profile: LayerProfile) -> str:
@@ -233,27 +182,6 @@ def _speed_text(cost: LayerCost) -> str:
     return "-" if speed is None else format_significant(speed / 1e9)
 
 
-# --- activations -------------------------------------------------------------------------------
-
-
-class ActivationsDocument(Record, frozen=True):
-    schema: str
-    virtual: bool
-    activations: tuple[ActivationCost, ...]
-    profiles: tuple[ProfileDocument, ...]
-
-
-def make_activations_document(
-    costs: Sequence[ActivationCost], profiles: Sequence[ProfileDocument]
-) -> ActivationsDocument:
-    return ActivationsDocument(
-        schema=ACTIVATIONS_SCHEMA,
-        virtual=any(profile.virtual for profile in profiles),
-        activations=tuple(costs),
-        profiles=tuple(profiles),
-    )
-
-
 def render_activations(
     measurements: Sequence[Measurement],
     costs: Sequence[ActivationCost],
@@ -329,99 +257,3 @@ def place_text(measurement: Measurement) -> str:
     artifact = measurement.artifact
     virtual = " (virtual: times are this computer's)" if measurement.virtual else ""
     return f"{artifact.precision} · {artifact.backend} · {measurement.device.name}{virtual}"
-
-
-# --- Chrome trace ------------------------------------------------------------------------------
-
-
-def write_chrome_trace(measurement: Measurement, path: Path) -> None:
-    """Write the inference of median length in Chrome's trace event format, which Perfetto opens.
-
-    Segments never ran in one inference: their medians, less a call of each, are laid one after
-    another, and the file's metadata and the name of their row say so. The format is Google's
-    "Trace Event Format": complete events (``X``) with microseconds. Raises ``UsageError`` if the
-    file cannot be written.
-    """
-    trace, cut = measurement.layer_trace, measurement.cut
-    if trace is not None:
-        events, by = _chrome_events(measurement, trace), "the engine's trace of one inference"
-    else:
-        assert cut is not None
-        events, by = _segment_events(measurement, cut), _LAID_OUT
-    document = {
-        "displayTimeUnit": "ns",
-        "otherData": {
-            "measurement": measurement.id,
-            "model": measurement.artifact.model.name,
-            "device": measurement.device.name,
-            "virtual": measurement.virtual,
-            "by": by,
-        },
-        "traceEvents": list(events),
-    }
-    write_file(path, json.dumps(document, indent=1).encode())
-
-
-_THREADS = ("program", "part", "operator", "layer")
-"""Each a row of the display: what contains others stands above them."""
-
-
-_LAID_OUT = (
-    "segments that ran by themselves: the median of each less that of a call, laid one after "
-    "another in an order in which they could run; they were never one inference"
-)
-
-
-def _segment_events(measurement: Measurement, cut: Cut) -> Iterator[dict[str, object]]:
-    yield _name_event("process_name", 0, f"{measurement.artifact.model.name}")
-    yield _name_event("thread_name", 0, "segments, one after another: never one inference")
-    types = {layer.name: layer.type for layer in cut.description.layers}
-    ended_ns = 0.0
-    own_ns = {cost.layer.name: cost.p50_ns for cost in profile_of(measurement).layers}
-    for segment in cut.segments:
-        layer = segment.layers[0]
-        duration_ns = own_ns[layer] or 0.0
-        yield {
-            "name": layer,
-            "cat": types[layer],
-            "ph": "X",
-            "pid": 0,
-            "tid": 0,
-            "ts": ended_ns / 1000,
-            "dur": duration_ns / 1000,
-            "args": {"layers": list(segment.layers), "type": types[layer]},
-        }
-        ended_ns += duration_ns
-
-
-def _chrome_events(measurement: Measurement, trace: LayerTrace) -> Iterator[dict[str, object]]:
-    yield _name_event("process_name", 0, f"{measurement.artifact.model.name}")
-    for thread, name in enumerate(_THREADS):
-        yield _name_event("thread_name", thread, f"{name}s" if name != "program" else "inference")
-    whole = next(each for each in trace.operators if each.role == "program")
-    order = np.argsort(whole.duration_ns, kind="stable")
-    which = int(order[len(order) // 2])
-    resolution = resolve(trace)
-    types = {layer.name: layer.type for layer in trace.description.layers}
-    for place, timed in enumerate(trace.operators):
-        layer = resolution.layer_of.get(place)
-        span = {
-            "ph": "X",
-            "pid": 0,
-            "ts": timed.started_ns[which] / 1000,
-            "dur": timed.duration_ns[which] / 1000,
-        }
-        detail = {"engine_operator": timed.name, "layer": layer or ""}
-        thread = _THREADS.index(timed.role)
-        yield {"name": timed.name, "cat": timed.role, "tid": thread, "args": detail} | span
-        if layer is not None:
-            yield {
-                "name": layer,
-                "cat": types[layer],
-                "tid": _THREADS.index("layer"),
-                "args": detail | {"type": types[layer]},
-            } | span
-
-
-def _name_event(kind: str, thread: int, name: str) -> dict[str, object]:
-    return {"name": kind, "ph": "M", "pid": 0, "tid": thread, "args": {"name": name}}

@@ -1,22 +1,24 @@
-"""The JSON document of a measurement: its raw record and what is derived from it."""
+"""The JSON documents that commands print: records with a schema."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mobilekit.contract.codec import Record
 from mobilekit.records.energy import EnergyPlane, EnergySource, IntervalKind, LifeEstimate
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
+from mobilekit.records.network import Description, Footprint, ModelSpec
+from mobilekit.records.profile import ActivationCost, LayerProfile
 
 if TYPE_CHECKING:
     from mobilekit.analysis.energy.usage import LifeBasis
 
 # History: 1: first; 2: the origin of energy and charge is a field of theirs.
 SCHEMA = "mobilekit.measurement/2"
+
 COLLECTION_SCHEMA = "mobilekit.collection/1"
+
 LIFE_SCHEMA = "mobilekit.life/1"
 
 
@@ -90,28 +92,60 @@ def make_life(basis: LifeBasis, life: LifeEstimate, *, idle_measured: bool) -> L
     )
 
 
-def render_samples_csv(measurement: Measurement) -> str:
-    """Every duration in time order: ``phase,index,duration_ns`` lines under a header."""
-    samples = measurement.result.samples
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "model", "device", "virtual", "phase", "index", "duration_ns"))
-    series = (
-        ("load", samples.load_ns),
-        ("warmup", samples.warmup_ns),
-        ("iterate", samples.iteration_ns),
+# History: 1: first.
+DESCRIPTION_SCHEMA = "mobilekit.description/1"
+
+PROFILE_SCHEMA = "mobilekit.profile/1"
+
+ACTIVATIONS_SCHEMA = "mobilekit.activations/1"
+
+
+class DescriptionDocument(Record, frozen=True):
+    schema: str
+    model: ModelSpec
+    description: Description
+    footprint: Footprint
+
+
+class ProfileDocument(Record, frozen=True):
+    schema: str
+    id: str
+    virtual: bool
+    profile: LayerProfile
+    measurement: Measurement
+
+
+class ActivationsDocument(Record, frozen=True):
+    schema: str
+    virtual: bool
+    activations: tuple[ActivationCost, ...]
+    profiles: tuple[ProfileDocument, ...]
+
+
+def make_description_document(
+    spec: ModelSpec, description: Description, footprint: Footprint
+) -> DescriptionDocument:
+    return DescriptionDocument(
+        schema=DESCRIPTION_SCHEMA, model=spec, description=description, footprint=footprint
     )
-    for phase, durations in series:
-        for index, duration_ns in enumerate(durations):
-            writer.writerow(
-                (
-                    measurement.id,
-                    measurement.artifact.model.name,
-                    measurement.device.name,
-                    str(measurement.virtual).lower(),
-                    phase,
-                    index,
-                    duration_ns,
-                )
-            )
-    return text.getvalue()
+
+
+def make_profile_document(measurement: Measurement, profile: LayerProfile) -> ProfileDocument:
+    return ProfileDocument(
+        schema=PROFILE_SCHEMA,
+        id=measurement.id,
+        virtual=measurement.virtual,
+        profile=profile,
+        measurement=measurement,
+    )
+
+
+def make_activations_document(
+    costs: Sequence[ActivationCost], profiles: Sequence[ProfileDocument]
+) -> ActivationsDocument:
+    return ActivationsDocument(
+        schema=ACTIVATIONS_SCHEMA,
+        virtual=any(profile.virtual for profile in profiles),
+        activations=tuple(costs),
+        profiles=tuple(profiles),
+    )

@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from mobilekit.errors import UsageError
+from mobilekit.results.output_file import check_writable, write_file
 from mobilekit.results.plot_file import check_plot_path, write_figure
-from mobilekit.results.written import check_writable, write_file
 
 
 class Drawing:

@@ -1,0 +1,211 @@
+"""One measurement for people: a figure a line, then its findings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from mobilekit.records.artifact import LARGEST_ERRORS
+from mobilekit.records.energy import ChargeEstimate, EnergyEstimate, RateEstimate
+from mobilekit.records.finding import Finding
+from mobilekit.records.measurement import Answer, Measurement
+from mobilekit.records.statistics import Accuracy, MemoryGrowth, Origin, Proportion, Summary
+from mobilekit.results.text.words import (
+    PLANE_NAMES,
+    SOURCE_NAMES,
+    STEP_NAMES,
+    VIRTUAL_LABEL,
+    _energy_with_interval,
+    blocks_text,
+    unless_measured,
+)
+from mobilekit.units import NS_PER_S, format_bytes, format_count, format_duration, format_energy
+
+FAR_FROM_MEDIAN = 0.1
+"""Of a mean time from the median, so that both are shown."""
+
+
+def render_measurement(measurement: Measurement, answer: Answer) -> str:
+    """The answer to a deploy, a figure a line, then its findings."""
+    artifact, device = measurement.artifact, measurement.device
+    where = f"{device.name} ({VIRTUAL_LABEL})" if measurement.virtual else device.name
+    heading = " · ".join((artifact.model.name, artifact.precision, artifact.backend, where))
+    rows = [
+        ("init", _init_text(answer.init)),
+        ("latency", _latency_text(answer.latency, answer.warmup_iterations)),
+        ("memory", _memory_text(answer.memory)),
+        ("output", _output_text(measurement)),
+    ]
+    rows += _accuracy_rows(measurement, answer)
+    energy, charge = answer.energy, answer.charge
+    if energy is not None:
+        rows.append(("energy", _energy_text(energy)))
+        if answer.latency is not None:
+            rows += _mean_rows(energy, answer.latency)
+        rows += [
+            (name, _rate_text(name, rate, energy.origin))
+            for name, rate in (("burst", energy.burst), ("sustain", energy.sustained))
+            if rate is not None
+        ]
+    if charge is not None:
+        rows.append(("charge", _charge_text(charge)))
+    rows.append(("took", _time_text(measurement)))
+    rows.append(("saved", measurement.id))
+    lines = [heading, *(f"  {name:8}  {text}" for name, text in rows)]
+    return "\n".join([*lines, *render_findings(measurement.findings)])
+
+
+def render_findings(findings: Iterable[Finding]) -> list[str]:
+    words = {"error": "Error", "warning": "Warning", "info": "Note"}
+    return [
+        f"{words[finding.severity]} {finding.id}: {finding.summary}. {finding.advice}"
+        for finding in findings
+    ]
+
+
+def _init_text(init: Summary | None) -> str:
+    if init is None:
+        return "not measured"
+    return f"p50 {format_duration(init.p50_ns)}   ({init.count} cold loads)"
+
+
+def _latency_text(latency: Summary | None, warmup_iterations: int) -> str:
+    if latency is None:
+        return "not measured"
+    interval = latency.p50_interval_ns
+
+    def text(duration_ns: float) -> str:
+        return format_duration(duration_ns, like_ns=latency.p50_ns)
+
+    return (
+        f"p50 {text(latency.p50_ns)} [{text(interval.low)}, {text(interval.high)}]   "
+        f"p90 {text(latency.p90_ns)}   p99 {text(latency.p99_ns)}   "
+        f"MAD {text(latency.mad_ns)}   n={latency.count} after {warmup_iterations} warm-ups"
+    )
+
+
+def _memory_text(memory: MemoryGrowth | None) -> str:
+    if memory is None:
+        return "not measured"
+    peak = memory.peak_rss_bytes
+    return (
+        f"{memory.measure} {_signed_bytes(memory.inference_bytes)} "
+        f"({_signed_bytes(memory.load_bytes)} by loading"
+        f"{f', peak RSS {_signed_bytes(peak)}' if peak is not None else ''})"
+    )
+
+
+def _signed_bytes(size_bytes: int) -> str:
+    return f"{'+' if size_bytes >= 0 else ''}{format_bytes(size_bytes)}"
+
+
+def _output_text(measurement: Measurement) -> str:
+    check = measurement.result.samples.output_check
+    if check is None:
+        return "not checked"
+    if check.max_relative_error == sys.float_info.max:
+        return "DIFFERS from PyTorch: another shape, or values that are not finite"
+    verdict = "matches PyTorch" if check.matches else "DIFFERS from PyTorch"
+    if measurement.artifact.precision != "fp32":
+        verdict += " in fp32"
+    return (
+        f"{verdict} (by {check.max_relative_error:.2g} of the largest value, "
+        f"{'within' if check.matches else 'BEYOND'} {measurement.request.relative_tolerance:.2g})"
+    )
+
+
+def _accuracy_rows(measurement: Measurement, answer: Answer) -> list[tuple[str, str]]:
+    """The accuracy on the device, in PyTorch, and how far the two agree."""
+    accuracy, classification = answer.accuracy, measurement.classification
+    if accuracy is None or classification is None:
+        return [("accuracy", "not measured")] if measurement.examples is not None else []
+    check = classification.agreement
+    difference = "another shape, or values that are not finite"
+    if check.max_relative_error < sys.float_info.max:
+        difference = (
+            f"outputs by {check.max_relative_error:.1g} of the largest value, "
+            f"{'within' if check.matches else 'BEYOND'} "
+            f"{LARGEST_ERRORS[measurement.artifact.precision]:g}"
+        )
+    return [
+        ("accuracy", f"{_shares_text(accuracy.device)}   n={accuracy.examples:,}"),
+        ("pytorch", f"{_shares_text(accuracy.pytorch)}   on this computer"),
+        (
+            "differ",
+            f"classes for {accuracy.examples - accuracy.same_class:,} of {accuracy.examples:,}, "
+            f"{difference}",
+        ),
+    ]
+
+
+def _shares_text(accuracy: Accuracy) -> str:
+    text = f"top-1 {_share_text(accuracy.top1)}"
+    return text if accuracy.top5 is None else f"{text}   top-5 {_share_text(accuracy.top5)}"
+
+
+def _share_text(proportion: Proportion) -> str:
+    low, high = proportion.interval.low, proportion.interval.high
+    return f"{proportion.share:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def _energy_text(energy: EnergyEstimate) -> str:
+    return (
+        f"{_energy_with_interval(energy.gross_j, energy.gross_interval_j)} gross, "
+        f"{_energy_with_interval(energy.marginal_j, energy.marginal_interval_j)} marginal   "
+        f"{unless_measured(energy.origin, '{} ')}{SOURCE_NAMES[energy.source]} "
+        f"{PLANE_NAMES[energy.plane]}, "
+        f"{blocks_text(energy.blocks, energy.interval_kind)}, "
+        f"{energy.gauge_steps} {STEP_NAMES[energy.source]}"
+    )
+
+
+def _mean_rows(energy: EnergyEstimate, latency: Summary) -> list[tuple[str, str]]:
+    """Where the energies are for an inference that takes another time than the median."""
+    mean_ns = energy.seconds_per_inference * NS_PER_S
+    if abs(mean_ns / latency.p50_ns - 1) < FAR_FROM_MEDIAN:
+        return []
+    text = format_duration(mean_ns, like_ns=latency.p50_ns)
+    return [
+        (
+            "mean",
+            f"{text} an inference under load, {mean_ns / latency.p50_ns:.2f} times the p50: "
+            "the energies are for that",
+        )
+    ]
+
+
+def _rate_text(name: str, rate: RateEstimate, origin: Origin) -> str:
+    when = "before the phone slowed down" if name == "burst" else "on the plateau afterwards"
+    seconds_ns = rate.seconds_per_inference * NS_PER_S
+    return (
+        f"{_energy_with_interval(rate.gross_j, rate.gross_interval_j)} gross at "
+        f"{format_duration(seconds_ns)} an inference, {when}   "
+        f"{unless_measured(origin, '{}, ')}{blocks_text(rate.blocks, rate.interval_kind)}"
+    )
+
+
+def _charge_text(charge: ChargeEstimate) -> str:
+    interval = charge.inferences_interval
+    return (
+        f"{format_count(charge.inferences)} inferences "
+        f"[{format_count(interval.low)}, {format_count(interval.high)}] "
+        f"on {format_energy(charge.battery_j)}, "
+        f"{'in coulombs of the same gauge' if charge.method == 'coulombs' else 'in joules'}"
+        f"{', from a range' if charge.interval_kind == 'block_range' else ''}"
+        f"{unless_measured(charge.origin, ', {}')}"
+    )
+
+
+def _time_text(measurement: Measurement) -> str:
+    """Where the time went, and how much of the run was measuring itself."""
+    samples = measurement.result.samples
+    measured_ns = sum(samples.load_ns) + sum(samples.warmup_ns) + sum(samples.iteration_ns)
+    total_ns = sum(item.duration_ns for item in measurement.time_spent)
+    steps = ", ".join(
+        f"{item.step} {_seconds(item.duration_ns)}" for item in measurement.time_spent
+    )
+    return f"{_seconds(total_ns)} s: {steps} ({_seconds(measured_ns)} in loads and iterations)"
+
+
+def _seconds(duration_ns: int) -> str:
+    return f"{duration_ns / NS_PER_S:.2f}"
