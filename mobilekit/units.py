@@ -70,6 +70,14 @@ def format_power(power_w: float) -> str:
     return f"{format_significant(power_w / 1e-6)} uW"
 
 
+def format_macs(macs: float) -> str:
+    """``1,100 M``, ``23.4 k``, ``80``."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if macs >= size:
+            return f"{format_significant(macs / size)} {unit}"
+    return f"{macs:.0f}"
+
+
 def format_count(count: float) -> str:
     """A large count rounded to three significant digits with thousands separators: ``14,800``."""
     if count < 1000:

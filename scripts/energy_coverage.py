@@ -24,7 +24,8 @@ from mobilekit.contract.protocol import EnergyPlan, Window, WindowMeasured
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.device import DeviceProfile
 from mobilekit.records.energy import EnergyEstimate, GaugeGain, GaugeRefusal
-from mobilekit.results.tables.text import render_table
+from mobilekit.results.tables.cells import make_table
+from mobilekit.results.tables.text import render_text
 from mobilekit.results.text.words import SOURCE_NAMES
 from mobilekit.runner.loop import measure_energy
 from mobilekit.virtual.battery import BatteryState, GaugeKind, SimulatedBattery, gauge_kinds
@@ -260,7 +261,7 @@ def main() -> None:
     names = options.gauge or gauges_studied()
     outcomes = studies(names, options.runs, options.target_error, meter=options.meter)
     rows = table(outcomes, options.target_error)
-    print(render_table(HEADER, rows))
+    print(render_text(make_table(HEADER, rows)))
     print("\n".join(counts(outcomes)))
     if options.docs:
         lines = [HEADER, ["---"] * len(HEADER), *rows]

@@ -148,12 +148,11 @@ def measure(
         reporter.pause()
         answer = derive_answer(measurement)
         typer.echo(render_measurement(measurement, answer))
-        energy = answer.energy
-        charge = answer.charge
+        energy, charge = answer.energy, answer.charge
         if energy is not None and charge is not None:
             uploads = (measurement.profile and measurement.profile.uploads) or PUBLISHED_UPLOADS
             use = describe_use(energy, charge, uploads)
-            typer.echo(render_use(use, simulated=measurement.virtual))
+            typer.echo(render_use(use, charge.origin))
         if explain and energy is not None:
             typer.echo(render_budget(energy))
 
@@ -418,7 +417,7 @@ def collect(
     from mobilekit.flow.collect import collect as collect_runs
     from mobilekit.results.documents import make_collection, make_document
     from mobilekit.results.store import Store
-    from mobilekit.results.text.listing import render_waiting
+    from mobilekit.results.text.collection import render_waiting
     from mobilekit.results.text.measurement import render_measurement
 
     opened = Store(store or places.store_url())

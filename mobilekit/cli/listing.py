@@ -22,7 +22,8 @@ def models(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_cost
     from mobilekit.model.zoo import find_model, list_models, read_card
-    from mobilekit.results.tables.text import render_table
+    from mobilekit.results.listing import models_table
+    from mobilekit.results.tables.text import render_text
     from mobilekit.results.text.model import render_card
 
     directory = places.artifacts_directory()
@@ -43,18 +44,7 @@ def models(
     if model:
         typer.echo(render_card(*known[0]))
         return
-    rows = [
-        [
-            spec.name,
-            f"{cost.parameters:,}",
-            f"{cost.macs / 1e6:,.0f} M" if cost.macs >= 1e8 else f"{cost.macs / 1e6:.3g} M",
-            " ".join("x".join(map(str, shape)) for shape in spec.input_shapes),
-            "trained" if spec.weights_path else "untrained",
-            spec.title,
-        ]
-        for spec, _, cost in known
-    ]
-    typer.echo(render_table(["model", "parameters", "MACs", "input", "weights", "title"], rows))
+    typer.echo(render_text(models_table((spec, cost) for spec, _, cost in known)))
 
 
 def devices(as_json: JsonFlag = False) -> None:
@@ -66,7 +56,8 @@ def devices(as_json: JsonFlag = False) -> None:
     from mobilekit.executor.open import list_devices
     from mobilekit.phone.adb import advice
     from mobilekit.phone.device import links_by_phone
-    from mobilekit.results.tables.text import render_table
+    from mobilekit.results.listing import devices_table
+    from mobilekit.results.tables.text import render_text
 
     listed = list_devices()
     if as_json:
@@ -78,22 +69,7 @@ def devices(as_json: JsonFlag = False) -> None:
             "let a virtual phone stand in: mobilekit deploy nin --device nexus7"
         )
         return
-    rows = []
-    for device in listed:
-        info, battery = device.info, device.battery
-        level = "-"
-        if battery is not None:
-            level = f"{battery.level_percent}%{', plugged in' if battery.plugged else ''}"
-        rows.append(
-            [
-                device.attached.serial,
-                info.name + (" (virtual)" if info.virtual else "") if info else "-",
-                device.attached.state,
-                f"Android {info.android_release}, {info.abi}" if info else "-",
-                level,
-            ]
-        )
-    typer.echo(render_table(["serial", "device", "state", "system", "battery"], rows))
+    typer.echo(render_text(devices_table(listed)))
     for first, *others in links_by_phone(listed):
         if others:
             names = " and ".join(device.attached.serial for device in (first, *others))

@@ -30,9 +30,9 @@ def list_results(
     """List measurements, the newest first."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
+    from mobilekit.results.listing import results_table
     from mobilekit.results.store import open_to_read
-    from mobilekit.results.tables.text import render_table
-    from mobilekit.results.text.listing import measurement_row
+    from mobilekit.results.tables.text import render_text
 
     measurements = open_to_read(store).list_measurements(model, limit)
     answers = [derive_answer(measurement) for measurement in measurements]
@@ -58,9 +58,7 @@ def list_results(
             f"`mobilekit deploy {model or 'nin'} --device nexus7` makes one."
         )
         return
-    header = ["id", "started (UTC)", "model", "device", "latency p50", "energy", "doubts"]
-    rows = [measurement_row(*pair) for pair in zip(measurements, answers, strict=True)]
-    typer.echo(render_table(header, rows))
+    typer.echo(render_text(results_table(zip(measurements, answers, strict=True))))
 
 
 @app.command()

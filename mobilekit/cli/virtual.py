@@ -69,7 +69,8 @@ def start(
 def list_phones(as_json: JsonFlag = False) -> None:
     """List the virtual phones that run."""
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.tables.text import render_table
+    from mobilekit.results.tables.cells import make_table
+    from mobilekit.results.tables.text import render_text
     from mobilekit.virtual import service
 
     phones = service.list_phones()
@@ -78,8 +79,11 @@ def list_phones(as_json: JsonFlag = False) -> None:
     elif not phones:
         typer.echo("No virtual phone runs: `mobilekit virtual start nexus7` starts one.")
     else:
-        rows = [[phone.name, phone.address, str(phone.pid), phone.companion] for phone in phones]
-        typer.echo(render_table(["name", "serial", "pid", "companion"], rows))
+        table = make_table(
+            ("name", "serial", "pid", "companion"),
+            ((phone.name, phone.address, str(phone.pid), phone.companion) for phone in phones),
+        )
+        typer.echo(render_text(table))
 
 
 @app.command()

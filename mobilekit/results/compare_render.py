@@ -17,7 +17,8 @@ from mobilekit.analysis.compare.records import (
 from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
 from mobilekit.results.compare_document import ComparisonDocument
 from mobilekit.results.published import Publication, PublishedFigure
-from mobilekit.results.tables.text import render_table
+from mobilekit.results.tables.cells import make_table
+from mobilekit.results.tables.text import render_text
 from mobilekit.results.text.measurement import render_findings
 from mobilekit.results.text.words import PLANE_NAMES, SOURCE_NAMES
 from mobilekit.units import (
@@ -376,7 +377,7 @@ def _our_cells(ours: Sequence[ComparedFigure]) -> list[str]:
 
 
 def _indented(table: _Table) -> list[str]:
-    return [f"  {line}" for line in render_table(table.header, table.rows).splitlines()]
+    return [f"  {line}" for line in render_text(make_table(table.header, table.rows)).splitlines()]
 
 
 def _markdown_table(table: _Table) -> str:

@@ -10,6 +10,7 @@ from mobilekit.records.energy import EnergyPlane, EnergySource, IntervalKind, Li
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
 from mobilekit.records.network import Description, Footprint, ModelSpec
 from mobilekit.records.profile import ActivationCost, LayerProfile
+from mobilekit.records.statistics import Origin
 
 if TYPE_CHECKING:
     from mobilekit.analysis.energy.usage import LifeBasis
@@ -60,11 +61,13 @@ class LifeDocument(Record, frozen=True):
     model: str
     device: str
     virtual: bool
+    origin: Origin
+    """Of the energy that the life is told from."""
     source: EnergySource
     plane: EnergyPlane
     blocks: int
     interval_kind: IntervalKind
-    """Of the energy that the life is told from."""
+    """Of the energy."""
     gauge_steps: int
     other_devices: tuple[str, ...]
     """On which the model's energy has been measured too; none where the measurement was named."""
@@ -81,6 +84,7 @@ def make_life(basis: LifeBasis, life: LifeEstimate, *, idle_measured: bool) -> L
         model=measurement.artifact.model.name,
         device=measurement.device.name,
         virtual=measurement.virtual,
+        origin=energy.origin,
         source=energy.source,
         plane=energy.plane,
         blocks=energy.blocks,

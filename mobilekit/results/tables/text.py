@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from mobilekit.results.tables.cell_text import row_texts
+from mobilekit.results.tables.cells import Table
 
 
-def render_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def render_text(table: Table) -> str:
     """Columns as wide as their widest cell, and never cut off, so that ids can be copied."""
-    table = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    lines = [
+        [column.name for column in table.columns],
+        *(row_texts(table, row) for row in table.rows),
+    ]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
     )

@@ -12,14 +12,24 @@ from mobilekit.records.energy import (
     PlannedEnergy,
     Use,
 )
+from mobilekit.records.statistics import Origin
 from mobilekit.results.documents import LifeDocument
-from mobilekit.results.tables.text import render_table
+from mobilekit.results.tables.cell_text import quantity_text
+from mobilekit.results.tables.cells import (
+    Absent,
+    Column,
+    Number,
+    Scale,
+    make_table,
+    number_or_absent,
+)
+from mobilekit.results.tables.text import render_text
 from mobilekit.results.text.words import (
     PLANE_NAMES,
     SOURCE_NAMES,
     STEP_NAMES,
-    _energy_with_interval,
     blocks_text,
+    unless_measured,
 )
 from mobilekit.units import (
     NS_PER_S,
@@ -34,10 +44,9 @@ from mobilekit.units import (
 def render_life(document: LifeDocument) -> str:
     """How long a charge lasts under a duty cycle, and what that rests on."""
     life = document.life
-    told = "simulated" if document.virtual else "measured"
-    idle = told if document.idle_measured else "as given"
+    idle = document.origin if document.idle_measured else "as given"
     how = ", from a range" if document.interval_kind == "block_range" else ""
-    how += ", simulated" if document.virtual else ""
+    how += unless_measured(document.origin, ", {}")
     lines = [
         f"{document.model} · {document.device} · one inference every {life.every_s:g} s",
         f"  life      {format_hours(life.hours)} "
@@ -49,7 +58,7 @@ def render_life(document: LifeDocument) -> str:
         f"  power     {format_significant(life.mean_w)} W in the mean, "
         f"{life.inference_share:.1%} of it for inferences; idle {life.idle_w:.3g} W ({idle})",
         f"  from      {document.measurement_id}: marginal energy by "
-        f"{'simulated ' if document.virtual else ''}{SOURCE_NAMES[document.source]} "
+        f"{unless_measured(document.origin, '{} ')}{SOURCE_NAMES[document.source]} "
         f"{PLANE_NAMES[document.plane]}, "
         f"{blocks_text(document.blocks, document.interval_kind)}, "
         f"{document.gauge_steps} {STEP_NAMES[document.source]}",
@@ -84,19 +93,30 @@ def render_energy_plan(planned: PlannedEnergy, *, simulated: bool) -> str:
 
 def render_budget(energy: EnergyEstimate) -> str:
     """Each term of an estimate's uncertainty, as standard uncertainties."""
-    rows = [
-        [
-            term.name,
-            format_energy(term.gross_j),
-            _share(term.gross_j, energy.gross_j),
-            format_energy(term.marginal_j),
-            _share(term.marginal_j, energy.marginal_j),
-            "-" if term.marginal_freedom is None else f"{term.marginal_freedom:.1f}",
-            term.note,
-        ]
-        for term in energy.budget
-    ]
-    header = ("term", "gross", "", "marginal", "", "degrees", "what it is")
+    percent = Scale("%", 0.01, decimals=2)
+    table = make_table(
+        (
+            "term",
+            Column("gross", holds="numbers"),
+            Column("", holds="numbers", scale=percent),
+            Column("marginal", holds="numbers"),
+            Column("", holds="numbers", scale=percent),
+            Column("degrees", holds="numbers", scale=Scale("", 1, decimals=1)),
+            "what it is",
+        ),
+        (
+            (
+                term.name,
+                Number(term.gross_j, "J"),
+                _share_cell(term.gross_j, energy.gross_j),
+                Number(term.marginal_j, "J"),
+                _share_cell(term.marginal_j, energy.marginal_j),
+                number_or_absent(term.marginal_freedom, "count"),
+                term.note,
+            )
+            for term in energy.budget
+        ),
+    )
     interval = (
         "95 % intervals"
         if energy.interval_kind == "interval_95"
@@ -107,44 +127,54 @@ def render_budget(energy: EnergyEstimate) -> str:
             f"{SOURCE_NAMES[energy.source]} {PLANE_NAMES[energy.plane]}, {energy.blocks} blocks, "
             f"{energy.gauge_steps} {STEP_NAMES[energy.source]}: idle {_watts(energy.idle_w)}, load "
             f"{_watts(energy.load_w)}; standard uncertainties for each inference",
-            render_table(header, rows),
-            f"gross {_energy_with_interval(energy.gross_j, energy.gross_interval_j)}, marginal "
-            f"{_energy_with_interval(energy.marginal_j, energy.marginal_interval_j)}: {interval}",
+            render_text(table),
+            f"gross {quantity_text(energy.gross_j, 'J', energy.gross_interval_j)}, marginal "
+            f"{quantity_text(energy.marginal_j, 'J', energy.marginal_interval_j)}: {interval}",
         ]
     )
 
 
 def render_gauge(found: GaugeFound) -> str:
     """What a calibration run found out about a gauge, and why."""
-    evidence = [[item.name, _value_text(item), item.text] for item in found.evidence]
-    shown = render_table(("evidence", "value", "what it says"), evidence) if evidence else ""
+    evidence = make_table(
+        ("evidence", "value", "what it says"),
+        ((item.name, _value_text(item), item.text) for item in found.evidence),
+    )
+    shown = render_text(evidence) if evidence.rows else ""
     if isinstance(found, GaugeRefusal):
         word = "contradicts itself" if found.contradictory else "tells nothing"
         return "\n".join([f"The gauge of {found.device} {word}: {found.reason}", shown]).rstrip()
-    sources = [
-        [
-            SOURCE_NAMES[item.source] + (" <- used" if item.source == found.source else ""),
-            "yes" if item.usable else "no",
-            "-" if item.expected_half_width is None else f"+-{item.expected_half_width:.2%}",
-            item.reason,
-        ]
-        for item in found.sources
-    ]
-    expected = f"expected in {found.stated_blocks} x {found.stated_window_s:.0f} s"
+    sources = make_table(
+        (
+            "source",
+            "usable",
+            f"expected in {found.stated_blocks} x {found.stated_window_s:.0f} s",
+            "why",
+        ),
+        (
+            (
+                SOURCE_NAMES[item.source] + (" <- used" if item.source == found.source else ""),
+                "yes" if item.usable else "no",
+                "-" if item.expected_half_width is None else f"+-{item.expected_half_width:.2%}",
+                item.reason,
+            )
+            for item in found.sources
+        ),
+    )
     lines = [
         f"The gauge of {found.device}: {SOURCE_NAMES[found.source]} is trusted",
         shown,
-        render_table(("source", "usable", expected, "why"), sources),
+        render_text(sources),
     ]
     if found.overridden:
         lines.append(f"set by a person, against this evidence: {', '.join(found.overridden)}")
     return "\n".join(lines)
 
 
-def render_use(use: Use, *, simulated: bool) -> str:
-    """What a charge means in use, a line each."""
+def render_use(use: Use, origin: Origin) -> str:
+    """What a charge means in use, a line each; ``origin`` is the charge's."""
     low, high = use.days_interval.low, use.days_interval.high
-    note = " (simulated)" if simulated else ""
+    note = unless_measured(origin, " ({})")
     lines = [
         f"one inference a minute for {format_significant(use.days_at_one_a_minute)} days "
         f"[{format_significant(low)}, {format_significant(high)}], were it all that the phone "
@@ -165,8 +195,8 @@ def _watts(power_w: float) -> str:
     return f"{power_w * 1000:.0f} mW" if abs(power_w) < 0.9995 else f"{power_w:.2f} W"
 
 
-def _share(part: float, whole: float) -> str:
-    return f"{part / abs(whole):.2%}" if whole else "-"
+def _share_cell(part: float, whole: float) -> Number | Absent:
+    return Number(part / abs(whole), "share") if whole else Absent()
 
 
 def _value_text(item: GaugeEvidence) -> str:

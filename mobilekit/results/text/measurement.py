@@ -10,12 +10,12 @@ from mobilekit.records.energy import ChargeEstimate, EnergyEstimate, RateEstimat
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement
 from mobilekit.records.statistics import Accuracy, MemoryGrowth, Origin, Proportion, Summary
+from mobilekit.results.tables.cell_text import quantity_text
 from mobilekit.results.text.words import (
     PLANE_NAMES,
     SOURCE_NAMES,
     STEP_NAMES,
     VIRTUAL_LABEL,
-    _energy_with_interval,
     blocks_text,
     unless_measured,
 )
@@ -72,13 +72,12 @@ def _init_text(init: Summary | None) -> str:
 def _latency_text(latency: Summary | None, warmup_iterations: int) -> str:
     if latency is None:
         return "not measured"
-    interval = latency.p50_interval_ns
 
     def text(duration_ns: float) -> str:
         return format_duration(duration_ns, like_ns=latency.p50_ns)
 
     return (
-        f"p50 {text(latency.p50_ns)} [{text(interval.low)}, {text(interval.high)}]   "
+        f"p50 {quantity_text(latency.p50_ns, 'ns', latency.p50_interval_ns)}   "
         f"p90 {text(latency.p90_ns)}   p99 {text(latency.p99_ns)}   "
         f"MAD {text(latency.mad_ns)}   n={latency.count} after {warmup_iterations} warm-ups"
     )
@@ -144,14 +143,13 @@ def _shares_text(accuracy: Accuracy) -> str:
 
 
 def _share_text(proportion: Proportion) -> str:
-    low, high = proportion.interval.low, proportion.interval.high
-    return f"{proportion.share:.1%} [{low:.1%}, {high:.1%}]"
+    return quantity_text(proportion.share, "share", proportion.interval)
 
 
 def _energy_text(energy: EnergyEstimate) -> str:
     return (
-        f"{_energy_with_interval(energy.gross_j, energy.gross_interval_j)} gross, "
-        f"{_energy_with_interval(energy.marginal_j, energy.marginal_interval_j)} marginal   "
+        f"{quantity_text(energy.gross_j, 'J', energy.gross_interval_j)} gross, "
+        f"{quantity_text(energy.marginal_j, 'J', energy.marginal_interval_j)} marginal   "
         f"{unless_measured(energy.origin, '{} ')}{SOURCE_NAMES[energy.source]} "
         f"{PLANE_NAMES[energy.plane]}, "
         f"{blocks_text(energy.blocks, energy.interval_kind)}, "
@@ -178,7 +176,7 @@ def _rate_text(name: str, rate: RateEstimate, origin: Origin) -> str:
     when = "before the phone slowed down" if name == "burst" else "on the plateau afterwards"
     seconds_ns = rate.seconds_per_inference * NS_PER_S
     return (
-        f"{_energy_with_interval(rate.gross_j, rate.gross_interval_j)} gross at "
+        f"{quantity_text(rate.gross_j, 'J', rate.gross_interval_j)} gross at "
         f"{format_duration(seconds_ns)} an inference, {when}   "
         f"{unless_measured(origin, '{}, ')}{blocks_text(rate.blocks, rate.interval_kind)}"
     )

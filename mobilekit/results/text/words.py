@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mobilekit.records.energy import EnergyPlane, EnergySource, IntervalKind
-from mobilekit.records.statistics import Interval, Origin
-from mobilekit.units import format_energy
+from mobilekit.records.statistics import Origin
 
 VIRTUAL_LABEL = "virtual: latency is this computer's, energy is simulated"
 
@@ -35,8 +34,3 @@ def unless_measured(origin: Origin, form: str) -> str:
 
 def blocks_text(blocks: int, kind: IntervalKind) -> str:
     return f"{'range of ' if kind == 'block_range' else ''}{blocks} blocks"
-
-
-def _energy_with_interval(energy_j: float, interval: Interval) -> str:
-    low, high = format_energy(interval.low), format_energy(interval.high)
-    return f"{format_energy(energy_j)} [{low}, {high}]"

@@ -1,0 +1,138 @@
+"""What is listed, as tables: measurements, networks, devices, runs that are waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mobilekit.records.artifact import Artifact
+from mobilekit.records.device import BatteryStatus, ListedDevice
+from mobilekit.records.measurement import Answer, Measurement, WaitingRun
+from mobilekit.records.network import ModelCost, ModelSpec
+from mobilekit.results.tables.cells import (
+    Absent,
+    Cell,
+    Column,
+    Number,
+    Scale,
+    Table,
+    make_table,
+    number_or_absent,
+)
+
+
+def results_table(answered: Iterable[tuple[Measurement, Answer]]) -> Table:
+    """A measurement a row."""
+    return make_table(
+        (
+            "id",
+            "started (UTC)",
+            "model",
+            "device",
+            Column("latency p50", holds="numbers"),
+            Column("energy", holds="numbers"),
+            "doubts",
+        ),
+        (_result_row(*pair) for pair in answered),
+    )
+
+
+def _result_row(measurement: Measurement, answer: Answer) -> tuple[Cell, ...]:
+    latency, energy = answer.latency, answer.energy
+    doubts = [finding.id for finding in measurement.findings if finding.severity != "info"]
+    return (
+        measurement.id,
+        _minute_text(measurement.started_at),
+        _model_text(measurement.artifact),
+        measurement.device.name + (" (virtual)" if measurement.virtual else ""),
+        number_or_absent(
+            None if latency is None else latency.p50_ns,
+            "ns",
+            "virtual" if measurement.virtual else "measured",
+        ),
+        Absent() if energy is None else Number(energy.gross_j, "J", origin=energy.origin),
+        ", ".join(doubts) or "-",
+    )
+
+
+def _model_text(artifact: Artifact) -> str:
+    """The usual precision goes without saying."""
+    return artifact.model.name + ("" if artifact.precision == "fp32" else f" {artifact.precision}")
+
+
+def models_table(known: Iterable[tuple[ModelSpec, ModelCost]]) -> Table:
+    """A network a row."""
+    return make_table(
+        (
+            "model",
+            Column("parameters", holds="numbers"),
+            Column("MACs", holds="numbers", scale=Scale(" M", 1e6)),
+            "input",
+            "weights",
+            "title",
+        ),
+        (
+            (
+                spec.name,
+                Number(cost.parameters, "count"),
+                Number(cost.macs, "MACs"),
+                " ".join("x".join(map(str, shape)) for shape in spec.input_shapes),
+                "trained" if spec.weights_path else "untrained",
+                spec.title,
+            )
+            for spec, cost in known
+        ),
+    )
+
+
+def devices_table(listed: Iterable[ListedDevice]) -> Table:
+    """A link to a device a row."""
+    return make_table(
+        ("serial", "device", "state", "system", "battery"),
+        (
+            (
+                device.attached.serial,
+                _device_text(device),
+                device.attached.state,
+                f"Android {device.info.android_release}, {device.info.abi}" if device.info else "-",
+                _battery_text(device.battery),
+            )
+            for device in listed
+        ),
+    )
+
+
+def _device_text(device: ListedDevice) -> str:
+    if device.info is None:
+        return "-"
+    return device.info.name + (" (virtual)" if device.info.virtual else "")
+
+
+def _battery_text(battery: BatteryStatus | None) -> str:
+    if battery is None:
+        return "-"
+    words = [] if battery.level_percent is None else [f"{battery.level_percent}%"]
+    if battery.plugged:
+        words.append("plugged in")
+    return ", ".join(words) or "-"
+
+
+def waiting_table(runs: Iterable[WaitingRun]) -> Table:
+    """A run that could not be collected a row."""
+    return make_table(
+        ("run", "started", "device", "state", "windows"),
+        (
+            (
+                run.id,
+                _minute_text(run.started_at),
+                run.device,
+                run.why,
+                f"{run.windows} of {run.planned_windows}" if run.planned_windows else "-",
+            )
+            for run in runs
+        ),
+    )
+
+
+def _minute_text(time: str) -> str:
+    """``2026-11-21 09:56``, of an ISO 8601 time."""
+    return time[:16].replace("T", " ")

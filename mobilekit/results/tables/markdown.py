@@ -1,0 +1,17 @@
+"""Tables as GitHub's Markdown."""
+
+from __future__ import annotations
+
+from mobilekit.results.tables.cell_text import row_texts
+from mobilekit.results.tables.cells import Table
+
+
+def render_markdown(table: Table) -> str:
+    lines = [
+        [column.name for column in table.columns],
+        ["---"] * len(table.columns),
+        *(row_texts(table, row) for row in table.rows),
+    ]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
