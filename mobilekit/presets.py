@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mobilekit.contract.codec import Record
-from mobilekit.contract.protocol import TemperatureGate, WarmupRule
+from mobilekit.contract.protocol import RunRequest, TemperatureGate, WarmupRule
 from mobilekit.units import NS_PER_S
 
 
@@ -15,6 +15,16 @@ class Preset(Record, frozen=True):
     energy_blocks: int
     energy_target_error: float
     """Half-width that the gauge's resolution may cause, relative to the marginal power."""
+
+
+class Bounds(Record, frozen=True):
+    """How long and how often init and latency of one run are measured."""
+
+    cold_loads: int
+    warmup: WarmupRule
+    min_iterations: int
+    min_duration_ns: int
+    max_duration_ns: int
 
 
 WARMUP = WarmupRule(
@@ -53,6 +63,34 @@ PRESETS = {
         energy_target_error=0.02,
     ),
 }
+
+
+def bounds_of(request: RunRequest) -> Bounds:
+    """What a run was asked for of all that a preset decides about init and latency."""
+    return Bounds(
+        cold_loads=request.cold_loads,
+        warmup=request.warmup,
+        min_iterations=request.min_iterations,
+        min_duration_ns=request.min_duration_ns,
+        max_duration_ns=request.max_duration_ns,
+    )
+
+
+def find_preset(request: RunRequest) -> str | None:
+    """The preset by which a run was measured; ``None`` where it was by none of today's."""
+    asked = bounds_of(request)
+    for name, preset in PRESETS.items():
+        bounds = Bounds(
+            cold_loads=preset.cold_loads,
+            warmup=WARMUP,
+            min_iterations=preset.min_iterations,
+            min_duration_ns=preset.min_duration_ns,
+            max_duration_ns=preset.max_duration_ns,
+        )
+        if bounds == asked:
+            return name
+    return None
+
 
 PROFILED_MACS = 10**9
 FEWEST_PROFILED, MOST_PROFILED = 50, 1000

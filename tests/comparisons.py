@@ -1,8 +1,8 @@
-"""Sound runs of two devices, to be compared."""
+"""Sound runs of three devices, to be compared."""
 
 from examples import MS, device_info, measurement, run_request, samples
 
-from mobilekit.analysis.compare.comparison import compare
+from mobilekit.analysis.compare.comparison import MeasuredSide, compare
 from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 
 
@@ -22,5 +22,15 @@ def pc(latency_ms=10, **fields):
     return measured("on-pc", latency_ms, device=device_info(name="pc"), **fields)
 
 
-SOUND = compare(nexus7(), pc())
-REFUSED = compare(nexus7(request=run_request(min_iterations=30)), pc())
+def pixel8(latency_ms=100, **fields):
+    return measured("on-pixel8", latency_ms, device=device_info(name="pixel8"), **fields)
+
+
+def compared(*runs):
+    """The last one is the reference."""
+    *sides, against = map(MeasuredSide, runs)
+    return compare(sides, against)
+
+
+SOUND = compared(nexus7(), pc())
+REFUSED = compared(nexus7(request=run_request(min_iterations=30)), pc())

@@ -16,7 +16,7 @@ from mobilekit.cli.main import COMMANDS as LISTED
 from mobilekit.contract.codec import encode_pretty
 from mobilekit.phone.profiles import parse_profile
 from mobilekit.presets import PRESETS, WARMUP
-from mobilekit.results.documents import make_document
+from mobilekit.results.documents import make_measurement_document
 from mobilekit.results.samples_csv import render_samples_csv
 from mobilekit.units import NS_PER_S
 
@@ -217,7 +217,9 @@ def test_the_example_profile_is_one():
 def exported(tmp_path):
     """A directory with what ``results export`` writes."""
     made = measurement()
-    (tmp_path / "nin.json").write_bytes(encode_pretty(make_document(made, derive_answer(made))))
+    (tmp_path / "nin.json").write_bytes(
+        encode_pretty(make_measurement_document(made, derive_answer(made)))
+    )
     (tmp_path / "nin.csv").write_text(render_samples_csv(made), encoding="utf-8")
     return tmp_path
 

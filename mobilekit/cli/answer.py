@@ -16,12 +16,12 @@ def tell(measurement: Measurement, *, as_json: bool, strict: bool) -> None:
     """The measurement on stdout; the program ends here if it failed or, as asked, is doubtful."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.documents import make_document
+    from mobilekit.results.documents import make_measurement_document
     from mobilekit.results.text.measurement import render_measurement
 
     answer = derive_answer(measurement)
     if as_json:
-        typer.echo(encode_pretty(make_document(measurement, answer)), nl=False)
+        typer.echo(encode_pretty(make_measurement_document(measurement, answer)), nl=False)
     else:
         typer.echo(render_measurement(measurement, answer))
     exit_for([measurement], strict=strict)

@@ -27,9 +27,10 @@ from mobilekit.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from mobilekit.analysis.compare.records import Comparison
     from mobilekit.errors import MobilekitError
-    from mobilekit.flow.compare import Measured
-    from mobilekit.results.compare_document import ComparisonDocument
+    from mobilekit.flow.compare import Measured, Pair
+    from mobilekit.results.documents import ComparisonDocument
     from mobilekit.results.store import Store
 
 
@@ -93,24 +94,18 @@ def compare(
 ) -> None:
     """Measure networks on two devices, and set the figures side by side."""
     from mobilekit import places
-    from mobilekit.analysis.compare.comparison import compare as compare_measurements
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
     from mobilekit.flow.compare import measure_pairs
-    from mobilekit.results.compare_document import (
-        Unmeasured,
-        make_comparison_document,
-        render_comparison_csv,
-    )
     from mobilekit.results.compare_plot import draw_comparisons
-    from mobilekit.results.compare_render import (
-        render_comparisons,
-        render_comparisons_markdown,
-    )
+    from mobilekit.results.compare_tables import numbers_table
+    from mobilekit.results.documents import Unmeasured, make_comparison_document
     from mobilekit.results.plot_file import check_plot_path, write_figure
     from mobilekit.results.published import load_publication
     from mobilekit.results.store import Store, open_to_read
+    from mobilekit.results.tables.csv import render_csv
+    from mobilekit.results.text.compare import render_comparisons, render_comparisons_markdown
 
     if as_markdown + as_csv + as_json > 1:
         raise UsageError("--markdown, --csv and --json exclude each other", fix="Give one of them.")
@@ -147,7 +142,7 @@ def compare(
                 traced_iterations="auto" if layers else None,
             )
     document = make_comparison_document(
-        (compare_measurements(*pair) for pair in measured.pairs),
+        (_compared(pair) for pair in measured.pairs),
         (
             Unmeasured(model=model, kind=error.kind, what=error.what, fix=error.fix)
             for model, error in measured.unmeasured
@@ -157,7 +152,8 @@ def compare(
     if as_json:
         typer.echo(encode_pretty(document), nl=False)
     elif as_csv:
-        typer.echo(render_comparison_csv(document), nl=False)
+        table = numbers_table(document.comparisons, document.published)
+        typer.echo(render_csv(table), nl=False)
     elif as_markdown:
         typer.echo(render_comparisons_markdown(document))
     else:
@@ -170,6 +166,17 @@ def compare(
             write_figure(draw_comparisons(document.comparisons), plot)
     if failures:
         raise typer.Exit(failures[0].exit_code)
+
+
+def _compared(pair: Pair) -> Comparison:
+    from mobilekit.analysis.compare.comparison import MeasuredSide
+    from mobilekit.analysis.compare.comparison import compare as compare_measurements
+
+    layers = pair.layers or (None, None)
+    device, against = (
+        MeasuredSide(*each) for each in zip((pair.device, pair.against), layers, strict=True)
+    )
+    return compare_measurements([device], against)
 
 
 def _read_pairs(ids: list[str], store: Store) -> Measured:
@@ -187,17 +194,18 @@ def _read_pairs(ids: list[str], store: Store) -> Measured:
 
 def _failures_of(document: ComparisonDocument, measured: Measured) -> list[MobilekitError]:
     from mobilekit.errors import UnlikeRunsError
-    from mobilekit.results.compare_render import refusal_text
+    from mobilekit.results.text.compare import refusal_text
 
     failures: list[MobilekitError] = [error for _, error in measured.unmeasured]
     failures += [
         UnlikeRunsError(
             f"The two runs of {comparison.model} are unlike",
-            differs=refusal_text(comparison.refusals),
+            differs=refusal_text(side.refusals),
             fix="Both are stored: `mobilekit results show ID` shows "
-            f"{comparison.device.id} and {comparison.against.id}.",
+            f"{side.id} and {comparison.against.id}.",
         )
         for comparison in document.comparisons
-        if comparison.refusals
+        for side in comparison.sides
+        if side.refusals
     ]
     return failures

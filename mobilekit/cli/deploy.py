@@ -93,6 +93,7 @@ def export(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.export import export_artifact
     from mobilekit.model.zoo import find_model
+    from mobilekit.results.documents import ArtifactDocument
     from mobilekit.results.text.model import render_artifact
 
     directory = places.artifacts_directory()
@@ -106,6 +107,6 @@ def export(
             on_progress=reporter.note,
         )
     if as_json:
-        typer.echo(encode_pretty(artifact), nl=False)
+        typer.echo(encode_pretty(ArtifactDocument(artifact=artifact)), nl=False)
     else:
         typer.echo(render_artifact(artifact, directory))

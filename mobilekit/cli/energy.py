@@ -115,7 +115,7 @@ def measure(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.flow import energy as energy_runs
-    from mobilekit.results.documents import make_document
+    from mobilekit.results.documents import EnergyDocument, make_measurement_document
     from mobilekit.results.store import Store
     from mobilekit.results.text.energy import render_budget, render_use
     from mobilekit.results.text.measurement import render_measurement
@@ -167,8 +167,8 @@ def measure(
             on_measured=show,
         )
     if as_json:
-        documents = [make_document(item, derive_answer(item)) for item in measurements]
-        typer.echo(encode_pretty(documents), nl=False)
+        documents = (make_measurement_document(item, derive_answer(item)) for item in measurements)
+        typer.echo(encode_pretty(EnergyDocument(measurements=tuple(documents))), nl=False)
     exit_for(measurements, strict=strict)
 
 
@@ -220,6 +220,7 @@ def calibrate(
     from mobilekit.errors import UnreliableError
     from mobilekit.flow import energy as energy_runs
     from mobilekit.records.energy import GaugeRefusal
+    from mobilekit.results.documents import GaugeDocument
     from mobilekit.results.store import Store
     from mobilekit.results.text.energy import render_gauge
 
@@ -249,7 +250,10 @@ def calibrate(
                 energy_runs.override_gauge(wanted, opened, reporter, overrides),
             )
     if found is not None:
-        typer.echo(encode_pretty(found) if as_json else render_gauge(found), nl=not as_json)
+        if as_json:
+            typer.echo(encode_pretty(GaugeDocument(found=found)), nl=False)
+        else:
+            typer.echo(render_gauge(found))
     if measurement is not None:
         exit_for([measurement])
     if found is None:
@@ -307,7 +311,7 @@ def life(
     """How long a charge lasts with an inference every so often."""
     from mobilekit.analysis.energy.usage import estimate_life
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.documents import make_life
+    from mobilekit.results.documents import make_life_document
     from mobilekit.results.store import open_to_read
     from mobilekit.results.text.energy import render_life
 
@@ -320,7 +324,7 @@ def life(
         idle_w=basis.energy.idle_w if idle_mw is None else idle_mw / 1000,
         idle_relative_uncertainty=IDLE_RELATIVE_UNCERTAINTY if idle_mw is None else 0.0,
     )
-    document = make_life(basis, estimate, idle_measured=idle_mw is None)
+    document = make_life_document(basis, estimate, idle_measured=idle_mw is None)
     typer.echo(encode_pretty(document) if as_json else render_life(document), nl=not as_json)
 
 
@@ -415,7 +419,7 @@ def collect(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import DisconnectedError
     from mobilekit.flow.collect import collect as collect_runs
-    from mobilekit.results.documents import make_collection, make_document
+    from mobilekit.results.documents import CollectionDocument, make_measurement_document
     from mobilekit.results.store import Store
     from mobilekit.results.text.collection import render_waiting
     from mobilekit.results.text.measurement import render_measurement
@@ -428,8 +432,11 @@ def collect(
         collection = collect_runs(opened, reporter, wait=wait)
     answered = [(item, derive_answer(item)) for item in collection.collected]
     if as_json:
-        documents = [make_document(*pair) for pair in answered]
-        typer.echo(encode_pretty(make_collection(documents, collection.waiting)), nl=False)
+        document = CollectionDocument(
+            collected=tuple(make_measurement_document(*pair) for pair in answered),
+            waiting=tuple(collection.waiting),
+        )
+        typer.echo(encode_pretty(document), nl=False)
     else:
         for pair in answered:
             typer.echo(render_measurement(*pair))

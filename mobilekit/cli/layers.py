@@ -49,14 +49,14 @@ def describe(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_description
     from mobilekit.model.zoo import find_model
-    from mobilekit.results.documents import make_description_document
+    from mobilekit.results.documents import DescriptionDocument
     from mobilekit.results.text.layers import render_description
 
     spec = find_model(model, weights=weights)
     description = read_description(spec, cache_directory=places.artifacts_directory())
     footprint = weigh(description)
     if as_json:
-        document = make_description_document(spec, description, footprint)
+        document = DescriptionDocument(model=spec, description=description, footprint=footprint)
         typer.echo(encode_pretty(document), nl=False)
     else:
         typer.echo(render_description(spec, description, footprint))

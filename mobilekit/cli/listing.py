@@ -22,6 +22,7 @@ def models(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_cost
     from mobilekit.model.zoo import find_model, list_models, read_card
+    from mobilekit.results.documents import KnownModel, ModelDocument, ModelsDocument
     from mobilekit.results.listing import models_table
     from mobilekit.results.tables.text import render_text
     from mobilekit.results.text.model import render_card
@@ -38,8 +39,14 @@ def models(
             for spec in specs
         ]
     if as_json:
-        entries = [{"model": spec, "card": card, "cost": cost} for spec, card, cost in known]
-        typer.echo(encode_pretty(entries[0] if model else entries), nl=False)
+        document: ModelDocument | ModelsDocument
+        if model:
+            spec, card, cost = known[0]
+            document = ModelDocument(model=spec, card=card, cost=cost)
+        else:
+            entries = (KnownModel(model=spec, card=card, cost=cost) for spec, card, cost in known)
+            document = ModelsDocument(models=tuple(entries))
+        typer.echo(encode_pretty(document), nl=False)
         return
     if model:
         typer.echo(render_card(*known[0]))
@@ -56,12 +63,13 @@ def devices(as_json: JsonFlag = False) -> None:
     from mobilekit.executor.open import list_devices
     from mobilekit.phone.adb import advice
     from mobilekit.phone.device import links_by_phone
+    from mobilekit.results.documents import DevicesDocument
     from mobilekit.results.listing import devices_table
     from mobilekit.results.tables.text import render_text
 
     listed = list_devices()
     if as_json:
-        typer.echo(encode_pretty(listed), nl=False)
+        typer.echo(encode_pretty(DevicesDocument(devices=tuple(listed))), nl=False)
         return
     if not listed:
         typer.echo(

@@ -154,10 +154,10 @@ def run() -> None:
 
 def _end(error: MobilekitError) -> None:
     if "--json" in sys.argv:
-        import json
+        from mobilekit.contract.codec import encode
+        from mobilekit.results.documents import make_error_document
 
-        failure = {"kind": error.kind, "what": error.what, "fix": error.fix} | error.facts
-        _say(json.dumps({"error": failure}))
+        _say(encode(make_error_document(error)).decode())
     show_failure(error)
     sys.exit(error.exit_code)
 

@@ -30,26 +30,15 @@ def list_results(
     """List measurements, the newest first."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
+    from mobilekit.results.documents import make_results_document
     from mobilekit.results.listing import results_table
     from mobilekit.results.store import open_to_read
     from mobilekit.results.tables.text import render_text
 
     measurements = open_to_read(store).list_measurements(model, limit)
-    answers = [derive_answer(measurement) for measurement in measurements]
+    answered = [(measurement, derive_answer(measurement)) for measurement in measurements]
     if as_json:
-        document = [
-            {
-                "id": item.id,
-                "started_at": item.started_at,
-                "model": item.artifact.model.name,
-                "device": item.device.name,
-                "virtual": item.virtual,
-                "answer": answer,
-                "findings": item.findings,
-            }
-            for item, answer in zip(measurements, answers, strict=True)
-        ]
-        typer.echo(encode_pretty(document), nl=False)
+        typer.echo(encode_pretty(make_results_document(answered)), nl=False)
         return
     if not measurements:
         of_model = f" of {model}" if model else ""
@@ -58,7 +47,7 @@ def list_results(
             f"`mobilekit deploy {model or 'nin'} --device nexus7` makes one."
         )
         return
-    typer.echo(render_text(results_table(zip(measurements, answers, strict=True))))
+    typer.echo(render_text(results_table(answered)))
 
 
 @app.command()
@@ -66,14 +55,14 @@ def show(measurement_id: IdArgument, store: StoreOption = None, as_json: JsonFla
     """Show one measurement as `deploy` did."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.documents import make_document
+    from mobilekit.results.documents import make_measurement_document
     from mobilekit.results.store import open_to_read
     from mobilekit.results.text.measurement import render_measurement
 
     measurement = open_to_read(store).read(measurement_id)
     answer = derive_answer(measurement)
     if as_json:
-        typer.echo(encode_pretty(make_document(measurement, answer)), nl=False)
+        typer.echo(encode_pretty(make_measurement_document(measurement, answer)), nl=False)
     else:
         typer.echo(render_measurement(measurement, answer))
 
@@ -92,7 +81,7 @@ def export(
     """Write one measurement whole, with all its raw samples."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.documents import make_document
+    from mobilekit.results.documents import make_measurement_document
     from mobilekit.results.output_file import check_writable, write_file
     from mobilekit.results.samples_csv import render_samples_csv
     from mobilekit.results.store import open_to_read
@@ -103,7 +92,7 @@ def export(
     if csv:
         data = render_samples_csv(measurement).encode()
     else:
-        data = encode_pretty(make_document(measurement, derive_answer(measurement)))
+        data = encode_pretty(make_measurement_document(measurement, derive_answer(measurement)))
     if output is None:
         typer.echo(data, nl=False)
         return

@@ -49,11 +49,12 @@ def start(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.executor import virtual_phones
     from mobilekit.virtual.companions import CompanionSettings
+    from mobilekit.virtual.document import VirtualPhoneDocument
 
     settings = CompanionSettings(kind=companion, energy_speed=energy_speed)
     phone, port = virtual_phones.start_virtual(name, settings, gauge)
     if as_json:
-        typer.echo(encode_pretty({"phone": phone, "adb_server_port": port}), nl=False)
+        typer.echo(encode_pretty(VirtualPhoneDocument(phone=phone, adb_server_port=port)), nl=False)
         return
     typer.echo(
         f"Virtual {phone.name} runs as {phone.address}, behind an adb server of its own:\n"
@@ -72,10 +73,11 @@ def list_phones(as_json: JsonFlag = False) -> None:
     from mobilekit.results.tables.cells import make_table
     from mobilekit.results.tables.text import render_text
     from mobilekit.virtual import service
+    from mobilekit.virtual.document import VirtualPhonesDocument
 
     phones = service.list_phones()
     if as_json:
-        typer.echo(encode_pretty(phones), nl=False)
+        typer.echo(encode_pretty(VirtualPhonesDocument(phones=tuple(phones))), nl=False)
     elif not phones:
         typer.echo("No virtual phone runs: `mobilekit virtual start nexus7` starts one.")
     else:

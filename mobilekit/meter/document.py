@@ -13,16 +13,16 @@ from mobilekit.units import (
     format_power,
 )
 
-# History: 1: first.
-SCHEMA = "mobilekit.meter/1"
 PLANE_TEXTS: dict[Plane, str] = {
     "usb": "USB plane: the charger's and the PMIC's losses are in it",
     "battery": "battery plane",
 }
 
 
-class MeterDocument(Record, frozen=True):
-    schema: str
+# History: 1: first.
+class MeterDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.meter/1"):
+    """``meter import``."""
+
     trace: MeterTrace
     estimate: MeterEstimate
     charge: MeterCharge | None
@@ -41,7 +41,6 @@ def make_meter_document(
 ) -> MeterDocument:
     """``comparison`` with the phone's gauge: what it gave, why it was refused, or ``None``."""
     return MeterDocument(
-        schema=SCHEMA,
         trace=trace,
         estimate=estimate,
         charge=charge,

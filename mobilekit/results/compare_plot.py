@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mobilekit.analysis.compare.records import ComparedFigure, Comparison, Quantity
 from mobilekit.errors import UsageError
-from mobilekit.results.compare_render import side_name
+from mobilekit.records.statistics import Origin
+from mobilekit.results.compare_tables import side_name
 from mobilekit.results.layer_plot import style_of_type
 from mobilekit.units import MIB, NS_PER_MS
 
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
 COLUMNS = 3
 LOG_RANGE = 20.0
 """The largest over the smallest bar from which an axis is logarithmic."""
-COLOURS = ("#333333", "#AAAAAA")
-"""Greys, since colours stand for types of layers."""
+DARKEST, LIGHTEST = 0x33, 0xAA
+"""Greys of the bars, since colours stand for types of layers."""
+GROUP_WIDTH, GAP = 0.8, 0.05
+"""All bars of a network, of the place that it has; and the part of a bar's place left free."""
 MICROSECONDS_BELOW_MS = 0.1
 
 
 class _Panel(NamedTuple):
     name: str
     """Of the figure that it shows."""
+    origin: Origin
     title: str
     unit: str
     size: float
@@ -35,20 +39,20 @@ class _Panel(NamedTuple):
 
 
 PANELS = (
-    _Panel("init", "init, p50", "ms", NS_PER_MS),
-    _Panel("latency", "latency, p50", "ms", NS_PER_MS),
-    _Panel("inference_pss", "memory by inference, PSS", "MiB", MIB),
-    _Panel("inference_rss", "memory by inference, RSS", "MiB", MIB),
-    _Panel("energy_gross", "energy, gross", "J", 1.0),
-    _Panel("energy_gross_simulated", "energy, gross, simulated", "J", 1.0),
+    _Panel("init", "measured", "init, p50", "ms", NS_PER_MS),
+    _Panel("latency", "measured", "latency, p50", "ms", NS_PER_MS),
+    _Panel("inference_pss", "measured", "memory by inference, PSS", "MiB", MIB),
+    _Panel("inference_rss", "measured", "memory by inference, RSS", "MiB", MIB),
+    _Panel("energy_gross", "measured", "energy, gross", "J", 1.0),
+    _Panel("energy_gross", "simulated", "energy, gross, simulated", "J", 1.0),
 )
 
 
 def draw_comparisons(comparisons: Sequence[Comparison]) -> Figure:
-    """A panel for each figure, a group for each network and a bar for each device.
+    """A panel for each figure, a group for each network, a bar for each side and the reference.
 
-    A bar's line is its 95 % interval; over each group stands the ratio. Refused comparisons are
-    left out. Raises ``UsageError`` where none is left.
+    A bar's line is its 95 % interval; over each group, or each bar where there are several sides,
+    stands the ratio. Refused comparisons are left out. Raises ``UsageError`` where none is left.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -74,10 +78,12 @@ def draw_comparisons(comparisons: Sequence[Comparison]) -> Figure:
     for axis in axes[count:]:
         axis.set_axis_off()
     names = _side_names(drawn)
-    bars = [Patch(color=colour, label=name) for colour, name in zip(COLOURS, names, strict=True)]
-    figure.legend(handles=bars, loc="outside lower center", ncols=2)
+    bars = [Patch(color=_colour(place, len(names)), label=name) for place, name in enumerate(names)]
+    figure.legend(handles=bars, loc="outside lower center", ncols=len(names))
+    *sides, against = names
     figure.suptitle(
-        f"{' against '.join(names)}, with 95 % intervals where there are any{_warning_of(drawn)}",
+        f"{', '.join(sides)} against {against}, with 95 % intervals where there are any"
+        f"{_warning_of(drawn)}",
         fontsize=11,
     )
     return figure
@@ -85,42 +91,46 @@ def draw_comparisons(comparisons: Sequence[Comparison]) -> Figure:
 
 def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) -> None:
     having = [comparison for comparison in comparisons if _has(comparison, panel)]
-    figures = [_figure_of(comparison, panel) for comparison in having]
-    sides = [side.value for each in figures for side in (each.device, each.against) if side]
-    if panel.unit == "ms" and max(sides) < MICROSECONDS_BELOW_MS * panel.size:
+    parts = [_quantities(_figure_of(comparison, panel)) for comparison in having]
+    values = [each.value for quantities in parts for each in quantities if each is not None]
+    if panel.unit == "ms" and max(values) < MICROSECONDS_BELOW_MS * panel.size:
         panel = panel._replace(unit="us", size=panel.size / 1000)
-    highest: dict[int, float] = {}
-    values = []
-    for place, colour in enumerate(COLOURS):
-        for group, comparison in enumerate(having):
-            figure = _figure_of(comparison, panel)
-            quantity = (figure.device, figure.against)[place]
+    count = _count_bars(comparisons)
+    heights: dict[tuple[int, int], float] = {}
+    for group, quantities in enumerate(parts):
+        for place, quantity in _placed(quantities, count):
             if quantity is None:
                 continue
             value, low, high = (each / panel.size for each in _limits(quantity))
             axis.bar(
-                group + (place - 0.5) * 0.4,
+                group + _offset(place, count),
                 value,
-                0.38,
-                color=colour,
+                _bar_width(count),
+                color=_colour(place, count),
                 yerr=[[value - low], [high - value]] if quantity.interval else None,
                 capsize=3,
             )
-            values.append(value)
-            highest[group] = max(high, highest.get(group, 0.0))
+            heights[group, place] = high
     if min(values) > 0 and max(values) > LOG_RANGE * min(values):
         axis.set_yscale("log")
     for group, comparison in enumerate(having):
-        ratio = _figure_of(comparison, panel).ratio
-        if ratio is not None:
-            axis.annotate(
-                f"x {ratio.value:.3g}",
-                (group, highest[group]),
-                xytext=(0, 3),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-            )
+        sides = _figure_of(comparison, panel).sides
+        for place, side in enumerate(sides):
+            if side.ratio is not None:
+                alone = len(sides) == 1
+                over = [
+                    height
+                    for (its_group, its_place), height in heights.items()
+                    if its_group == group and (alone or its_place == place)
+                ]
+                axis.annotate(
+                    f"x {side.ratio.value:.3g}",
+                    (group if alone else group + _offset(place, count), max(over)),
+                    xytext=(0, 3),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=8,
+                )
     axis.margins(y=0.12)
     axis.set_xlim(-0.6, len(having) - 0.4)
     axis.set_title(panel.title, fontsize=10)
@@ -129,7 +139,8 @@ def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) ->
 
 
 def _draw_types(axis: Axes, comparisons: Sequence[Comparison], *, in_last_column: bool) -> None:
-    """Two bars a network, of the device and of what it is compared against, stacked by type."""
+    """A bar for each side and the reference of a network, stacked by type."""
+    count = _count_bars(comparisons)
     bottoms: dict[tuple[int, int], float] = defaultdict(float)
     types = dict.fromkeys(each.type for item in comparisons for each in item.layer_types)
     for type in types:
@@ -137,36 +148,73 @@ def _draw_types(axis: Axes, comparisons: Sequence[Comparison], *, in_last_column
             (group, place): 100 * share.share
             for group, comparison in enumerate(comparisons)
             for each in comparison.layer_types
-            for place, share in enumerate((each.device, each.against))
-            if each.type == type and share is not None
+            if each.type == type
+            for place, share in _placed((*(side.taken for side in each.sides), each.against), count)
+            if share is not None
         }
         axis.bar(
-            [group + (place - 0.5) * 0.4 for group, place in bars],
+            [group + _offset(place, count) for group, place in bars],
             list(bars.values()),
-            0.38,
+            _bar_width(count),
             bottom=[bottoms[bar] for bar in bars],
             label=type,
             **style_of_type(type),
         )
         for bar, height in bars.items():
             bottoms[bar] += height
-    first, second = _side_names(comparisons)
+    names = _side_names(comparisons)
+    order = f"left: {names[0]}, right: {names[1]}"
+    if len(names) > 2:
+        order = f"from the left: {', '.join(names)}"
     axis.set_title("time by type of layer", fontsize=10)
     axis.set_ylabel("share of all layers' time (%)")
     ways = sorted(
         {
             side.profile.by
             for each in comparisons
-            for side in (each.device, each.against)
+            for side in each.all_sides
             if side.profile is not None
         }
     )
-    axis.set_xlabel(f"left: {first}, right: {second}; by {' or '.join(ways)}", fontsize=8)
-    names = [each.model for each in comparisons]
-    axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axis.set_xlabel(f"{order}; by {' or '.join(ways)}", fontsize=8)
+    models = [each.model for each in comparisons]
+    axis.set_xticks(range(len(models)), models, rotation=30, ha="right")
     legend = axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)
     # Nothing follows this panel in its row: in the layout it would push the columns apart.
     legend.set_in_layout(in_last_column)
+
+
+_Part = TypeVar("_Part")
+
+
+def _count_bars(comparisons: Sequence[Comparison]) -> int:
+    """Of a network: the most sides that one has, and the reference."""
+    return max(len(comparison.all_sides) for comparison in comparisons)
+
+
+def _placed(parts: Sequence[_Part], count: int) -> Iterator[tuple[int, _Part]]:
+    """The reference has the last place, however many sides a network has."""
+    *sides, against = parts
+    yield from enumerate(sides)
+    yield count - 1, against
+
+
+def _bar_width(count: int) -> float:
+    return GROUP_WIDTH / count * (1 - GAP)
+
+
+def _offset(place: int, count: int) -> float:
+    """Of a bar's middle from the middle of its group."""
+    return (place - (count - 1) / 2) * GROUP_WIDTH / count
+
+
+def _colour(place: int, count: int) -> str:
+    grey = round(DARKEST + (LIGHTEST - DARKEST) * place / (count - 1))
+    return f"#{grey:02X}{grey:02X}{grey:02X}"
+
+
+def _quantities(figure: ComparedFigure) -> tuple[Quantity | None, ...]:
+    return (*(side.quantity for side in figure.sides), figure.against)
 
 
 def _limits(quantity: Quantity) -> tuple[float, float, float]:
@@ -177,21 +225,27 @@ def _limits(quantity: Quantity) -> tuple[float, float, float]:
 
 
 def _figure_of(comparison: Comparison, panel: _Panel) -> ComparedFigure:
-    return next(figure for figure in comparison.figures if figure.name == panel.name)
+    return next(figure for figure in comparison.figures if _is_of(figure, panel))
 
 
 def _has(comparison: Comparison, panel: _Panel) -> bool:
-    return any(figure.name == panel.name for figure in comparison.figures)
+    return any(_is_of(figure, panel) for figure in comparison.figures)
 
 
-def _side_names(comparisons: Sequence[Comparison]) -> tuple[str, str]:
+def _is_of(figure: ComparedFigure, panel: _Panel) -> bool:
+    return (figure.name, figure.origin) == (panel.name, panel.origin)
+
+
+def _side_names(comparisons: Sequence[Comparison]) -> list[str]:
     """Of the bars: the devices', or what they are for where the devices differ."""
-    pairs = {(side_name(each.device), side_name(each.against)) for each in comparisons}
-    return pairs.pop() if len(pairs) == 1 else ("device", "against")
+    names = {tuple(side_name(side) for side in each.all_sides) for each in comparisons}
+    if len(names) == 1:
+        return list(names.pop())
+    sides = _count_bars(comparisons) - 1
+    return [*(["device"] if sides == 1 else [f"device {n + 1}" for n in range(sides)]), "against"]
 
 
 def _warning_of(comparisons: Sequence[Comparison]) -> str:
-    sides = [side for each in comparisons for side in (each.device, each.against)]
-    if any(side.virtual for side in sides):
+    if any(side.virtual for each in comparisons for side in each.all_sides):
         return "\nvirtual: its times and memory are this computer's, its energy is simulated"
     return ""

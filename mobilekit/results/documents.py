@@ -1,62 +1,194 @@
-"""The JSON documents that commands print: records with a schema."""
+"""The JSON documents that commands print: each an object that begins with its ``schema``.
+
+The number of a schema changes with its format. Documents of what only other layers know are in
+``meter.document`` and ``virtual.document``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from mobilekit.analysis.compare.records import Comparison
 from mobilekit.contract.codec import Record
-from mobilekit.records.energy import EnergyPlane, EnergySource, IntervalKind, LifeEstimate
+from mobilekit.errors import MobilekitError
+from mobilekit.records.artifact import Artifact
+from mobilekit.records.device import ListedDevice
+from mobilekit.records.energy import (
+    EnergyPlane,
+    EnergySource,
+    GaugeFound,
+    IntervalKind,
+    LifeEstimate,
+)
+from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
-from mobilekit.records.network import Description, Footprint, ModelSpec
+from mobilekit.records.network import Description, Footprint, ModelCard, ModelCost, ModelSpec
 from mobilekit.records.profile import ActivationCost, LayerProfile
 from mobilekit.records.statistics import Origin
+from mobilekit.results.published import Publication
 
 if TYPE_CHECKING:
     from mobilekit.analysis.energy.usage import LifeBasis
 
+# --- failures ----------------------------------------------------------------------------------
+
+
+class Failure(Record, frozen=True):
+    kind: str
+    """The class in ``mobilekit/errors.py``."""
+    what: str
+    fix: str
+    facts: dict[str, str]
+
+
+# History: 1: first with a schema; the facts stood beside ``fix`` before.
+class ErrorDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.error/1"):
+    """In place of any other document, where no result comes about."""
+
+    error: Failure
+
+
+def make_error_document(error: MobilekitError) -> ErrorDocument:
+    return ErrorDocument(
+        error=Failure(kind=error.kind, what=error.what, fix=error.fix, facts=error.facts)
+    )
+
+
+# --- networks ----------------------------------------------------------------------------------
+
+
+class KnownModel(Record, frozen=True):
+    model: ModelSpec
+    card: ModelCard
+    cost: ModelCost
+
+
+# History: 1: first with a schema.
+class ModelsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.models/1"):
+    """``models``."""
+
+    models: tuple[KnownModel, ...]
+
+
+# History: 1: first with a schema.
+class ModelDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.model/1"):
+    """``models NAME``."""
+
+    model: ModelSpec
+    card: ModelCard
+    cost: ModelCost
+
+
+# History: 1: first.
+class DescriptionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.description/1"):
+    """``describe``."""
+
+    model: ModelSpec
+    description: Description
+    footprint: Footprint
+
+
+# History: 1: first with a schema.
+class ArtifactDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.artifact/1"):
+    """``export``."""
+
+    artifact: Artifact
+
+
+# --- devices -----------------------------------------------------------------------------------
+
+
+# History: 1: first with a schema.
+class DevicesDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.devices/1"):
+    """``devices``."""
+
+    devices: tuple[ListedDevice, ...]
+
+
+# History: 1: first with a schema.
+class GaugeDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.gauge/1"):
+    """``energy calibrate``."""
+
+    found: GaugeFound
+
+
+# --- measurements ------------------------------------------------------------------------------
+
+
 # History: 1: first; 2: the origin of energy and charge is a field of theirs.
-SCHEMA = "mobilekit.measurement/2"
+class MeasurementDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.measurement/2"):
+    """``deploy``, ``evaluate``, ``results show``, ``results export``."""
 
-COLLECTION_SCHEMA = "mobilekit.collection/1"
-
-LIFE_SCHEMA = "mobilekit.life/1"
-
-
-class Document(Record, frozen=True):
-    schema: str
     id: str
     virtual: bool
     answer: Answer
     measurement: Measurement
 
 
-def make_document(measurement: Measurement, answer: Answer) -> Document:
-    return Document(
-        schema=SCHEMA,
-        id=measurement.id,
-        virtual=measurement.virtual,
-        answer=answer,
-        measurement=measurement,
+def make_measurement_document(measurement: Measurement, answer: Answer) -> MeasurementDocument:
+    return MeasurementDocument(
+        id=measurement.id, virtual=measurement.virtual, answer=answer, measurement=measurement
     )
 
 
-class CollectionDocument(Record, frozen=True):
-    schema: str
-    collected: tuple[Document, ...]
+# History: 1: first with a schema.
+class EnergyDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.energy/1"):
+    """``energy``: the models in the order in which they were measured."""
+
+    measurements: tuple[MeasurementDocument, ...]
+
+
+# History: 1: first.
+class CollectionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.collection/1"):
+    """``collect``."""
+
+    collected: tuple[MeasurementDocument, ...]
     waiting: tuple[WaitingRun, ...]
 
 
-def make_collection(
-    collected: Sequence[Document], waiting: Sequence[WaitingRun]
-) -> CollectionDocument:
-    return CollectionDocument(
-        schema=COLLECTION_SCHEMA, collected=tuple(collected), waiting=tuple(waiting)
+class ListedResult(Record, frozen=True):
+    """A measurement without its samples."""
+
+    id: str
+    started_at: str
+    model: str
+    device: str
+    virtual: bool
+    answer: Answer
+    findings: tuple[Finding, ...]
+
+
+# History: 1: first with a schema.
+class ResultsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.results/1"):
+    """``results list``: the newest first."""
+
+    results: tuple[ListedResult, ...]
+
+
+def make_results_document(answered: Iterable[tuple[Measurement, Answer]]) -> ResultsDocument:
+    return ResultsDocument(
+        results=tuple(
+            ListedResult(
+                id=measurement.id,
+                started_at=measurement.started_at,
+                model=measurement.artifact.model.name,
+                device=measurement.device.name,
+                virtual=measurement.virtual,
+                answer=answer,
+                findings=measurement.findings,
+            )
+            for measurement, answer in answered
+        )
     )
 
 
-class LifeDocument(Record, frozen=True):
-    schema: str
+# History: 1: first; 2: the origin of the energy.
+class LifeDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.life/2"):
+    """``energy life``."""
+
     measurement_id: str
     model: str
     device: str
@@ -76,10 +208,11 @@ class LifeDocument(Record, frozen=True):
     life: LifeEstimate
 
 
-def make_life(basis: LifeBasis, life: LifeEstimate, *, idle_measured: bool) -> LifeDocument:
+def make_life_document(
+    basis: LifeBasis, life: LifeEstimate, *, idle_measured: bool
+) -> LifeDocument:
     measurement, energy = basis.measurement, basis.energy
     return LifeDocument(
-        schema=LIFE_SCHEMA,
         measurement_id=measurement.id,
         model=measurement.artifact.model.name,
         device=measurement.device.name,
@@ -96,60 +229,78 @@ def make_life(basis: LifeBasis, life: LifeEstimate, *, idle_measured: bool) -> L
     )
 
 
-# History: 1: first.
-DESCRIPTION_SCHEMA = "mobilekit.description/1"
-
-PROFILE_SCHEMA = "mobilekit.profile/1"
-
-ACTIVATIONS_SCHEMA = "mobilekit.activations/1"
+# --- layers ------------------------------------------------------------------------------------
 
 
-class DescriptionDocument(Record, frozen=True):
-    schema: str
-    model: ModelSpec
-    description: Description
-    footprint: Footprint
+# History: 1: first; 2: as of mobilekit.measurement/2.
+class ProfileDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.profile/2"):
+    """``profile``, ``results profile``."""
 
-
-class ProfileDocument(Record, frozen=True):
-    schema: str
     id: str
     virtual: bool
     profile: LayerProfile
     measurement: Measurement
 
 
-class ActivationsDocument(Record, frozen=True):
-    schema: str
+def make_profile_document(measurement: Measurement, profile: LayerProfile) -> ProfileDocument:
+    return ProfileDocument(
+        id=measurement.id, virtual=measurement.virtual, profile=profile, measurement=measurement
+    )
+
+
+# History: 1: first.
+class ActivationsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.activations/1"):
+    """``profile --swap-activation``."""
+
     virtual: bool
     activations: tuple[ActivationCost, ...]
     profiles: tuple[ProfileDocument, ...]
 
 
-def make_description_document(
-    spec: ModelSpec, description: Description, footprint: Footprint
-) -> DescriptionDocument:
-    return DescriptionDocument(
-        schema=DESCRIPTION_SCHEMA, model=spec, description=description, footprint=footprint
-    )
-
-
-def make_profile_document(measurement: Measurement, profile: LayerProfile) -> ProfileDocument:
-    return ProfileDocument(
-        schema=PROFILE_SCHEMA,
-        id=measurement.id,
-        virtual=measurement.virtual,
-        profile=profile,
-        measurement=measurement,
-    )
-
-
 def make_activations_document(
-    costs: Sequence[ActivationCost], profiles: Sequence[ProfileDocument]
+    costs: Iterable[ActivationCost], profiles: Iterable[ProfileDocument]
 ) -> ActivationsDocument:
+    documents = tuple(profiles)
     return ActivationsDocument(
-        schema=ACTIVATIONS_SCHEMA,
-        virtual=any(profile.virtual for profile in profiles),
+        virtual=any(each.virtual for each in documents),
         activations=tuple(costs),
-        profiles=tuple(profiles),
+        profiles=documents,
+    )
+
+
+# --- comparisons -------------------------------------------------------------------------------
+
+
+class Unmeasured(Record, frozen=True):
+    """A network that came to no measurement, and why."""
+
+    model: str
+    kind: str
+    what: str
+    fix: str
+
+
+# History: 1: first; 2: any number of sides against one, and figures with an origin.
+class ComparisonDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.comparison/2"):
+    """``compare``."""
+
+    comparisons: tuple[Comparison, ...]
+    unmeasured: tuple[Unmeasured, ...]
+    published: Publication | None
+    """Figures of others for the same networks, apart from ours."""
+
+
+def make_comparison_document(
+    comparisons: Iterable[Comparison],
+    unmeasured: Iterable[Unmeasured],
+    published: Publication | None,
+) -> ComparisonDocument:
+    """``published`` keeps what it says of the networks that are compared."""
+    compared = tuple(comparisons)
+    if published is not None:
+        models = dict.fromkeys(comparison.model for comparison in compared)
+        figures = tuple(figure for model in models for figure in published.of(model))
+        published = replace(published, figures=figures)
+    return ComparisonDocument(
+        comparisons=compared, unmeasured=tuple(unmeasured), published=published
     )

@@ -7,14 +7,17 @@ from examples import (
     MS,
     artifact,
     device_info,
+    energy_plan,
     measured,
     measurement,
     run_request,
     samples,
     traced_run,
 )
+from simulated import work
 
-from mobilekit.analysis.compare.comparison import compare
+from mobilekit.analysis.compare.comparison import MeasuredSide
+from mobilekit.analysis.compare.comparison import compare as compare_sides
 from mobilekit.analysis.compare.figures import MIN_COUNT_FOR_INTERVAL, ratio_of
 from mobilekit.analysis.compare.records import Quantity
 from mobilekit.analysis.findings import find_doubts
@@ -26,12 +29,32 @@ from mobilekit.records.finding import Finding
 from mobilekit.records.statistics import Interval
 
 
+def compare(device, against, layers=(None, None)):
+    """One side over the reference."""
+    side, reference = map(MeasuredSide, (device, against), layers)
+    return compare_sides([side], reference)
+
+
 def changed(record, **fields):
     return msgspec.structs.replace(record, **fields)
 
 
 def figures_of(comparison):
-    return {figure.name: figure for figure in comparison.figures}
+    """By name, where each has one origin."""
+    figures = {figure.name: figure for figure in comparison.figures}
+    assert len(figures) == len(comparison.figures)
+    return figures
+
+
+def ratio_in(figure):
+    """Of the one side."""
+    (side,) = figure.sides
+    return side.ratio
+
+
+def quantity_in(figure):
+    (side,) = figure.sides
+    return side.quantity
 
 
 def quantity(value, low=None, high=None):
@@ -131,7 +154,7 @@ def test_every_figure_side_by_side():
     comparison = compare(slow, fast)
 
     figures = figures_of(comparison)
-    assert comparison.refusals == ()
+    assert comparison.sides[0].refusals == ()
     assert list(figures) == [
         "init",
         "latency",
@@ -140,13 +163,13 @@ def test_every_figure_side_by_side():
         "inference_pss",
         "peak_rss",
     ]
-    assert figures["init"].ratio.value == 4.0
-    assert figures["latency"].ratio.value == pytest.approx(4.0, rel=1e-4)
-    interval = figures["latency"].ratio.interval
-    assert interval.low < figures["latency"].ratio.value < interval.high
-    assert figures["inference_pss"].device.value == 38_000_000
-    assert figures["inference_pss"].ratio.value == 1.0
-    assert figures["inference_pss"].ratio.interval is None
+    assert ratio_in(figures["init"]).value == 4.0
+    assert ratio_in(figures["latency"]).value == pytest.approx(4.0, rel=1e-4)
+    interval = ratio_in(figures["latency"]).interval
+    assert interval.low < ratio_in(figures["latency"]).value < interval.high
+    assert quantity_in(figures["inference_pss"]).value == 38_000_000
+    assert ratio_in(figures["inference_pss"]).value == 1.0
+    assert ratio_in(figures["inference_pss"]).interval is None
 
 
 def test_too_few_loads_have_no_interval():
@@ -155,9 +178,9 @@ def test_too_few_loads_have_no_interval():
 
     init = figures_of(compare(few, enough))["init"]
 
-    assert init.device.interval is None
+    assert quantity_in(init).interval is None
     assert init.against.interval is not None
-    assert init.ratio.interval is None
+    assert ratio_in(init).interval is None
 
 
 def test_pss_and_rss_are_not_divided():
@@ -167,9 +190,9 @@ def test_pss_and_rss_are_not_divided():
     figures = figures_of(compare(measured(), measured(id="b", memory=rss_only)))
 
     assert figures["inference_pss"].against is None
-    assert figures["inference_rss"].device is None
-    assert figures["inference_pss"].ratio is figures["inference_rss"].ratio is None
-    assert figures["peak_rss"].ratio is not None
+    assert quantity_in(figures["inference_rss"]) is None
+    assert ratio_in(figures["inference_pss"]) is ratio_in(figures["inference_rss"]) is None
+    assert ratio_in(figures["peak_rss"]) is not None
 
 
 def test_available_memory_is_compared_where_it_is_told():
@@ -178,7 +201,7 @@ def test_available_memory_is_compared_where_it_is_told():
 
     figure = figures_of(compare(phone, measured(id="b")))["available"]
 
-    assert figure.device.value == 1_000
+    assert quantity_in(figure).value == 1_000
     assert figure.against is None
 
 
@@ -191,8 +214,8 @@ def test_memory_that_shrank_has_no_ratio():
 
     figure = figures_of(compare(measured(memory=memory), measured(id="b")))["inference_pss"]
 
-    assert figure.device.value == -2
-    assert figure.ratio is None
+    assert quantity_in(figure).value == -2
+    assert ratio_in(figure) is None
 
 
 # --- differences -------------------------------------------------------------------------------
@@ -276,9 +299,9 @@ def test_unlike_runs_are_refused(other, difference, words):
         comparison = compare(*pair)
 
         assert comparison.figures == ()
-        (refusal,) = comparison.refusals
+        (refusal,) = comparison.sides[0].refusals
         assert refusal.id == difference
-        assert words in refusal.device + refusal.against
+        assert words in refusal.side + refusal.against
         assert refusal.meaning
 
 
@@ -293,10 +316,10 @@ def test_threads_that_were_asked_for_must_be_equal():
     )
     equal = compare(measured(request=run_request(threads=4)), measured(id="b"))
 
-    assert [item.id for item in chosen.differences] == ["threads"]
-    assert chosen.refusals == ()
-    assert [item.id for item in asked.refusals] == ["threads"]
-    assert equal.differences == ()
+    assert [item.id for item in chosen.sides[0].differences] == ["threads"]
+    assert chosen.sides[0].refusals == ()
+    assert [item.id for item in asked.sides[0].refusals] == ["threads"]
+    assert equal.sides[0].differences == ()
 
 
 @pytest.mark.parametrize(
@@ -319,8 +342,8 @@ def test_what_differs_between_a_phone_and_a_computer_is_noted(other, difference)
     """It is said, once, and the figures are compared all the same."""
     comparison = compare(measured(), other)
 
-    assert [item.id for item in comparison.differences] == [difference]
-    assert comparison.refusals == ()
+    assert [item.id for item in comparison.sides[0].differences] == [difference]
+    assert comparison.sides[0].refusals == ()
     assert comparison.figures
 
 
@@ -349,11 +372,11 @@ def test_layer_types_side_by_side():
 
     first, second = comparison.layer_types
     assert first.type == "feed-forward"
-    assert (first.device.share, first.against.share) == (0.25, 0.8)
-    assert first.ratio == 2.5
+    assert (first.sides[0].taken.share, first.against.share) == (0.25, 0.8)
+    assert first.sides[0].ratio == 2.5
     assert second.type == "convolution"
-    assert (second.device.p50_ns, second.against.p50_ns) == (30 * MS, 1 * MS)
-    assert second.ratio == 30.0
+    assert (second.sides[0].taken.p50_ns, second.against.p50_ns) == (30 * MS, 1 * MS)
+    assert second.sides[0].ratio == 30.0
 
 
 CALL_NS = 3000
@@ -381,14 +404,14 @@ def test_layer_types_by_segments():
     mixed = compare(by_segments("a", 30 * MS, 10 * MS), traced_run("b", 1 * MS, 4 * MS))
 
     for comparison in (alike, mixed):
-        assert [each.ratio for each in comparison.layer_types] == [2.5, 30.0]
+        assert [each.sides[0].ratio for each in comparison.layer_types] == [2.5, 30.0]
         assert comparison.footprint.weights_bytes == 440
-        assert (comparison.device.profile.id, comparison.against.profile.id) == ("a", "b")
-        assert comparison.device.profile.sum_ns == 40 * MS + CALL_NS
-    assert (alike.device.profile.by, mixed.against.profile.by) == ("segments", "trace")
-    assert alike.differences == ()
-    (noted,) = mixed.differences
-    assert (noted.id, noted.refuses, noted.device) == ("layers", False, "by segments")
+        assert (comparison.sides[0].profile.id, comparison.against.profile.id) == ("a", "b")
+        assert comparison.sides[0].profile.sum_ns == 40 * MS + CALL_NS
+    assert (alike.sides[0].profile.by, mixed.against.profile.by) == ("segments", "trace")
+    assert alike.sides[0].differences == ()
+    (noted,) = mixed.sides[0].differences
+    assert (noted.id, noted.refuses, noted.side) == ("layers", False, "by segments")
 
 
 def test_a_type_that_takes_less_than_the_call():
@@ -396,7 +419,7 @@ def test_a_type_that_takes_less_than_the_call():
     comparison = compare(by_segments("a", 30 * MS, 10 * MS), by_segments("b", 1 * MS, -5))
 
     (second,) = (each for each in comparison.layer_types if each.type == "feed-forward")
-    assert (second.against.p50_ns, second.against.share, second.ratio) == (0, 0, None)
+    assert (second.against.p50_ns, second.against.share, second.sides[0].ratio) == (0, 0, None)
 
 
 def test_layers_of_runs_beside_the_two():
@@ -407,10 +430,10 @@ def test_layers_of_runs_beside_the_two():
         (by_segments("c", 20 * MS, 5 * MS), by_segments("d", 10 * MS, 5 * MS)),
     )
 
-    assert (comparison.device.id, comparison.against.id) == ("a", "b")
-    assert (comparison.device.profile.id, comparison.against.profile.id) == ("c", "d")
+    assert (comparison.sides[0].id, comparison.against.id) == ("a", "b")
+    assert (comparison.sides[0].profile.id, comparison.against.profile.id) == ("c", "d")
     assert comparison.against.profile_refusal is None
-    assert [(each.type, each.ratio) for each in comparison.layer_types] == [
+    assert [(each.type, each.sides[0].ratio) for each in comparison.layer_types] == [
         ("convolution", 2.0),
         ("feed-forward", 1.0),
     ]
@@ -422,7 +445,7 @@ def test_a_type_that_only_one_device_has():
     untraced = compare(traced_run("a", 30 * MS, 10 * MS), measured(id="b"))
 
     by_type = {each.type: each for each in one_sided.layer_types}
-    assert by_type["feed-forward"].device is by_type["feed-forward"].ratio is None
+    assert by_type["feed-forward"].sides[0].taken is by_type["feed-forward"].sides[0].ratio is None
     assert [each.against for each in untraced.layer_types] == [None, None]
     assert compare(measured(), measured(id="b")).layer_types == ()
 
@@ -434,3 +457,113 @@ def test_what_the_network_needs_whole_and_layer_by_layer():
     assert footprint.planned_bytes == 440 + 64
     assert (footprint.alone_layer, footprint.alone_bytes) == ("1", 400 + 32 + 32)
     assert compare(measured(), measured(id="b")).footprint is None
+
+
+# --- several sides -----------------------------------------------------------------------------
+
+
+def fast_slow_and_reference():
+    return [
+        measured(id=id, iteration_ns=tuple(latency_ms * MS + index for index in range(100)))
+        for id, latency_ms in (("fast", 5), ("slow", 40), ("reference", 10))
+    ]
+
+
+def test_every_side_is_over_the_reference():
+    """Three runs, two ratios: in the sides' order, and none of one side over another."""
+    fast, slow, reference = map(MeasuredSide, fast_slow_and_reference())
+
+    comparison = compare_sides([slow, fast], reference)
+
+    latency = figures_of(comparison)["latency"]
+    assert [side.id for side in comparison.all_sides] == ["slow", "fast", "reference"]
+    assert latency.against.value == pytest.approx(10 * MS, rel=1e-4)
+    assert [side.quantity.value for side in latency.sides] == pytest.approx(
+        [40 * MS, 5 * MS], rel=1e-4
+    )
+    assert [side.ratio.value for side in latency.sides] == pytest.approx([4.0, 0.5], rel=1e-4)
+
+
+def test_a_side_that_is_refused_leaves_the_others():
+    """It has no figure, keeps its difference, and stays in its place."""
+    _, slow, reference = fast_slow_and_reference()
+    unlike = changed(slow, id="unlike", request=run_request(min_iterations=30))
+
+    comparison = compare_sides([MeasuredSide(unlike), MeasuredSide(slow)], MeasuredSide(reference))
+
+    refused, sound = comparison.sides
+    assert ([item.id for item in refused.refusals], sound.refusals) == (["preset"], ())
+    for figure in comparison.figures:
+        assert figure.sides[0].quantity is figure.sides[0].ratio is None
+        assert figure.sides[1].quantity is not None
+    assert comparison.figures
+
+
+def test_a_refused_virtual_side_raises_no_doubt():
+    """What is not shown needs no warning; what is shown does."""
+    _, slow, reference = fast_slow_and_reference()
+    virtual = changed(slow, id="virtual", virtual=True)
+    unlike = changed(virtual, request=run_request(min_iterations=30))
+
+    refused = compare_sides([MeasuredSide(unlike), MeasuredSide(slow)], MeasuredSide(reference))
+    shown = compare_sides([MeasuredSide(virtual), MeasuredSide(slow)], MeasuredSide(reference))
+
+    assert refused.findings == ()
+    assert [finding.id for finding in shown.findings] == ["VIRTUAL-RATIO"]
+
+
+def test_layer_types_of_several_sides():
+    """Each side's share beside the reference's; a side without layers has none."""
+    comparison = compare_sides(
+        [
+            MeasuredSide(traced_run("a", 30 * MS, 10 * MS)),
+            MeasuredSide(measured(id="untraced")),
+            MeasuredSide(traced_run("b", 2 * MS, 2 * MS)),
+        ],
+        MeasuredSide(traced_run("c", 1 * MS, 4 * MS)),
+    )
+
+    by_type = {each.type: each for each in comparison.layer_types}
+    assert [side.ratio for side in by_type["convolution"].sides] == [30.0, None, 2.0]
+    assert [side.taken and side.taken.share for side in by_type["feed-forward"].sides] == [
+        0.25,
+        None,
+        0.5,
+    ]
+
+
+# --- origins -----------------------------------------------------------------------------------
+
+
+def with_energy(id, *, virtual):
+    """A run whose battery paid: of both kinds the same, so that only where it is from differs."""
+    windows, _, _ = work(energy_plan(blocks=3, idle_ns=60 * 10**9, load_ns=60 * 10**9))
+    return measured(id=id, windows=tuple(windows), virtual=virtual)
+
+
+def test_a_measured_energy_is_not_divided_by_a_simulated_one():
+    """They are two figures of one name; each side stands in the one of its origin."""
+    virtual, real = with_energy("a", virtual=True), with_energy("b", virtual=False)
+
+    mixed = compare(virtual, real)
+    alike = compare(changed(real, id="c"), real)
+
+    energies = {figure.origin: figure for figure in mixed.figures if figure.name == "energy_gross"}
+    assert set(energies) == {"measured", "simulated"}
+    assert quantity_in(energies["measured"]) is energies["simulated"].against is None
+    assert ratio_in(energies["measured"]) is ratio_in(energies["simulated"]) is None
+    assert quantity_in(energies["simulated"]).value > 0
+    (energy,) = (figure for figure in alike.figures if figure.name == "energy_gross")
+    assert ratio_in(energy).value == 1.0
+    assert mixed.sides[0].energy_origin == "simulated"
+
+
+def test_a_virtual_phones_available_memory_is_simulated():
+    """It is its profile's, so that this computer's is not divided by it."""
+    device = device_info(available_bytes=1_000)
+    comparison = compare(measured(device=device, virtual=True), measured(id="b", device=device))
+
+    available = [figure for figure in comparison.figures if figure.name == "available"]
+
+    assert [figure.origin for figure in available] == ["measured", "simulated"]
+    assert [ratio_in(figure) for figure in available] == [None, None]

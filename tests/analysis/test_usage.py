@@ -7,7 +7,7 @@ from mobilekit.analysis.energy.usage import choose_life_basis, describe_use, est
 from mobilekit.errors import UsageError
 from mobilekit.records.energy import UploadEnergy
 from mobilekit.records.statistics import Interval
-from mobilekit.results.documents import make_life
+from mobilekit.results.documents import make_life_document
 from mobilekit.results.text.energy import render_life
 
 ENERGY = energy_estimate()
@@ -151,7 +151,7 @@ def test_life_says_of_which_device_it_is():
 
 def life_text(basis):
     life = estimate_life(basis.energy, basis.charge, every_s=10, idle_w=0.05)
-    return render_life(make_life(basis, life, idle_measured=False))
+    return render_life(make_life_document(basis, life, idle_measured=False))
 
 
 def test_life_from_a_range_says_so():

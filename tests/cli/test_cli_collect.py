@@ -44,7 +44,7 @@ def test_nothing_is_waiting(cli):
 
 def test_a_killed_command_loses_nothing(cli, abandoned):
     """The run goes on; when it is over, collecting stores all of it and cleans the phone up."""
-    assert cli("results", "list", "--json").document == []
+    assert cli("results", "list", "--json").document["results"] == []
     wait_for(lambda: is_over(abandoned))
 
     outcome = cli("collect", "--json")
@@ -54,7 +54,9 @@ def test_a_killed_command_loses_nothing(cli, abandoned):
     assert outcome.document["waiting"] == []
     assert document["measurement"]["result"]["type"] == "success"
     assert len(document["measurement"]["result"]["samples"]["iteration_ns"]) >= 100
-    assert [item["id"] for item in cli("results", "list", "--json").document] == [document["id"]]
+    assert [item["id"] for item in cli("results", "list", "--json").document["results"]] == [
+        document["id"]
+    ]
     assert abandoned.adb("shell", "ls /data/local/tmp/mobilekit/runs").stdout == ""
     assert cli("collect", "--json").document["collected"] == []
 
@@ -116,7 +118,7 @@ def test_a_calibration_that_is_collected(cli, bench_phone):
     process.communicate()
     collected = cli("collect", "--wait")
 
-    found = cli("energy", "calibrate", *device, "--no-measure", "--json").document
+    found = cli("energy", "calibrate", *device, "--no-measure", "--json").document["found"]
 
     assert collected.exit_code == 0, collected.stderr
     assert found["overridden"] == ["source"]

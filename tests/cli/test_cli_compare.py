@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from mobilekit.contract.codec import decode
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.results.compare_document import ComparisonDocument
+from mobilekit.results.documents import ComparisonDocument
 
 NO_PHONE = {"ANDROID_ADB_SERVER_PORT": "1", "ADBUTILS_ADB_PATH": "/bin/false"}
 
@@ -46,25 +46,29 @@ def test_a_virtual_phone_against_this_computer(cli, other_model, tmp_path):
     assert [comparison.model for comparison in document.comparisons] == ["tiny", "wider"]
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     for comparison in document.comparisons:
-        assert (comparison.device.device, comparison.against.device) == ("nexus7", "pc")
+        assert [side.device for side in comparison.all_sides] == ["nexus7", "pc"]
         assert [finding.id for finding in comparison.findings] == ["VIRTUAL-RATIO"]
-        figures = {figure.name: figure for figure in comparison.figures}
-        assert figures["latency"].ratio.interval.low > 0
-        assert figures["artifact"].ratio.value == 1.0
-        assert figures["available"].device.value < 2 * 1024**3
+        figures = {(figure.name, figure.origin): figure for figure in comparison.figures}
+        (latency,) = figures["latency", "measured"].sides
+        assert latency.ratio.interval.low > 0
+        (artifact,) = figures["artifact", "measured"].sides
+        assert artifact.ratio.value == 1.0
+        (available,) = figures["available", "simulated"].sides
+        assert available.quantity.value < 2 * 1024**3
         assert {each.type for each in comparison.layer_types} >= {"convolution"}
-        for side in ("device", "against"):
-            shares = [share for each in comparison.layer_types if (share := getattr(each, side))]
+        of_sides = ([each.sides[0].taken, each.against] for each in comparison.layer_types)
+        for taken in zip(*of_sides, strict=True):
+            shares = [share for share in taken if share is not None]
             # A layer of so small a network may take no more than chance.
             whole = 1.0 if any(share.p50_ns for share in shares) else 0.0
             assert sum(share.share for share in shares) == pytest.approx(whole)
         assert comparison.footprint.alone_bytes <= comparison.footprint.planned_bytes
-        # A battery that is simulated pays for one side only, in a field of its own.
-        assert figures["energy_gross_simulated"].device.value > 0
-        assert figures["energy_gross_simulated"].against is None
-        assert "energy_gross" not in figures
-    stored = cli("results", "list", "--json", **NO_PHONE).document
-    sides = [side for each in document.comparisons for side in (each.device, each.against)]
+        # A battery that is simulated pays for one side only, in a figure of its own.
+        assert figures["energy_gross", "simulated"].sides[0].quantity.value > 0
+        assert figures["energy_gross", "simulated"].against is None
+        assert ("energy_gross", "measured") not in figures
+    stored = cli("results", "list", "--json", **NO_PHONE).document["results"]
+    sides = [side for each in document.comparisons for side in each.all_sides]
     runs = {id for side in sides for id in (side.id, side.profile.id)}
     assert {item["id"] for item in stored} == runs
 
@@ -85,7 +89,7 @@ def test_layers_of_an_engine_that_cannot_trace(cli, other_model):
     assert rows["layers by"] == ["segments", "segments"]
     assert rows["layers: convolution"][0].endswith("%")
     assert rows["layers' sum"][2].endswith("%")
-    stored = cli("results", "list", "--json", **NO_PHONE).document
+    stored = cli("results", "list", "--json", **NO_PHONE).document["results"]
     assert {each["id"] for each in stored} == {*rows["saved"], *rows["layers saved"]}
     assert len(stored) == 4
 
@@ -105,8 +109,8 @@ def test_text_markdown_and_csv(cli):
     assert "pc / pc" in text
     assert "not in it" in text
     assert "### tiny" in markdown
-    assert {row["measurement"] for row in rows} == {*ids, ""}
-    assert len(cli("results", "list", "--json", **NO_PHONE).document) == 2
+    assert {row["measurement"] for row in rows} == set(ids)
+    assert len(cli("results", "list", "--json", **NO_PHONE).document["results"]) == 2
 
 
 def test_unlike_runs_are_refused_with_what_differs(cli, other_model):
@@ -123,8 +127,12 @@ def test_unlike_runs_are_refused_with_what_differs(cli, other_model):
     assert outcome.exit_code == 1
     threads, network = outcome.document["comparisons"]
     assert threads["figures"] == network["figures"] == []
-    assert [item["id"] for item in threads["differences"] if item["refuses"]] == ["threads"]
-    assert {item["id"] for item in network["differences"] if item["refuses"]} >= {"network"}
+    assert [item["id"] for item in threads["sides"][0]["differences"] if item["refuses"]] == [
+        "threads"
+    ]
+    assert {item["id"] for item in network["sides"][0]["differences"] if item["refuses"]} >= {
+        "network"
+    }
     assert "the same --threads" in outcome.stderr
     assert "not the same network" in outcome.stderr
     assert wider in outcome.stderr
@@ -138,9 +146,10 @@ def test_weights_of_ones_own_on_both_sides(cli, tiny_weights):
 
     assert outcome.exit_code == 0, outcome.stderr
     (comparison,) = outcome.document["comparisons"]
-    for side in ("device", "against"):
-        assert "UNTRAINED-WEIGHTS" not in comparison[side]["findings"]
-    assert "network" not in {difference["id"] for difference in comparison["differences"]}
+    (side,) = comparison["sides"]
+    for each in (side, comparison["against"]):
+        assert "UNTRAINED-WEIGHTS" not in each["findings"]
+    assert "network" not in {difference["id"] for difference in side["differences"]}
 
 
 def test_one_network_that_cannot_be_exported_ends_itself_alone(cli, broken_model):
@@ -180,7 +189,7 @@ def test_what_cannot_be_is_told_before_anything_is_measured(cli, arguments, word
 
     assert outcome.exit_code == 2
     assert words in outcome.stderr
-    assert cli("results", "list", "--json", **NO_PHONE).document == []
+    assert cli("results", "list", "--json", **NO_PHONE).document["results"] == []
 
 
 # --- memory ------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from mobilekit.contract.protocol import PACKAGE
 from mobilekit.model.zoo import read_spec
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.measurement import Measurement
-from mobilekit.results.documents import SCHEMA, Document
+from mobilekit.results.documents import MeasurementDocument
 from mobilekit.virtual.companion import CompanionProcess, EnergyTruth, PhoneBattery
 
 NO_PHONE = {"ANDROID_ADB_SERVER_PORT": "1", "ADBUTILS_ADB_PATH": "/bin/false"}
@@ -31,7 +31,7 @@ def test_a_virtual_phone_stands_in(cli, shared_home):
     assert outcome.exit_code == 0, outcome.stderr
     assert "virtual nexus7 stands in" in outcome.stderr
     document = outcome.document
-    assert document["schema"] == SCHEMA
+    assert document["schema"] == "mobilekit.measurement/2"
     assert document["virtual"] is True
     assert document["measurement"]["virtual"] is True
     samples = document["measurement"]["result"]["samples"]
@@ -43,7 +43,7 @@ def test_a_virtual_phone_stands_in(cli, shared_home):
     assert {document["answer"][name]["origin"] for name in ("energy", "charge")} == {"simulated"}
     ids = [finding["id"] for finding in document["measurement"]["findings"]]
     assert {"VIRTUAL", "UNTRAINED-WEIGHTS"} <= set(ids)
-    assert cli("virtual", "list", "--json").document == []
+    assert cli("virtual", "list", "--json").document["phones"] == []
     simulated = document["answer"]["energy"]
     truth_file = shared_home / f"state/virtual/nexus7/truth/{document['id']}.json"
     truth = decode(truth_file.read_bytes(), EnergyTruth, source="truth")
@@ -58,7 +58,7 @@ def test_the_document_decodes_and_replays_without_a_phone(cli):
     """What --json printed is a strict document, and ``results show`` gives it again."""
     deployed = cli("deploy", "tiny.py", "--device", "nexus7", "--fast", "--json")
 
-    decode(deployed.stdout, Document, source="stdout")
+    decode(deployed.stdout, MeasurementDocument, source="stdout")
     replayed = cli("results", "show", "last", "--json", **NO_PHONE)
 
     assert replayed.document == deployed.document
@@ -593,7 +593,7 @@ def test_a_network_that_cannot_be_exported(cli, model_directory):
 
     assert outcome.exit_code == 1
     assert "branching.py:8" in outcome.stderr
-    assert cli("results", "list", "--json").document == []
+    assert cli("results", "list", "--json").document["results"] == []
 
 
 def test_a_bad_profile_file(cli, shared_home):
@@ -675,13 +675,13 @@ def test_a_result_that_cannot_be_saved_is_kept(cli, shared_home, tmp_path):
 def test_a_stopped_deploy_stops_its_virtual_phone(cli, number):
     """Whether it is terminated or interrupted, no virtual phone is left behind."""
     process = cli.start("deploy", "tiny.py", "-d", "virtual:nexus5", "--rigorous")
-    wait_for(lambda: cli("virtual", "list", "--json").document != [], 60)
+    wait_for(lambda: cli("virtual", "list", "--json").document["phones"] != [], 60)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=150)
 
     assert process.returncode == 128 + number
     assert "Traceback" not in stderr
-    assert cli("virtual", "list", "--json").document == []
+    assert cli("virtual", "list", "--json").document["phones"] == []
 
 
 def test_a_relative_home_works(cli):

@@ -12,7 +12,7 @@ from following import is_over, progress_of, wait_for
 from PIL import Image
 
 from mobilekit.contract.codec import decode
-from mobilekit.results.documents import Document
+from mobilekit.results.documents import MeasurementDocument
 from mobilekit.virtual.companion import CompanionProcess
 
 NO_PHONE = {"ANDROID_ADB_SERVER_PORT": "1", "ADBUTILS_ADB_PATH": "/bin/false"}
@@ -73,7 +73,7 @@ def test_the_shipped_digits_on_this_computer(cli):
     outcome = cli("evaluate", "digits", "--device", "pc", "--json", **NO_PHONE)
 
     assert outcome.exit_code == 0, outcome.stderr
-    document = decode(outcome.stdout, Document, source="stdout")
+    document = decode(outcome.stdout, MeasurementDocument, source="stdout")
     answer = document.answer.accuracy
     assert answer.examples == answer.same_class == 360
     assert answer.device.top1.count == answer.pytorch.top1.count == 360
@@ -94,7 +94,7 @@ def test_the_shipped_digits_in_int8(cli, few_digits):
     outcome = cli("evaluate", "digits", "--device", "pc", *arguments, "--json", **NO_PHONE)
 
     assert outcome.exit_code == 0, outcome.stderr
-    document = decode(outcome.stdout, Document, source="stdout")
+    document = decode(outcome.stdout, MeasurementDocument, source="stdout")
     accuracy = document.answer.accuracy
     assert accuracy.device.top1.share >= accuracy.pytorch.top1.share - 0.01
     measurement = document.measurement
@@ -296,4 +296,4 @@ def test_bad_data_is_refused_before_anything_runs(cli, tmp_path):
     assert outcome.exit_code == 2
     assert outcome.document["error"]["kind"] == "DataError"
     assert "labels.csv" in outcome.stderr
-    assert cli("results", "list", "--json", **NO_PHONE).document == []
+    assert cli("results", "list", "--json", **NO_PHONE).document["results"] == []

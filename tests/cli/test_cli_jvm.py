@@ -35,7 +35,9 @@ def test_the_kotlin_core_runs_what_the_cli_asks_for(cli, jvm_phone):
     assert (companion["name"], companion["engine"]) == ("mobilekit jvm", "onnxruntime")
     assert measurement["result"]["samples"]["output_check"]["matches"]
     assert outcome.document["answer"]["latency"]["count"] >= 30
-    assert [phone["companion"] for phone in cli("virtual", "list", "--json").document] == ["jvm"]
+    assert [
+        phone["companion"] for phone in cli("virtual", "list", "--json").document["phones"]
+    ] == ["jvm"]
 
 
 def test_a_format_that_it_does_not_run_is_refused(cli, jvm_phone):

@@ -45,8 +45,8 @@ def test_results_are_listed_and_exported(cli, deployed, tmp_path):
 
 def test_results_can_be_filtered(cli, deployed):
     """--model keeps those of one network, --limit the newest; no result is no error."""
-    assert len(cli("results", "list", "--model", "tiny", "--json").document) == 1
-    assert cli("results", "list", "--model", "nin", "--json").document == []
+    assert len(cli("results", "list", "--model", "tiny", "--json").document["results"]) == 1
+    assert cli("results", "list", "--model", "nin", "--json").document["results"] == []
     assert "no results of nin yet" in cli("results", "list", "--model", "nin").stdout
 
 
@@ -82,7 +82,9 @@ def test_a_full_standard_output_is_one_line(cli, tmp_path):
 
 def test_models_are_listed_with_their_costs(cli):
     """The packaged networks are there with the published parameters and their cards."""
-    models = {item["model"]["name"]: item["cost"] for item in cli("models", "--json").document}
+    models = {
+        item["model"]["name"]: item["cost"] for item in cli("models", "--json").document["models"]
+    }
 
     assert models["alexnet"]["parameters"] == 60_965_224
     assert set(models) >= {"nin", "alexnet", "googlenet", "squeezenet"}
@@ -106,7 +108,7 @@ def test_a_models_card_is_shown(cli):
 def test_export_stands_alone(cli):
     """It tells the file, and what is delegated; --json is the manifest."""
     text = cli("export", "tiny.py").stdout
-    manifest = cli("export", "tiny.py", "--json").document
+    manifest = cli("export", "tiny.py", "--json").document["artifact"]
 
     assert manifest["file"]["sha256"] in text
     assert "100% of the MACs" in text
@@ -114,7 +116,7 @@ def test_export_stands_alone(cli):
 
 def test_devices_are_listed(cli, bench_phone):
     """A phone is listed with its profile, state, system and battery."""
-    listed = cli("devices", "--json").document
+    listed = cli("devices", "--json").document["devices"]
     text = cli("devices").stdout
 
     (device,) = listed
@@ -129,10 +131,12 @@ def test_a_virtual_phone_is_listed_once(cli, adb_server):
     started = cli("virtual", "start", "nexus5", "--json").document
     serial, port = started["phone"]["address"], started["adb_server_port"]
     try:
-        own = cli("devices", "--json").document
+        own = cli("devices", "--json").document["devices"]
         adb_server.adb("connect", serial)
-        attached_twice = cli("devices", "--json").document
-        through_its_own = cli("devices", "--json", ANDROID_ADB_SERVER_PORT=str(port)).document
+        attached_twice = cli("devices", "--json").document["devices"]
+        through_its_own = cli("devices", "--json", ANDROID_ADB_SERVER_PORT=str(port)).document[
+            "devices"
+        ]
     finally:
         adb_server.adb("disconnect", serial)
         cli("virtual", "stop", "nexus5")
@@ -177,7 +181,7 @@ def test_a_virtual_phone_to_play_with(cli, adb_server, tmp_path):
         pulled = adb("pull", "/sdcard/there.txt", str(back))
         log = adb("logcat", "-d")
         deployed = cli("deploy", "tiny.py", "-d", serial, "--fast", "--no-energy")
-        still = cli("virtual", "list", "--json").document
+        still = cli("virtual", "list", "--json").document["phones"]
         answered = adb("shell", "echo", "still here").stdout
     finally:
         stopped = cli("virtual", "stop", "pixel8")
@@ -192,7 +196,7 @@ def test_a_virtual_phone_to_play_with(cli, adb_server, tmp_path):
     assert [phone["name"] for phone in still] == ["pixel8"]
     assert answered == "still here\n"
     assert stopped.exit_code == 0
-    assert cli("virtual", "list", "--json").document == []
+    assert cli("virtual", "list", "--json").document["phones"] == []
 
 
 def test_a_phone_with_an_odd_gauge(cli):
@@ -220,7 +224,7 @@ def test_a_killed_virtual_phone_is_not_running(cli):
     subprocess.run(["kill", "-9", str(started["phone"]["pid"])], check=True)
 
     def listed():
-        return cli("virtual", "list", "--json").document
+        return cli("virtual", "list", "--json").document["phones"]
 
     assert listed() == []
     restarted = cli("virtual", "start", "nexus5", "--json")
@@ -238,7 +242,7 @@ def test_a_run_keeps_its_virtual_phone_and_finds_it_again(cli):
         assert any("The phone rests" in line for line in calibration.stderr)
         refused = cli("virtual", "stop", "nexus5")
         os.kill(started["phone"]["pid"], signal.SIGTERM)
-        wait_for(lambda: cli("virtual", "list", "--json").document == [])
+        wait_for(lambda: cli("virtual", "list", "--json").document["phones"] == [])
         again = cli(*start).document
         _, stderr = calibration.communicate(timeout=100)
     finally:
@@ -267,7 +271,7 @@ def test_a_faulty_link_is_shown_by_devices(cli, bench_phone):
     """An unplugged phone is no longer listed as ready."""
     bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
 
-    states = [item["attached"]["state"] for item in cli("devices", "--json").document]
+    states = [item["attached"]["state"] for item in cli("devices", "--json").document["devices"]]
 
     assert "device" not in states
 
@@ -343,7 +347,7 @@ def test_a_calibrated_gauge_is_used_explained_and_overridden(cli, bench_phone):
     again = cli("deploy", "tiny.py", "-d", bench_phone.serial, "--fast", "--json").document
 
     assert calibrated.exit_code == 0, calibrated.stderr
-    verdict = calibrated.document
+    verdict = calibrated.document["found"]
     assert verdict["device"] == "virtual:nexus7"
     assert verdict["charge_step_uah"] == 500
     assert verdict["charge_ratio"] == pytest.approx(1, abs=0.15)
@@ -378,7 +382,7 @@ def test_a_strange_gauge_is_understood_or_refused(cli, bench_phone, kind, exit_c
         as_json = cli(
             *("energy", "calibrate", "-d", bench_phone.serial, "--model", "tiny.py", "--json")
         )
-        assert as_json.document["contradictory"] is True
+        assert as_json.document["found"]["contradictory"] is True
         later = cli("energy", "tiny.py", "-d", bench_phone.serial, "--fast")
         assert later.exit_code == exit_code
         assert "cannot be trusted" in later.stderr

@@ -79,7 +79,7 @@ def test_one_pull_of_the_cable_is_enough(start_queue, plugged_phone):
 
     assert process.returncode == 0, stderr
     assert stderr.count("Pull the cable now") == 1
-    documents = json.loads(stdout)
+    documents = json.loads(stdout)["measurements"]
     names = [each["measurement"]["artifact"]["model"]["name"] for each in documents]
     assert sorted(names) == ["tiny", "tiny_three", "tiny_two"]
     assert f"3 runs, in this order: {', '.join(names)}." in stderr
@@ -99,15 +99,18 @@ def test_all_pilots_come_before_the_first_run(cli, bench_phone):
     outcome = cli("energy", *MODELS[:2], "-d", bench_phone.serial, "--fast", "--json")
 
     assert outcome.exit_code == 0, outcome.stderr
-    names = [each["measurement"]["artifact"]["model"]["name"] for each in outcome.document]
+    names = [
+        each["measurement"]["artifact"]["model"]["name"]
+        for each in outcome.document["measurements"]
+    ]
     steps = [f"A pilot run of {name}, to plan by." for name in names]
     steps += [f"{name}:\nEnergy by the charge counter" for name in names]
     steps += [f"2 runs, in this order: {', '.join(names)}.", f"Run 1 of 2: {names[0]}"]
     positions = [outcome.stderr.index(step) for step in steps]
     assert positions == sorted(positions)
-    stored = cli("results", "list", "--json").document
+    stored = cli("results", "list", "--json").document["results"]
     assert len(stored) == 4
-    assert all(each["answer"]["energy"]["blocks"] == 5 for each in outcome.document)
+    assert all(each["answer"]["energy"]["blocks"] == 5 for each in outcome.document["measurements"])
 
 
 def test_a_killed_command_leaves_a_queue_that_is_collected(cli, start_queue, plugged_phone):
@@ -144,7 +147,7 @@ def test_a_run_that_fails_keeps_none_from_running(start_queue, plugged_phone):
 
     assert process.returncode == 1
     assert "no request.json" in stderr
-    results = [each["measurement"]["result"] for each in json.loads(stdout)]
+    results = [each["measurement"]["result"] for each in json.loads(stdout)["measurements"]]
     assert [result["type"] for result in results] == ["success", "failure", "success"]
     assert (results[1]["run_id"], results[1]["code"]) == (directory.name, "file_missing")
 
@@ -158,7 +161,7 @@ def test_a_crash_of_the_app_ends_one_run(start_queue, plugged_phone):
 
     assert process.returncode == 1
     assert "process ended without a result" in stderr
-    results = [each["measurement"]["result"] for each in json.loads(stdout)]
+    results = [each["measurement"]["result"] for each in json.loads(stdout)["measurements"]]
     assert [result["type"] for result in results] == ["failure", "success", "success"]
 
 
@@ -173,7 +176,7 @@ def test_ctrl_c_stops_all_of_an_attached_phone(cli, start_queue, plugged_phone):
     stdout, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 1
-    results = [each["measurement"]["result"] for each in json.loads(stdout)]
+    results = [each["measurement"]["result"] for each in json.loads(stdout)["measurements"]]
     assert [result["code"] for result in results] == ["stopped"] * 3
     assert len(results[0]["samples"]["iteration_ns"]) >= 30
     assert stderr.count("interrupted from the keyboard before it began") == 2
@@ -197,7 +200,7 @@ def test_ctrl_c_leaves_all_of_an_absent_phone_alone(cli, start_queue, plugged_ph
 
     assert process.returncode == 4
     assert stderr.count("left to itself from the keyboard") == 3
-    codes = [each["measurement"]["result"]["code"] for each in json.loads(stdout)]
+    codes = [each["measurement"]["result"]["code"] for each in json.loads(stdout)["measurements"]]
     assert codes == ["disconnected"] * 3
     assert collected.exit_code == 0, collected.stderr
     types = [each["measurement"]["result"]["type"] for each in collected.document["collected"]]

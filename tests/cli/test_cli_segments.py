@@ -92,7 +92,7 @@ def test_what_cannot_be_traced_is_cut(cli, forked, tmp_path):
     assert "measured by segments, in a run of their own" in outcome.stderr
     document = decode(outcome.stdout, ProfileDocument, source="stdout")
     check_profile(document, iterations=7)
-    listed = cli("results", "list", "--json", **NO_PHONE).document
+    listed = cli("results", "list", "--json", **NO_PHONE).document["results"]
     assert [each["id"] == document.id for each in listed].count(True) == 1
     assert len(listed) == 2
     assert plot.read_bytes().startswith(b"\x89PNG")

@@ -5,18 +5,26 @@ import io
 
 import msgspec
 import pytest
-from comparisons import nexus7, pc
-from examples import MS, run_request, traced_run
+from comparisons import compared, measured, nexus7, pc, pixel8
+from examples import MS, device_info, run_request, traced_run
 
-from mobilekit.analysis.compare.comparison import compare
-from mobilekit.results.compare_document import make_comparison_document, render_comparison_csv
-from mobilekit.results.compare_render import render_comparisons, render_comparisons_markdown
+from mobilekit.results.compare_tables import comparison_table, numbers_table
+from mobilekit.results.documents import make_comparison_document
 from mobilekit.results.published import load_publication
+from mobilekit.results.tables.cells import Absent, Number
+from mobilekit.results.tables.csv import render_csv
+from mobilekit.results.text.compare import render_comparisons, render_comparisons_markdown
 
 
-def document(*pairs, published=None):
+def document(*comparisons, published=None):
     publication = load_publication(published) if published else None
-    return make_comparison_document((compare(*pair) for pair in pairs), (), publication)
+    return make_comparison_document((compared(*runs) for runs in comparisons), (), publication)
+
+
+def numbers(made):
+    """The lines of its CSV."""
+    text = render_csv(numbers_table(made.comparisons, made.published))
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 def table_cells(markdown):
@@ -118,11 +126,7 @@ def test_csv_has_a_number_a_line():
     """Each with where it is from; a virtual phone's times are not called measured."""
     virtual = nexus7(virtual=True)
 
-    rows = list(
-        csv.DictReader(
-            io.StringIO(render_comparison_csv(document((virtual, pc()), published="fantozzi2016")))
-        )
-    )
+    rows = numbers(document((virtual, pc()), published="fantozzi2016"))
 
     latency = {row["side"]: row for row in rows if row["figure"] == "latency"}
     assert float(latency["device"]["value"]) == pytest.approx(1000e6, rel=1e-3)
@@ -137,13 +141,89 @@ def test_csv_has_a_number_a_line():
     assert {row["model"] for row in published} == {"nin"}
 
 
+# --- several sides -----------------------------------------------------------------------------
+
+
+def test_three_devices_side_by_side():
+    """A column for each and a ratio for each but the reference, in text, Markdown and CSV."""
+    made = document((nexus7(), pixel8(), pc()), published="fantozzi2016")
+
+    text, markdown = render_comparisons(made), render_comparisons_markdown(made)
+
+    header = ["", "nexus7", "pixel8", "pc", "nexus7 / pc", "pixel8 / pc"]
+    cells = table_cells(markdown[: markdown.index("### fantozzi2016")])
+    assert cells[0] == header
+    assert {len(row) for row in cells} == {len(header)}
+    (latency,) = (row for row in cells if row[0] == "latency p50")
+    assert [cell.split(" [")[0] for cell in latency[1:]] == [
+        *("1.00 s", "100 ms", "10.0 ms"),
+        *("100", "10.0"),
+    ]
+    assert all(cell in text for row in cells for cell in row)
+    theirs = table_cells(markdown[markdown.index("### fantozzi2016") :])
+    assert theirs[0][-5:] == [f"ours: {name}" for name in header[1:]]
+    assert {len(row) for row in theirs} == {len(theirs[0])}
+    lines = [row for row in numbers(made) if row["figure"] == "latency"]
+    ours = [row for row in lines if row["side"] != "published"]
+    assert [(row["side"], row["device"], row["measurement"]) for row in ours] == [
+        ("device", "nexus7", "on-nexus7"),
+        ("device", "pixel8", "on-pixel8"),
+        ("against", "pc", "on-pc"),
+        ("ratio", "nexus7/pc", "on-nexus7"),
+        ("ratio", "pixel8/pc", "on-pixel8"),
+    ]
+    assert float(ours[-1]["value"]) == pytest.approx(10, rel=1e-3)
+
+
+def test_one_refused_side_of_two():
+    """Its column stays without figures, and what differs is said of it alone."""
+    made = document((nexus7(request=run_request(min_iterations=30)), pixel8(), pc()))
+
+    text = render_comparisons(made)
+
+    table = comparison_table(made.comparisons[0])
+    (latency,) = (row.cells for row in table.rows if row.cells[0] == "latency p50")
+    assert [type(cell) for cell in latency[1:]] == [Absent, Number, Number, Absent, Number]
+    assert text.count("Not comparable") == 1
+    assert "[on-nexus7, on-pc]" in text
+    assert {row["device"] for row in numbers(made)} == {"pixel8", "pc", "pixel8/pc"}
+
+
+def test_what_differs_is_said_of_which_side():
+    """With several sides the line names the one that it is about."""
+    other = device_info(name="pixel8", abi="x86_64")
+    text = render_comparisons(document((nexus7(), measured("b", 100, device=other), pc())))
+
+    (line,) = (line for line in text.splitlines() if line.startswith("Differs"))
+    assert line.startswith("Differs in abi, pixel8: x86_64 / armeabi-v7a")
+
+
+def test_comparisons_of_unequal_numbers_of_sides_share_a_published_table():
+    """The columns are named by what they are for, and a missing side is a dash."""
+    made = document((nexus7(), pixel8(), pc()), (nexus7(), pc()), published="fantozzi2016")
+
+    markdown = render_comparisons_markdown(made)
+
+    header, *rows = table_cells(markdown[markdown.index("### fantozzi2016") :])
+    assert header[-5:] == [
+        "ours: device 1",
+        "ours: device 2",
+        "ours: against",
+        "ours: ratio 1",
+        "ours: ratio 2",
+    ]
+    latencies = [row for row in rows if row[1] == "latency"]
+    assert [row[-4] == "-" for row in latencies] == [False, True]
+    assert [row[-1] == "-" for row in latencies] == [False, True]
+
+
 def test_layers_that_do_not_add_up_are_warned_of():
     """On the side where they do not, in text and in Markdown."""
     sound = traced_run("a", 10 * MS, 3 * MS)
     swollen = traced_run("b", 10 * MS, 10 * MS)
-    compared = document((sound, swollen))
+    made = document((sound, swollen))
 
-    for text in (render_comparisons(compared), render_comparisons_markdown(compared)):
+    for text in (render_comparisons(made), render_comparisons_markdown(made)):
         (warning,) = [line for line in text.splitlines() if "layers differs by" in line]
         assert "+53.6%" in warning
         assert "`mobilekit results profile b`" in warning

@@ -1,18 +1,19 @@
 """What is drawn: titles, axes, series and the heights of bars, and into which file."""
 
+from itertools import pairwise
+
 import msgspec
 import pytest
-from comparisons import REFUSED, SOUND, nexus7, pc
-from examples import MS, layer, measurement, traced_run
+from comparisons import REFUSED, SOUND, compared, nexus7, pc, pixel8
+from examples import MS, device_info, layer, measurement, traced_run
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from mobilekit.analysis.compare.comparison import compare
 from mobilekit.analysis.layers.profile import profile_of
 from mobilekit.errors import UsageError
 from mobilekit.records.profile import LayerCost
-from mobilekit.results.compare_plot import COLOURS, draw_comparisons
+from mobilekit.results.compare_plot import draw_comparisons
 from mobilekit.results.layer_plot import draw_profile
 from mobilekit.results.plot_file import check_plot_path, write_figure
 from mobilekit.units import MIB, NS_PER_MS
@@ -48,7 +49,7 @@ def test_a_comparison_is_a_panel_a_figure():
     """Each with its unit, a bar for each device as high as its figure, and their ratio above."""
     figure = draw_comparisons([SOUND, REFUSED])
 
-    compared = {each.name: each for each in SOUND.figures}
+    figures = {each.name: each for each in SOUND.figures}
     panels = {axes.get_title(): axes for axes in figure.axes}
     assert list(panels) == ["init, p50", "latency, p50", "memory by inference, PSS"]
     for title, name, unit, size in (
@@ -56,16 +57,20 @@ def test_a_comparison_is_a_panel_a_figure():
         ("latency, p50", "latency", "ms", NS_PER_MS),
         ("memory by inference, PSS", "inference_pss", "MiB", MIB),
     ):
-        axes, each = panels[title], compared[name]
+        axes, each = panels[title], figures[name]
+        (side,) = each.sides
         assert axes.get_ylabel() == unit
-        assert heights(axes) == [each.device.value / size, each.against.value / size]
-        assert [to_hex(bar.get_facecolor()).upper() for bar in axes.patches] == [*COLOURS]
+        assert heights(axes) == [side.quantity.value / size, each.against.value / size]
+        assert [to_hex(bar.get_facecolor()).upper() for bar in axes.patches] == [
+            "#333333",
+            "#AAAAAA",
+        ]
         assert names(axes.xaxis) == ["nin"]
-        assert [text.get_text() for text in axes.texts] == [f"x {each.ratio.value:.3g}"]
-    latency = compared["latency"]
+        assert [text.get_text() for text in axes.texts] == [f"x {side.ratio.value:.3g}"]
+    latency = figures["latency"]
     assert lengths_of_lines(panels["latency, p50"]) == [
-        pytest.approx((side.interval.low / NS_PER_MS, side.interval.high / NS_PER_MS))
-        for side in (latency.device, latency.against)
+        pytest.approx((each.interval.low / NS_PER_MS, each.interval.high / NS_PER_MS))
+        for each in (latency.sides[0].quantity, latency.against)
     ]
     assert panels["latency, p50"].texts[0].get_text() == "x 100"
     assert [axes.get_yscale() for axes in panels.values()] == ["linear", "log", "linear"]
@@ -77,7 +82,7 @@ def test_networks_stand_side_by_side():
     """A group of bars for each, in the order that they were given in."""
     nin = measurement().artifact
     renamed = msgspec.structs.replace(nin, model=msgspec.structs.replace(nin.model, name="alexnet"))
-    other = compare(nexus7(300, artifact=renamed), pc(100, artifact=renamed))
+    other = compared(nexus7(300, artifact=renamed), pc(100, artifact=renamed))
 
     axes = next(
         axes
@@ -92,7 +97,7 @@ def test_networks_stand_side_by_side():
 
 
 def test_what_takes_microseconds_is_drawn_in_them():
-    fast = compare(nexus7(latency_ms=0.05), pc(latency_ms=0.02))
+    fast = compared(nexus7(latency_ms=0.05), pc(latency_ms=0.02))
 
     axes = next(
         axes for axes in draw_comparisons([fast]).axes if axes.get_title().startswith("latency")
@@ -104,11 +109,11 @@ def test_what_takes_microseconds_is_drawn_in_them():
 
 def test_layers_are_stacked_by_type():
     """Two bars a network, each of which is whole."""
-    compared = compare(traced_run("a", 6 * MS, 2 * MS), traced_run("b", 1 * MS, 1 * MS))
+    made = compared(traced_run("a", 6 * MS, 2 * MS), traced_run("b", 1 * MS, 1 * MS))
 
     axes = next(
         axes
-        for axes in draw_comparisons([compared]).axes
+        for axes in draw_comparisons([made]).axes
         if axes.get_title() == "time by type of layer"
     )
 
@@ -123,9 +128,57 @@ def test_layers_are_stacked_by_type():
     ]
 
 
+def test_each_of_several_sides_has_a_bar_and_its_ratio():
+    """Over it, since there is no one ratio of the group; bars do not overlap or look alike."""
+    figure = draw_comparisons([compared(nexus7(), pixel8(), pc())])
+
+    axes = next(axes for axes in figure.axes if axes.get_title().startswith("latency"))
+    assert heights(axes) == pytest.approx([1000, 100, 10], rel=1e-3)
+    edges = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    assert all(left[1] < right[0] for left, right in pairwise(edges))
+    assert len({bar.get_facecolor() for bar in axes.patches}) == 3
+    assert [text.get_text() for text in axes.texts] == ["x 100", "x 10"]
+    for text, (left, right) in zip(axes.texts, edges, strict=False):
+        assert left < text.xy[0] < right
+    assert labels(figure.legends[0]) == ["nexus7", "pixel8", "pc"]
+    assert figure.get_suptitle().startswith("nexus7, pixel8 against pc, with")
+
+
+def test_the_reference_has_its_place_whatever_a_network_has_beside_it():
+    """A network with a side less leaves a gap, and the colours mean the same in both groups."""
+    figure = draw_comparisons([compared(nexus7(), pixel8(), pc()), compared(nexus7(), pc())])
+
+    axes = next(axes for axes in figure.axes if axes.get_title().startswith("latency"))
+    *_, third, fourth, fifth = axes.patches
+    assert third.get_facecolor() == fifth.get_facecolor() != fourth.get_facecolor()
+    assert fifth.get_x() - third.get_x() == pytest.approx(1)
+    assert labels(figure.legends[0]) == ["device 1", "device 2", "against"]
+
+
+def test_layers_of_several_sides_are_stacked_in_their_places():
+    """From left to right, as the label below says; each bar is whole."""
+    made = compared(
+        traced_run("a", 30 * MS, 10 * MS, device=device_info(name="nexus7")),
+        traced_run("b", 10 * MS, 30 * MS, device=device_info(name="pixel8")),
+        traced_run("c", 20 * MS, 20 * MS, device=device_info(name="pc")),
+    )
+
+    axes = next(
+        axes for axes in draw_comparisons([made]).axes if axes.get_title().startswith("time")
+    )
+
+    tops = {}
+    for bar in axes.patches:
+        place = round(bar.get_x(), 6)
+        assert bar.get_y() == pytest.approx(tops.get(place, 0.0))
+        tops[place] = bar.get_y() + bar.get_height()
+    assert [*tops.values()] == pytest.approx([100, 100, 100])
+    assert axes.get_xlabel() == "from the left: nexus7, pixel8, pc; by trace"
+
+
 def test_a_virtual_phones_plot_says_so():
     """In its title, and in its legend."""
-    figure = draw_comparisons([compare(nexus7(virtual=True), pc())])
+    figure = draw_comparisons([compared(nexus7(virtual=True), pc())])
 
     assert labels(figure.legends[0]) == ["nexus7 (virtual)", "pc"]
     assert "\nvirtual: its times and memory are this computer" in figure.get_suptitle()

@@ -1,6 +1,9 @@
-"""Two measurements of one network side by side: what differs, and every figure's ratio."""
+"""Measurements of one network side by side: what differs, and every figure's ratio."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from mobilekit.analysis.answer import derive_answer
 from mobilekit.analysis.compare.figures import compare_figures
@@ -16,34 +19,34 @@ from mobilekit.analysis.compare.likeness import (
     find_way_difference,
     threads_of,
 )
-from mobilekit.analysis.compare.records import Comparison, Network, Side
+from mobilekit.analysis.compare.records import Comparison, Difference, Network, Side
 from mobilekit.analysis.layers.footprint import weigh
 from mobilekit.analysis.memory import weight_bytes
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Measurement
 
 
-def compare(
-    device: Measurement,
-    against: Measurement,
-    layers: tuple[Measurement, Measurement] | None = None,
-) -> Comparison:
-    """``device``'s figures over ``against``'s, unless the runs are unlike.
+class MeasuredSide(NamedTuple):
+    measurement: Measurement
+    layers: Measurement | None = None
+    """A run beside it, whose layers count in place of its own."""
 
-    The types of layers are those of ``layers``, runs beside the two, where these are given.
-    """
-    profiles = (
-        profiled_run(layers[0] if layers else device),
-        profiled_run(layers[1] if layers else against),
-    )
-    differences = tuple(
-        sorted(
-            (*find_differences(device, against), *find_way_difference(*profiles)),
-            key=lambda item: not item.refuses,
-        )
-    )
-    refused = any(difference.refuses for difference in differences)
-    artifact = device.artifact
+
+def compare(sides: Sequence[MeasuredSide], against: MeasuredSide) -> Comparison:
+    """Each side's figures over those of ``against``, but for sides whose runs are unlike its."""
+    profiles = [_profile_of(side) for side in sides]
+    reference, reference_profile = against.measurement, _profile_of(against)
+    differences = [
+        _differences(side.measurement, reference, profile, reference_profile)
+        for side, profile in zip(sides, profiles, strict=True)
+    ]
+    is_like = [not any(item.refuses for item in items) for items in differences]
+    liked = [side.measurement if like else None for side, like in zip(sides, is_like, strict=True)]
+    liked_profiles = [
+        profile if like else None for profile, like in zip(profiles, is_like, strict=True)
+    ]
+    artifact = reference.artifact
+    known = [each for each in (*profiles, reference_profile) if each is not None]
     return Comparison(
         model=artifact.model.name,
         precision=artifact.precision,
@@ -52,19 +55,42 @@ def compare(
             macs=artifact.cost.macs,
             weights_bytes=weight_bytes(artifact),
         ),
-        footprint=next((weigh(each.description) for each in profiles if each is not None), None),
-        device=_side(device, profiles[0]),
-        against=_side(against, profiles[1]),
-        differences=differences,
-        findings=() if refused else _find_doubts(device, against),
-        figures=() if refused else tuple(compare_figures(device, against)),
-        layer_types=() if refused else tuple(compare_types(*profiles)),
+        footprint=weigh(known[0].description) if known else None,
+        sides=tuple(
+            _side(side.measurement, profile, items)
+            for side, profile, items in zip(sides, profiles, differences, strict=True)
+        ),
+        against=_side(reference, reference_profile, ()),
+        findings=_find_doubts([each for each in (*liked, reference) if each is not None])
+        if any(is_like)
+        else (),
+        figures=tuple(compare_figures(liked, reference)) if any(is_like) else (),
+        layer_types=tuple(compare_types(liked_profiles, reference_profile)) if any(is_like) else (),
     )
 
 
-def _side(measurement: Measurement, profile: ProfiledRun | None) -> Side:
-    answer = derive_answer(measurement)
-    energy = answer.energy
+def _profile_of(side: MeasuredSide) -> ProfiledRun | None:
+    return profiled_run(side.layers or side.measurement)
+
+
+def _differences(
+    side: Measurement,
+    against: Measurement,
+    profile: ProfiledRun | None,
+    reference_profile: ProfiledRun | None,
+) -> tuple[Difference, ...]:
+    """Those that refuse first."""
+    found = (
+        *find_differences(side, against),
+        *find_way_difference(profile, reference_profile),
+    )
+    return tuple(sorted(found, key=lambda item: not item.refuses))
+
+
+def _side(
+    measurement: Measurement, profile: ProfiledRun | None, differences: tuple[Difference, ...]
+) -> Side:
+    energy = derive_answer(measurement).energy
     return Side(
         id=measurement.id,
         started_at=measurement.started_at,
@@ -74,17 +100,19 @@ def _side(measurement: Measurement, profile: ProfiledRun | None) -> Side:
         format=measurement.artifact.file.format,
         abi=measurement.device.abi,
         threads=threads_of(measurement),
+        energy_origin=None if energy is None else energy.origin,
         energy_source=None if energy is None else energy.source,
         energy_plane=None if energy is None else energy.plane,
         energy_blocks=None if energy is None else energy.blocks,
         findings=tuple(finding.id for finding in measurement.findings),
         profile=None if profile is None else profiled_layers(profile),
         profile_refusal=None if profile is not None else measurement.result.samples.profile_refusal,
+        differences=differences,
     )
 
 
-def _find_doubts(device: Measurement, against: Measurement) -> tuple[Finding, ...]:
-    virtual = [item.device.name for item in (device, against) if item.virtual]
+def _find_doubts(compared: Sequence[Measurement]) -> tuple[Finding, ...]:
+    virtual = list(dict.fromkeys(item.device.name for item in compared if item.virtual))
     if not virtual:
         return ()
     is_are, their = ("is", "its") if len(virtual) == 1 else ("are", "their")

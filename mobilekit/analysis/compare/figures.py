@@ -1,15 +1,21 @@
-"""Every figure of two measurements side by side, and its ratio."""
+"""Every figure of several measurements side by side, and its ratio to one of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import get_args
 
 from mobilekit.analysis.answer import derive_answer
-from mobilekit.analysis.compare.records import UNITS, ComparedFigure, Quantity
-from mobilekit.records.energy import ChargeEstimate, EnergyEstimate
+from mobilekit.analysis.compare.records import (
+    UNITS,
+    ComparedFigure,
+    ComparedQuantity,
+    Quantity,
+    Unit,
+)
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.statistics import Interval, MemoryGrowth, Summary
+from mobilekit.records.statistics import Interval, MemoryGrowth, Origin, Summary
 
 MIN_COUNT_FOR_INTERVAL = 5
 """Two extremes of n samples hold the median with a probability of 1 - 2^(1 - n): 94 % for five of
@@ -39,31 +45,69 @@ def ratio_of(first: Quantity | None, second: Quantity | None) -> Quantity | None
     )
 
 
-def compare_figures(device: Measurement, against: Measurement) -> Iterator[ComparedFigure]:
-    first, second = _figures(device), _figures(against)
+def compare_figures(
+    sides: Sequence[Measurement | None], against: Measurement
+) -> Iterator[ComparedFigure]:
+    """Each figure that anybody has, once for each origin; a side that is refused is ``None``."""
+    reference = _figures(against)
+    others = [{} if side is None else _figures(side) for side in sides]
+    known = {key for figures in (reference, *others) for key in figures}
     for name, unit in UNITS.items():
-        if name in first or name in second:
-            yield ComparedFigure(
-                name=name,
-                unit=unit,
-                device=first.get(name),
-                against=second.get(name),
-                ratio=ratio_of(first.get(name), second.get(name)),
-            )
+        for origin in get_args(Origin):
+            if (name, origin) in known:
+                yield _compare_figure(name, origin, unit, others, reference)
 
 
-def _figures(measurement: Measurement) -> dict[str, Quantity]:
+_Figures = dict[tuple[str, Origin], Quantity]
+"""By name and origin."""
+
+
+def _compare_figure(
+    name: str, origin: Origin, unit: Unit, others: Sequence[_Figures], reference: _Figures
+) -> ComparedFigure:
+    against = reference.get((name, origin))
+    quantities = [figures.get((name, origin)) for figures in others]
+    return ComparedFigure(
+        name=name,
+        origin=origin,
+        unit=unit,
+        sides=tuple(
+            ComparedQuantity(quantity=quantity, ratio=ratio_of(quantity, against))
+            for quantity in quantities
+        ),
+        against=against,
+    )
+
+
+def _figures(measurement: Measurement) -> _Figures:
     """Every figure that a measurement has."""
     answer = derive_answer(measurement)
-    figures: dict[str, Quantity | None] = {
+    measured: dict[str, Quantity | None] = {
         "init": _median(answer.init),
         "latency": _median(answer.latency),
         "artifact": _reading(measurement.artifact.file.size_bytes),
-        "available": _reading(measurement.device.available_bytes),
         **_memory_figures(answer.memory),
-        **_energy_figures(answer.energy, answer.charge),
     }
-    return {name: quantity for name, quantity in figures.items() if quantity is not None}
+    figures: _Figures = {
+        (name, "measured"): quantity for name, quantity in measured.items() if quantity is not None
+    }
+    available = _reading(measurement.device.available_bytes)
+    if available is not None:
+        # A virtual phone's is its profile's.
+        figures["available", "simulated" if measurement.virtual else "measured"] = available
+    energy, charge = answer.energy, answer.charge
+    if energy is not None:
+        figures["energy_gross", energy.origin] = Quantity(
+            value=energy.gross_j, interval=energy.gross_interval_j
+        )
+        figures["energy_marginal", energy.origin] = Quantity(
+            value=energy.marginal_j, interval=energy.marginal_interval_j
+        )
+    if charge is not None:
+        figures["charge", charge.origin] = Quantity(
+            value=charge.inferences, interval=charge.inferences_interval
+        )
+    return figures
 
 
 def _memory_figures(memory: MemoryGrowth | None) -> dict[str, Quantity | None]:
@@ -75,25 +119,6 @@ def _memory_figures(memory: MemoryGrowth | None) -> dict[str, Quantity | None]:
         f"inference_{measure}": _reading(memory.inference_bytes),
         "peak_rss": _reading(memory.peak_rss_bytes),
     }
-
-
-def _energy_figures(
-    energy: EnergyEstimate | None, charge: ChargeEstimate | None
-) -> dict[str, Quantity | None]:
-    figures: dict[str, Quantity | None] = {}
-    suffix = "_simulated" if energy is not None and energy.origin == "simulated" else ""
-    if energy is not None:
-        figures[f"energy_gross{suffix}"] = Quantity(
-            value=energy.gross_j, interval=energy.gross_interval_j
-        )
-        figures[f"energy_marginal{suffix}"] = Quantity(
-            value=energy.marginal_j, interval=energy.marginal_interval_j
-        )
-    if charge is not None:
-        figures[f"charge{suffix}"] = Quantity(
-            value=charge.inferences, interval=charge.inferences_interval
-        )
-    return figures
 
 
 def _median(summary: Summary | None) -> Quantity | None:

@@ -1,11 +1,16 @@
-"""What the types of layers take on both sides."""
+"""What the types of layers take on every side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mobilekit.analysis.compare.records import ComparedType, ProfiledLayers, TypeShare
+from mobilekit.analysis.compare.records import (
+    ComparedShare,
+    ComparedType,
+    ProfiledLayers,
+    TypeShare,
+)
 from mobilekit.analysis.layers.profile import profile_of
 from mobilekit.contract.protocol import RunSuccess
 from mobilekit.records.measurement import Measurement
@@ -41,18 +46,24 @@ def profiled_layers(profile: ProfiledRun) -> ProfiledLayers:
 
 
 def compare_types(
-    device: ProfiledRun | None, against: ProfiledRun | None
+    sides: Sequence[ProfiledRun | None], against: ProfiledRun | None
 ) -> Iterator[ComparedType]:
-    first, second = _type_shares(device), _type_shares(against)
-    shares = [(each.share, name) for side in (first, second) for name, each in side.items()]
+    """Each type that takes any time anywhere; a side that is refused is ``None``."""
+    reference = _type_shares(against)
+    others = [_type_shares(side) for side in sides]
+    shares = [(each.share, name) for side in (*others, reference) for name, each in side.items()]
     for name in dict.fromkeys(name for _, name in sorted(shares, reverse=True)):
-        one, other = first.get(name), second.get(name)
+        its = reference.get(name)
         yield ComparedType(
             type=name,
-            device=one,
-            against=other,
-            ratio=one.p50_ns / other.p50_ns if one and other and other.p50_ns else None,
+            sides=tuple(_compare_share(side.get(name), its) for side in others),
+            against=its,
         )
+
+
+def _compare_share(taken: TypeShare | None, against: TypeShare | None) -> ComparedShare:
+    ratio = taken.p50_ns / against.p50_ns if taken and against and against.p50_ns else None
+    return ComparedShare(taken=taken, ratio=ratio)
 
 
 def _type_shares(profile: ProfiledRun | None) -> dict[str, TypeShare]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from mobilekit.analysis.compare.layer_types import ProfiledRun
 from mobilekit.analysis.compare.records import Difference
 from mobilekit.contract.protocol import RunRequest, TensorFile
-from mobilekit.presets import PRESETS, WARMUP
+from mobilekit.presets import bounds_of, find_preset
 from mobilekit.records.measurement import Measurement
 
 
@@ -22,12 +22,12 @@ class _Rule(NamedTuple):
     show: Callable[[Measurement], str]
 
 
-def find_differences(device: Measurement, against: Measurement) -> Iterator[Difference]:
-    if device.id == against.id:
+def find_differences(side: Measurement, against: Measurement) -> Iterator[Difference]:
+    if side.id == against.id:
         yield _difference(
-            "run", True, "this is one run twice, whose ratio is 1", device.id, against.id
+            "run", True, "this is one run twice, whose ratio is 1", side.id, against.id
         )
-    first, second = _why_unusable(device), _why_unusable(against)
+    first, second = _why_unusable(side), _why_unusable(against)
     if first or second:
         yield _difference(
             "unusable",
@@ -36,32 +36,32 @@ def find_differences(device: Measurement, against: Measurement) -> Iterator[Diff
             ", ".join(first) or "sound",
             ", ".join(second) or "sound",
         )
-    same_format = device.artifact.file.format == against.artifact.file.format
+    same_format = side.artifact.file.format == against.artifact.file.format
     for rule in (*_RULES, *(_RULES_OF_A_FORMAT if same_format else ())):
-        if rule.key(device) != rule.key(against):
+        if rule.key(side) != rule.key(against):
             yield _difference(
-                rule.id, rule.refuses, rule.meaning, rule.show(device), rule.show(against)
+                rule.id, rule.refuses, rule.meaning, rule.show(side), rule.show(against)
             )
-    yield from _thread_difference(device, against)
+    yield from _thread_difference(side, against)
 
 
 def find_way_difference(
-    device: ProfiledRun | None, against: ProfiledRun | None
+    side: ProfiledRun | None, against: ProfiledRun | None
 ) -> Iterator[Difference]:
-    if device is None or against is None or device.layers.by == against.layers.by:
+    if side is None or against is None or side.layers.by == against.layers.by:
         return
     yield _difference(
         "layers",
         False,
         "each segment pays for reordering what it reads and yields, an operator in a trace does "
         "not",
-        f"by {device.layers.by}",
+        f"by {side.layers.by}",
         f"by {against.layers.by}",
     )
 
 
-def _difference(id: str, refuses: bool, meaning: str, device: str, against: str) -> Difference:
-    return Difference(id=id, refuses=refuses, device=device, against=against, meaning=meaning)
+def _difference(id: str, refuses: bool, meaning: str, side: str, against: str) -> Difference:
+    return Difference(id=id, refuses=refuses, side=side, against=against, meaning=meaning)
 
 
 def _why_unusable(measurement: Measurement) -> list[str]:
@@ -75,12 +75,12 @@ def _why_unusable(measurement: Measurement) -> list[str]:
     return errors
 
 
-def _thread_difference(device: Measurement, against: Measurement) -> Iterator[Difference]:
+def _thread_difference(side: Measurement, against: Measurement) -> Iterator[Difference]:
     """Another number refuses where one was asked for; else each used all its processors."""
-    first, second = threads_of(device), threads_of(against)
+    first, second = threads_of(side), threads_of(against)
     if first == second:
         return
-    asked = (device.request.threads, against.request.threads) != (None, None)
+    asked = (side.request.threads, against.request.threads) != (None, None)
     meaning = (
         "measure both with the same --threads"
         if asked
@@ -94,27 +94,11 @@ def threads_of(measurement: Measurement) -> int | None:
     return measurement.request.threads if companion is None else companion.threads
 
 
-def _preset_key(request: RunRequest) -> tuple[object, ...]:
-    return (
-        request.cold_loads,
-        request.warmup,
-        request.min_iterations,
-        request.min_duration_ns,
-        request.max_duration_ns,
+def _preset_text(request: RunRequest) -> str:
+    loads_and_iterations = (
+        f"{request.cold_loads} loads, {request.min_iterations:,} iterations or more"
     )
-
-
-def _preset_name(request: RunRequest) -> str:
-    for name, preset in PRESETS.items():
-        if _preset_key(request) == (
-            preset.cold_loads,
-            WARMUP,
-            preset.min_iterations,
-            preset.min_duration_ns,
-            preset.max_duration_ns,
-        ):
-            return name
-    return f"{request.cold_loads} loads, {request.min_iterations:,} iterations or more"
+    return find_preset(request) or loads_and_iterations
 
 
 def _tensors_text(tensors: tuple[TensorFile, ...]) -> str:
@@ -155,8 +139,8 @@ _RULES = (
         "preset",
         True,
         "not measured for as long or as often",
-        lambda item: _preset_key(item.request),
-        lambda item: _preset_name(item.request),
+        lambda item: bounds_of(item.request),
+        lambda item: _preset_text(item.request),
     ),
     _Rule(
         "protocol",

@@ -9,10 +9,9 @@ from mobilekit.records.energy import EnergyPlane, EnergySource
 from mobilekit.records.finding import Finding
 from mobilekit.records.network import Footprint
 from mobilekit.records.profile import ProfiledBy
-from mobilekit.records.statistics import Interval
+from mobilekit.records.statistics import Interval, Origin
 
 Unit = Literal["ns", "bytes", "J", "inferences"]
-
 UNITS: dict[str, Unit] = {
     "init": "ns",
     "latency": "ns",
@@ -26,12 +25,9 @@ UNITS: dict[str, Unit] = {
     "energy_gross": "J",
     "energy_marginal": "J",
     "charge": "inferences",
-    "energy_gross_simulated": "J",
-    "energy_marginal_simulated": "J",
-    "charge_simulated": "inferences",
 }
-"""Every figure that is compared, in the order in which they are shown. A simulated figure has a
-name of its own, so that no ratio with a measured one comes about; PSS and RSS likewise."""
+"""Every figure that is compared, in the order in which they are shown. PSS and RSS have names of
+their own, so that no ratio of them comes about."""
 
 
 class Quantity(Record, frozen=True):
@@ -40,43 +36,60 @@ class Quantity(Record, frozen=True):
     """``None`` for a single reading, and for fewer than ``MIN_COUNT_FOR_INTERVAL`` samples."""
 
 
+class ComparedQuantity(Record, frozen=True):
+    """One side's part in a figure."""
+
+    quantity: Quantity | None
+    """``None`` where the side does not have it, or where it is refused."""
+    ratio: Quantity | None
+    """Over the reference's; ``None`` where one is missing or not positive."""
+
+
 class ComparedFigure(Record, frozen=True):
-    """One figure of both measurements; ``None`` where one does not have it."""
+    """One figure of one origin: a measured and a simulated energy are two, and have no ratio."""
 
     name: str
     """One of ``UNITS``."""
+    origin: Origin
     unit: Unit
-    device: Quantity | None
+    sides: tuple[ComparedQuantity, ...]
+    """In the order of ``Comparison.sides``."""
     against: Quantity | None
-    ratio: Quantity | None
-    """``device`` over ``against``; ``None`` where one is missing or not positive."""
 
 
 class TypeShare(Record, frozen=True):
-    """What one type of layer takes of an inference, by a trace."""
+    """What one type of layer takes of an inference, by a trace or by segments."""
 
     p50_ns: float
     share: float
     """Of the sum of all operators, or of all segments."""
 
 
+class ComparedShare(Record, frozen=True):
+    """One side's part in a type of layer."""
+
+    taken: TypeShare | None
+    """``None`` where the side has none of it, or no profile, or is refused."""
+    ratio: float | None
+    """Of the times, over the reference's; ``None`` where one is missing or the latter 0."""
+
+
 class ComparedType(Record, frozen=True):
-    """One type of layer on both devices; ``None`` where one has none of it, or no profile."""
+    """One type of layer on every side."""
 
     type: str
-    device: TypeShare | None
+    sides: tuple[ComparedShare, ...]
+    """In the order of ``Comparison.sides``."""
     against: TypeShare | None
-    ratio: float | None
-    """Of the times, ``device`` over ``against``; ``None`` where one is missing or the latter 0."""
 
 
 class Difference(Record, frozen=True):
-    """Something in which two runs are not alike."""
+    """Something in which a side's run is not like the reference's."""
 
     id: str
     refuses: bool
     """Whether their figures must not be set side by side."""
-    device: str
+    side: str
     against: str
     meaning: str
 
@@ -94,7 +107,7 @@ class ProfiledLayers(Record, frozen=True):
 
 
 class Side(Record, frozen=True):
-    """One of the two measurements, as far as a reader of the ratio needs it."""
+    """One of the measurements, as far as a reader of the ratio needs it."""
 
     id: str
     started_at: str
@@ -105,6 +118,7 @@ class Side(Record, frozen=True):
     format: str
     abi: str
     threads: int | None
+    energy_origin: Origin | None
     energy_source: EnergySource | None
     energy_plane: EnergyPlane | None
     energy_blocks: int | None
@@ -113,10 +127,16 @@ class Side(Record, frozen=True):
     profile: ProfiledLayers | None
     profile_refusal: str | None
     """Why there are no layer types, where they were asked for."""
+    differences: tuple[Difference, ...]
+    """From the reference, those that refuse first; the reference has none."""
+
+    @property
+    def refusals(self) -> tuple[Difference, ...]:
+        return tuple(difference for difference in self.differences if difference.refuses)
 
 
 class Network(Record, frozen=True):
-    """What both run: the same, wherever they run it."""
+    """What all run: the same, wherever they run it."""
 
     parameters: int
     macs: int
@@ -124,23 +144,25 @@ class Network(Record, frozen=True):
 
 
 class Comparison(Record, frozen=True):
+    """Measurements of one network, each over one reference."""
+
     model: str
+    """With ``precision`` and ``network``, the reference's."""
     precision: str
     network: Network
     footprint: Footprint | None
-    """What the network needs of memory, wherever it runs; ``None`` where neither's layers were
+    """What the network needs of memory, wherever it runs; ``None`` where no side's layers were
     measured."""
-    device: Side
+    sides: tuple[Side, ...]
     against: Side
-    differences: tuple[Difference, ...]
-    """Those that refuse first."""
+    """The reference."""
     findings: tuple[Finding, ...]
     figures: tuple[ComparedFigure, ...]
-    """Empty where a difference refuses."""
+    """Empty where every side is refused."""
     layer_types: tuple[ComparedType, ...]
-    """The one that takes most first; empty where neither's layers were measured, and as
-    ``figures``."""
+    """The one that takes most first; empty where no layers were measured, and as ``figures``."""
 
     @property
-    def refusals(self) -> tuple[Difference, ...]:
-        return tuple(difference for difference in self.differences if difference.refuses)
+    def all_sides(self) -> tuple[Side, ...]:
+        """The reference comes last."""
+        return (*self.sides, self.against)

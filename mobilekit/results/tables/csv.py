@@ -51,7 +51,8 @@ def _fields(column: Column, cell: Cell) -> list[object]:
     if not isinstance(cell, Number):
         return [""] * len(PARTS)
     unit = "" if cell.unit == "ratio" else cell.unit
+    origin = cell.source or cell.origin
     if cell.is_bound:
-        return [unit, cell.origin, "", "", cell.value]
+        return [unit, origin, "", "", cell.value]
     low, high = (cell.interval.low, cell.interval.high) if cell.interval else ("", "")
-    return [unit, cell.origin, cell.value, low, high]
+    return [unit, origin, cell.value, low, high]

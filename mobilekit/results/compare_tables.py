@@ -1,0 +1,343 @@
+"""Comparisons as tables: for people, beside what others published, and one number a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from mobilekit.analysis.compare.figures import ratio_of
+from mobilekit.analysis.compare.records import (
+    ComparedFigure,
+    ComparedShare,
+    Comparison,
+    Quantity,
+    Side,
+    TypeShare,
+)
+from mobilekit.records.statistics import Origin
+from mobilekit.results.published import Publication, PublishedFigure
+from mobilekit.results.tables.cells import (
+    Absent,
+    Cell,
+    CellOrigin,
+    Column,
+    Number,
+    Row,
+    Table,
+    Unit,
+    make_table,
+    number_or_absent,
+)
+from mobilekit.results.text.words import PLANE_NAMES, SOURCE_NAMES, unless_measured
+from mobilekit.units import format_duration
+
+LABELS = {
+    "init": "init p50",
+    "latency": "latency p50",
+    "artifact": "artifact",
+    "load_pss": "memory by load, PSS",
+    "load_rss": "memory by load, RSS",
+    "inference_pss": "memory by inference, PSS",
+    "inference_rss": "memory by inference, RSS",
+    "peak_rss": "memory peak, RSS",
+    "available": "memory available before",
+    "energy_gross": "energy, gross",
+    "energy_marginal": "energy, marginal",
+    "charge": "inferences/charge",
+}
+GROWTHS = {"load_pss", "load_rss", "inference_pss", "inference_rss", "peak_rss"}
+"""Memory over that with the program closed; shown with its sign."""
+PUBLISHED_LABELS = {
+    "model_size": "model size",
+    "init": "init",
+    "latency": "latency",
+    "energy": "energy/inference",
+    "charge": "inferences/charge",
+}
+OURS = {
+    "model_size": "artifact",
+    "init": "init",
+    "latency": "latency",
+    "energy": "energy_gross",
+    "charge": "charge",
+}
+"""Which of our figures stands beside a published one."""
+
+
+def side_name(side: Side) -> str:
+    return f"{side.device} (virtual)" if side.virtual else side.device
+
+
+def ratio_name(side: Side, against: Side) -> str:
+    return f"{side.device} / {against.device}"
+
+
+# --- ours --------------------------------------------------------------------------------------
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """A row for each figure, a column for each side, and one for each ratio to the reference."""
+    sides, against = comparison.sides, comparison.against
+    names = [side_name(side) for side in comparison.all_sides]
+    ratios = [ratio_name(side, against) for side in sides]
+    rows: list[Row | Sequence[Cell]] = [
+        _figure_row(comparison, figure) for figure in comparison.figures
+    ]
+    rows += [
+        (
+            f"layers: {each.type}",
+            *(_share_cell(side.taken) for side in each.sides),
+            _share_cell(each.against),
+            *(_share_ratio(side) for side in each.sides),
+        )
+        for each in comparison.layer_types
+    ]
+    facts: list[tuple[str, Callable[[Side], Cell]]] = [
+        ("energy from", _energy_text),
+        ("layers' sum", _sum_cell),
+        ("layers by", lambda side: "" if side.profile is None else side.profile.by),
+        ("no layers, because", lambda side: side.profile_refusal or ""),
+        ("run by", _engine_text),
+        ("findings", lambda side: ", ".join(side.findings) or "none"),
+        ("saved", lambda side: side.id),
+        ("layers saved", _other_run),
+    ]
+    for name, fact in facts:
+        cells = [fact(side) for side in comparison.all_sides]
+        if any(cell != "" for cell in cells):
+            rows.append((name, *cells, *[""] * len(sides)))
+    return make_table(
+        ("", *(Column(name, holds="numbers") for name in (*names, *ratios))),
+        rows,
+    )
+
+
+def _figure_row(comparison: Comparison, figure: ComparedFigure) -> Row:
+    sides, against = comparison.sides, comparison.against
+    pairs = list(zip(figure.sides, sides, strict=True))
+    return Row(
+        (
+            LABELS[figure.name],
+            *(_quantity_cell(figure, each.quantity, side) for each, side in pairs),
+            _quantity_cell(figure, figure.against, against),
+            *(_ratio_cell(figure, each.ratio, side, against) for each, side in pairs),
+        ),
+        origin=figure.origin,
+    )
+
+
+def _quantity_cell(
+    figure: ComparedFigure, quantity: Quantity | None, side: Side
+) -> Number | Absent:
+    if quantity is None:
+        return Absent()
+    return Number(
+        quantity.value,
+        figure.unit,
+        quantity.interval,
+        origin=_origin(figure.origin, side),
+        signed=figure.name in GROWTHS,
+    )
+
+
+def _ratio_cell(
+    figure: ComparedFigure, ratio: Quantity | None, side: Side, against: Side
+) -> Number | Absent:
+    if ratio is None:
+        return Absent()
+    origin = _origin(figure.origin, side, against)
+    return Number(ratio.value, "ratio", ratio.interval, origin=origin)
+
+
+def _origin(origin: Origin, *sides: Side) -> CellOrigin:
+    """Of what was measured, whether it was on the computer that was a virtual phone."""
+    is_virtual = origin == "measured" and any(side.virtual for side in sides)
+    return "virtual" if is_virtual else origin
+
+
+def _share_cell(share: TypeShare | None) -> Number | Absent:
+    if share is None:
+        return Absent()
+    return Number(share.share, "share", note=format_duration(share.p50_ns))
+
+
+def _share_ratio(share: ComparedShare) -> Number | Absent:
+    return number_or_absent(share.ratio, "ratio")
+
+
+def _sum_cell(side: Side) -> Cell:
+    profile = side.profile
+    if profile is None:
+        return ""
+    plain = format_duration(profile.plain_p50_ns)
+    return Number(profile.sum_ns, "ns", note=f"{profile.difference:+.1%} of {plain}")
+
+
+def _other_run(side: Side) -> str:
+    """Of layers that were measured in a run of their own."""
+    return "" if side.profile is None or side.profile.id == side.id else side.profile.id
+
+
+def _energy_text(side: Side) -> str:
+    if side.energy_origin is None or side.energy_source is None or side.energy_plane is None:
+        return ""
+    origin = unless_measured(side.energy_origin, "{} ")
+    source = f"{SOURCE_NAMES[side.energy_source]} {PLANE_NAMES[side.energy_plane]}"
+    return f"{origin}{source}, {side.energy_blocks} blocks"
+
+
+def _engine_text(side: Side) -> str:
+    threads = f"{side.threads} thread{'' if side.threads == 1 else 's'}"
+    return f"{side.engine}, .{side.format}, {threads}, {side.abi}"
+
+
+# --- theirs and ours ---------------------------------------------------------------------------
+
+
+def published_table(publication: Publication, comparisons: Sequence[Comparison]) -> Table:
+    """A row for each published figure, theirs to the left and ours to the right."""
+    platforms = publication.platforms
+    paired = len(platforms) == 2
+    theirs = [f"theirs: {name}" for name in platforms]
+    if paired:
+        theirs.append(f"theirs: {' / '.join(platforms)}")
+    most = max(len(comparison.sides) for comparison in comparisons)
+    columns = [*theirs, *_our_names(comparisons, most)]
+    rows: list[Sequence[Cell]] = []
+    for comparison in comparisons:
+        of_model = publication.of(comparison.model)
+        for name, label in PUBLISHED_LABELS.items():
+            figures = [figure for figure in of_model if figure.name == name]
+            if figures:
+                cells = _their_cells(publication, figures, paired=paired)
+                ours = _our_cells(comparison, OURS[name], most)
+                rows.append((comparison.model, label, *cells, *ours))
+        if not of_model:
+            rows.append((comparison.model, "not in it", *[Absent()] * len(columns)))
+    return make_table(("", "", *(Column(name, holds="numbers") for name in columns)), rows)
+
+
+def _our_names(comparisons: Sequence[Comparison], most: int) -> list[str]:
+    """The devices', or what they are for where the devices differ."""
+    names = {
+        (
+            *(f"ours: {side_name(side)}" for side in comparison.all_sides),
+            *(f"ours: {ratio_name(side, comparison.against)}" for side in comparison.sides),
+        )
+        for comparison in comparisons
+    }
+    if len(names) == 1:
+        return list(names.pop())
+    numbers = [""] if most == 1 else [f" {number}" for number in range(1, most + 1)]
+    return [
+        *(f"ours: device{number}" for number in numbers),
+        "ours: against",
+        *(f"ours: ratio{number}" for number in numbers),
+    ]
+
+
+def _their_cells(
+    publication: Publication, figures: Sequence[PublishedFigure], *, paired: bool
+) -> Iterator[Cell]:
+    values = {figure.platform: figure for figure in figures}
+    platforms = publication.platforms
+    if None in values:
+        # The network's own: the same on every platform.
+        values = dict.fromkeys(platforms, values[None])
+    for platform in platforms:
+        figure = values.get(platform)
+        yield (
+            Absent()
+            if figure is None
+            else _published_number(publication, figure.value, figure.unit)
+        )
+    if paired:
+        ratio = None
+        if set(platforms) <= set(values) and figures[0].name != "model_size":
+            one, other = (
+                Quantity(value=values[platform].value, interval=None) for platform in platforms
+            )
+            ratio = ratio_of(one, other)
+        yield Absent() if ratio is None else _published_number(publication, ratio.value, "ratio")
+
+
+def _published_number(publication: Publication, value: float, unit: Unit) -> Number:
+    return Number(value, unit, origin="published", source=publication.name)
+
+
+def _our_cells(comparison: Comparison, name: str, most: int) -> list[Cell]:
+    """Every side and its ratio; of a measured and a simulated figure, the one that a side has."""
+    figures = [figure for figure in comparison.figures if figure.name == name]
+    missing = [Absent()] * (most - len(comparison.sides))
+    values: list[Cell] = []
+    ratios: list[Cell] = []
+    for place, side in enumerate(comparison.sides):
+        parts = [(figure, figure.sides[place]) for figure in figures]
+        values.append(
+            _first_number(_quantity_cell(figure, part.quantity, side) for figure, part in parts)
+        )
+        ratios.append(
+            _first_number(
+                _ratio_cell(figure, part.ratio, side, comparison.against) for figure, part in parts
+            )
+        )
+    against = _first_number(
+        _quantity_cell(figure, figure.against, comparison.against) for figure in figures
+    )
+    return [*values, *missing, against, *ratios, *missing]
+
+
+def _first_number(cells: Iterator[Number | Absent]) -> Cell:
+    return next((cell for cell in cells if isinstance(cell, Number)), Absent())
+
+
+# --- one number a line -------------------------------------------------------------------------
+
+
+def numbers_table(comparisons: Sequence[Comparison], publication: Publication | None) -> Table:
+    """A row for each number, for programs.
+
+    ``side`` is ``device``, ``against``, ``ratio`` or ``published``; ``measurement`` the one that
+    the number is of, of a ratio the device's. A side that is refused has no row.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for comparison in comparisons:
+        for figure in comparison.figures:
+            rows += _number_rows(comparison, figure)
+    if publication is not None:
+        rows += [
+            (
+                figure.model,
+                figure.name,
+                "published",
+                figure.platform or "",
+                _published_number(publication, figure.value, figure.unit),
+                "",
+            )
+            for figure in publication.figures
+        ]
+    columns = ("model", "figure", "side", "device", Column("", holds="numbers"), "measurement")
+    return make_table(columns, rows)
+
+
+def _number_rows(comparison: Comparison, figure: ComparedFigure) -> Iterator[tuple[Cell, ...]]:
+    against = comparison.against
+    pairs = list(zip(figure.sides, comparison.sides, strict=True))
+    cells: list[tuple[str, str, Number | Absent, str]] = [
+        ("device", side.device, _quantity_cell(figure, each.quantity, side), side.id)
+        for each, side in pairs
+    ]
+    cells.append(
+        ("against", against.device, _quantity_cell(figure, figure.against, against), against.id)
+    )
+    cells += [
+        (
+            "ratio",
+            f"{side.device}/{against.device}",
+            _ratio_cell(figure, each.ratio, side, against),
+            side.id,
+        )
+        for each, side in pairs
+    ]
+    for what, device, cell, measurement in cells:
+        if isinstance(cell, Number):
+            yield comparison.model, figure.name, what, device, cell, measurement
