@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from schemas import check_document
 
 from mobilekit.contract.codec import encode
 from mobilekit.phone.profiles import load_profiles
@@ -51,6 +52,8 @@ class Cli:
         process = self.start(*arguments, **environment)
         stdout, stderr = process.communicate(timeout=timeout)
         assert "Traceback" not in stderr
+        if "--json" in arguments and stdout:
+            check_document(stdout)
         return Outcome(process.returncode, stdout, stderr)
 
     def start(self, *arguments, **environment) -> subprocess.Popen:

@@ -1,9 +1,9 @@
 """``mobilekit meter import`` in this process, with a home of its own."""
 
-import json
 from dataclasses import dataclass
 
 import pytest
+from schemas import check_document
 from typer.testing import CliRunner
 
 from mobilekit.cli.main import app
@@ -18,7 +18,7 @@ class Said:
     @property
     def document(self):
         assert self.error is None, str(self.error)
-        return json.loads(self.text)
+        return check_document(self.text)
 
     @property
     def estimate(self):
