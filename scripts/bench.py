@@ -88,7 +88,7 @@ def bench_overhead(rounds: int) -> list[dict]:
     import torch
 
     from mobilekit.runner.executorch_engine import ExecutorchEngine
-    from mobilekit.runner.loop import iterate
+    from mobilekit.runner.timed_loop import iterate
 
     rows = []
     for name in MODELS:

@@ -27,7 +27,7 @@ from mobilekit.records.energy import EnergyEstimate, GaugeGain, GaugeRefusal
 from mobilekit.results.tables.cells import make_table
 from mobilekit.results.tables.text import render_text
 from mobilekit.results.text.words import SOURCE_NAMES
-from mobilekit.runner.loop import measure_energy
+from mobilekit.runner.energy_phase import measure_energy
 from mobilekit.virtual.battery import BatteryState, GaugeKind, SimulatedBattery, gauge_kinds
 from mobilekit.virtual.companion import EnergyTruth, SimulatedEnergyStage
 

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from mobilekit.runner.engines import make_engine
-from mobilekit.runner.loop import Surroundings, run
+from mobilekit.runner.machine import Surroundings
+from mobilekit.runner.run import run
 
 
 def main(input_root: str, output_root: str, run_id: str) -> None:

@@ -31,9 +31,11 @@ from mobilekit.contract.protocol import (
     ThermalSample,
 )
 from mobilekit.records.device import DeviceProfile
+from mobilekit.runner.energy_phase import EnergyStage
 from mobilekit.runner.engine import Program
 from mobilekit.runner.engines import make_engine
-from mobilekit.runner.loop import EnergyStage, Surroundings, carry_out, take
+from mobilekit.runner.machine import Surroundings
+from mobilekit.runner.run import carry_out, take
 from mobilekit.virtual.battery import (
     GAUGE_FILE,
     SLOWDOWN,

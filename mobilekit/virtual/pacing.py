@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mobilekit.contract.protocol import BatterySample, RailSample, ThermalSample
-from mobilekit.runner.loop import EnergyStage
+from mobilekit.runner.energy_phase import EnergyStage
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery
 

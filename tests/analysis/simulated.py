@@ -1,7 +1,7 @@
 """Simulated phones at work, for the tests of what is told from their gauges."""
 
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.runner.loop import measure_window
+from mobilekit.runner.energy_phase import measure_window
 from mobilekit.virtual.battery import BatteryState, GaugeKind, SimulatedBattery
 from mobilekit.virtual.companion import SimulatedEnergyStage
 

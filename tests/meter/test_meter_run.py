@@ -18,7 +18,7 @@ from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.energy import GaugeGain
 from mobilekit.results.power_plot import IDLE, LOAD, UNUSED, draw_measurement
 from mobilekit.results.store import Store
-from mobilekit.runner.loop import make_sync_pattern, measure_window
+from mobilekit.runner.energy_phase import make_sync_pattern, measure_window
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery
 from mobilekit.virtual.companion import SimulatedEnergyStage
 

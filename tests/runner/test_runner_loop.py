@@ -29,8 +29,10 @@ from mobilekit.contract.protocol import (
 )
 from mobilekit.contract.samples import collect_samples
 from mobilekit.runner.engine import EngineError, TracingUnavailableError
-from mobilekit.runner.loop import Surroundings, iterate, run, take
-from mobilekit.runner.loop import carry_out as carry_out_taken
+from mobilekit.runner.machine import Surroundings
+from mobilekit.runner.run import carry_out as carry_out_taken
+from mobilekit.runner.run import run, take
+from mobilekit.runner.timed_loop import iterate
 
 RUN_ID = "test-run-1"
 MS = 1_000_000

@@ -7,10 +7,9 @@ import gc
 import hashlib
 import math
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,15 +18,11 @@ from mobilekit.contract.checks import decode_request, run_directory
 from mobilekit.contract.codec import decode, encode
 from mobilekit.contract.outputs import Array, check_outputs
 from mobilekit.contract.protocol import (
-    GATE_POLL_NS,
     MEMORY_ITERATIONS,
     OUTPUTS_NAME,
     PROFILE_WARMUPS,
     PROTOCOL_VERSION,
-    SYNC_PULSE_NS,
-    SYNC_PULSES,
     TRACE_NAME,
-    BatterySample,
     CompanionInfo,
     CompanionStarted,
     DType,
@@ -44,8 +39,6 @@ from mobilekit.contract.protocol import (
     Phase,
     PhaseStarted,
     ProfileRefused,
-    ProgressEvent,
-    RailSample,
     RunEnded,
     RunFailure,
     RunRequest,
@@ -56,67 +49,21 @@ from mobilekit.contract.protocol import (
     SegmentLatency,
     SegmentMeasured,
     StateSampled,
-    SyncPattern,
-    SyncPatternMade,
     TensorFile,
-    ThermalSample,
     Trace,
     TraceMade,
-    Wait,
-    WaitEnded,
-    WaitReason,
-    WaitStarted,
     WarmupMeasured,
-    Window,
-    WindowMeasured,
 )
 from mobilekit.errors import ProtocolError
 from mobilekit.hashing import file_sha256
 from mobilekit.runner.abi import this_abi
+from mobilekit.runner.energy_phase import measure_energy
 from mobilekit.runner.engine import Engine, EngineError, Program, TracingUnavailableError
 from mobilekit.runner.journal import Journal
+from mobilekit.runner.machine import Surroundings
 from mobilekit.runner.readers import read_memory, read_thermal, release_freed_memory
+from mobilekit.runner.timed_loop import UNLIMITED_NS, iterate
 from mobilekit.runner.warmup import WarmupDetector
-
-
-class EnergyStage(Protocol):
-    """Time, work and battery of the energy phase, real or simulated."""
-
-    def now_ns(self) -> int: ...
-
-    def idle_until(self, until_ns: int) -> None: ...
-
-    def iterate_until(self, until_ns: int) -> int:
-        """Run back-to-back iterations until one ends at or after ``until_ns``; their number."""
-
-    def read_battery(self) -> BatterySample: ...
-
-    def read_rails(self) -> Sequence[RailSample]:
-        """The power monitors' newest readings; empty where there are none."""
-
-    def read_thermal(self) -> ThermalSample: ...
-
-
-UNLIMITED_NS = 2**63 - 1
-PLUGGED_IN = "the phone is plugged in, so its battery does not pay for the work"
-
-
-class Surroundings(NamedTuple):
-    """What a run needs of the machine that it runs on."""
-
-    name: str
-    clock_ns: Callable[[], int]
-    make_engine: Callable[[str, int | None], Engine]
-    """From the artifact's format and the number of threads; raises ``EngineError``."""
-    battery: Literal["gauge", "simulated"] | None
-    """As in ``CompanionInfo``."""
-    read_battery: Callable[[int], BatterySample] | None
-    """At a time of the run's clock."""
-    make_energy_stage: Callable[[Program, Sequence[int], int], EnergyStage] | None
-    """From the program, the measured latencies and the time on the run's clock; ``None`` where
-    there is no battery."""
-    settle: Callable[[], None]
-    """Called when all is measured, before the result tells everybody that the run is over."""
 
 
 class _PhaseError(Exception):
@@ -481,144 +428,6 @@ class _Run:
         stage = make_stage(program, latency_ns, self._now_ns())
         for event in measure_energy(plan, stage):
             self._journal.append(event)
-
-
-def iterate(
-    execute: Callable[[], object],
-    clock_ns: Callable[[], int],
-    *,
-    min_iterations: int,
-    min_duration_ns: int,
-    max_duration_ns: int,
-) -> list[int]:
-    """The timed loop: latencies in nanoseconds, in time order.
-
-    Ends when ``min_iterations`` and ``min_duration_ns`` are both reached, or ``max_duration_ns``.
-    The garbage collector rests, and bookkeeping lies outside each timed interval.
-    """
-    latency_ns: list[int] = []
-    add = latency_ns.append
-    gc.collect()
-    gc.disable()
-    try:
-        loop_started_ns = clock_ns()
-        while True:
-            started_ns = clock_ns()
-            execute()
-            ended_ns = clock_ns()
-            add(ended_ns - started_ns)
-            elapsed_ns = ended_ns - loop_started_ns
-            if elapsed_ns >= max_duration_ns or (
-                elapsed_ns >= min_duration_ns and len(latency_ns) >= min_iterations
-            ):
-                return latency_ns
-    finally:
-        gc.enable()
-
-
-def measure_energy(plan: EnergyPlan, stage: EnergyStage) -> Iterator[ProgressEvent]:
-    """The energy phase, an event at a time, as the contract orders it."""
-    if not (yield from _wait("unplug", plan.unplug_timeout_ns, stage, _is_unplugged)):
-        yield EnergyRefused(reason=PLUGGED_IN)
-        return
-    if plan.rest_ns is not None:
-        yield from _wait("rest", plan.rest_ns, stage, None)
-    gate = plan.temperature_gate
-    if gate is not None:
-        yield from _wait(
-            "temperature",
-            gate.timeout_ns,
-            stage,
-            lambda sample: (sample.temperature_decicelsius or 0) <= gate.max_decicelsius,
-        )
-    if plan.sync_pattern:
-        yield SyncPatternMade(pattern=make_sync_pattern(stage))
-    complete, shares_idle = 0, False
-    while complete < plan.blocks:
-        unplugged = True
-        for is_load in (True, False) if shares_idle else (False, True, False):
-            window = measure_window(plan, stage, is_load=is_load)
-            yield WindowMeasured(window=window)
-            unplugged = all(_is_unplugged(sample) for sample in window.battery)
-            if not unplugged:
-                break
-        complete += unplugged
-        shares_idle = unplugged
-        if unplugged:
-            continue
-        if not (yield from _wait("unplug", plan.unplug_timeout_ns, stage, _is_unplugged)):
-            yield EnergyRefused(reason=PLUGGED_IN)
-            return
-    if plan.sync_pattern:
-        yield SyncPatternMade(pattern=make_sync_pattern(stage))
-
-
-def _wait(
-    reason: WaitReason,
-    timeout_ns: int | None,
-    stage: EnergyStage,
-    is_over: Callable[[BatterySample], bool] | None,
-) -> Generator[ProgressEvent, None, bool]:
-    """Wait until ``is_over``, or, without it, for the whole time; false when the time ran out.
-
-    Nothing is said where nothing had to be waited for.
-    """
-    if is_over is not None and is_over(stage.read_battery()):
-        return True
-    if timeout_ns is None:
-        return False
-    started_ns = stage.now_ns()
-    end_ns = started_ns + timeout_ns
-    yield WaitStarted(reason=reason, at_ns=started_ns)
-    passed = is_over is None
-    while stage.now_ns() < end_ns:
-        stage.idle_until(min(end_ns, stage.now_ns() + GATE_POLL_NS))
-        if is_over is not None and is_over(stage.read_battery()):
-            passed = True
-            break
-    wait = Wait(reason=reason, started_ns=started_ns, ended_ns=stage.now_ns(), passed=passed)
-    yield WaitEnded(wait=wait)
-    return passed
-
-
-def _is_unplugged(sample: BatterySample) -> bool:
-    return not sample.plugged
-
-
-def make_sync_pattern(stage: EnergyStage) -> SyncPattern:
-    edges_ns = []
-    for _ in range(SYNC_PULSES):
-        edges_ns.append(stage.now_ns())
-        stage.iterate_until(edges_ns[-1] + SYNC_PULSE_NS)
-        edges_ns.append(stage.now_ns())
-        stage.idle_until(edges_ns[-1] + SYNC_PULSE_NS)
-    return SyncPattern(edges_ns=tuple(edges_ns))
-
-
-def measure_window(plan: EnergyPlan, stage: EnergyStage, *, is_load: bool) -> Window:
-    rails = [*stage.read_rails()]
-    samples = [stage.read_battery()]
-    started_ns = now_ns = stage.now_ns()
-    end_ns = started_ns + (plan.load_ns if is_load else plan.idle_ns)
-    iterations = 0
-    while now_ns < end_ns:
-        next_ns = min(end_ns, now_ns + plan.sample_period_ns)
-        if is_load:
-            iterations += stage.iterate_until(next_ns)
-        else:
-            stage.idle_until(next_ns)
-        now_ns = stage.now_ns()
-        samples.append(stage.read_battery())
-    rails += stage.read_rails()
-    return Window(
-        kind="load" if is_load else "idle",
-        started_ns=started_ns,
-        ended_ns=now_ns,
-        iterations=iterations,
-        battery=tuple(samples),
-        rails=tuple(rails),
-        thermal=stage.read_thermal(),
-    )
 
 
 def _contract_dtype(array: Array) -> DType:
