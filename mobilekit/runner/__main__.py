@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 from mobilekit.runner.engines import make_engine
-from mobilekit.runner.machine import Surroundings
-from mobilekit.runner.run import run
+from mobilekit.runner.machine import Machine
+from mobilekit.runner.run import carry_out_run, take_run
 
 
 def main(input_root: str, output_root: str, run_id: str) -> None:
-    surroundings = Surroundings(
+    machine = Machine(
         name="mobilekit runner",
         clock_ns=time.monotonic_ns,
         make_engine=make_engine,
@@ -25,7 +25,7 @@ def main(input_root: str, output_root: str, run_id: str) -> None:
         make_energy_stage=None,
         settle=lambda: None,
     )
-    run(Path(input_root), Path(output_root), run_id, surroundings)
+    carry_out_run(Path(input_root), take_run(Path(output_root), run_id), machine)
 
 
 if __name__ == "__main__":

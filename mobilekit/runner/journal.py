@@ -15,6 +15,7 @@ class Journal:
     """Appends progress and writes the result below ``output_root``."""
 
     def __init__(self, output_root: Path, run_id: str) -> None:
+        self.run_id = run_id
         self.directory = output_root / run_directory(run_id)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._events: list[ProgressEvent] = []

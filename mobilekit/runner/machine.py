@@ -10,7 +10,7 @@ from mobilekit.runner.energy_phase import EnergyStage
 from mobilekit.runner.engine import Engine, Program
 
 
-class Surroundings(NamedTuple):
+class Machine(NamedTuple):
     """What a run needs of the machine that it runs on."""
 
     name: str

@@ -60,7 +60,7 @@ from mobilekit.runner.abi import this_abi
 from mobilekit.runner.energy_phase import measure_energy
 from mobilekit.runner.engine import Engine, EngineError, Program, TracingUnavailableError
 from mobilekit.runner.journal import Journal
-from mobilekit.runner.machine import Surroundings
+from mobilekit.runner.machine import Machine
 from mobilekit.runner.readers import read_memory, read_thermal, release_freed_memory
 from mobilekit.runner.timed_loop import UNLIMITED_NS, iterate
 from mobilekit.runner.warmup import WarmupDetector
@@ -74,8 +74,8 @@ class _PhaseError(Exception):
         self.code = code
 
 
-def take(output_root: Path, run_id: str) -> Journal:
-    """Say that this process carries that run, which ``carry_out`` does, now or later.
+def take_run(output_root: Path, run_id: str) -> Journal:
+    """Say that this process carries that run, which ``carry_out_run`` does, now or later.
 
     Raises ``ProtocolError`` for a ``run_id`` that is none.
     """
@@ -86,21 +86,14 @@ def take(output_root: Path, run_id: str) -> Journal:
     return journal
 
 
-def run(input_root: Path, output_root: Path, run_id: str, surroundings: Surroundings) -> RunResult:
-    """Carry out ``runs/<run_id>/request.json`` and write its progress and its result.
+def carry_out_run(input_root: Path, journal: Journal, machine: Machine) -> RunResult:
+    """Carry out the request of a run that was taken, and write its progress and its result.
 
-    Raises ``ProtocolError`` only for a ``run_id`` that is none; every other failure is the
-    ``RunFailure`` that is written and returned.
+    A failure is the ``RunFailure`` that is written and returned.
     """
-    return carry_out(input_root, take(output_root, run_id), run_id, surroundings)
-
-
-def carry_out(
-    input_root: Path, journal: Journal, run_id: str, surroundings: Surroundings
-) -> RunResult:
-    """As ``run``, of a run that was taken."""
-    started_ns = surroundings.clock_ns()
-    attempt = _Run(input_root, journal, surroundings, lambda: surroundings.clock_ns() - started_ns)
+    run_id = journal.run_id
+    started_ns = machine.clock_ns()
+    attempt = _Run(input_root, journal, machine, lambda: machine.clock_ns() - started_ns)
     try:
         attempt.go(run_id)
         result: RunResult = RunSuccess(
@@ -116,7 +109,7 @@ def carry_out(
     except OSError as error:
         code = "storage_full" if error.errno == errno.ENOSPC else "internal"
         result = attempt.failure(run_id, code, str(error))
-    surroundings.settle()
+    machine.settle()
     journal.write_result(result)
     return result
 
@@ -128,13 +121,13 @@ class _Run:
         self,
         input_root: Path,
         journal: Journal,
-        surroundings: Surroundings,
+        machine: Machine,
         now_ns: Callable[[], int],
     ) -> None:
         self.phase: Phase = "verify"
         self._input_root = input_root
         self._journal = journal
-        self._surroundings = surroundings
+        self._machine = machine
         self._now_ns = now_ns
 
     def go(self, run_id: str) -> None:
@@ -249,20 +242,20 @@ class _Run:
 
     def _start_engine(self, request: RunRequest) -> Engine:
         try:
-            engine = self._surroundings.make_engine(request.artifact.format, request.threads)
+            engine = self._machine.make_engine(request.artifact.format, request.threads)
         except EngineError as error:
             raise _PhaseError("engine_missing", str(error)) from None
         self._journal.append(
             CompanionStarted(
                 companion=CompanionInfo(
-                    name=self._surroundings.name,
+                    name=self._machine.name,
                     version=__version__,
                     engine=engine.name,
                     engine_version=engine.version,
                     abi=this_abi(),
                     threads=engine.threads,
                     debuggable=False,
-                    battery=self._surroundings.battery,
+                    battery=self._machine.battery,
                 )
             )
         )
@@ -270,7 +263,7 @@ class _Run:
 
     def _sample_state(self) -> None:
         at_ns = self._now_ns()
-        read_battery = self._surroundings.read_battery
+        read_battery = self._machine.read_battery
         self._journal.append(
             StateSampled(
                 battery=read_battery(at_ns) if read_battery else None,
@@ -283,7 +276,7 @@ class _Run:
     def _measure_loads(
         self, engine: Engine, path: Path, request: RunRequest, inputs: Sequence[Array]
     ) -> Program:
-        clock_ns = self._surroundings.clock_ns
+        clock_ns = self._machine.clock_ns
         program: Program | None = None
         for _ in range(request.cold_loads):
             if program is not None:
@@ -298,7 +291,7 @@ class _Run:
 
     def _warm_up(self, program: Program, request: RunRequest) -> None:
         detector = WarmupDetector(request.warmup)
-        clock_ns = self._surroundings.clock_ns
+        clock_ns = self._machine.clock_ns
         execute = program.execute
         while detector.needs_another():
             started_ns = clock_ns()
@@ -311,7 +304,7 @@ class _Run:
     def _iterate(self, program: Program, request: RunRequest) -> list[int]:
         latency_ns = iterate(
             program.execute,
-            self._surroundings.clock_ns,
+            self._machine.clock_ns,
             min_iterations=request.min_iterations,
             min_duration_ns=request.min_duration_ns,
             max_duration_ns=request.max_duration_ns,
@@ -360,7 +353,7 @@ class _Run:
 
     def _time_warm(self, program: Program, iterations: int) -> list[int]:
         """Of so many iterations after ``PROFILE_WARMUPS`` untimed ones."""
-        clock_ns = self._surroundings.clock_ns
+        clock_ns = self._machine.clock_ns
         for _ in range(PROFILE_WARMUPS):
             program.execute()
         return iterate(
@@ -372,7 +365,7 @@ class _Run:
         )
 
     def _evaluate(self, program: Program, examples: TensorFile) -> None:
-        clock_ns = self._surroundings.clock_ns
+        clock_ns = self._machine.clock_ns
         latency_ns = []
         digest = hashlib.sha256()
         with (self._journal.directory / OUTPUTS_NAME).open("wb") as file:
@@ -421,7 +414,7 @@ class _Run:
     def _measure_energy(
         self, plan: EnergyPlan, program: Program, latency_ns: Sequence[int]
     ) -> None:
-        make_stage = self._surroundings.make_energy_stage
+        make_stage = self._machine.make_energy_stage
         if make_stage is None:
             self._journal.append(EnergyRefused(reason="this computer has no battery to read"))
             return

@@ -34,8 +34,8 @@ from mobilekit.records.device import DeviceProfile
 from mobilekit.runner.energy_phase import EnergyStage
 from mobilekit.runner.engine import Program
 from mobilekit.runner.engines import make_engine
-from mobilekit.runner.machine import Surroundings
-from mobilekit.runner.run import carry_out, take
+from mobilekit.runner.machine import Machine
+from mobilekit.runner.run import carry_out_run, take_run
 from mobilekit.virtual.battery import (
     GAUGE_FILE,
     SLOWDOWN,
@@ -261,7 +261,7 @@ def main(phone_directory: str, run_id: str, until_end_of: str | None = None) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The phone decides when its companion ends.
     directory = Path(phone_directory)
     files = PhoneFiles(directory / "files", {})
-    journal = take(files.host_path(OUTPUT_ROOT), run_id)
+    journal = take_run(files.host_path(OUTPUT_ROOT), run_id)
     if until_end_of is not None:
         Path(until_end_of).read_bytes()
         if read_faults(directory).powered_off:
@@ -284,7 +284,7 @@ def main(phone_directory: str, run_id: str, until_end_of: str | None = None) -> 
             truth.parent.mkdir(exist_ok=True)
             truth.write_bytes(encode(stage.truth))
 
-    surroundings = Surroundings(
+    machine = Machine(
         name="mobilekit virtual companion",
         clock_ns=time.monotonic_ns,
         make_engine=make_engine,
@@ -294,7 +294,7 @@ def main(phone_directory: str, run_id: str, until_end_of: str | None = None) -> 
         settle=settle,
     )
     try:
-        carry_out(files.host_path(INPUT_ROOT), journal, run_id, surroundings)
+        carry_out_run(files.host_path(INPUT_ROOT), journal, machine)
     except BatteryEmpty:
         battery.state.write(battery_path)
         write_faults(directory, msgspec.structs.replace(read_faults(directory), powered_off=True))

@@ -18,8 +18,8 @@ import dev.mobilekit.bench.core.ProgressEvent
 import dev.mobilekit.bench.core.RunResult
 import dev.mobilekit.bench.core.SegmentMeasured
 import dev.mobilekit.bench.core.WarmupMeasured
+import dev.mobilekit.bench.core.carryOutRun
 import dev.mobilekit.bench.core.isRunId
-import dev.mobilekit.bench.core.runOnce
 import dev.mobilekit.bench.core.takeRun
 import java.io.File
 import java.util.concurrent.Executors
@@ -155,7 +155,7 @@ internal object Runs {
         notBegun.decrementAndGet()
         val events = ArrayList<ProgressEvent>()
         val result =
-            runOnce(inputRoot, outputRootOf(context), runId, device(context)) { event ->
+            carryOutRun(inputRoot, outputRootOf(context), runId, device(context)) { event ->
                 events += event
                 if (mayDrawAfter(event)) {
                     val now = events.toList()

@@ -6,7 +6,7 @@ import java.io.IOException
 import java.io.RandomAccessFile
 import java.security.MessageDigest
 
-/** Says that the process [pid] carries the run [runId], which it does with [runOnce], now or later. */
+/** Says that the process [pid] carries the run [runId], which it does with [carryOutRun], now or later. */
 fun takeRun(
     outputRoot: File,
     runId: String,
@@ -23,7 +23,7 @@ fun takeRun(
  * died in the middle of it, the result says so and holds what that process measured. [show] is called
  * on this thread after each event is stored, between measurements and never within one.
  */
-fun runOnce(
+fun carryOutRun(
     inputRoot: File,
     outputRoot: File,
     runId: String,

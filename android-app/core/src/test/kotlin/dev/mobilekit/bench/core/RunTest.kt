@@ -47,7 +47,7 @@ class RunTest {
         device: Device = device(),
     ): RunResult {
         roots.put(request)
-        return runOnce(roots.input, roots.output, request.runId, device) { shown += it }
+        return carryOutRun(roots.input, roots.output, request.runId, device) { shown += it }
     }
 
     private fun assertFails(
@@ -469,7 +469,7 @@ class RunTest {
     fun `a bad request is refused by its field`() {
         roots.request()
         roots.putRequest("run-1", """{"protocol_version": 2}""")
-        val result = runOnce(roots.input, roots.output, "run-1", device()) {}
+        val result = carryOutRun(roots.input, roots.output, "run-1", device()) {}
 
         assertFails(FailureCode.BAD_REQUEST, Phase.VERIFY, "$.run_id", result)
     }
@@ -477,7 +477,7 @@ class RunTest {
     @Test
     fun `another protocol version is refused as that`() {
         roots.putRequest("run-1", """{"protocol_version": 3}""")
-        val result = runOnce(roots.input, roots.output, "run-1", device()) {}
+        val result = carryOutRun(roots.input, roots.output, "run-1", device()) {}
 
         assertFails(FailureCode.PROTOCOL_VERSION, Phase.VERIFY, "3 is not 2", result)
     }
@@ -485,14 +485,14 @@ class RunTest {
     @Test
     fun `a request of another run is refused`() {
         roots.putRequest("run-2", encodeRequest(roots.request()))
-        val result = runOnce(roots.input, roots.output, "run-2", device()) {}
+        val result = carryOutRun(roots.input, roots.output, "run-2", device()) {}
 
         assertFails(FailureCode.BAD_REQUEST, Phase.VERIFY, "$.run_id", result)
     }
 
     @Test
     fun `no request is a missing file`() {
-        val result = runOnce(roots.input, roots.output, "run-1", device()) {}
+        val result = carryOutRun(roots.input, roots.output, "run-1", device()) {}
 
         assertFails(FailureCode.FILE_MISSING, Phase.VERIFY, "request.json", result)
     }
@@ -501,7 +501,7 @@ class RunTest {
     fun `what is not a run id never becomes a path`() {
         for (runId in listOf("", "..", "../x", "a/b", "A", "a\n", "a".repeat(65))) {
             assertThrows(IllegalArgumentException::class.java) {
-                runOnce(roots.input, roots.output, runId, device()) {}
+                carryOutRun(roots.input, roots.output, runId, device()) {}
             }
         }
         assertFalse(roots.output.exists())
@@ -619,7 +619,7 @@ class RunTest {
         roots.progress("run-1").parentFile.mkdirs()
         Files.createSymbolicLink(File(roots.output, "runs/run-1/result.json.part").toPath(), File("/dev/full").toPath())
 
-        val result = runOnce(roots.input, roots.output, "run-1", device()) {} as RunFailure
+        val result = carryOutRun(roots.input, roots.output, "run-1", device()) {} as RunFailure
 
         assertEquals(FailureCode.STORAGE_FULL, result.code)
         assertEquals(5, result.samples.iterationNs.size)

@@ -11,11 +11,11 @@ import dev.mobilekit.bench.core.RunFailure
 import dev.mobilekit.bench.core.RunResult
 import dev.mobilekit.bench.core.SystemClock
 import dev.mobilekit.bench.core.ThermalSample
+import dev.mobilekit.bench.core.carryOutRun
 import dev.mobilekit.bench.core.decodeBattery
 import dev.mobilekit.bench.core.isRunId
 import dev.mobilekit.bench.core.readCpuKhz
 import dev.mobilekit.bench.core.readKibFields
-import dev.mobilekit.bench.core.runOnce
 import dev.mobilekit.bench.core.takeRun
 import dev.mobilekit.bench.onnx.OnnxEngine
 import java.io.File
@@ -68,7 +68,7 @@ internal fun parse(arguments: Array<String>): Options? {
 internal fun run(options: Options): RunResult {
     takeRun(options.outputRoot, options.runId, ProcessHandle.current().pid())
     options.after?.readBytes()
-    return runOnce(options.inputRoot, options.outputRoot, options.runId, thisComputer(options.battery)) {}
+    return carryOutRun(options.inputRoot, options.outputRoot, options.runId, thisComputer(options.battery)) {}
 }
 
 private fun thisComputer(battery: File?) =

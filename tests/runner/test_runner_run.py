@@ -29,9 +29,8 @@ from mobilekit.contract.protocol import (
 )
 from mobilekit.contract.samples import collect_samples
 from mobilekit.runner.engine import EngineError, TracingUnavailableError
-from mobilekit.runner.machine import Surroundings
-from mobilekit.runner.run import carry_out as carry_out_taken
-from mobilekit.runner.run import run, take
+from mobilekit.runner.machine import Machine
+from mobilekit.runner.run import carry_out_run, take_run
 from mobilekit.runner.timed_loop import iterate
 
 RUN_ID = "test-run-1"
@@ -152,13 +151,13 @@ def battery_sample(at_ns, plugged=False, temperature_decicelsius=250):
     )
 
 
-def surroundings(clock, engine, stage: Callable | None = None, settle=lambda: None):
+def machine(clock, engine, stage: Callable | None = None, settle=lambda: None):
     def make_engine(artifact_format, threads):
         if artifact_format != "pte":
             raise EngineError(f"no engine for .{artifact_format}")
         return engine
 
-    return Surroundings(
+    return Machine(
         name="test",
         clock_ns=clock,
         make_engine=make_engine,
@@ -223,8 +222,8 @@ def put_tensor(root, array) -> TensorFile:
     return tensor
 
 
-def carry_out(root, around):
-    return run(root / "in", root / "out", RUN_ID, around)
+def carry_out(root, machine):
+    return carry_out_run(root / "in", take_run(root / "out", RUN_ID), machine)
 
 
 def written(root) -> Path:
@@ -236,7 +235,7 @@ def test_a_run_goes_through_its_phases_in_order(roots):
     root, _ = roots
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock, [30 * MS, 10 * MS])))
+    result = carry_out(root, machine(clock, FakeEngine(clock, [30 * MS, 10 * MS])))
 
     samples = result.samples
     assert isinstance(result, RunSuccess)
@@ -262,7 +261,7 @@ def test_the_files_hold_what_is_returned(roots):
     root, _ = roots
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
 
     assert decode_result((written(root) / "result.json").read_bytes()) == result
     events = decode_events((written(root) / "progress.jsonl").read_bytes())
@@ -277,10 +276,10 @@ def test_a_run_is_taken_before_it_begins(roots):
     """The first event, and no other, names the process that carries the run."""
     root, _ = roots
     clock = FakeClock()
-    journal = take(root / "out", RUN_ID)
+    journal = take_run(root / "out", RUN_ID)
     before = list(decode_events((written(root) / "progress.jsonl").read_bytes()))
 
-    carry_out_taken(root / "in", journal, RUN_ID, surroundings(clock, FakeEngine(clock)))
+    carry_out_run(root / "in", journal, machine(clock, FakeEngine(clock)))
 
     events = list(decode_events((written(root) / "progress.jsonl").read_bytes()))
     assert before == events[:1] == [RunTaken(pid=os.getpid())]
@@ -296,7 +295,7 @@ def test_settling_comes_before_the_result(roots):
     def settle():
         seen.append((written(root) / "result.json").exists())
 
-    carry_out(root, surroundings(clock, FakeEngine(clock), settle=settle))
+    carry_out(root, machine(clock, FakeEngine(clock), settle=settle))
 
     assert seen == [False]
 
@@ -335,7 +334,7 @@ def test_energy_windows_alternate_and_overlap_nothing(roots):
     write_request(root, msgspec.structs.replace(request, energy=plan))
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock), lambda *_: FakeStage(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock), lambda *_: FakeStage(clock)))
 
     windows = result.samples.windows
     assert [window.kind for window in windows] == ["idle", "load", "idle", "load", "idle"]
@@ -356,7 +355,7 @@ def measured_energy(root, request, make_stage, **plan):
     def stage(_program, _latencies, at_ns):
         return make_stage(clock, at_ns)
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock), stage))
+    result = carry_out(root, machine(clock, FakeEngine(clock), stage))
     assert isinstance(result, RunSuccess)
     return result.samples
 
@@ -459,7 +458,7 @@ def test_a_profile_leaves_the_trace_and_its_cost(roots):
     write_request(root, msgspec.structs.replace(request, profile_iterations=5))
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
 
     data = (written(root) / "trace.bin").read_bytes()
     trace = result.samples.trace
@@ -474,7 +473,7 @@ def test_an_engine_that_cannot_trace_says_so(roots):
     write_request(root, msgspec.structs.replace(request, profile_iterations=5))
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock, can_trace=False)))
+    result = carry_out(root, machine(clock, FakeEngine(clock, can_trace=False)))
 
     assert isinstance(result, RunSuccess)
     assert result.samples.trace is None
@@ -514,7 +513,7 @@ def test_segments_are_timed_one_by_one_in_place_of_a_trace(roots):
     clock = FakeClock()
     engine = FakeEngine(clock)
 
-    result = carry_out(root, surroundings(clock, engine))
+    result = carry_out(root, machine(clock, engine))
 
     assert isinstance(result, RunSuccess)
     assert [(each.segment, each.latency_ns) for each in result.samples.segments] == [
@@ -535,7 +534,7 @@ def test_a_segment_that_does_not_load_is_named(roots):
     write_request(root, msgspec.structs.replace(request, profile_iterations=5, segments=segments))
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
 
     assert (result.phase, result.code) == ("profile", "inference_failed")
     assert result.message == "segments[1]: not a program"
@@ -550,7 +549,7 @@ def test_a_segment_whose_file_is_missing_is_found_first(roots):
     write_request(root, msgspec.structs.replace(request, profile_iterations=5, segments=segments))
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
 
     assert (result.phase, result.code) == ("verify", "file_missing")
 
@@ -562,7 +561,7 @@ def test_every_example_is_evaluated(roots):
     write_request(root, msgspec.structs.replace(request, evaluation=put_tensor(root, examples)))
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
 
     data = (written(root) / "outputs.bin").read_bytes()
     evaluation = result.samples.evaluation
@@ -587,7 +586,7 @@ def test_examples_need_the_memory_of_one(roots):
     clock = FakeClock()
 
     tracemalloc.start()
-    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
@@ -604,7 +603,7 @@ def test_examples_of_another_size_end_the_run_before_anything_is_measured(roots)
     write_request(root, msgspec.structs.replace(request, evaluation=tensor))
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
 
     assert (result.phase, result.code) == ("verify", "bad_request")
     assert "96 bytes" in result.message
@@ -617,7 +616,7 @@ def test_a_computer_without_battery_refuses_energy(roots):
     write_request(root, msgspec.structs.replace(request, energy=plan))
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
 
     assert isinstance(result, RunSuccess)
     assert "no battery" in result.samples.energy_refusal
@@ -635,7 +634,7 @@ def test_requests_that_cannot_be_carried_out_say_why(roots):
     artifact = root / "in" / request.artifact.path
 
     def outcome(engine=None):
-        result = carry_out(root, surroundings(clock, engine or FakeEngine(clock)))
+        result = carry_out(root, machine(clock, engine or FakeEngine(clock)))
         assert isinstance(result, RunFailure)
         return result.code, result.message, result.phase
 
@@ -669,7 +668,7 @@ def test_a_failure_keeps_what_was_measured(roots):
     root, _ = roots
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock, fail_at=12)))
+    result = carry_out(root, machine(clock, FakeEngine(clock, fail_at=12)))
 
     assert isinstance(result, RunFailure)
     assert (result.phase, result.code) == ("iterate", "inference_failed")
@@ -687,7 +686,7 @@ def test_wrong_outputs_are_told_apart(roots):
     write_request(root, wrong)
     clock = FakeClock()
 
-    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
 
     assert isinstance(result, RunSuccess)
     assert not result.samples.output_check.matches
@@ -698,7 +697,7 @@ def test_progress_is_read_without_its_cut_off_line(roots):
     """A progress file cut anywhere folds to what its complete lines say."""
     root, _ = roots
     clock = FakeClock()
-    result = carry_out(root, surroundings(clock, FakeEngine(clock)))
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
     data = (written(root) / "progress.jsonl").read_bytes()
     line_ends = [index + 1 for index, byte in enumerate(data) if byte == ord("\n")]
 
