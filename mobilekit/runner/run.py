@@ -5,16 +5,14 @@ from __future__ import annotations
 import errno
 import gc
 import hashlib
-import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from mobilekit import __version__
-from mobilekit.contract.checks import decode_request, run_directory
 from mobilekit.contract.codec import decode, encode
 from mobilekit.contract.outputs import Array, check_outputs
 from mobilekit.contract.protocol import (
@@ -54,24 +52,17 @@ from mobilekit.contract.protocol import (
     TraceMade,
     WarmupMeasured,
 )
-from mobilekit.errors import ProtocolError
 from mobilekit.hashing import file_sha256
 from mobilekit.runner.abi import this_abi
 from mobilekit.runner.energy_phase import measure_energy
 from mobilekit.runner.engine import Engine, EngineError, Program, TracingUnavailableError
+from mobilekit.runner.failures import RunStopped
+from mobilekit.runner.input_files import InputFiles
 from mobilekit.runner.journal import Journal
 from mobilekit.runner.machine import Machine
 from mobilekit.runner.readers import read_memory, read_thermal, release_freed_memory
 from mobilekit.runner.timed_loop import UNLIMITED_NS, iterate
 from mobilekit.runner.warmup import WarmupDetector
-
-
-class _PhaseError(Exception):
-    """Ends a run as a ``RunFailure``."""
-
-    def __init__(self, code: FailureCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def take_run(output_root: Path, run_id: str) -> Journal:
@@ -99,7 +90,7 @@ def carry_out_run(input_root: Path, journal: Journal, machine: Machine) -> RunRe
         result: RunResult = RunSuccess(
             protocol_version=PROTOCOL_VERSION, run_id=run_id, samples=journal.samples()
         )
-    except _PhaseError as error:
+    except RunStopped as error:
         result = attempt.failure(run_id, error.code, str(error))
     except EngineError as error:
         code: FailureCode = "load_failed" if attempt.phase == "load" else "inference_failed"
@@ -125,23 +116,23 @@ class _Run:
         now_ns: Callable[[], int],
     ) -> None:
         self.phase: Phase = "verify"
-        self._input_root = input_root
+        self._files = InputFiles(input_root)
         self._journal = journal
         self._machine = machine
         self._now_ns = now_ns
 
     def go(self, run_id: str) -> None:
         self._enter("verify")
-        request = self._read_request(run_id)
-        path = self._verified_path(request.artifact.path, request.artifact.sha256)
-        inputs = [self._read_tensor(tensor) for tensor in request.inputs]
-        references = [self._read_tensor(tensor) for tensor in request.reference_outputs]
+        request = self._files.request(run_id)
+        path = self._files.verified(request.artifact)
+        inputs = [self._files.tensor(tensor) for tensor in request.inputs]
+        references = [self._files.tensor(tensor) for tensor in request.reference_outputs]
         if request.evaluation is not None:
-            self._verify_examples(request.evaluation)
+            self._files.verify_examples(request.evaluation)
         for segment in request.segments:
-            self._verified_path(segment.artifact.path, segment.artifact.sha256)
+            self._files.verified(segment.artifact)
             for tensor in segment.inputs:
-                self._verified_path(tensor.path, tensor.sha256)
+                self._files.verified(tensor)
         engine = self._start_engine(request)
         self._sample_state()
 
@@ -188,63 +179,11 @@ class _Run:
         self.phase = phase
         self._journal.append(PhaseStarted(phase=phase, at_ns=self._now_ns()))
 
-    # --- verify
-
-    def _read_request(self, run_id: str) -> RunRequest:
-        path = self._input_root / run_directory(run_id) / "request.json"
-        try:
-            request = decode_request(path.read_bytes())
-        except FileNotFoundError:
-            raise _PhaseError("file_missing", f"no {path.name} of run {run_id}") from None
-        except ProtocolError as error:
-            version_differs = "$.protocol_version" in error.what
-            code: FailureCode = "protocol_version" if version_differs else "bad_request"
-            raise _PhaseError(code, error.what) from None
-        if request.run_id != run_id:
-            raise _PhaseError("bad_request", f"$.run_id: {request.run_id!r} is not {run_id!r}")
-        return request
-
-    def _verified_path(self, relative_path: str, sha256: str) -> Path:
-        path = self._input_root / relative_path
-        try:
-            found = file_sha256(path)
-        except FileNotFoundError:
-            raise _PhaseError("file_missing", f"{relative_path} is not there") from None
-        if found != sha256:
-            raise _PhaseError("file_corrupt", f"{relative_path} has the SHA-256 {found}")
-        return path
-
-    def _read_tensor(self, tensor: TensorFile) -> Array:
-        data = self._verified_path(tensor.path, tensor.sha256).read_bytes()
-        try:
-            flat = np.frombuffer(bytearray(data), dtype=np.dtype(tensor.dtype).newbyteorder("<"))
-            return flat.reshape(tensor.shape)
-        except ValueError as error:
-            raise _PhaseError("bad_request", f"{tensor.path}: {error}") from None
-
-    def _verify_examples(self, stack: TensorFile) -> None:
-        """All that ``_read_tensor`` finds out, but without reading them into memory."""
-        size_bytes = self._verified_path(stack.path, stack.sha256).stat().st_size
-        if size_bytes != math.prod(stack.shape) * np.dtype(stack.dtype).itemsize:
-            raise _PhaseError(
-                "bad_request",
-                f"{stack.path}: {size_bytes} bytes are no {stack.dtype} {stack.shape}",
-            )
-
-    def _read_examples(self, stack: TensorFile) -> Iterator[Array]:
-        """One after the other, each in the same memory."""
-        example = np.empty(stack.shape[1:], np.dtype(stack.dtype).newbyteorder("<"))
-        with (self._input_root / stack.path).open("rb") as file:
-            for _ in range(stack.shape[0]):
-                if file.readinto(example.data) != example.nbytes:
-                    raise _PhaseError("file_corrupt", f"{stack.path} became shorter")
-                yield example
-
     def _start_engine(self, request: RunRequest) -> Engine:
         try:
             engine = self._machine.make_engine(request.artifact.format, request.threads)
         except EngineError as error:
-            raise _PhaseError("engine_missing", str(error)) from None
+            raise RunStopped("engine_missing", str(error)) from None
         self._journal.append(
             CompanionStarted(
                 companion=CompanionInfo(
@@ -340,8 +279,8 @@ class _Run:
 
     def _time_segments(self, engine: Engine, segments: Sequence[Segment], iterations: int) -> None:
         for number, segment in enumerate(segments):
-            path = self._input_root / segment.artifact.path
-            inputs = [self._read_tensor(tensor) for tensor in segment.inputs]
+            path = self._files.path(segment.artifact)
+            inputs = [self._files.tensor(tensor) for tensor in segment.inputs]
             try:
                 program = engine.load(path, segment.artifact.method, inputs)
                 latency_ns = self._time_warm(program, iterations)
@@ -369,7 +308,7 @@ class _Run:
         latency_ns = []
         digest = hashlib.sha256()
         with (self._journal.directory / OUTPUTS_NAME).open("wb") as file:
-            for example in self._read_examples(examples):
+            for example in self._files.examples(examples):
                 program.set_inputs([example])
                 started_ns = clock_ns()
                 program.execute()
