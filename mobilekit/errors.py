@@ -107,6 +107,10 @@ class ProtocolError(MobilekitError):
     """A message of the host-app contract that breaks it; the message names the field."""
 
 
+class OtherVersionError(ProtocolError):
+    """A message of another version of the contract."""
+
+
 class RunFailedError(MobilekitError):
     """The companion took the request and failed; what it measured before that is in the store."""
 

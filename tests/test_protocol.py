@@ -15,7 +15,7 @@ from mobilekit import __version__
 from mobilekit.contract import protocol
 from mobilekit.contract.checks import decode_events, decode_request, decode_result
 from mobilekit.contract.codec import encode
-from mobilekit.errors import ProtocolError
+from mobilekit.errors import OtherVersionError, ProtocolError
 
 VECTORS = Path(__file__).parent / "vectors"
 VALID = sorted((VECTORS / "valid").glob("*.json"))
@@ -105,7 +105,7 @@ def test_another_version_is_told_before_any_other_difference() -> None:
     message = b'{"protocol_version": 3, "type": "success", "something_new": {}}'
 
     for decode_message in (decode_request, decode_result):
-        with pytest.raises(ProtocolError, match="protocol_version: 3 is not 2"):
+        with pytest.raises(OtherVersionError, match="protocol_version: 3 is not 2"):
             decode_message(message)
 
 

@@ -17,7 +17,9 @@ from mobilekit.contract.protocol import (
     RunRequest,
     RunResult,
 )
-from mobilekit.errors import ProtocolError
+from mobilekit.errors import OtherVersionError, ProtocolError
+
+SAME_VERSION = "Check that mobilekit and what wrote this are of the same version."
 
 
 def run_directory(run_id: str) -> str:
@@ -30,8 +32,8 @@ def run_directory(run_id: str) -> str:
 def decode_request(data: bytes) -> RunRequest:
     """Decode and check one request.
 
-    Raises ``ProtocolError`` naming the field for text that is not a request of this protocol
-    version, or whose values are out of range.
+    Raises ``OtherVersionError`` for another protocol version, and ``ProtocolError`` naming the
+    field for any other text that is not a request, or whose values are out of range.
     """
     _check_version(data, "request.json")
     request: RunRequest = decode(data, RunRequest, source="request.json")
@@ -83,7 +85,9 @@ class _Versioned(msgspec.Struct, frozen=True):
 def _check_version(data: bytes, source: str) -> None:
     found = decode(data, _Versioned, source=source).protocol_version
     if found != PROTOCOL_VERSION:
-        raise _out_of_range("protocol_version", f"{found} is not {PROTOCOL_VERSION}")
+        raise OtherVersionError(
+            f"$.protocol_version: {found} is not {PROTOCOL_VERSION}", fix=SAME_VERSION
+        )
 
 
 def _values_to_check(request: RunRequest) -> list[tuple[str, object]]:
@@ -163,7 +167,4 @@ def _range_problem(name: str, value: object) -> str | None:
 
 
 def _out_of_range(field: str, problem: str) -> ProtocolError:
-    return ProtocolError(
-        f"$.{field}: {problem}",
-        fix="Check that mobilekit and what wrote this are of the same version.",
-    )
+    return ProtocolError(f"$.{field}: {problem}", fix=SAME_VERSION)

@@ -10,8 +10,8 @@ import numpy as np
 
 from mobilekit.contract.checks import decode_request, run_directory
 from mobilekit.contract.outputs import Array
-from mobilekit.contract.protocol import ArtifactFile, FailureCode, RunRequest, TensorFile
-from mobilekit.errors import ProtocolError
+from mobilekit.contract.protocol import ArtifactFile, RunRequest, TensorFile
+from mobilekit.errors import OtherVersionError, ProtocolError
 from mobilekit.hashing import file_sha256
 from mobilekit.runner.failures import RunStopped
 
@@ -28,10 +28,10 @@ class InputFiles:
             request = decode_request(path.read_bytes())
         except FileNotFoundError:
             raise RunStopped("file_missing", f"no {path.name} of run {run_id}") from None
+        except OtherVersionError as error:
+            raise RunStopped("protocol_version", error.what) from None
         except ProtocolError as error:
-            version_differs = "$.protocol_version" in error.what
-            code: FailureCode = "protocol_version" if version_differs else "bad_request"
-            raise RunStopped(code, error.what) from None
+            raise RunStopped("bad_request", error.what) from None
         if request.run_id != run_id:
             raise RunStopped("bad_request", f"$.run_id: {request.run_id!r} is not {run_id!r}")
         return request

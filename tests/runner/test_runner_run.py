@@ -640,6 +640,9 @@ def test_requests_that_cannot_be_carried_out_say_why(roots):
 
     spoil_request(root, request, protocol_version=99)
     assert outcome()[::2] == ("protocol_version", "verify")
+    spoil_request(root, request, protocol_version=str(PROTOCOL_VERSION))
+    assert outcome()[0] == "bad_request"
+    assert "$.protocol_version" in outcome()[1]
     spoil_request(root, request, cold_loads="3")
     assert outcome()[0] == "bad_request"
     assert "cold_loads" in outcome()[1]

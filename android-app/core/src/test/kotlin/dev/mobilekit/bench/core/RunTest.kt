@@ -483,6 +483,14 @@ class RunTest {
     }
 
     @Test
+    fun `a version that is no number is no other version`() {
+        roots.putRequest("run-1", """{"protocol_version": "$PROTOCOL_VERSION"}""")
+        val result = carryOutRun(roots.input, roots.output, "run-1", device()) {}
+
+        assertFails(FailureCode.BAD_REQUEST, Phase.VERIFY, "$.protocol_version", result)
+    }
+
+    @Test
     fun `a request of another run is refused`() {
         roots.putRequest("run-2", encodeRequest(roots.request()))
         val result = carryOutRun(roots.input, roots.output, "run-2", device()) {}
