@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "energy_coverage.py"
+SCRIPT = Path(__file__).parents[3] / "scripts" / "energy_coverage.py"
 
 
 def load_script():
