@@ -140,7 +140,7 @@ def _find_edge(bins: Bins, near_s: float, *, rising: bool) -> float | None:
     """
     first = max(0, int((near_s - MAX_EDGE_S) / bins.width_s))
     last = min(len(bins.covered_s), int((near_s + MAX_EDGE_S) / bins.width_s) + 1)
-    # The edge that splits the stretch into two means with the least squares left over.
+    # The edge that splits it into two means with the least squares left over.
     covered_s = bins.covered_s[first:last]
     energy_j = bins.energy_j[first:last]
     time_before, energy_before = np.cumsum(covered_s)[:-1], np.cumsum(energy_j)[:-1]

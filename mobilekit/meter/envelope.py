@@ -10,7 +10,7 @@ by the offset. With o the offset and the reading being r - o,
     power    P = r - o
 
 so that a bin's energy is exact for any offset. Integrals are trapezoids between neighbouring
-samples; a segment that crosses bins is split exactly. Where samples are farther apart than
+samples; a step that crosses bins is split exactly. Where samples are farther apart than
 ``GAP_PERIODS`` times the usual, nothing is integrated, and the time is not covered.
 """
 
@@ -34,7 +34,7 @@ GAP_PERIODS = 10
 PERIOD_SAMPLES = 4096
 """How many of the first samples tell the usual period."""
 PARTS = 10
-"""Into how many parts a stretch is cut for its scatter."""
+"""Into how many parts a window is cut for its scatter."""
 MAX_MISPLACED = 0.01
 """Largest share of samples without a number, or with a time before that of an earlier one."""
 
@@ -296,12 +296,12 @@ class Envelope:
                 time_s=float(self._last[0, 0]),
                 fix="Check that the column of times is the right one.",
             )
-        # The first sample of the open time closes the segment before it.
+        # The first sample of the open time closes the step before it.
         closed = _merge_equal_times(rows[:, :open_from])
         self._integrate(closed)
 
     def _integrate(self, rows: Floats) -> None:
-        """Add the segments between samples of strictly growing time, and from the one before."""
+        """Add the steps between samples of strictly growing time, and from the one before."""
         if rows.shape[1] == 0:
             return
         if self._previous is not None:
@@ -322,15 +322,15 @@ class Envelope:
         weight_s = np.where(is_gap, 0.0, step_s)
         first, last = (int(time // self._width_s) for time in (time_s[0], time_s[-1]))
         edges_s = np.arange(first + 1, last + 1) * self._width_s
-        segment = np.clip(np.searchsorted(time_s, edges_s, side="right") - 1, 0, len(step_s) - 1)
-        part = (edges_s - time_s[segment]) / step_s[segment]
-        part_s = part * weight_s[segment]
-        self._add(0, first, last, np.cumsum(weight_s), segment, part_s)
+        step = np.clip(np.searchsorted(time_s, edges_s, side="right") - 1, 0, len(step_s) - 1)
+        part = (edges_s - time_s[step]) / step_s[step]
+        part_s = part * weight_s[step]
+        self._add(0, first, last, np.cumsum(weight_s), step, part_s)
         for number, value in enumerate(values, start=1):
             rise = np.diff(value)
             total = np.cumsum((value[:-1] + value[1:]) / 2 * weight_s)
-            partial = (value[segment] + rise[segment] * part / 2) * part_s
-            self._add(number, first, last, total, segment, partial)
+            partial = (value[step] + rise[step] * part / 2) * part_s
+            self._add(number, first, last, total, step, partial)
         self._used = max(self._used, last + 1)
 
     def _add(
@@ -339,11 +339,11 @@ class Envelope:
         first: int,
         last: int,
         total: Floats,
-        segment: npt.NDArray[np.int_],
+        step: npt.NDArray[np.int_],
         partial: Floats,
     ) -> None:
         """Spread a cumulative integral over the bins ``first`` to ``last``."""
-        at_edges = np.where(segment > 0, total[segment - 1], 0.0) + partial
+        at_edges = np.where(step > 0, total[step - 1], 0.0) + partial
         self._sums[row, first : last + 1] += np.diff(at_edges, prepend=0.0, append=total[-1])
 
     def _halve(self) -> None:

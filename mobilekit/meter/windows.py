@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilekit.analysis.energy.sources import find_segments
+from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import SyncPattern, Window
 from mobilekit.errors import TraceRefusedError, UsageError
 from mobilekit.meter.clocks import Alignment
@@ -281,7 +281,7 @@ def read_run(measurement: Measurement) -> RunWindows:
             fix="Name a run of a real phone.",
         )
     samples = measurement.result.samples
-    windows = [window for segment in find_segments(samples.windows) for window in segment]
+    windows = [window for stretch in find_stretches(samples.windows) for window in stretch]
     if not windows:
         raise TraceRefusedError(
             "The run has no complete block on battery",

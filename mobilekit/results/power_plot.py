@@ -10,10 +10,10 @@ import numpy as np
 from mobilekit.analysis.energy.estimate import energy_of
 from mobilekit.analysis.energy.sources import (
     WindowPowers,
-    find_segments,
     known_gauge,
     measure_powers,
 )
+from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import Window
 from mobilekit.errors import UsageError
 from mobilekit.records.measurement import Measurement
@@ -51,8 +51,8 @@ def draw_measurement(measurement: Measurement) -> Figure:
     start_ns = windows[0].started_ns
     energy = energy_of(measurement)
     source = energy.source if energy is not None else "charge_counter"
-    segments = find_segments(windows)
-    counted = {window.started_ns for segment in segments for window in segment}
+    stretches = find_stretches(windows)
+    counted = {window.started_ns for stretch in stretches for window in stretch}
     for axes in (above, below):
         for window in windows:
             colour = LOAD if window.kind == "load" else IDLE
@@ -65,10 +65,10 @@ def draw_measurement(measurement: Measurement) -> Figure:
     gauge = known_gauge(measurement.profile.gauge, measurement.gauge)
     gain = measurement.gain.gain if measurement.gain is not None else 1.0
     drawn = 0
-    for segment in segments:
-        powers = measure_powers(segment, source, gauge)
+    for stretch in stretches:
+        powers = measure_powers(stretch, source, gauge)
         if isinstance(powers, WindowPowers):
-            edges_s = [_edges_s(window, start_ns) for window in segment]
+            edges_s = [_edges_s(window, start_ns) for window in stretch]
             _draw_powers(above, edges_s, powers, gain if source != "power_rails" else 1.0, drawn)
             drawn += 1
     readings = [
@@ -103,7 +103,7 @@ def _draw_powers(
     edges_s: Sequence[tuple[float, float]],
     powers: WindowPowers,
     gain: float,
-    segment: int,
+    stretch: int,
 ) -> None:
     """The windows' powers as steps, with what the source's resolution alone makes uncertain, and
     the energy above the mean of the idle windows on both sides."""
@@ -111,7 +111,7 @@ def _draw_powers(
     half_widths_w = 1.96 * np.sqrt(np.diag(powers.covariance_w2)) / gain
     for number, edges in enumerate(edges_s):
         # A name that begins with an underscore is left out of the legend.
-        hidden = "" if segment == 0 and number < 2 else "_"
+        hidden = "" if stretch == 0 and number < 2 else "_"
         if number % 2 == 1:
             idle_w = (power_w[number - 1] + power_w[number + 1]) / 2
             axes.fill_between(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mobilekit.analysis.energy.estimate import MIN_INTERVAL_BLOCKS, energy_of, explain_refusal
-from mobilekit.analysis.energy.sources import charge_ratio, find_segments, judge_ratio, known_gauge
+from mobilekit.analysis.energy.sources import charge_ratio, judge_ratio, known_gauge
+from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import (
     Samples,
     Window,
@@ -194,7 +195,7 @@ def _of_gauge(
 ) -> list[Finding]:
     findings = []
     known = known_gauge(profile.gauge, verdict)
-    ratio = charge_ratio(find_segments(samples.windows), known)
+    ratio = charge_ratio(find_stretches(samples.windows), known)
     agreement = judge_ratio(ratio)
     if agreement == "current is odd" and verdict is None:
         findings.append(

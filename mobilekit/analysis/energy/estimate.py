@@ -35,13 +35,13 @@ from mobilekit.analysis.energy.sources import (
     WindowPowers,
     charge_ratio,
     count_readings,
-    find_segments,
     judge_ratio,
     known_gauge,
     mean_voltage_mv,
     measure_powers,
     voltage_is_told,
 )
+from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import Window
 from mobilekit.records.device import DeviceProfile, ProfileGauge
 from mobilekit.records.energy import (
@@ -134,11 +134,11 @@ def estimate_energy(
     and when charge counter and current contradict each other (unless a person chose the source).
     """
     gauge = known_gauge(profile_gauge, verdict)
-    segments = find_segments(windows)
-    if sum(len(segment) // 2 for segment in segments) < MIN_BLOCKS:
+    stretches = find_stretches(windows)
+    if sum(len(stretch) // 2 for stretch in stretches) < MIN_BLOCKS:
         return None
-    for source in usable_sources(segments, gauge, verdict):
-        measured = _measure_segments(segments, source, gauge)
+    for source in usable_sources(stretches, gauge, verdict):
+        measured = _measure_stretches(stretches, source, gauge)
         if measured is not None:
             used, blocks = measured
             return _estimate(windows, used, blocks, source, gain, origin)
@@ -160,10 +160,10 @@ def energy_of(measurement: Measurement) -> EnergyEstimate | None:
 
 
 def usable_sources(
-    segments: Sequence[Sequence[Window]], gauge: Gauge, verdict: GaugeVerdict | None
+    stretches: Sequence[Sequence[Window]], gauge: Gauge, verdict: GaugeVerdict | None
 ) -> list[EnergySource]:
     """Which sources may be tried, the best first; none where the evidence is contradictory."""
-    agreement = judge_ratio(charge_ratio(segments, gauge))
+    agreement = judge_ratio(charge_ratio(stretches, gauge))
     if verdict is None:
         if agreement == "contradictory":
             return []
@@ -184,46 +184,46 @@ def explain_refusal(
 ) -> str:
     """Why ``estimate_energy`` says nothing, for people."""
     gauge = known_gauge(profile_gauge, verdict)
-    segments = find_segments(windows)
-    blocks = sum(len(segment) // 2 for segment in segments)
+    stretches = find_stretches(windows)
+    blocks = sum(len(stretch) // 2 for stretch in stretches)
     if blocks < MIN_BLOCKS:
         return f"{blocks} complete blocks without a cable, and {MIN_BLOCKS} are needed"
-    sources = usable_sources(segments, gauge, verdict)
+    sources = usable_sources(stretches, gauge, verdict)
     if not sources:
         return "charge counter and current contradict each other"
     reasons = []
     for source in sources:
-        for segment in segments:
-            powers = measure_powers(segment, source, gauge)
+        for stretch in stretches:
+            powers = measure_powers(stretch, source, gauge)
             if isinstance(powers, Unusable):
                 reasons.append(f"{source.replace('_', ' ')}: {powers.reason}")
                 break
     return "; ".join(reasons)
 
 
-def _measure_segments(
-    segments: Sequence[list[Window]], source: EnergySource, gauge: Gauge
+def _measure_stretches(
+    stretches: Sequence[list[Window]], source: EnergySource, gauge: Gauge
 ) -> tuple[list[list[Window]], _Blocks] | None:
-    """The segments that the source tells something of; ``None`` where it cannot be right in one, or
-    tells too little."""
+    """The stretches that the source tells something of; ``None`` where it cannot be right in one,
+    or tells too little."""
     used, parts = [], []
-    for segment in segments:
-        powers = measure_powers(segment, source, gauge)
+    for stretch in stretches:
+        powers = measure_powers(stretch, source, gauge)
         if isinstance(powers, Unusable):
             if powers.contradictory:
                 return None
             continue
-        used.append(segment)
+        used.append(stretch)
         parts.append(powers)
-    if sum(len(segment) // 2 for segment in used) < MIN_BLOCKS:
+    if sum(len(stretch) // 2 for stretch in used) < MIN_BLOCKS:
         return None
     return used, _join(used, parts)
 
 
-def _join(segments: Sequence[Sequence[Window]], parts: Sequence[WindowPowers]) -> _Blocks:
+def _join(stretches: Sequence[Sequence[Window]], parts: Sequence[WindowPowers]) -> _Blocks:
     seconds, gross, marginal, curvatures = [], [], [], []
-    for segment, powers in zip(segments, parts, strict=True):
-        loads = segment[1::2]
+    for stretch, powers in zip(stretches, parts, strict=True):
+        loads = stretch[1::2]
         seconds_here = np.array(
             [
                 (window.ended_ns - window.started_ns) / NS_PER_S / window.iterations
@@ -231,7 +231,7 @@ def _join(segments: Sequence[Sequence[Window]], parts: Sequence[WindowPowers]) -
             ]
         )
         count = np.arange(len(loads))
-        load_only = np.zeros((len(loads), len(segment)))
+        load_only = np.zeros((len(loads), len(stretch)))
         load_only[count, 1 + 2 * count] = seconds_here
         less_idle = load_only.copy()
         less_idle[count, 2 * count] = less_idle[count, 2 * count + 2] = -seconds_here / 2
@@ -255,7 +255,7 @@ def _join(segments: Sequence[Sequence[Window]], parts: Sequence[WindowPowers]) -
 
 def _estimate(
     windows: Sequence[Window],
-    segments: Sequence[Sequence[Window]],
+    stretches: Sequence[Sequence[Window]],
     blocks: _Blocks,
     source: EnergySource,
     gain: GaugeGain | None,
@@ -268,7 +268,7 @@ def _estimate(
     if gain is not None and on_battery:
         gain_value, gain_relative = gain.gain, gain.relative_uncertainty
         gain_note = f"{gain_relative:.2%} after the comparison with an external meter"
-    used = [window for segment in segments for window in segment]
+    used = [window for stretch in stretches for window in stretch]
     voltage_relative, voltage_note = 0.0, "power rails need none"
     if on_battery and source != "energy_counter" and not voltage_is_told(used):
         voltage_relative = UNTOLD_VOLTAGE_RELATIVE_UNCERTAINTY
@@ -314,12 +314,12 @@ def _estimate(
             note="the idle power's curvature, which idle-load-idle does not cancel",
         ),
     )
-    loads = [window for segment in segments for window in segment[1::2]]
+    loads = [window for stretch in stretches for window in stretch[1::2]]
     idle_w = np.concatenate(
-        [part[0::2] for part in np.split(blocks.powers.power_w, _splits(segments))]
+        [part[0::2] for part in np.split(blocks.powers.power_w, _splits(stretches))]
     )
     load_w = np.concatenate(
-        [part[1::2] for part in np.split(blocks.powers.power_w, _splits(segments))]
+        [part[1::2] for part in np.split(blocks.powers.power_w, _splits(stretches))]
     )
     kind: IntervalKind = (
         "interval_95" if len(gross.values_j) >= MIN_INTERVAL_BLOCKS else "block_range"
@@ -357,9 +357,9 @@ def _estimate(
     )
 
 
-def _splits(segments: Sequence[Sequence[Window]]) -> np.ndarray:
-    """Where one segment's windows end in the array of all."""
-    return np.cumsum([len(segment) for segment in segments])[:-1]
+def _splits(stretches: Sequence[Sequence[Window]]) -> np.ndarray:
+    """Where one stretch's windows end in the array of all."""
+    return np.cumsum([len(stretch) for stretch in stretches])[:-1]
 
 
 def _common(

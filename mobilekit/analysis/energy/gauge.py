@@ -35,13 +35,13 @@ from mobilekit.analysis.energy.sources import (
     Gauge,
     Unusable,
     charge_ratio,
-    find_segments,
     measure_powers,
     rail_age_s,
     rail_names,
     voltage_is_told,
 )
 from mobilekit.analysis.energy.staircase import measure_period_s, measure_step
+from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import BatterySample, Window
 from mobilekit.records.device import DeviceProfile
 from mobilekit.records.energy import (
@@ -133,8 +133,8 @@ def characterize_gauge(
     ``overrides`` replace what was decided; an overridden unit or sign is still refused where the
     charge counter contradicts it, an overridden source is taken in spite of contradictions.
     """
-    segments = find_segments(windows)
-    loads = [window for segment in segments for window in segment[1::2]]
+    stretches = find_stretches(windows)
+    loads = [window for stretch in stretches for window in stretch[1::2]]
     evidence: list[GaugeEvidence] = []
 
     def refuse(reason: str, *, contradictory: bool) -> GaugeRefusal:
@@ -147,15 +147,15 @@ def characterize_gauge(
             evidence=tuple(evidence),
         )
 
-    if not segments:
+    if not stretches:
         return refuse("there is no idle-load-idle block without a cable", contradictory=False)
-    current = _look_at_current(segments, overrides)
+    current = _look_at_current(stretches, overrides)
     hint_s = None if current.period_ms is None else current.period_ms / 1000
     charge = _look_at_counter(
-        segments, "charge counter", "uAh", lambda sample: sample.charge_counter_uah, hint_s
+        stretches, "charge counter", "uAh", lambda sample: sample.charge_counter_uah, hint_s
     )
     energy = _look_at_counter(
-        segments, "energy counter", "nWh", lambda sample: sample.energy_counter_nwh, hint_s
+        stretches, "energy counter", "nWh", lambda sample: sample.energy_counter_nwh, hint_s
     )
     rails, age_s = rail_names(loads), rail_age_s(loads)
     evidence += [*charge.evidence, *current.evidence, *energy.evidence]
@@ -184,10 +184,10 @@ def characterize_gauge(
         "energy_counter": energy.state,
         "power_rails": "fine" if rails else "unsupported",
     }
-    powers = _measure_all(segments, states, gauge)
+    powers = _measure_all(stretches, states, gauge)
     ratio = None
     if charge.state == "fine" and current.state == "fine":
-        ratio = charge_ratio(segments, gauge)
+        ratio = charge_ratio(stretches, gauge)
     if ratio is not None:
         evidence.append(
             GaugeEvidence(
@@ -264,14 +264,14 @@ class _Levels(NamedTuple):
 
 
 def _measure_all(
-    segments: Sequence[Sequence[Window]], states: dict[EnergySource, State], gauge: Gauge
+    stretches: Sequence[Sequence[Window]], states: dict[EnergySource, State], gauge: Gauge
 ) -> dict[EnergySource, _Levels | Unusable]:
     measured: dict[EnergySource, _Levels | Unusable] = {}
     for source, state in states.items():
         if state in ("unsupported", "stuck"):
             measured[source] = Unusable(state, False)
             continue
-        parts = [measure_powers(segment, source, gauge) for segment in segments]
+        parts = [measure_powers(stretch, source, gauge) for stretch in stretches]
         refused = [part for part in parts if isinstance(part, Unusable)]
         told = [part.power_w for part in parts if not isinstance(part, Unusable)]
         worst = [part for part in refused if part.contradictory]
@@ -422,13 +422,13 @@ def _choose(sources: Sequence[SourceVerdict], handicaps: dict[EnergySource, floa
 
 
 def _look_at_counter(
-    segments: Sequence[Sequence[Window]],
+    stretches: Sequence[Sequence[Window]],
     name: str,
     unit: str,
     read: Callable[[BatterySample], int | None],
     hint_s: float | None,
 ) -> _Property:
-    windows = [window for segment in segments for window in segment]
+    windows = [window for stretch in stretches for window in stretch]
     samples = [sample for window in windows for sample in window.battery]
     values = [value for sample in samples if (value := read(sample)) is not None]
 
@@ -457,14 +457,14 @@ def _look_at_counter(
     return _Property("fine", step, None if period_s is None else period_s * 1000, tuple(found))
 
 
-def _look_at_current(segments: Sequence[Sequence[Window]], overrides: Overrides) -> _Current:
+def _look_at_current(stretches: Sequence[Sequence[Window]], overrides: Overrides) -> _Current:
     scale, sign = overrides.current_scale or 1, overrides.current_sign or 1
-    windows = [window for segment in segments for window in segment]
+    windows = [window for stretch in stretches for window in stretch]
     raw = {
         kind: [
             sample.current_now_ua
-            for segment in segments
-            for window in segment
+            for stretch in stretches
+            for window in stretch
             for sample in window.battery
             if window.kind == kind
             and sample.current_now_ua is not None

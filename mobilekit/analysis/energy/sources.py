@@ -2,7 +2,7 @@
 
 **Counters** (of charge and of energy) are staircases whose step, often several joules, is large
 against a window. All that they tell is when they change, so the charge is fitted through every
-change of a segment as a continuous line with one slope per window: a change in one window helps its
+change of a stretch as a continuous line with one slope per window: a change in one window helps its
 neighbours, and an idle window in which the counter never moves is still determined by them. At the
 gauge's update that shows a change, the charge lies below the level that it crossed by up to what
 was drawn since the update before, at most one step; that and the time between the two polls are the
@@ -19,8 +19,7 @@ was given within two update periods after its start may still be about the windo
 **Power rails** are energies at times of their own, up to 20 s before they were asked for, with a
 noise that only adds. The same line goes through them.
 
-Everything here is about one *segment*: windows one after the other, idle first and last, without a
-plugged sample.
+Everything here is about one stretch of windows (``stretches``).
 """
 
 from __future__ import annotations
@@ -45,8 +44,6 @@ MIN_RATIO_CHANGES = 5
 MAX_RELATIVE_RESIDUAL = 0.1
 """How far a change may lie off the fit beyond the gauge's resolution, relative to the charge of a
 load window: a counter that jumps (gauges correct themselves) is not used."""
-MAX_GAP_S = 1.0
-"""Between two windows of a segment; what the phone did in a longer one is not known."""
 SETTLING_PERIODS = 2
 """A current is held for one period, and may be the mean over the one before."""
 JOULE_PER_NWH = 3.6e-6
@@ -66,11 +63,11 @@ class WindowPowers(NamedTuple):
 
 
 class Unusable(NamedTuple):
-    """Why a source tells nothing of a segment."""
+    """Why a source tells nothing of a stretch."""
 
     reason: str
     contradictory: bool
-    """The source cannot be right, in this segment or any other."""
+    """The source cannot be right, in this stretch or any other."""
 
 
 class Gauge(NamedTuple):
@@ -116,62 +113,27 @@ def known_gauge(profile: ProfileGauge, verdict: GaugeVerdict | None) -> Gauge:
     )
 
 
-# --- segments ----------------------------------------------------------------------------------
-
-
-def find_segments(windows: Sequence[Window]) -> list[list[Window]]:
-    """The runs of complete idle-load-idle blocks without a plugged sample.
-
-    A window in which any sample is plugged belongs to none, and ends the segment; so do a gap in
-    time and an idle window after an idle one, with which the windows begin again.
-    """
-    segments: list[list[Window]] = []
-    current: list[Window] = []
-    for window in windows:
-        if any(sample.plugged for sample in window.battery):
-            segments.append(current)
-            current = []
-            continue
-        if current and not _continues(current[-1], window):
-            segments.append(current)
-            current = []
-        if current or window.kind == "idle":
-            current.append(window)
-    segments.append(current)
-    whole = [segment[: len(segment) - (len(segment) + 1) % 2] for segment in segments]
-    return [
-        segment
-        for segment in whole
-        if len(segment) >= 3 and all(window.iterations > 0 for window in segment[1::2])
-    ]
-
-
-def _continues(before: Window, after: Window) -> bool:
-    gap_s = (after.started_ns - before.ended_ns) / NS_PER_S
-    return before.kind != after.kind and 0 <= gap_s <= MAX_GAP_S
-
-
 # --- each source -------------------------------------------------------------------------------
 
 
 def measure_powers(
-    segment: Sequence[Window], source: EnergySource, gauge: Gauge
+    stretch: Sequence[Window], source: EnergySource, gauge: Gauge
 ) -> WindowPowers | Unusable:
-    """The power of each window of a segment by one source."""
+    """The power of each window of a stretch by one source."""
     measure: dict[EnergySource, Callable[[Sequence[Window], Gauge], WindowPowers | Unusable]] = {
         "charge_counter": charge_powers,
         "current_now": current_powers,
         "energy_counter": energy_powers,
         "power_rails": rail_powers,
     }
-    return measure[source](segment, gauge)
+    return measure[source](stretch, gauge)
 
 
-def charge_powers(segment: Sequence[Window], gauge: Gauge) -> WindowPowers | Unusable:
+def charge_powers(stretch: Sequence[Window], gauge: Gauge) -> WindowPowers | Unusable:
     """From the charge counter's changes, and each window's mean voltage."""
-    joules = [COULOMB_PER_UAH * mean_voltage_mv(window.battery) / 1000 for window in segment]
+    joules = [COULOMB_PER_UAH * mean_voltage_mv(window.battery) / 1000 for window in stretch]
     return _fit_counter(
-        segment,
+        stretch,
         lambda sample: sample.charge_counter_uah,
         gauge.charge_step_uah,
         gauge.charge_period_s,
@@ -179,18 +141,18 @@ def charge_powers(segment: Sequence[Window], gauge: Gauge) -> WindowPowers | Unu
     )
 
 
-def energy_powers(segment: Sequence[Window], gauge: Gauge) -> WindowPowers | Unusable:
+def energy_powers(stretch: Sequence[Window], gauge: Gauge) -> WindowPowers | Unusable:
     """From the energy counter's changes."""
     return _fit_counter(
-        segment,
+        stretch,
         lambda sample: sample.energy_counter_nwh,
         None,
         gauge.energy_period_s,
-        np.full(len(segment), JOULE_PER_NWH),
+        np.full(len(stretch), JOULE_PER_NWH),
     )
 
 
-def current_powers(segment: Sequence[Window], gauge: Gauge) -> WindowPowers | Unusable:
+def current_powers(stretch: Sequence[Window], gauge: Gauge) -> WindowPowers | Unusable:
     """From the mean of the current and of the voltage.
 
     The rounding of the current is taken to be the same in all windows of a kind: it may be. The
@@ -198,7 +160,7 @@ def current_powers(segment: Sequence[Window], gauge: Gauge) -> WindowPowers | Un
     """
     power_w, watt_per_ua = [], []
     settling_ns = SETTLING_PERIODS * gauge.current_period_s * NS_PER_S
-    for window in segment:
+    for window in stretch:
         currents = [
             current_ua
             for sample in window.battery
@@ -214,30 +176,30 @@ def current_powers(segment: Sequence[Window], gauge: Gauge) -> WindowPowers | Un
     low_ua, high_ua = PLAUSIBLE_LOAD_CURRENT_UA
     if not (low_ua <= float(np.median(load_ua)) <= high_ua and load_ua.min() > 0):
         return Unusable("no phone draws the current that it tells under load", True)
-    if not current_changes([segment]):
+    if not current_changes([stretch]):
         return Unusable("the current never changes", True)
-    same_kind = np.equal.outer(np.arange(len(segment)) % 2, np.arange(len(segment)) % 2)
+    same_kind = np.equal.outer(np.arange(len(stretch)) % 2, np.arange(len(stretch)) % 2)
     return WindowPowers(powers, same_kind * np.outer(scale, scale) * gauge.current_step_ua**2 / 12)
 
 
-def rail_powers(segment: Sequence[Window], _: Gauge) -> WindowPowers | Unusable:
+def rail_powers(stretch: Sequence[Window], _: Gauge) -> WindowPowers | Unusable:
     """From the energies of the power rails, summed; monitors that Android models are left out.
 
     Before the first window the phone is taken to be as idle as in it.
     """
-    names = rail_names(segment)
+    names = rail_names(stretch)
     if not names:
         return Unusable("there are no power rails", False)
-    age_s = rail_age_s(segment)
+    age_s = rail_age_s(stretch)
     coarse = age_s is not None and age_s > COARSE_RAIL_AGE_S
-    starts_ns, ends_ns = _boundaries(segment)
-    power_w = np.zeros(len(segment))
-    covariance_w2 = np.zeros((len(segment), len(segment)))
+    starts_ns, ends_ns = _boundaries(stretch)
+    power_w = np.zeros(len(stretch))
+    covariance_w2 = np.zeros((len(stretch), len(stretch)))
     for name in names:
         readings = sorted(
             {
                 (rail.at_ns, rail.energy_uj)
-                for window in segment
+                for window in stretch
                 for rail in window.rails
                 if rail.name == name
             }
@@ -322,32 +284,32 @@ def mean_voltage_mv(samples: Sequence[BatterySample]) -> float:
 # --- agreement of current and counter ----------------------------------------------------------
 
 
-def current_changes(segments: Sequence[Sequence[Window]]) -> bool:
+def current_changes(stretches: Sequence[Sequence[Window]]) -> bool:
     """Whether the current ever takes another value."""
     readings = {
         sample.current_now_ua
-        for segment in segments
-        for window in segment
+        for stretch in stretches
+        for window in stretch
         for sample in window.battery
     }
     return len(readings - {None}) > 1
 
 
-def charge_ratio(segments: Sequence[Sequence[Window]], gauge: Gauge) -> float | None:
+def charge_ratio(stretches: Sequence[Sequence[Window]], gauge: Gauge) -> float | None:
     """Integral of the current over the counter's change, from its first to its last change in each
-    segment, since only there the counter's staircase is at a known level.
+    stretch, since only there the counter's staircase is at a known level.
 
     ``None`` where either is missing, the current never changes, or the counter changed fewer than
     five times. 1 is right; a negative ratio means an inverted sign, a thousandth milliamperes.
     """
-    if not current_changes(segments):
+    if not current_changes(stretches):
         return None
     integral_uah = change_uah = moved_uah = 0.0
     changes = 0
-    for segment in segments:
+    for stretch in stretches:
         readings = [
             (sample.at_ns, sample.charge_counter_uah, gauge.current_ua(sample))
-            for window in segment
+            for window in stretch
             for sample in window.battery
             if sample.charge_counter_uah is not None
         ]
@@ -401,20 +363,20 @@ class _Change(NamedTuple):
 
 
 def _fit_counter(
-    segment: Sequence[Window],
+    stretch: Sequence[Window],
     read: Callable[[BatterySample], int | None],
     step: float | None,
     period_s: float,
     joule_per_unit: np.ndarray,
 ) -> WindowPowers | Unusable:
     """As the module's docstring says; ``joule_per_unit`` is the value of a count in each window."""
-    changes = _counter_changes([sample for window in segment for sample in window.battery], read)
+    changes = _counter_changes([sample for window in stretch for sample in window.battery], read)
     if not changes:
         return Unusable("the counter never changes", False)
     step = step or min(change.size for change in changes)
     at_ns = np.array([change.at_ns for change in changes])
     crossed = np.array([change.after for change in changes], dtype=np.float64) + step
-    starts_ns, ends_ns = _boundaries(segment)
+    starts_ns, ends_ns = _boundaries(stretch)
 
     def time_in_windows_s(until_ns: np.ndarray) -> np.ndarray:
         return np.asarray(np.clip(until_ns[:, None] - starts_ns, 0, ends_ns - starts_ns) / NS_PER_S)
@@ -423,8 +385,8 @@ def _fit_counter(
     # An update may look back over a window's start, at the power before it.
     since_update_s = elapsed_s - time_in_windows_s(at_ns - period_s * NS_PER_S)
     design = np.column_stack([np.ones(len(changes)), -elapsed_s])
-    window_of_change = np.searchsorted(ends_ns, at_ns).clip(max=len(segment) - 1)
-    if not set(range(1, len(segment), 2)) <= set(window_of_change.tolist()):
+    window_of_change = np.searchsorted(ends_ns, at_ns).clip(max=len(stretch) - 1)
+    if not set(range(1, len(stretch), 2)) <= set(window_of_change.tolist()):
         return Unusable("the counter does not change in every load window", False)
     if len(changes) < design.shape[1] or np.linalg.matrix_rank(design) < design.shape[1]:
         return Unusable("the counter changes too rarely", False)
@@ -450,10 +412,10 @@ def _fit_counter(
     return WindowPowers(power_w, covariance * np.outer(joule_per_unit, joule_per_unit))
 
 
-def _boundaries(segment: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
+def _boundaries(stretch: Sequence[Window]) -> tuple[np.ndarray, np.ndarray]:
     """Starts and ends in nanoseconds; a window lasts until the next one starts."""
-    starts_ns = np.array([window.started_ns for window in segment], dtype=np.float64)
-    return starts_ns, np.append(starts_ns[1:], segment[-1].ended_ns)
+    starts_ns = np.array([window.started_ns for window in stretch], dtype=np.float64)
+    return starts_ns, np.append(starts_ns[1:], stretch[-1].ended_ns)
 
 
 def _is_a_phone_at_work(power_w: np.ndarray) -> bool:

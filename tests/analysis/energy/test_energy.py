@@ -7,7 +7,8 @@ from simulated import PROFILE, work
 from mobilekit.analysis.energy import planning, sources
 from mobilekit.analysis.energy.estimate import estimate_charge, estimate_energy
 from mobilekit.analysis.energy.planning import planned_duration_ns
-from mobilekit.analysis.energy.sources import find_segments, known_gauge
+from mobilekit.analysis.energy.sources import known_gauge
+from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import Window
 from mobilekit.presets import PRESETS
 from mobilekit.records.statistics import Interval
@@ -26,7 +27,7 @@ def simulate(seed, plan, profile=PROFILE, **phone):
 
 
 def charge_ratio(windows):
-    return sources.charge_ratio(find_segments(windows), known_gauge(GAUGE, None))
+    return sources.charge_ratio(find_stretches(windows), known_gauge(GAUGE, None))
 
 
 def change_samples(windows, **change):

@@ -7,7 +7,7 @@ from simulated import PROFILE, work
 from mobilekit.analysis.answer import derive_answer
 from mobilekit.analysis.energy.estimate import estimate_energy, explain_refusal
 from mobilekit.analysis.energy.planning import plan_energy
-from mobilekit.analysis.energy.sources import find_segments
+from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.virtual.battery import gauge_named
 
@@ -43,7 +43,7 @@ def test_a_spoiled_block_does_not_count():
 
     energy = estimate_energy(windows, PROFILE.gauge)
 
-    assert [len(segment) for segment in find_segments(windows)] == [3, 11]
+    assert [len(stretch) for stretch in find_stretches(windows)] == [3, 11]
     assert energy.blocks == 6
     assert energy.spoiled_windows == 1
     assert energy.gross_interval_j.low < truth.gross_j < energy.gross_interval_j.high
@@ -53,17 +53,17 @@ def test_a_spoiled_block_does_not_count():
     ("spoiled", "lengths"),
     [(0, [15]), (1, [15]), (3, [3, 13]), (4, [3, 11]), (16, [15])],
 )
-def test_segments_are_whole_blocks(spoiled, lengths):
-    """A spoiled window ends a segment; the next begins with an idle window, whichever it was."""
+def test_stretches_are_whole_blocks(spoiled, lengths):
+    """A spoiled window ends a stretch; the next begins with an idle window, whichever it was."""
     windows, _, _ = work(PLAN)
     windows[spoiled] = plugged(windows[spoiled])
 
-    segments = find_segments(windows)
+    stretches = find_stretches(windows)
 
-    assert [len(segment) for segment in segments] == lengths
-    for segment in segments:
-        assert [window.kind for window in segment[:2]] == ["idle", "load"]
-        assert segment[-1].kind == "idle"
+    assert [len(stretch) for stretch in stretches] == lengths
+    for stretch in stretches:
+        assert [window.kind for window in stretch[:2]] == ["idle", "load"]
+        assert stretch[-1].kind == "idle"
 
 
 def test_a_gap_in_time_begins_anew():
@@ -71,11 +71,11 @@ def test_a_gap_in_time_begins_anew():
     windows, _, _ = work(PLAN)
     apart = [*windows[:6], *(later(window, 60 * 10**9) for window in windows[6:])]
 
-    assert [len(segment) for segment in find_segments(apart)] == [5, 11]
+    assert [len(stretch) for stretch in find_stretches(apart)] == [5, 11]
 
 
-def test_a_charge_between_two_segments_does_not_matter():
-    """The line through the counter is one for each segment: what the cable gave is in none."""
+def test_a_charge_between_two_stretches_does_not_matter():
+    """The line through the counter is one for each stretch: what the cable gave is in none."""
     windows, truth, _ = work(PLAN, current_step_ua=1.0, unsupported=("current_now_ua",))
     charged = [*windows[:7]] + [
         later(
