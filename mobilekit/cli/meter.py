@@ -115,10 +115,10 @@ def import_(
     from mobilekit.cli.progress import reading_progress
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
-    from mobilekit.meter.columns import Wanted
+    from mobilekit.meter.columns import FileOptions
     from mobilekit.meter.document import make_meter_document, render_meter
     from mobilekit.meter.estimate import compare_with_gauge, estimate_meter_charge
-    from mobilekit.meter.importing import Asked, import_trace
+    from mobilekit.meter.importing import TraceOptions, import_trace
     from mobilekit.meter.plot import draw_trace
     from mobilekit.meter.windows import read_run
     from mobilekit.phone.device import profile_named
@@ -150,14 +150,14 @@ def import_(
     profile = profile_named(device, load_profiles()) if device is not None else None
     results = open_to_read(store) if run is not None else None
     measurement = results.read(run) if results is not None and run is not None else None
-    asked = Asked(
+    trace_options = TraceOptions(
         iterations=iterations,
         zero=_parse_zero(zero),
         offset=offset,
         gain_uncertainty=gain_uncertainty,
         run=read_run(measurement) if measurement is not None else None,
     )
-    wanted = Wanted(
+    file_options = FileOptions(
         format=None if format == "auto" else format,
         shunt_ohm=shunt_ohm,
         supply_volt=supply_volt,
@@ -173,7 +173,7 @@ def import_(
         plane=plane,
     )
     with reading_progress(file.name) as on_bytes:
-        imported = import_trace(file, wanted, asked, on_bytes=on_bytes)
+        imported = import_trace(file, file_options, trace_options, on_bytes=on_bytes)
     comparison = None
     if measurement is not None and results is not None:
         comparison = compare_with_gauge(

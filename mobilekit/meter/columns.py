@@ -21,7 +21,7 @@ MONSOON_MIN_PERIOD_S = 2e-5
 """A tenth of the 0.2 ms at which a Monsoon samples; faster means that its unit is wrong."""
 
 
-class Wanted(NamedTuple):
+class FileOptions(NamedTuple):
     """What a person says of a meter's file; ``None`` where it is to be found."""
 
     format: Format | None = None
@@ -69,29 +69,29 @@ class Columns(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_columns(layout: Layout, wanted: Wanted, path: object) -> Columns:
+def find_columns(layout: Layout, options: FileOptions, path: object) -> Columns:
     """Raises ``TraceFileError`` naming the columns that there are, where one cannot be told."""
     table = _Table(layout, path)
-    found_format = wanted.format or _recognise(layout)
+    found_format = options.format or _recognise(layout)
     notes: list[str] = []
-    time = _find_time(table, wanted, notes)
+    time = _find_time(table, options, notes)
     voltage = None
-    if wanted.voltage_column is not None:
-        index = table.named(wanted.voltage_column)
-        voltage = Scaled(index, _scale(table, index, wanted.voltage_unit, "voltage", notes))
-    named = _monsoon_channel(table, wanted) if found_format == "monsoon" else None
-    if wanted.value_column is not None:
-        index = table.named(wanted.value_column)
+    if options.voltage_column is not None:
+        index = table.named(options.voltage_column)
+        voltage = Scaled(index, _scale(table, index, options.voltage_unit, "voltage", notes))
+    named = _monsoon_channel(table, options) if found_format == "monsoon" else None
+    if options.value_column is not None:
+        index = table.named(options.value_column)
     elif named is not None:
         index = named
     else:
-        index = _only_value(table, wanted, {time.column, voltage.column if voltage else -1})
+        index = _only_value(table, options, {time.column, voltage.column if voltage else -1})
     column = layout.columns[index]
-    quantity = _quantity(table, index, wanted)
-    value = Scaled(index, _scale(table, index, wanted.value_unit, quantity, notes))
-    if quantity == "current" and voltage is None and wanted.supply_volt is None:
+    quantity = _quantity(table, index, options)
+    value = Scaled(index, _scale(table, index, options.value_unit, quantity, notes))
+    if quantity == "current" and voltage is None and options.supply_volt is None:
         voltage = _own_voltage(table, column)
-    if quantity != "power" and voltage is None and wanted.supply_volt is None:
+    if quantity != "power" and voltage is None and options.supply_volt is None:
         raise table.error(
             f"A {quantity} alone is no power: the supply's voltage is missing",
             "Give --supply-volt, or the column that has it with --voltage-column.",
@@ -112,7 +112,7 @@ def find_columns(layout: Layout, wanted: Wanted, path: object) -> Columns:
         kind=kind,
         value=value,
         voltage=voltage,
-        marker=_find_marker(table, wanted.load_channel),
+        marker=_find_marker(table, options.load_channel),
         reading=f"{kind} from column {column.title!r}",
         on_usb=column.name.lower() == "usb" if found_format == "monsoon" else None,
         notes=tuple(notes),
@@ -127,20 +127,20 @@ class _Table(NamedTuple):
         titles = ", ".join(column.title for column in self.layout.columns)
         return TraceFileError(what, path=self.path, columns=titles, fix=fix)
 
-    def named(self, wanted: str) -> int:
+    def named(self, name: str) -> int:
         """By its name, with its unit or without, or by its number from 1."""
         columns = self.layout.columns
         for fold in (str, str.lower):
             alike = [
                 number
                 for number, column in enumerate(columns)
-                if fold(wanted) in (fold(column.title), fold(column.name))
+                if fold(name) in (fold(column.title), fold(column.name))
             ]
             if len(alike) == 1:
                 return alike[0]
-        if wanted.isdecimal() and 1 <= int(wanted) <= len(columns):
-            return int(wanted) - 1
-        raise self.error(f"There is no one column {wanted!r}", "Name one of them, or its number.")
+        if name.isdecimal() and 1 <= int(name) <= len(columns):
+            return int(name) - 1
+        raise self.error(f"There is no one column {name!r}", "Name one of them, or its number.")
 
     def of_quantity(self, quantity: str) -> list[int]:
         return [
@@ -171,16 +171,16 @@ def _recognise(layout: Layout) -> Format:
     return "csv"
 
 
-def _find_time(table: _Table, wanted: Wanted, notes: list[str]) -> Scaled:
+def _find_time(table: _Table, options: FileOptions, notes: list[str]) -> Scaled:
     columns = table.layout.columns
-    if wanted.time_column == ROW:
-        if wanted.time_unit is None:
+    if options.time_column == ROW:
+        if options.time_unit is None:
             raise table.error(
                 "Row numbers are no times", "Give the seconds from row to row: --time-unit 2e-5."
             )
-        return Scaled(-1, _time_scale(table, wanted.time_unit))
-    if wanted.time_column is not None:
-        index = table.named(wanted.time_column)
+        return Scaled(-1, _time_scale(table, options.time_unit))
+    if options.time_column is not None:
+        index = table.named(options.time_column)
     else:
         likely = table.of_quantity("time") or [
             number for number, column in enumerate(columns) if column.name.lower() in TIME_NAMES
@@ -194,8 +194,8 @@ def _find_time(table: _Table, wanted: Wanted, notes: list[str]) -> Scaled:
                 "Give --time-column and --time-unit; `--time-column row` counts the rows.",
             )
         index = likely[0]
-    if wanted.time_unit is not None:
-        return Scaled(index, _time_scale(table, wanted.time_unit))
+    if options.time_unit is not None:
+        return Scaled(index, _time_scale(table, options.time_unit))
     if columns[index].unit is None and _counts_rows(table.layout, index):
         raise table.error(
             f"Column {columns[index].title!r} counts the samples and has no unit",
@@ -225,25 +225,25 @@ def _time_scale(table: _Table, text: str) -> float:
     return scale
 
 
-def _quantity(table: _Table, index: int, wanted: Wanted) -> Quantity:
+def _quantity(table: _Table, index: int, options: FileOptions) -> Quantity:
     """What the reading is, by its unit; with a shunt it is the voltage across it."""
-    unit = wanted.value_unit or table.layout.columns[index].unit
+    unit = options.value_unit or table.layout.columns[index].unit
     known = known_unit(unit)
     if unit is not None and (known is None or UNITS[known][0] == "time"):
         raise table.error(
             f"{unit!r} is no unit of a reading", "Give V, mV, uV, A, mA, uA, W, mW or uW."
         )
-    told = UNITS[known][0] if known else "voltage" if wanted.shunt_ohm is not None else None
+    told = UNITS[known][0] if known else "voltage" if options.shunt_ohm is not None else None
     title = table.layout.columns[index].title
     if told is None:
         raise table.error(
             f"What column {title!r} measures is not said",
             "Give --value-unit, or --shunt-ohm if it is the voltage across a shunt.",
         )
-    if (told == "voltage") != (wanted.shunt_ohm is not None):
+    if (told == "voltage") != (options.shunt_ohm is not None):
         raise table.error(
             f"Column {title!r} is a {told}, "
-            + ("and no voltage across a shunt" if wanted.shunt_ohm is not None else "not a power"),
+            + ("and no voltage across a shunt" if options.shunt_ohm is not None else "not a power"),
             "--shunt-ohm goes with the voltage across that resistance, and only with it; "
             "--value-column names the column.",
         )
@@ -267,9 +267,9 @@ def _scale(table: _Table, index: int, told: str | None, quantity: str, notes: li
     return UNITS[unit][1]
 
 
-def _only_value(table: _Table, wanted: Wanted, taken: set[int]) -> int:
+def _only_value(table: _Table, options: FileOptions, taken: set[int]) -> int:
     """The one column that can be the reading."""
-    quantities = ("voltage",) if wanted.shunt_ohm is not None else ("power", "current")
+    quantities = ("voltage",) if options.shunt_ohm is not None else ("power", "current")
     for quantity in quantities:
         likely = [index for index in table.of_quantity(quantity) if index not in taken]
         if likely:
@@ -282,7 +282,7 @@ def _only_value(table: _Table, wanted: Wanted, taken: set[int]) -> int:
         ]
     if len(likely) != 1:
         fix = "Give --value-column, and --value-unit if its header has no unit."
-        if wanted.shunt_ohm is None and table.of_quantity("voltage"):
+        if options.shunt_ohm is None and table.of_quantity("voltage"):
             fix = f"{fix} If it is the voltage across a shunt, give --shunt-ohm."
         raise table.error("Which column is the reading cannot be told", fix)
     return likely[0]
@@ -303,14 +303,14 @@ def _own_voltage(table: _Table, current: Column) -> Scaled | None:
     return Scaled(index, UNITS[unit][1])
 
 
-def _monsoon_channel(table: _Table, wanted: Wanted) -> int | None:
+def _monsoon_channel(table: _Table, options: FileOptions) -> int | None:
     """Main is the battery's terminals, USB the cable; Main where both are there."""
-    order = {"usb": ("usb",), "battery": ("main",), None: ("main", "usb")}[wanted.plane]
+    order = {"usb": ("usb",), "battery": ("main",), None: ("main", "usb")}[options.plane]
     names = [column.name.lower() for column in table.layout.columns]
     for name in order:
         if name in names:
             return names.index(name)
-    if wanted.value_column is None:
+    if options.value_column is None:
         raise table.error(
             f"There is no column of the Monsoon's {' or '.join(order)} channel",
             "Give --plane battery for Main or --plane usb for USB, or --value-column.",

@@ -37,7 +37,7 @@ from mobilekit.meter.records import (
     MeterWindowsFrom,
     Plane,
 )
-from mobilekit.meter.windows import Block, Found
+from mobilekit.meter.windows import Block, TraceBlocks
 from mobilekit.records.device import DeviceProfile
 from mobilekit.records.energy import GaugeGain
 from mobilekit.records.measurement import Measurement
@@ -161,7 +161,7 @@ def make_budget(
 
 def estimate_meter_energy(
     bins: Bins,
-    found: Found,
+    found: TraceBlocks,
     *,
     iterations: Sequence[int] | int,
     budget: Budget,

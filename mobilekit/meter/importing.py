@@ -10,21 +10,28 @@ import numpy as np
 
 from mobilekit.errors import TraceFileError, UsageError
 from mobilekit.meter.clocks import align
-from mobilekit.meter.columns import Wanted
+from mobilekit.meter.columns import FileOptions
 from mobilekit.meter.envelope import Bins, Envelope, Reading, Span, TraceFacts
 from mobilekit.meter.estimate import doubt_zero, estimate_meter_energy, make_budget, measure_offset
 from mobilekit.meter.joulescope import Recording
 from mobilekit.meter.records import ClockFit, MeterEstimate, MeterTrace, MeterWindowsFrom, Plane
 from mobilekit.meter.table import Table
-from mobilekit.meter.windows import Block, Found, RunWindows, find_marked, find_steps, place_windows
+from mobilekit.meter.windows import (
+    Block,
+    RunWindows,
+    TraceBlocks,
+    find_marked,
+    find_steps,
+    place_windows,
+)
 
 USB_V = (4.6, 5.5)
 """Between a lithium cell at its fullest and USB's 5 V with its tolerance."""
 CELL_V = (2.5, 4.6)
 
 
-class Asked(NamedTuple):
-    """What a person asks ``meter import`` for, apart from the file's layout."""
+class TraceOptions(NamedTuple):
+    """What a person says of a trace, apart from its file's layout."""
 
     iterations: int | None
     """In all load windows; ``None`` only with ``run``."""
@@ -45,7 +52,11 @@ class Imported(NamedTuple):
 
 
 def import_trace(
-    path: Path, wanted: Wanted, asked: Asked, *, on_bytes: Callable[[int, int], None]
+    path: Path,
+    file_options: FileOptions,
+    options: TraceOptions,
+    *,
+    on_bytes: Callable[[int, int], None],
 ) -> Imported:
     """Read the trace and estimate; ``on_bytes`` is told how many bytes of how many are read.
 
@@ -53,13 +64,13 @@ def import_trace(
     trace from which no energy can be told and ``UsageError`` for iterations that contradict the
     run's.
     """
-    iterations = _iterations(asked)
-    if path.suffix.lower() == ".jls" or wanted.format == "joulescope":
-        _check_unused(wanted)
+    iterations = _iterations(options)
+    if path.suffix.lower() == ".jls" or file_options.format == "joulescope":
+        _check_unused(file_options)
         file: Table | Recording = Recording(path)
     else:
-        file = Table(path, wanted)
-    envelope = Envelope(Reading(file.kind, wanted.shunt_ohm or 1.0, wanted.supply_volt))
+        file = Table(path, file_options)
+    envelope = Envelope(Reading(file.kind, file_options.shunt_ohm or 1.0, file_options.supply_volt))
     volts, samples = 0.0, 0
     for chunk in file.chunks(lambda done: on_bytes(done, file.size_bytes)):
         envelope.add(*chunk)
@@ -67,13 +78,13 @@ def import_trace(
             volts += float(np.nansum(chunk.supply_v))
             samples += int(np.count_nonzero(np.isfinite(chunk.supply_v)))
     bins, facts = envelope.finish()
-    supply_volt = volts / samples if samples else wanted.supply_volt
-    plane = wanted.plane or _plane_of(file.on_usb, supply_volt, path, file.notes)
-    offset, offset_uncertainty = asked.offset or 0.0, None
-    if asked.zero is not None:
-        offset, offset_uncertainty = measure_offset(bins, asked.zero)
+    supply_volt = volts / samples if samples else file_options.supply_volt
+    plane = file_options.plane or _plane_of(file.on_usb, supply_volt, path, file.notes)
+    offset, offset_uncertainty = options.offset or 0.0, None
+    if options.zero is not None:
+        offset, offset_uncertainty = measure_offset(bins, options.zero)
     bins = bins.zeroed(offset)
-    found, windows_from, clock = _find_windows(bins, wanted, asked)
+    found, windows_from, clock = _find_windows(bins, file_options, options)
     estimate = estimate_meter_energy(
         bins,
         found,
@@ -81,8 +92,8 @@ def import_trace(
         budget=make_budget(
             file.source,
             file.kind,
-            gain=asked.gain_uncertainty,
-            given_offset=asked.offset,
+            gain=options.gain_uncertainty,
+            given_offset=options.offset,
             measured_offset_uncertainty=offset_uncertainty,
             constant_voltage=file.kind != "power" and samples == 0,
         ),
@@ -91,33 +102,33 @@ def import_trace(
         windows_from=windows_from,
         clock=clock,
     )
-    if asked.zero is not None:
+    if options.zero is not None:
         file.notes += doubt_zero(bins, found.blocks, offset)
     return Imported(_describe(path, file, facts, bins, offset), estimate, bins, tuple(found.blocks))
 
 
-def _iterations(asked: Asked) -> tuple[int, ...] | int:
+def _iterations(options: TraceOptions) -> tuple[int, ...] | int:
     """Of each load window where the run tells them, else of all together."""
-    if asked.run is not None:
-        told = asked.run.iterations
-        if asked.iterations not in (None, sum(told)):
+    if options.run is not None:
+        told = options.run.iterations
+        if options.iterations not in (None, sum(told)):
             raise UsageError(
-                f"The run's load windows have {sum(told)} iterations, not {asked.iterations}",
+                f"The run's load windows have {sum(told)} iterations, not {options.iterations}",
                 fix="Leave --iterations out: with --run they are known.",
             )
         return told
-    if asked.iterations is None:
+    if options.iterations is None:
         raise UsageError(
             "How many inferences are in the trace is not said",
             fix="Give --iterations, or the stored run that it is of with --run.",
         )
-    return asked.iterations
+    return options.iterations
 
 
-def _check_unused(wanted: Wanted) -> None:
+def _check_unused(file_options: FileOptions) -> None:
     given = [
         f"--{name.replace('_', '-')}"
-        for name, value in wanted._asdict().items()
+        for name, value in file_options._asdict().items()
         if value is not None and name not in ("format", "plane")
     ]
     if given:
@@ -129,14 +140,14 @@ def _check_unused(wanted: Wanted) -> None:
 
 
 def _find_windows(
-    bins: Bins, wanted: Wanted, asked: Asked
-) -> tuple[Found, MeterWindowsFrom, ClockFit | None]:
-    if asked.run is not None:
-        alignment = align(bins, asked.run.patterns)
-        return place_windows(alignment, asked.run.windows), "synchronisation", alignment.fit
-    if wanted.load_channel is not None:
-        return find_marked(bins, wanted.load_channel), "digital channel", None
-    return find_steps(bins, leave_out=asked.zero), "steps", None
+    bins: Bins, file_options: FileOptions, options: TraceOptions
+) -> tuple[TraceBlocks, MeterWindowsFrom, ClockFit | None]:
+    if options.run is not None:
+        alignment = align(bins, options.run.patterns)
+        return place_windows(alignment, options.run.windows), "synchronisation", alignment.fit
+    if file_options.load_channel is not None:
+        return find_marked(bins, file_options.load_channel), "digital channel", None
+    return find_steps(bins, leave_out=options.zero), "steps", None
 
 
 def _plane_of(

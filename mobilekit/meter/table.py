@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mobilekit.errors import TraceFileError
-from mobilekit.meter.columns import Marker, Scaled, Wanted, find_columns
+from mobilekit.meter.columns import FileOptions, Marker, Scaled, find_columns
 from mobilekit.meter.envelope import Floats
 from mobilekit.meter.layout import MISSING, find_layout, is_value, split_line
 
@@ -40,7 +40,7 @@ class Chunk(NamedTuple):
 class Table:
     """A meter's text table, opened and understood; iterate over ``chunks`` once."""
 
-    def __init__(self, path: Path, wanted: Wanted) -> None:
+    def __init__(self, path: Path, options: FileOptions) -> None:
         """Raises ``TraceFileError`` for a file that cannot be read, or not as it is told."""
         self._path = path
         try:
@@ -61,10 +61,10 @@ class Table:
         self._layout = find_layout(
             _plain(head) if self._has_scalars else head,
             path=path,
-            delimiter=wanted.delimiter,
-            decimal=wanted.decimal,
+            delimiter=options.delimiter,
+            decimal=options.decimal,
         )
-        self.columns = find_columns(self._layout, wanted, path)
+        self.columns = find_columns(self._layout, options, path)
         self.format, self.source = self.columns.format, self.columns.source
         self.kind, self.reading = self.columns.kind, self.columns.reading
         self.on_usb = self.columns.on_usb

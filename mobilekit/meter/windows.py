@@ -67,7 +67,7 @@ class RunWindows(NamedTuple):
         return tuple(window.iterations for window in self.windows if window.kind == "load")
 
 
-class Found(NamedTuple):
+class TraceBlocks(NamedTuple):
     """The blocks of a trace, in time order."""
 
     blocks: list[Block]
@@ -75,7 +75,7 @@ class Found(NamedTuple):
     """Standard uncertainty of a load window's edge."""
 
 
-def find_steps(bins: Bins, *, leave_out: Span | None) -> Found:
+def find_steps(bins: Bins, *, leave_out: Span | None) -> TraceBlocks:
     """The blocks that the trace's own steps show.
 
     ``leave_out`` is no part of it (nothing was connected). Raises ``TraceRefusedError`` where the
@@ -105,10 +105,10 @@ def find_steps(bins: Bins, *, leave_out: Span | None) -> Found:
     states[is_out] = OUT
     loads, idles = _spans(states, width_s)
     loads = [_sharpened(bins, span, edge_w, width_s) for span in loads]
-    return Found(_make_blocks(loads, idles), max(bins.width_s, width_s / 5) / 12**0.5)
+    return TraceBlocks(_make_blocks(loads, idles), max(bins.width_s, width_s / 5) / 12**0.5)
 
 
-def find_marked(bins: Bins, channel: str) -> Found:
+def find_marked(bins: Bins, channel: str) -> TraceBlocks:
     """The blocks that a digital channel marks.
 
     Raises ``TraceRefusedError`` where the channel never changes.
@@ -122,10 +122,10 @@ def find_marked(bins: Bins, channel: str) -> Found:
             "found by its steps.",
         )
     loads, idles = _spans(states, bins.width_s)
-    return Found(_make_blocks(loads, idles), bins.width_s / 12**0.5)
+    return TraceBlocks(_make_blocks(loads, idles), bins.width_s / 12**0.5)
 
 
-def place_windows(alignment: Alignment, windows: Sequence[Window]) -> Found:
+def place_windows(alignment: Alignment, windows: Sequence[Window]) -> TraceBlocks:
     """The blocks of the phone's own windows, on the meter's clock."""
     blocks = []
     for number, window in enumerate(windows):
@@ -136,7 +136,7 @@ def place_windows(alignment: Alignment, windows: Sequence[Window]) -> Found:
                 for idle in beside
             )
             blocks.append(Block(_placed(alignment, window), before, after))
-    return Found(blocks, alignment.fit.edge_uncertainty_s)
+    return TraceBlocks(blocks, alignment.fit.edge_uncertainty_s)
 
 
 def _placed(alignment: Alignment, window: Window) -> Span:
@@ -230,8 +230,8 @@ def _sharpened(bins: Bins, span: Span, edge_w: float, width_s: float) -> Span:
         first = max(0, int((near_s - 4 * width_s) / fine_s))
         part = smooth(power_w[first : int((near_s + 4 * width_s) / fine_s) + 1], 3)
         above = part > edge_w
-        wanted = (~above[:-1] & above[1:]) if rising else (above[:-1] & ~above[1:])
-        found = np.flatnonzero(wanted)
+        crosses = (~above[:-1] & above[1:]) if rising else (above[:-1] & ~above[1:])
+        found = np.flatnonzero(crosses)
         if not len(found):
             return near_s
         low, high = part[found], part[found + 1]

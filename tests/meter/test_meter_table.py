@@ -8,19 +8,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mobilekit.errors import MobilekitError
-from mobilekit.meter.columns import Wanted
+from mobilekit.meter.columns import FileOptions
 from mobilekit.meter.table import Table
 
-POWER = Wanted(time_column="1", time_unit="s", value_column="2", value_unit="W")
+POWER = FileOptions(time_column="1", time_unit="s", value_column="2", value_unit="W")
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: float(f"{value:.9g}"))
 ONLY_PATH = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
 
 
-def read(path, wanted, block_bytes=1 << 20):
+def read(path, options, block_bytes=1 << 20):
     """All chunks as one: times and readings."""
-    table = Table(path, wanted)
+    table = Table(path, options)
     done = []
     chunks = list(table.chunks(done.append, block_bytes))
     assert done[-1] == path.stat().st_size
@@ -65,9 +65,9 @@ def test_a_table_gives_back_its_numbers(
     text = line_end.join(lines) + (line_end if last_line_ends else "")
     path = tmp_path / "table.csv"
     path.write_bytes(text.encode(encoding))
-    wanted = POWER._replace(delimiter=delimiter, decimal=decimal)
+    options = POWER._replace(delimiter=delimiter, decimal=decimal)
 
-    time_s, reading = read(path, wanted, block_bytes)
+    time_s, reading = read(path, options, block_bytes)
 
     assert time_s.tolist() == pytest.approx([time for time, _ in rows], rel=1e-12)
     expected = [math.nan if value is None else value for _, value in rows]
@@ -128,7 +128,7 @@ def test_units_in_headers(header, scale, tmp_path):
     path = tmp_path / "table.csv"
     path.write_text(header + "\n" + "1,2\n" * 20, encoding="utf-8")
 
-    _, reading = read(path, Wanted(plane="usb"))
+    _, reading = read(path, FileOptions(plane="usb"))
 
     assert reading[0] == pytest.approx(2 * scale)
 
@@ -139,14 +139,14 @@ def test_a_line_without_end_is_refused(tmp_path):
     path.write_bytes(b"t,P(W)\n" + b"1,2\n" * 20_000 + b"1" * (3 << 20))
 
     with pytest.raises(MobilekitError, match="longer than a mebibyte"):
-        read(path, Wanted(), 1 << 16)
+        read(path, FileOptions(), 1 << 16)
 
 
 def test_a_table_is_closed_when_reading_stops(tmp_path):
     """Who stops in the middle leaves no open file behind."""
     path = tmp_path / "table.csv"
     path.write_bytes(b"t,P(W)\n" + b"1,2\n" * 2000)
-    chunks = Table(path, Wanted()).chunks(lambda _: None, 100)
+    chunks = Table(path, FileOptions()).chunks(lambda _: None, 100)
     next(chunks)
     chunks.close()
 
