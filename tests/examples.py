@@ -20,7 +20,7 @@ from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.artifact import Artifact, Delegation, ProgramOperator
 from mobilekit.records.device import BatteryStatus, DeviceInfo, HostInfo
 from mobilekit.records.energy import (
-    EnergyEstimate,
+    GaugeEstimate,
     GaugeEvidence,
     GaugeGain,
     GaugeVerdict,
@@ -145,7 +145,7 @@ def energy_plan(**fields) -> EnergyPlan:
     return EnergyPlan(**(values | fields))
 
 
-def energy_estimate(**fields) -> EnergyEstimate:
+def energy_estimate(**fields) -> GaugeEstimate:
     """3.65 J gross, 2.55 J marginal, five blocks of 200 s at 1.08 s an inference."""
     values = {
         "origin": "measured",
@@ -180,7 +180,7 @@ def energy_estimate(**fields) -> EnergyEstimate:
         "burst": None,
         "sustained": None,
     }
-    return EnergyEstimate(**(values | fields))
+    return GaugeEstimate(**(values | fields))
 
 
 def gauge_verdict(**fields) -> GaugeVerdict:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mobilekit.analysis.accuracy import estimate_accuracy
-from mobilekit.analysis.energy.estimate import energy_of, estimate_charge
+from mobilekit.analysis.energy.charge import estimate_charge
+from mobilekit.analysis.energy.estimate import energy_of
 from mobilekit.analysis.memory import measure_growth
 from mobilekit.analysis.stats import summarize
 from mobilekit.records.measurement import Answer, Measurement

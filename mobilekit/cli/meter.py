@@ -112,12 +112,13 @@ def import_(
     as_json: JsonFlag = False,
 ) -> None:
     """Import a power trace: joules per inference, gross and marginal, and inferences per charge."""
+    from mobilekit.analysis.energy.charge import estimate_charge
     from mobilekit.cli.progress import reading_progress
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
     from mobilekit.meter.columns import FileOptions
     from mobilekit.meter.document import make_meter_document, render_meter
-    from mobilekit.meter.estimate import compare_with_gauge, estimate_meter_charge
+    from mobilekit.meter.estimate import compare_with_gauge
     from mobilekit.meter.importing import TraceOptions, import_trace
     from mobilekit.meter.plot import draw_trace
     from mobilekit.meter.windows import read_run
@@ -185,8 +186,13 @@ def import_(
         if isinstance(comparison, GaugeGain):
             results.save_gain(comparison)
         profile = profile or measurement.profile
-    charge = estimate_meter_charge(imported.estimate, profile) if profile is not None else None
-    document = make_meter_document(imported.trace, imported.estimate, charge, comparison)
+    document = make_meter_document(
+        imported.trace,
+        imported.estimate,
+        profile.name if profile is not None else None,
+        estimate_charge(imported.estimate, profile) if profile is not None else None,
+        comparison,
+    )
     if as_json:
         typer.echo(encode_pretty(document), nl=False)
     else:

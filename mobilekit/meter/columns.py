@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple, cast
 from mobilekit.errors import TraceFileError
 from mobilekit.meter.envelope import ReadingKind
 from mobilekit.meter.layout import UNITS, Column, Layout, is_number, is_value, known_unit
-from mobilekit.meter.records import MeterSource, Plane
+from mobilekit.meter.records import MeterSource
+from mobilekit.records.energy import Plane
 
 Format = Literal["monsoon", "ppk2", "joulescope", "csv"]
 ROW = "row"

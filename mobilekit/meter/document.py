@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from mobilekit.contract.codec import Record
-from mobilekit.meter.records import MeterCharge, MeterEstimate, MeterTrace, Plane
-from mobilekit.records.energy import GaugeGain
+from mobilekit.meter.records import MeterEstimate, MeterTrace
+from mobilekit.records.energy import ChargeEstimate, GaugeGain, Plane
 from mobilekit.records.statistics import Interval
 from mobilekit.units import (
+    NS_PER_S,
     format_count,
     format_duration,
     format_energy,
@@ -19,13 +20,15 @@ PLANE_TEXTS: dict[Plane, str] = {
 }
 
 
-# History: 1: first.
-class MeterDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.meter/1"):
+# History: 1: first; 2: an energy and a charge are told by the same records as a gauge's.
+class MeterDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.meter/2"):
     """``meter import``."""
 
     trace: MeterTrace
     estimate: MeterEstimate
-    charge: MeterCharge | None
+    device: str | None
+    """The profile whose battery ``charge`` is of."""
+    charge: ChargeEstimate | None
     """``None`` without ``--device``."""
     gain: GaugeGain | None
     """Of the phone's own gauge, in the same windows; ``None`` where it cannot be told."""
@@ -36,13 +39,15 @@ class MeterDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.mete
 def make_meter_document(
     trace: MeterTrace,
     estimate: MeterEstimate,
-    charge: MeterCharge | None,
+    device: str | None,
+    charge: ChargeEstimate | None,
     comparison: GaugeGain | str | None,
 ) -> MeterDocument:
     """``comparison`` with the phone's gauge: what it gave, why it was refused, or ``None``."""
     return MeterDocument(
         trace=trace,
         estimate=estimate,
+        device=device,
         charge=charge,
         gain=comparison if isinstance(comparison, GaugeGain) else None,
         gain_refusal=comparison if isinstance(comparison, str) else None,
@@ -53,7 +58,7 @@ def render_meter(document: MeterDocument) -> str:
     """A figure a line, each with its source, plane and interval, then what was assumed."""
     trace, estimate = document.trace, document.estimate
     unit = {"shunt": "V", "current": "A", "power": "W"}[trace.reading.split()[0]]
-    count = len(estimate.windows)
+    each_ns = estimate.seconds_per_inference * NS_PER_S
     rows = [
         (
             "power",
@@ -61,20 +66,20 @@ def render_meter(document: MeterDocument) -> str:
         ),
         (
             "windows",
-            f"{count} of load, {format_duration(estimate.load_s * 1e9)} in all, by "
-            f"{_windows_from(estimate)}; {estimate.iterations} inferences, "
-            f"{format_duration(estimate.load_s * 1e9 / estimate.iterations)} each",
+            f"{estimate.blocks} of load, {format_duration(each_ns * estimate.iterations)} in all, "
+            f"by {_windows_from(estimate)}; {estimate.iterations} inferences, "
+            f"{format_duration(each_ns)} each",
         ),
         (
             "energy",
             f"{_with_interval(estimate.gross_j, estimate.gross_interval_j)} gross, "
             f"{_with_interval(estimate.marginal_j, estimate.marginal_interval_j)} marginal   "
-            f"{estimate.source}, {PLANE_TEXTS[estimate.plane]}",
+            f"{estimate.source}, {PLANE_TEXTS[estimate.plane]}{_range_text(estimate)}",
         ),
         ("budget", _budget_text(estimate)),
     ]
     if document.charge is not None:
-        rows.append(("charge", _charge_text(document.charge)))
+        rows.append(("charge", _charge_text(document.charge, document.device)))
     if document.gain is not None:
         rows.append(("gauge", _gain_text(document.gain)))
     if document.gain_refusal is not None:
@@ -120,12 +125,21 @@ def _budget_text(estimate: MeterEstimate) -> str:
     return f"{', '.join(shown)} of the gross energy (standard uncertainties)"
 
 
-def _charge_text(charge: MeterCharge) -> str:
+def _range_text(estimate: MeterEstimate) -> str:
+    """What too few load windows give in place of an interval."""
+    if estimate.interval_kind == "interval_95":
+        return ""
+    windows = f"{estimate.blocks} load window{'s' if estimate.blocks > 1 else ''}"
+    return f"; range of {windows}, which promises no 95 %"
+
+
+def _charge_text(charge: ChargeEstimate, device: str | None) -> str:
     interval = charge.inferences_interval
     return (
         f"{format_count(charge.inferences)} inferences "
         f"[{format_count(interval.low)}, {format_count(interval.high)}] "
-        f"on {format_energy(charge.battery_j)} of {charge.device}, {PLANE_TEXTS[charge.plane]}"
+        f"on {format_energy(charge.battery_j)} of {device}, {PLANE_TEXTS[charge.plane]}"
+        f"{', from a range' if charge.interval_kind == 'block_range' else ''}"
     )
 
 

@@ -1,162 +1,45 @@
 """From an external meter's trace and the load windows in it to joules per inference.
 
-**Energy.** With E_w the integral over a load window of length T_w, n inferences in all, and the
-idle windows on both sides,
-
-    E_gross = sum(E_w) / n        E_marginal = sum(E_w - T_w (P_before + P_after) / 2) / n
-
-**Interval.** h^2 = (t u_windows)^2 + sum (1.96 u)^2 over the other terms of the budget, with
-Student's t for K - 1 degrees of freedom over K load windows. One window alone is cut into
-``PARTS`` parts in place of it, which shows no scatter between runs; the note says so.
+The load windows with the idle time beside them are blocks as a gauge's are, and their energies,
+scatter and interval are told by the same rule (``analysis.energy``). One window alone has no
+scatter between runs: that of its ``PARTS`` parts stands in, and the note says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
-from scipy.special import stdtrit
 
-from mobilekit.analysis.energy.estimate import (
-    BATTERY_RELATIVE_UNCERTAINTY,
-    NORMAL_95,
-    estimate_energy,
+from mobilekit.analysis.energy.blocks import (
+    Blocks,
+    estimate_of_blocks,
+    gross_mean,
+    idle_weights,
+    marginal_mean,
 )
+from mobilekit.analysis.energy.budget import combine, fixed_term, gross_standards, share_term
+from mobilekit.analysis.energy.estimate import estimate_energy
 from mobilekit.errors import TraceRefusedError
-from mobilekit.meter.envelope import PARTS, Bins, Floats, ReadingKind, Span
+from mobilekit.meter.envelope import PARTS, Bins, Floats, Span
+from mobilekit.meter.instrument import MIN_COVERED, InstrumentUncertainty, standard_error
 from mobilekit.meter.records import (
     ClockFit,
-    MeterCharge,
     MeterEstimate,
     MeterSource,
-    MeterTerm,
     MeterTrace,
-    MeterUncertainty,
     MeterWindow,
     MeterWindowsFrom,
-    Plane,
 )
 from mobilekit.meter.windows import Block, TraceBlocks
-from mobilekit.records.device import DeviceProfile
-from mobilekit.records.energy import GaugeGain
+from mobilekit.records.energy import GaugeGain, Plane, UncertaintyTerm
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.statistics import Interval
 from mobilekit.units import format_power
 
 PLAUSIBLE_LOAD_W = (0.01, 100.0)
-MIN_COVERED = 0.99
-MAX_ZERO_SHARE = 0.2
-"""Of the idle reading, for an offset: beyond it something was drawn while the zero was taken."""
-UNIT_OF_READING: dict[ReadingKind, str] = {"shunt voltage": "V", "current": "A", "power": "W"}
 CLOCK_RELATIVE_UNCERTAINTY = 100e-6
 """Of a meter's clock that nothing checked: an assumption, usual for a crystal."""
-
-
-class Instrument(NamedTuple):
-    """What is assumed of a meter that nobody calibrated, as standard uncertainties."""
-
-    gain: float
-    """Relative."""
-    offsets: dict[ReadingKind, float]
-    """Of a zero that nobody took, in volts, amperes or watts."""
-
-
-INSTRUMENTS: dict[MeterSource, Instrument] = {
-    # A resistor of 1 % and an oscilloscope's vertical gain of 2 %; its zero wanders by millivolts.
-    "shunt": Instrument(0.02, {"shunt voltage": 1e-3}),
-    # Monsoon gives +-1 %, Nordic up to +-10 % in the lowest of the ranges, Joulescope +-0.5 %.
-    "monsoon": Instrument(0.01, {"current": 1e-3}),
-    "ppk2": Instrument(0.05, {"current": 1e-4}),
-    "joulescope": Instrument(0.005, {"current": 1e-4, "power": 1e-3}),
-    "meter": Instrument(0.03, {"current": 1e-3, "power": 5e-3}),
-}
-"""All of them assumptions: round figures of the size that makers give."""
-GIVEN_OFFSET_SHARE = 0.1
-"""Of an offset that was given by hand: an assumption."""
-CONSTANT_VOLTAGE_UNCERTAINTY = 0.01
-"""Of a supply voltage that was given by hand, relative, for its sag under load: an assumption."""
-
-
-class Budget(NamedTuple):
-    """Standard uncertainties of the meter, with where they are from."""
-
-    gain: float
-    """Relative to the energy."""
-    gain_note: str
-    offset: float
-    """In the unit of the reading."""
-    offset_note: str
-    voltage: float
-    """Relative; 0 where each sample has its own voltage."""
-    voltage_note: str
-
-
-def measure_offset(bins: Bins, zero: Span) -> tuple[float, float]:
-    """The mean reading of the part in which nothing was drawn, and its standard uncertainty.
-
-    The uncertainty is the standard error over ``PARTS`` parts, so that slow noise counts.
-    Raises ``TraceRefusedError`` where the trace has too little of it.
-    """
-    covered_s = bins.integral(bins.covered_s, zero)
-    if zero.end_s > bins.duration_s or covered_s < MIN_COVERED * zero.length_s:
-        raise TraceRefusedError(
-            "The trace does not cover the time that its zero is to be taken from",
-            zero=f"{zero.start_s:g} s to {zero.end_s:g} s",
-            trace=f"{bins.duration_s:g} s",
-            fix="Give a time within the trace, in seconds since its first sample: --zero 0:5.",
-        )
-    means = np.array([bins.mean(bins.reading_s, part) for part in zero.cut(PARTS)])
-    return float(means.mean()), _standard_error(means)
-
-
-def doubt_zero(bins: Bins, blocks: Sequence[Block], offset: float) -> list[str]:
-    """A note where the offset that was taken off the ``bins`` is much of their idle reading."""
-    levels = [bins.mean(bins.reading_s, span) for block in blocks for span in block.idle]
-    idle = float(np.mean(levels)) + offset
-    if not idle or abs(offset) <= MAX_ZERO_SHARE * abs(idle):
-        return []
-    return [
-        f"the offset of --zero is {abs(offset / idle):.0%} of the idle reading: if the phone was "
-        "connected then, its own idle power is taken for the meter's zero, and gross energy and "
-        "idle power are too low; --zero is for a time in which nothing was connected"
-    ]
-
-
-def make_budget(
-    source: MeterSource,
-    kind: ReadingKind,
-    *,
-    gain: float | None,
-    given_offset: float | None,
-    measured_offset_uncertainty: float | None,
-    constant_voltage: bool,
-) -> Budget:
-    """The meter's uncertainties: ``gain`` as the user states it, the zero as it was taken."""
-    instrument = INSTRUMENTS[source]
-    unit = UNIT_OF_READING[kind]
-    if measured_offset_uncertainty is not None:
-        offset = measured_offset_uncertainty
-        offset_note = f"{offset:.2g} {unit}, the standard error of the part that was zeroed on"
-    elif given_offset is not None:
-        offset = GIVEN_OFFSET_SHARE * abs(given_offset)
-        offset_note = f"{offset:.2g} {unit}, a tenth of the offset that was given, an assumption"
-    else:
-        offset = instrument.offsets[kind]
-        offset_note = f"{offset:.2g} {unit} of a meter that was not zeroed, an assumption"
-    voltage = CONSTANT_VOLTAGE_UNCERTAINTY if constant_voltage else 0.0
-    return Budget(
-        gain=instrument.gain if gain is None else gain,
-        gain_note=f"{instrument.gain:.1%} of an uncalibrated meter, an assumption"
-        if gain is None
-        else f"{gain:.1%}, as stated",
-        offset=offset,
-        offset_note=offset_note,
-        voltage=voltage,
-        voltage_note=f"{voltage:.1%} of a voltage that was given by hand, an assumption"
-        if constant_voltage
-        else "recorded by the meter; in its gain",
-    )
 
 
 def estimate_meter_energy(
@@ -164,7 +47,7 @@ def estimate_meter_energy(
     found: TraceBlocks,
     *,
     iterations: Sequence[int] | int,
-    budget: Budget,
+    instrument: InstrumentUncertainty,
     plane: Plane,
     source: MeterSource,
     windows_from: MeterWindowsFrom,
@@ -176,76 +59,54 @@ def estimate_meter_energy(
     windows' lengths. Raises ``TraceRefusedError`` for windows that the trace does not cover, for a
     power that no phone draws and for blocks without idle time.
     """
-    blocks = found.blocks
-    for number, block in enumerate(blocks, start=1):
+    for number, block in enumerate(found.blocks, start=1):
         _check_covered(bins, block, number)
-    load_s = np.array([block.load.length_s for block in blocks])
-    counts = (
-        iterations * load_s / load_s.sum() if isinstance(iterations, int) else np.array(iterations)
+    spans = [block.load for block in found.blocks]
+    # Neighbouring blocks share the idle time between them.
+    idle_spans = sorted({span for block in found.blocks for span in block.idle})
+    load_s = np.array([span.length_s for span in spans])
+    blocks = Blocks(
+        power_w=np.array([bins.mean(bins.energy_j, span) for span in (*spans, *idle_spans)]),
+        covariance_w2=None,
+        load=np.arange(len(spans)),
+        idle=idle_weights(
+            len(spans) + len(idle_spans),
+            [
+                [len(spans) + idle_spans.index(span) for span in block.idle]
+                for block in found.blocks
+            ],
+        ),
+        load_s=load_s,
+        iterations=iterations * load_s / load_s.sum()
+        if isinstance(iterations, int)
+        else np.array(iterations, dtype=np.float64),
     )
-    total = float(counts.sum())
-    load_w, idle_w = _block_means(bins, blocks, bins.energy_j)
+    load_w, idle_w = blocks.power_w[: len(spans)], blocks.idle @ blocks.power_w
     _check_plausible(load_w, idle_w)
-    load_slope_w, idle_slope_w = _block_means(bins, blocks, bins.slope_j)
-
-    def per_inference(power_w: Floats) -> float:
-        return float((power_w * load_s).sum()) / total
-
-    gross_j, marginal_j = per_inference(load_w), per_inference(load_w - idle_w)
-    covered_s = sum(bins.integral(bins.covered_s, block.load) for block in blocks)
-    missing = max(0.0, 1 - covered_s / float(load_s.sum()))
-    edges_j = (2 * len(blocks)) ** 0.5 * found.edge_s * float(np.mean(load_w - idle_w)) / total
-    clock_relative, clock_note = _clock_term(clock)
-    terms = (
-        _windows_term(bins, blocks, load_w * load_s / counts, idle_w * load_s / counts, counts),
-        _common("gain", budget.gain, gross_j, marginal_j, budget.gain_note),
-        MeterUncertainty(
-            name="offset",
-            gross_j=budget.offset * abs(per_inference(load_slope_w)),
-            marginal_j=budget.offset * abs(per_inference(load_slope_w - idle_slope_w)),
-            note=budget.offset_note,
-        ),
-        _common("voltage", budget.voltage, gross_j, marginal_j, budget.voltage_note),
-        MeterUncertainty(
-            name="edges",
-            gross_j=edges_j,
-            marginal_j=edges_j,
-            note=f"{found.edge_s * 1e3:.2g} ms at each edge of a window",
-        ),
-        # What is missing lies somewhere between idle and twice the step.
-        _common(
-            "gaps",
-            missing / 3**0.5,
-            marginal_j,
-            marginal_j,
-            f"{missing:.2%} of the load's time is not in the trace",
-        ),
-        _common("clock", clock_relative, gross_j, marginal_j, clock_note),
-    )
-    freedom = (len(blocks) if len(blocks) > 1 else PARTS) - 1
-    return MeterEstimate(
-        source=source,
+    energy = estimate_of_blocks(
+        blocks,
+        [
+            *_parts_terms(bins, found.blocks, blocks.seconds_per_inference),
+            *_common_terms(bins, found, blocks, [*spans, *idle_spans], instrument, clock),
+        ],
+        idle_w=[blocks.power_w[len(spans) :].tolist()],
+        origin="measured",
         plane=plane,
+    )
+    return MeterEstimate(
+        **msgspec.structs.asdict(energy),
+        source=source,
         windows_from=windows_from,
         windows=tuple(
             MeterWindow(
-                start_s=block.load.start_s,
-                end_s=block.load.end_s,
+                start_s=span.start_s,
+                end_s=span.end_s,
                 load_w=float(load_w[number]),
                 idle_w=float(idle_w[number]),
-                iterations=float(counts[number]),
+                iterations=float(blocks.iterations[number]),
             )
-            for number, block in enumerate(blocks)
+            for number, span in enumerate(spans)
         ),
-        iterations=round(total),
-        load_s=float(load_s.sum()),
-        idle_w=float(np.average(idle_w, weights=load_s)),
-        load_w=float(np.average(load_w, weights=load_s)),
-        gross_j=gross_j,
-        gross_interval_j=_interval(gross_j, [term.gross_j for term in terms], freedom),
-        marginal_j=marginal_j,
-        marginal_interval_j=_interval(marginal_j, [term.marginal_j for term in terms], freedom),
-        budget=terms,
         clock=clock,
     )
 
@@ -295,23 +156,48 @@ def _check_plausible(load_w: Floats, idle_w: Floats) -> None:
         )
 
 
-def _block_means(bins: Bins, blocks: Sequence[Block], values: Floats) -> tuple[Floats, Floats]:
-    """Of one of the integrals: over each load window, and over the idle windows beside it."""
-    load = [bins.mean(values, block.load) for block in blocks]
-    idle = [np.mean([bins.mean(values, span) for span in block.idle]) for block in blocks]
-    return np.array(load), np.array(idle)
+def _common_terms(
+    bins: Bins,
+    found: TraceBlocks,
+    blocks: Blocks,
+    spans: Sequence[Span],
+    instrument: InstrumentUncertainty,
+    clock: ClockFit | None,
+) -> list[UncertaintyTerm]:
+    """What the meter, and what was found in its trace, make all blocks wrong by; ``spans`` are
+    those of the blocks' powers."""
+    gross_j, marginal_j = gross_mean(blocks).mean_j, marginal_mean(blocks).mean_j
+    slopes = blocks._replace(power_w=np.array([bins.mean(bins.slope_j, span) for span in spans]))
+    load_s = float(blocks.load_s.sum())
+    covered_s = sum(bins.integral(bins.covered_s, block.load) for block in found.blocks)
+    missing = max(0.0, 1 - covered_s / load_s)
+    edges_j = (2 * len(found.blocks)) ** 0.5 * found.edge_s / load_s * marginal_j
+    clock_relative, clock_note = _clock_share(clock)
+    return [
+        share_term("gain", instrument.gain, gross_j, marginal_j, instrument.gain_note),
+        fixed_term(
+            "offset",
+            instrument.offset * abs(gross_mean(slopes).mean_j),
+            instrument.offset * abs(marginal_mean(slopes).mean_j),
+            instrument.offset_note,
+        ),
+        share_term("voltage", instrument.voltage, gross_j, marginal_j, instrument.voltage_note),
+        fixed_term(
+            "edges", edges_j, edges_j, f"{found.edge_s * 1e3:.2g} ms at each edge of a window"
+        ),
+        # What is missing lies somewhere between idle and twice the step.
+        share_term(
+            "gaps",
+            missing / 3**0.5,
+            marginal_j,
+            marginal_j,
+            f"{missing:.2%} of the load's time is not in the trace",
+        ),
+        share_term("clock", clock_relative, gross_j, marginal_j, clock_note),
+    ]
 
 
-def _common(
-    name: MeterTerm, relative: float, gross_j: float, marginal_j: float, note: str
-) -> MeterUncertainty:
-    """A term that is a share of the energy."""
-    return MeterUncertainty(
-        name=name, gross_j=relative * gross_j, marginal_j=relative * marginal_j, note=note
-    )
-
-
-def _clock_term(clock: ClockFit | None) -> tuple[float, str]:
+def _clock_share(clock: ClockFit | None) -> tuple[float, str]:
     if clock is None:
         ppm = CLOCK_RELATIVE_UNCERTAINTY * 1e6
         return CLOCK_RELATIVE_UNCERTAINTY, f"{ppm:.0f} ppm of the meter's clock, an assumption"
@@ -319,70 +205,34 @@ def _clock_term(clock: ClockFit | None) -> tuple[float, str]:
     return relative, f"{clock.drift_ppm:+.0f} ppm between the meter's clock and the phone's"
 
 
-def _windows_term(
-    bins: Bins, blocks: Sequence[Block], load_j: Floats, idle_j: Floats, counts: Floats
-) -> MeterUncertainty:
-    """Scatter of the windows' joules per inference or, of one window, of its parts."""
-    if len(blocks) > 1:
-        return MeterUncertainty(
-            name="windows",
-            gross_j=_standard_error(load_j),
-            marginal_j=_standard_error(load_j - idle_j),
-            note=f"scatter of {len(blocks)} load windows, Student's t",
-        )
+def _parts_terms(
+    bins: Bins, found: Sequence[Block], seconds_per_inference: Floats
+) -> list[UncertaintyTerm]:
+    """Of one load window alone, the scatter of its parts and of those of the idle time."""
+    if len(found) > 1:
+        return []
 
     def error_w(span: Span) -> float:
-        return _standard_error(
+        return standard_error(
             np.array([bins.mean(bins.energy_j, part) for part in span.cut(PARTS)])
         )
 
-    (block,) = blocks
-    seconds = block.load.length_s / float(counts[0])
+    (block,), (seconds,) = found, seconds_per_inference.tolist()
     load_w = error_w(block.load)
     idle_w = float(np.linalg.norm([error_w(span) for span in block.idle])) / len(block.idle)
-    return MeterUncertainty(
-        name="windows",
-        gross_j=load_w * seconds,
-        marginal_j=float(np.hypot(load_w, idle_w)) * seconds,
-        note=f"scatter of {PARTS} parts of the only load window; says nothing of another run",
-    )
-
-
-def _standard_error(values: Floats) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def _interval(value_j: float, standard_j: Sequence[float], freedom: int) -> Interval:
-    """95 %: Student's t for the first, the scatter of the windows, and 1.96 for the others."""
-    windows_j, *others_j = standard_j
-    student_t = float(stdtrit(freedom, 0.975))
-    half_width_j = float(
-        np.sqrt((student_t * windows_j) ** 2 + sum((NORMAL_95 * term) ** 2 for term in others_j))
-    )
-    return Interval(low=value_j - half_width_j, high=value_j + half_width_j)
+    return [
+        UncertaintyTerm(
+            name="parts",
+            gross_j=load_w * seconds,
+            marginal_j=float(np.hypot(load_w, idle_w)) * seconds,
+            gross_freedom=PARTS - 1,
+            marginal_freedom=PARTS - 1,
+            note=f"scatter of {PARTS} parts of the only load window; says nothing of another run",
+        )
+    ]
 
 
 # --- what follows from it ----------------------------------------------------------------------
-
-
-def estimate_meter_charge(estimate: MeterEstimate, profile: DeviceProfile) -> MeterCharge:
-    """Inferences per charge: N = E_battery / E_gross, with both relative uncertainties."""
-    inferences = profile.battery.energy_j / estimate.gross_j
-    half_width_j = estimate.gross_interval_j.high - estimate.gross_j
-    half_width = inferences * float(
-        np.hypot(half_width_j / estimate.gross_j, NORMAL_95 * BATTERY_RELATIVE_UNCERTAINTY)
-    )
-    return MeterCharge(
-        plane=estimate.plane,
-        device=profile.name,
-        battery_j=profile.battery.energy_j,
-        battery_source=profile.sources["battery.energy_j"],
-        battery_relative_uncertainty=BATTERY_RELATIVE_UNCERTAINTY,
-        inferences=inferences,
-        inferences_interval=Interval(
-            low=max(0.0, inferences - half_width), high=inferences + half_width
-        ),
-    )
 
 
 def compare_with_gauge(
@@ -404,18 +254,12 @@ def compare_with_gauge(
         )
     if gauge is None or gauge.plane != "battery":
         return "not compared: the run has no energy from the phone's own gauge"
-    relative = [
-        term.gross_j / estimate.gross_j for term in estimate.budget if term.name != "windows"
-    ]
-    relative += [
-        term.gross_j / gauge.gross_j
-        for term in gauge.budget
-        if term.name not in ("gain", "voltage")
-    ]
+    of_meter = combine(gross_standards(estimate.budget, without=("blocks", "parts")))
+    of_gauge = combine(gross_standards(gauge.budget, without=("gain", "voltage")))
     return GaugeGain(
         device=measurement.device.gauge_key,
         gain=gauge.gross_j / estimate.gross_j,
-        relative_uncertainty=float(np.sqrt(np.square(relative).sum())),
+        relative_uncertainty=float(np.hypot(of_meter / estimate.gross_j, of_gauge / gauge.gross_j)),
         trace_sha256=trace.sha256,
         run_id=measurement.id,
         measured_at=measured_at,

@@ -12,9 +12,10 @@ from mobilekit.errors import TraceFileError, UsageError
 from mobilekit.meter.clocks import align
 from mobilekit.meter.columns import FileOptions
 from mobilekit.meter.envelope import Bins, Envelope, Reading, Span, TraceFacts
-from mobilekit.meter.estimate import doubt_zero, estimate_meter_energy, make_budget, measure_offset
+from mobilekit.meter.estimate import estimate_meter_energy
+from mobilekit.meter.instrument import doubt_zero, judge_instrument, measure_offset
 from mobilekit.meter.joulescope import Recording
-from mobilekit.meter.records import ClockFit, MeterEstimate, MeterTrace, MeterWindowsFrom, Plane
+from mobilekit.meter.records import ClockFit, MeterEstimate, MeterTrace, MeterWindowsFrom
 from mobilekit.meter.table import Table
 from mobilekit.meter.windows import (
     Block,
@@ -24,6 +25,7 @@ from mobilekit.meter.windows import (
     find_steps,
     place_windows,
 )
+from mobilekit.records.energy import Plane
 
 USB_V = (4.6, 5.5)
 """Between a lithium cell at its fullest and USB's 5 V with its tolerance."""
@@ -89,7 +91,7 @@ def import_trace(
         bins,
         found,
         iterations=iterations,
-        budget=make_budget(
+        instrument=judge_instrument(
             file.source,
             file.kind,
             gain=options.gain_uncertainty,

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
-from mobilekit.records.statistics import Interval
+from mobilekit.records.energy import EnergyEstimate
 
-Plane = Literal["usb", "battery"]
-"""Where an external meter sits. In the USB cable it sees the charger's losses too."""
 MeterSource = Literal["shunt", "monsoon", "ppk2", "joulescope", "meter"]
 """``meter``: any other that gives a current or a power."""
 MeterWindowsFrom = Literal["steps", "synchronisation", "digital channel"]
-MeterTerm = Literal["windows", "gain", "offset", "voltage", "edges", "gaps", "clock"]
 
 
 class MeterWindow(Record, frozen=True):
@@ -25,15 +22,6 @@ class MeterWindow(Record, frozen=True):
     """Mean of the idle windows on both sides."""
     iterations: float
     """A share of all, by its length, where only their sum is known."""
-
-
-class MeterUncertainty(Record, frozen=True):
-    """One standard uncertainty of the budget of a meter's energy, in joules per inference."""
-
-    name: MeterTerm
-    gross_j: float
-    marginal_j: float
-    note: str
 
 
 class ClockFit(Record, frozen=True):
@@ -51,22 +39,12 @@ class ClockFit(Record, frozen=True):
     """Of the pattern that is found worst, at its place."""
 
 
-class MeterEstimate(Record, frozen=True):
+class MeterEstimate(EnergyEstimate, frozen=True):
     """Energy per inference from an external meter. One plane's is never pooled with another's."""
 
     source: MeterSource
-    plane: Plane
     windows_from: MeterWindowsFrom
     windows: tuple[MeterWindow, ...]
-    iterations: int
-    load_s: float
-    idle_w: float
-    load_w: float
-    gross_j: float
-    gross_interval_j: Interval
-    marginal_j: float
-    marginal_interval_j: Interval
-    budget: tuple[MeterUncertainty, ...]
     clock: ClockFit | None
     """``None`` where the windows are not from the phone's own record."""
 
@@ -93,16 +71,3 @@ class MeterTrace(Record, frozen=True):
     """Taken from every reading, in volts, amperes or watts."""
     notes: tuple[str, ...]
     """What was assumed of the file, for people."""
-
-
-class MeterCharge(Record, frozen=True):
-    """How many inferences one full charge buys, at a meter's gross energy per inference."""
-
-    plane: Plane
-    """On the USB plane the charger's losses are in the energy, and so the count is too low."""
-    device: str
-    battery_j: float
-    battery_source: str
-    battery_relative_uncertainty: float
-    inferences: float
-    inferences_interval: Interval

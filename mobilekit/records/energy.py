@@ -1,4 +1,5 @@
-"""Energy from a phone's own gauge: what the gauge is, what is planned, what is estimated."""
+"""Energy: what is estimated, from a phone's own gauge or a meter, what the gauge is, and what is
+planned."""
 
 from __future__ import annotations
 
@@ -12,16 +13,28 @@ from mobilekit.records.statistics import Interval, Origin
 
 EnergySource = Literal["charge_counter", "current_now", "energy_counter", "power_rails"]
 """``current_now`` is current times voltage."""
-EnergyPlane = Literal["battery", "rails"]
-"""Where energy is metered: at the battery's terminals, or at the inputs of the parts that have a
-power rail. The two are not the same quantity."""
+Plane = Literal["usb", "battery", "rails"]
+"""Where energy is metered: in the USB cable, which has the charger's losses in it; at the battery's
+terminals; at the inputs of the parts that have a power rail. They are not the same quantity."""
 IntervalKind = Literal["interval_95", "block_range"]
+TermName = Literal[
+    "blocks",
+    "parts",
+    "quantisation",
+    "gain",
+    "offset",
+    "voltage",
+    "edges",
+    "gaps",
+    "clock",
+    "drift",
+]
 
 
 class UncertaintyTerm(Record, frozen=True):
     """One standard uncertainty of the budget of an energy, in joules per inference."""
 
-    name: Literal["blocks", "quantisation", "gain", "voltage", "drift"]
+    name: TermName
     gross_j: float
     marginal_j: float
     gross_freedom: float | None
@@ -30,29 +43,15 @@ class UncertaintyTerm(Record, frozen=True):
     note: str
 
 
-class RateEstimate(Record, frozen=True):
-    """What an inference costs at one of a phone's rates, over the blocks that ran at it."""
-
-    blocks: int
-    seconds_per_inference: float
-    gross_j: float
-    gross_interval_j: Interval
-    interval_kind: IntervalKind
-
-
 class EnergyEstimate(Record, frozen=True):
-    """Energy per inference over ``blocks`` idle-load-idle blocks without a plugged sample."""
+    """Energy per inference over ``blocks`` idle-load-idle blocks, whatever metered it."""
 
     origin: Origin
-    source: EnergySource
-    plane: EnergyPlane
+    plane: Plane
     blocks: int
-    spoiled_windows: int
-    """Windows left out: plugged in, or without the idle or load window that completes a block."""
-    gauge_steps: int
-    """Distinct readings seen in the load windows, which carry the information."""
     iterations: int
     idle_w: float
+    """Beside the loads: the marginal energy is that of ``load_w`` above it."""
     load_w: float
     seconds_per_inference: float
     gross_j: float
@@ -65,7 +64,27 @@ class EnergyEstimate(Record, frozen=True):
     drift_ratio: float
     """Slope of the idle power over the run, relative to the marginal power."""
     scatter_w: float
-    """Standard deviation of a window's power beyond what the gauge's resolution explains."""
+    """Standard deviation of a window's power beyond what the resolution explains."""
+
+
+class RateEstimate(Record, frozen=True):
+    """What an inference costs at one of a phone's rates, over the blocks that ran at it."""
+
+    blocks: int
+    seconds_per_inference: float
+    gross_j: float
+    gross_interval_j: Interval
+    interval_kind: IntervalKind
+
+
+class GaugeEstimate(EnergyEstimate, frozen=True):
+    """Energy per inference from a phone's own gauge, over blocks without a plugged sample."""
+
+    source: EnergySource
+    spoiled_windows: int
+    """Windows left out: plugged in, or without the idle or load window that completes a block."""
+    gauge_steps: int
+    """Distinct readings seen in the load windows, which carry the information."""
     gauge_charge_uah: float | None
     """Gross charge per inference as the gauge counts it, its gain not corrected; ``None`` where the
     source is not a charge."""
@@ -82,6 +101,8 @@ class ChargeEstimate(Record, frozen=True):
 
     origin: Origin
     """The energy's: the battery's own is from its profile, or from its gauge."""
+    plane: Plane
+    """The energy's. On the USB plane the charger's losses are in it, and the count is too low."""
     method: Literal["coulombs", "energy"]
     """``coulombs``: learned full charge over charge per inference, both by the same gauge, so that
     its gain cancels."""

@@ -14,7 +14,7 @@ from mobilekit.contract.protocol import (
 )
 from mobilekit.records.artifact import Artifact, Cut
 from mobilekit.records.device import BatteryStatus, DeviceInfo, DeviceProfile, HostInfo
-from mobilekit.records.energy import ChargeEstimate, EnergyEstimate, GaugeGain, GaugeVerdict
+from mobilekit.records.energy import ChargeEstimate, GaugeEstimate, GaugeGain, GaugeVerdict
 from mobilekit.records.finding import Finding
 from mobilekit.records.profile import LayerTrace
 from mobilekit.records.statistics import AccuracyAnswer, MemoryGrowth, Summary
@@ -28,7 +28,7 @@ class Answer(Record, frozen=True):
     latency: Summary | None
     warmup_iterations: int
     memory: MemoryGrowth | None
-    energy: EnergyEstimate | None
+    energy: GaugeEstimate | None
     charge: ChargeEstimate | None
     accuracy: AccuracyAnswer | None
     """``None`` where the network was not evaluated."""

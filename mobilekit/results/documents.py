@@ -17,11 +17,11 @@ from mobilekit.errors import MobilekitError
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import ListedDevice
 from mobilekit.records.energy import (
-    EnergyPlane,
     EnergySource,
     GaugeFound,
     IntervalKind,
     LifeEstimate,
+    Plane,
 )
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
@@ -196,7 +196,7 @@ class LifeDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.life/
     origin: Origin
     """Of the energy that the life is told from."""
     source: EnergySource
-    plane: EnergyPlane
+    plane: Plane
     blocks: int
     interval_kind: IntervalKind
     """Of the energy."""

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from mobilekit.errors import TraceRefusedError
 from mobilekit.meter.envelope import Envelope, Reading, Span
-from mobilekit.meter.estimate import estimate_meter_energy, make_budget, measure_offset
+from mobilekit.meter.estimate import estimate_meter_energy
+from mobilekit.meter.instrument import judge_instrument, measure_offset
 from mobilekit.meter.windows import find_steps
 
 SHUNT_OHM, SUPPLY_V, RATE_HZ = 0.12, 5.16, 200
@@ -26,18 +28,18 @@ def blocks_of(power_w, rate_hz=RATE_HZ):
     return find_steps(bins_of(times(len(power_w) / rate_hz, rate_hz), power_w), leave_out=None)
 
 
-def estimate(bins, found, **budget):
+def estimate(bins, found, **instrument):
     settings = {
         "gain": None,
         "given_offset": None,
         "measured_offset_uncertainty": None,
         "constant_voltage": True,
-    } | budget
+    } | instrument
     return estimate_meter_energy(
         bins,
         found,
         iterations=ITERATIONS,
-        budget=make_budget("shunt", "shunt voltage", **settings),
+        instrument=judge_instrument("shunt", "shunt voltage", **settings),
         plane="usb",
         source="shunt",
         windows_from="steps",
@@ -82,19 +84,37 @@ def test_intervals_cover_the_truth(zeroed):
 
 
 def test_the_interval_is_made_of_the_budget():
-    """Student's t of the windows (2.776 for five), 1.96 of the rest, in quadrature."""
+    """Its terms in quadrature, by Student's t for Welch and Satterthwaite's degrees: the scatter of
+    five windows is the only one that was estimated, with four."""
     generator = np.random.default_rng(1)
     power_w = np.where(times(55) // 5 % 2 == 1, 3.0, 1.0)
     bins = bins_of(times(55), power_w + generator.normal(0, 0.3, len(power_w)))
-    made = estimate(bins, find_steps(bins, leave_out=None))
+    made = estimate(bins, find_steps(bins, leave_out=None), gain=1e-3, constant_voltage=False)
 
     term = {item.name: item.gross_j for item in made.budget}
-    others = sum((1.96 * value) ** 2 for name, value in term.items() if name != "windows")
+    combined_j = sum(value**2 for value in term.values()) ** 0.5
+    freedom = 4 * (combined_j / term["blocks"]) ** 4
 
-    assert min(term["windows"], term["gain"], term["offset"], term["edges"]) > 0
-    expected_j = ((2.776 * term["windows"]) ** 2 + others) ** 0.5
+    assert min(term["blocks"], term["gain"], term["offset"], term["edges"]) > 0
+    expected_j = float(stdtrit(freedom, 0.975)) * combined_j
+    assert made.interval_kind == "interval_95"
     assert made.gross_interval_j.high - made.gross_j == pytest.approx(expected_j, rel=1e-3)
     assert made.gross_j - made.gross_interval_j.low == pytest.approx(expected_j, rel=1e-3)
+
+
+def test_few_windows_are_a_range():
+    """Three: from the lowest to the highest, widened by what the meter makes wrong in all."""
+    time_s = times(35)
+    is_load = time_s // 5 % 2 == 1
+    levels_w = np.array([3.0, 3.5, 3.1])[(time_s // 10).astype(int).clip(0, 2)]
+    bins = bins_of(time_s, np.where(is_load, levels_w, 1.0))
+    made = estimate(bins, find_steps(bins, leave_out=None))
+
+    shared_j = 1.96 * sum(t.gross_j**2 for t in made.budget if t.name != "blocks") ** 0.5
+    each_s = made.seconds_per_inference
+    assert made.interval_kind == "block_range"
+    assert made.gross_interval_j.low == pytest.approx(3.0 * each_s - shared_j, rel=2e-3)
+    assert made.gross_interval_j.high == pytest.approx(3.5 * each_s + shared_j, rel=2e-3)
 
 
 @pytest.mark.parametrize("shift_s", [0.0, 0.013, 0.05, 0.087])
@@ -164,6 +184,6 @@ def test_one_window_says_that_it_is_one():
 
     made = estimate(bins, find_steps(bins, leave_out=None))
 
-    (term,) = (term for term in made.budget if term.name == "windows")
+    (term,) = (term for term in made.budget if term.name == "parts")
     assert "only load window; says nothing of another run" in term.note
     assert term.marginal_j > term.gross_j > 0

@@ -131,7 +131,7 @@ def test_a_trace_is_aligned_by_its_run(run, stored, meter_import, tmp_path):
         true_s = 57.3 + (1 + 80e-6) * window.started_ns / 1e9
         assert found["start_s"] == pytest.approx(true_s, abs=0.02)
     # The profile of the run gives the inferences per charge.
-    assert document["charge"]["device"] == "nexus7"
+    assert document["device"] == "nexus7"
     assert document["charge"]["plane"] == "battery"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
-from mobilekit.records.energy import EnergyPlane, EnergySource
+from mobilekit.records.energy import EnergySource, Plane
 from mobilekit.records.finding import Finding
 from mobilekit.records.network import Footprint
 from mobilekit.records.profile import ProfiledBy
@@ -120,7 +120,7 @@ class Side(Record, frozen=True):
     threads: int | None
     energy_origin: Origin | None
     energy_source: EnergySource | None
-    energy_plane: EnergyPlane | None
+    energy_plane: Plane | None
     energy_blocks: int | None
     findings: tuple[str, ...]
     """The ids of the measurement's own."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mobilekit.analysis.energy.estimate import MIN_INTERVAL_BLOCKS, energy_of, explain_refusal
+from mobilekit.analysis.energy.budget import MIN_INTERVAL_BLOCKS
+from mobilekit.analysis.energy.estimate import energy_of, explain_refusal
 from mobilekit.analysis.energy.sources import charge_ratio, judge_ratio, known_gauge
 from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import (
@@ -12,7 +13,7 @@ from mobilekit.contract.protocol import (
     Window,
 )
 from mobilekit.records.device import BatteryStatus, DeviceProfile
-from mobilekit.records.energy import EnergyEstimate, GaugeRefusal, GaugeVerdict
+from mobilekit.records.energy import GaugeEstimate, GaugeRefusal, GaugeVerdict
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Measurement
 from mobilekit.units import NS_PER_S, format_duration
@@ -87,7 +88,7 @@ def _of_windows(
     samples: Samples,
     profile: DeviceProfile,
     gauge: GaugeVerdict | None,
-    estimate: EnergyEstimate | None,
+    estimate: GaugeEstimate | None,
 ) -> list[Finding]:
     findings = []
     if samples.energy_refusal is not None:
@@ -159,7 +160,7 @@ def _of_windows(
     return findings
 
 
-def _of_blocks(estimate: EnergyEstimate | None) -> list[Finding]:
+def _of_blocks(estimate: GaugeEstimate | None) -> list[Finding]:
     if estimate is None or estimate.interval_kind != "block_range":
         return []
     return [
@@ -191,7 +192,7 @@ def _of_gauge(
     samples: Samples,
     profile: DeviceProfile,
     verdict: GaugeVerdict | None,
-    estimate: EnergyEstimate | None,
+    estimate: GaugeEstimate | None,
 ) -> list[Finding]:
     findings = []
     known = known_gauge(profile.gauge, verdict)

@@ -16,9 +16,9 @@ from typing import Literal, NamedTuple
 import msgspec
 import numpy as np
 
+from mobilekit.analysis.energy.budget import NORMAL_95, Standard, expand
 from mobilekit.analysis.energy.estimate import (
     GAIN_RELATIVE_UNCERTAINTY,
-    NORMAL_95,
     SOURCES_IN_ORDER,
     UNTOLD_VOLTAGE_RELATIVE_UNCERTAINTY,
     VOLTAGE_RELATIVE_UNCERTAINTY,
@@ -382,8 +382,13 @@ def _with_best_source(
                 else "since no charge counter confirms it"
             )
         needs_voltage = source in ("charge_counter", "current_now")
-        common = np.hypot(GAIN_RELATIVE_UNCERTAINTY, voltage if needs_voltage else 0.0)
-        half_width = float(np.hypot(half_width, NORMAL_95 * common))
+        half_width = expand(
+            [
+                Standard(half_width / NORMAL_95),
+                Standard(GAIN_RELATIVE_UNCERTAINTY),
+                Standard(voltage if needs_voltage else 0.0),
+            ]
+        )
         if not np.isfinite(half_width):
             reason = "the stated run is too short for it; a longer one is not"
         sources.append(

@@ -12,12 +12,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
+from mobilekit.analysis.energy.budget import NORMAL_95, Standard, expand
 from mobilekit.analysis.energy.estimate import (
     GAIN_RELATIVE_UNCERTAINTY,
     MIN_BLOCKS,
-    NORMAL_95,
     VOLTAGE_RELATIVE_UNCERTAINTY,
     estimate_energy,
 )
@@ -145,24 +144,25 @@ def plan_energy(
     while (
         chosen < MAX_BLOCKS
         and longest_s(chosen + 1) >= least_s
-        and _scatter_half_width(relative_scatter, chosen) > scatter_target
+        and expand([_scatter(relative_scatter, chosen)]) > scatter_target
     ):
         chosen += 1
-    scatter = _scatter_half_width(relative_scatter, chosen)
-    allowed = float(np.sqrt(max(target_error**2 - scatter**2, (0.1 * target_error) ** 2)))
+    scatter = _scatter(relative_scatter, chosen)
+    allowed = float(
+        np.sqrt(max(target_error**2 - expand([scatter]) ** 2, (0.1 * target_error) ** 2))
+    )
     window_s = _shortest_window_s(resolution, chosen, idle_w, load_w, allowed, longest_s(chosen))
     limits = []
     if window_s > longest_s(chosen):
         window_s = longest_s(chosen)
         limits.append(f"more than {share:.0%} of the battery would be drawn")
     quantisation = resolution_half_width(resolution, chosen, window_s, idle_w, load_w)
-    expected = float(np.hypot(quantisation, scatter))
+    parts = [scatter, Standard(quantisation / NORMAL_95)]
+    expected = expand(parts)
     if expected > target_error and not limits:
         limits.append("the phone's own power scatters too much")
     gain_relative = GAIN_RELATIVE_UNCERTAINTY if gain is None else gain.relative_uncertainty
-    common = NORMAL_95 * float(
-        np.hypot(gain_relative, 0.0 if gain is not None else VOLTAGE_RELATIVE_UNCERTAINTY)
-    )
+    voltage_relative = VOLTAGE_RELATIVE_UNCERTAINTY if gain is None else 0.0
     period_s = resolution.period_s
     idle_ns, load_ns = (
         round((np.floor(window_s / period_s) + phase) * period_s * NS_PER_S)
@@ -175,7 +175,9 @@ def plan_energy(
         source=source,
         target_error=target_error,
         expected_half_width=expected,
-        expected_total_half_width=float(np.hypot(expected, common)),
+        expected_total_half_width=expand(
+            [*parts, Standard(gain_relative), Standard(voltage_relative)]
+        ),
         expected_duration_ns=planned_duration_ns(plan),
         expected_charge_fraction=drawn_j / profile.battery.energy_j,
         limit="; ".join(limits) or None,
@@ -303,11 +305,11 @@ def _shortest_window_s(
     return window_s
 
 
-def _scatter_half_width(relative_scatter: float, blocks: int) -> float:
+def _scatter(relative_scatter: float, blocks: int) -> Standard:
     """Of the mean over blocks that share their idle windows: its variance is 2 - 1/(2K) windows'
     over K."""
-    student_t = float(stdtrit(max(blocks - 1, 1), 0.975))
-    return student_t * relative_scatter * float(np.sqrt((2 - 1 / (2 * blocks)) / blocks))
+    size = relative_scatter * float(np.sqrt((2 - 1 / (2 * blocks)) / blocks))
+    return Standard(size, max(blocks - 1, 1))
 
 
 def _joules_per_second(blocks: int, idle_w: float, load_w: float) -> float:

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mobilekit.analysis.answer import derive_answer
-from mobilekit.analysis.energy.estimate import NORMAL_95
+from mobilekit.analysis.energy.budget import Standard, half_widths, marginal_standards
 from mobilekit.errors import UsageError
 from mobilekit.records.energy import (
     ChargeEstimate,
     EnergyEstimate,
+    GaugeEstimate,
     LifeEstimate,
     UploadComparison,
     UploadEnergy,
@@ -69,7 +70,7 @@ class LifeBasis(NamedTuple):
     """The measurement that a life is told from."""
 
     measurement: Measurement
-    energy: EnergyEstimate
+    energy: GaugeEstimate
     charge: ChargeEstimate
     other_devices: tuple[str, ...] = ()
     """On which its energy has been measured too, as ``--device`` takes them."""
@@ -144,15 +145,23 @@ def estimate_life(
             marginal_j=energy.marginal_j,
             fix="Give its idle power, or measure for longer.",
         )
-    marginal = energy.marginal_interval_j
-    idle_half_w = NORMAL_95 * idle_relative_uncertainty * idle_w
-    battery_half = NORMAL_95 * charge.battery_relative_uncertainty
-    # More power, shorter life: each end of the one is the other end of the other.
-    more = float(np.hypot((marginal.high - energy.marginal_j) / every_s, idle_half_w)) / mean_w
-    less = float(np.hypot((energy.marginal_j - marginal.low) / every_s, idle_half_w)) / mean_w
+    cycle_j = mean_w * every_s
+    told = marginal_standards(energy.budget)
+    less_j, more_j = half_widths(
+        energy.marginal_j,
+        energy.marginal_interval_j,
+        energy.interval_kind,
+        told=told,
+        now=[
+            *told,
+            Standard(idle_relative_uncertainty * idle_w * every_s),
+            Standard(charge.battery_relative_uncertainty * cycle_j),
+        ],
+    )
     hours = charge.battery_j / mean_w / S_PER_HOUR
-    low = max(0.0, hours * (1 - float(np.hypot(more, battery_half))))
-    high = hours * (1 + float(np.hypot(less, battery_half)))
+    # More energy in a cycle, shorter life: each end of the one is the other end of the other.
+    low = max(0.0, hours * (1 - more_j / cycle_j))
+    high = hours * (1 + less_j / cycle_j)
     per_hour = S_PER_HOUR / every_s
     return LifeEstimate(
         every_s=every_s,

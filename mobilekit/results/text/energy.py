@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mobilekit.records.energy import (
-    EnergyEstimate,
+    GaugeEstimate,
     GaugeEvidence,
     GaugeFound,
     GaugeRefusal,
@@ -91,7 +91,7 @@ def render_energy_plan(planned: PlannedEnergy, *, simulated: bool) -> str:
     return "\n".join(lines)
 
 
-def render_budget(energy: EnergyEstimate) -> str:
+def render_budget(energy: GaugeEstimate) -> str:
     """Each term of an estimate's uncertainty, as standard uncertainties."""
     percent = Scale("%", 0.01, decimals=2)
     table = make_table(

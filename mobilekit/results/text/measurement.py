@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 
 from mobilekit.records.artifact import LARGEST_ERRORS
-from mobilekit.records.energy import ChargeEstimate, EnergyEstimate, RateEstimate
+from mobilekit.records.energy import ChargeEstimate, GaugeEstimate, RateEstimate
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement
 from mobilekit.records.statistics import Accuracy, MemoryGrowth, Origin, Proportion, Summary
@@ -146,7 +146,7 @@ def _share_text(proportion: Proportion) -> str:
     return quantity_text(proportion.share, "share", proportion.interval)
 
 
-def _energy_text(energy: EnergyEstimate) -> str:
+def _energy_text(energy: GaugeEstimate) -> str:
     return (
         f"{quantity_text(energy.gross_j, 'J', energy.gross_interval_j)} gross, "
         f"{quantity_text(energy.marginal_j, 'J', energy.marginal_interval_j)} marginal   "
@@ -157,7 +157,7 @@ def _energy_text(energy: EnergyEstimate) -> str:
     )
 
 
-def _mean_rows(energy: EnergyEstimate, latency: Summary) -> list[tuple[str, str]]:
+def _mean_rows(energy: GaugeEstimate, latency: Summary) -> list[tuple[str, str]]:
     """Where the energies are for an inference that takes another time than the median."""
     mean_ns = energy.seconds_per_inference * NS_PER_S
     if abs(mean_ns / latency.p50_ns - 1) < FAR_FROM_MEDIAN:

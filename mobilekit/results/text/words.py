@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mobilekit.records.energy import EnergyPlane, EnergySource, IntervalKind
+from mobilekit.records.energy import EnergySource, IntervalKind, Plane
 from mobilekit.records.statistics import Origin
 
 VIRTUAL_LABEL = "virtual: latency is this computer's, energy is simulated"
@@ -14,7 +14,8 @@ SOURCE_NAMES: dict[EnergySource, str] = {
     "power_rails": "power rails",
 }
 
-PLANE_NAMES: dict[EnergyPlane, str] = {
+PLANE_NAMES: dict[Plane, str] = {
+    "usb": "in the USB cable",
     "battery": "at the battery",
     "rails": "of the parts that have one",
 }

@@ -5,7 +5,8 @@ from scipy.stats import t
 from simulated import PROFILE, work
 
 from mobilekit.analysis.energy import planning, sources
-from mobilekit.analysis.energy.estimate import estimate_charge, estimate_energy
+from mobilekit.analysis.energy.charge import estimate_charge
+from mobilekit.analysis.energy.estimate import estimate_energy
 from mobilekit.analysis.energy.planning import planned_duration_ns
 from mobilekit.analysis.energy.sources import known_gauge
 from mobilekit.analysis.energy.stretches import find_stretches
@@ -242,6 +243,7 @@ def test_inferences_per_charge_are_the_published_ones(gross_j, published):
     energy = energy_estimate(
         gross_j=gross_j,
         gross_interval_j=Interval(low=gross_j, high=gross_j),
+        budget=(),
     )
 
     charge = estimate_charge(energy, PROFILE)

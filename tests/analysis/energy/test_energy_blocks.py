@@ -162,47 +162,6 @@ def test_a_cool_phone_has_one_rate():
     assert (energy.burst, energy.sustained) == (None, None)
 
 
-def test_the_idle_windows_that_blocks_share_are_not_taken_for_two():
-    """With scatter in the idle windows only, the standard error is that of their weighted mean."""
-    from mobilekit.analysis.energy.estimate import _mean_of
-    from mobilekit.analysis.energy.sources import WindowPowers
-
-    rng = np.random.default_rng(1)
-    blocks, sigma = 6, 0.1
-    weights = np.zeros((blocks, 2 * blocks + 1))
-    for block in range(blocks):
-        weights[block, 2 * block : 2 * block + 3] = -0.5, 1, -0.5
-    stated, means = [], []
-    for _ in range(3000):
-        powers = WindowPowers(
-            2 + sigma * rng.standard_normal(2 * blocks + 1),
-            np.zeros((2 * blocks + 1, 2 * blocks + 1)),
-        )
-        mean = _mean_of(weights, powers)
-        stated.append(mean.blocks_j**2)
-        means.append(mean.mean_j)
-
-    assert np.mean(stated) == pytest.approx(np.var(means), rel=0.08)
-
-
-def test_quantisation_is_not_counted_twice():
-    """Scatter that the resolution explains leaves nothing to the blocks."""
-    from mobilekit.analysis.energy.estimate import _mean_of
-    from mobilekit.analysis.energy.sources import WindowPowers
-
-    rng = np.random.default_rng(2)
-    blocks = 8
-    weights = np.eye(blocks)
-    covariance = 0.04 * np.eye(blocks)
-    ratios = []
-    for _ in range(500):
-        mean = _mean_of(weights, WindowPowers(2 + 0.2 * rng.standard_normal(blocks), covariance))
-        assert mean.quantisation_j == pytest.approx(0.2 / blocks**0.5)
-        ratios.append((mean.blocks_j**2 + mean.quantisation_j**2) / mean.quantisation_j**2)
-
-    assert np.median(ratios) < 1.1
-
-
 def test_an_answer_uses_what_was_known_of_the_gauge():
     """A stored run is judged with the verdict, the gain and the full charge stored beside it."""
     from examples import gauge_verdict, measurement, samples

@@ -1,11 +1,12 @@
 import pytest
 from examples import device_info, energy_estimate, energy_plan, measured, run_request
+from scipy.special import stdtrit
 from simulated import PROFILE, work
 
-from mobilekit.analysis.energy.estimate import estimate_charge
+from mobilekit.analysis.energy.charge import estimate_charge
 from mobilekit.analysis.energy.usage import choose_life_basis, describe_use, estimate_life
 from mobilekit.errors import UsageError
-from mobilekit.records.energy import UploadEnergy
+from mobilekit.records.energy import UncertaintyTerm, UploadEnergy
 from mobilekit.records.statistics import Interval
 from mobilekit.results.documents import make_life_document
 from mobilekit.results.text.energy import render_life
@@ -46,8 +47,8 @@ def test_life_under_a_duty_cycle():
     assert life.hours == pytest.approx(54_000 / 0.305 / 3600)
     assert life.inferences == pytest.approx(54_000 / 0.305 / 10)
     assert life.inference_share == pytest.approx(0.255 / 0.305)
-    # 7.5 % of the battery's age; (2.70 - 2.55) / 10 W of 0.305 W.
-    relative = ((1.96 * 0.075) ** 2 + (0.015 / 0.305) ** 2) ** 0.5
+    # 7.5 % of the battery's age; 0.077 J of the gain every 10 s, of 0.305 W.
+    relative = 1.96 * (0.075**2 + (0.0077 / 0.305) ** 2) ** 0.5
     assert life.hours_interval.low == pytest.approx(life.hours * (1 - relative))
     assert life.hours_interval.high == pytest.approx(life.hours * (1 + relative))
     assert life.inferences_interval.low == pytest.approx(life.inferences * (1 - relative))
@@ -112,6 +113,43 @@ def test_a_learned_charge_needs_a_charge_per_inference():
 def test_rails_do_not_empty_a_battery():
     """What the rails meter is not what the battery pays: no inferences per charge."""
     assert estimate_charge(energy_estimate(source="power_rails", plane="rails"), PROFILE) is None
+
+
+def test_a_charge_is_expanded_as_a_whole():
+    """Scatter of few degrees beside a battery of unknown age: one sum of squares, its degrees those
+    of Welch and Satterthwaite, and not Student's t for the one term and 1.96 for the other."""
+    scatter = UncertaintyTerm(
+        name="blocks", gross_j=0.2, marginal_j=0.2, gross_freedom=4, marginal_freedom=4, note=""
+    )
+    half_j = 2.776 * 0.2
+    energy = energy_estimate(
+        gross_interval_j=Interval(low=3.65 - half_j, high=3.65 + half_j), budget=(scatter,)
+    )
+
+    charge = estimate_charge(energy, PROFILE)
+
+    half_width = 1 - charge.inferences_interval.low / charge.inferences
+    combined = ((0.2 / 3.65) ** 2 + 0.075**2) ** 0.5
+    freedom = 4 * (combined / (0.2 / 3.65)) ** 4
+    assert half_width == pytest.approx(float(stdtrit(freedom, 0.975)) * combined)
+    assert half_width < 0.95 * ((half_j / 3.65) ** 2 + (1.96 * 0.075) ** 2) ** 0.5
+
+
+def test_a_charge_of_few_blocks_is_their_range():
+    """From the dearest block to the cheapest, widened by gain and battery together."""
+    energy = energy_estimate(
+        gross_interval_j=Interval(low=3.3 - 1.96 * 0.11, high=3.9 + 1.96 * 0.11),
+        interval_kind="block_range",
+        blocks=3,
+    )
+
+    charge = estimate_charge(energy, PROFILE)
+
+    shared = 1.96 * ((0.11 / 3.65) ** 2 + 0.075**2) ** 0.5
+    low, high = charge.inferences_interval.low, charge.inferences_interval.high
+    assert charge.interval_kind == "block_range"
+    assert low == pytest.approx(charge.inferences * (1 - 0.25 / 3.65 - shared))
+    assert high == pytest.approx(charge.inferences * (1 + 0.35 / 3.65 + shared))
 
 
 def ran(id, blocks, *, planned=None, device="nexus7", purpose="measure"):
