@@ -10,7 +10,7 @@ between changes are multiples of. Where two witnesses contradict each other ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -29,9 +29,14 @@ from mobilekit.analysis.energy.planning import (
     resolution_half_width,
     resolution_of,
 )
+from mobilekit.analysis.energy.properties import (
+    CurrentProperty,
+    State,
+    look_at_counter,
+    look_at_current,
+)
 from mobilekit.analysis.energy.sources import (
     CONSISTENT_CHARGE_RATIO,
-    PLAUSIBLE_LOAD_CURRENT_UA,
     Gauge,
     Unusable,
     charge_ratio,
@@ -40,9 +45,8 @@ from mobilekit.analysis.energy.sources import (
     rail_names,
     voltage_is_told,
 )
-from mobilekit.analysis.energy.staircase import measure_period_s, measure_step
 from mobilekit.analysis.energy.stretches import find_stretches
-from mobilekit.contract.protocol import BatterySample, Window
+from mobilekit.contract.protocol import Window
 from mobilekit.records.device import DeviceProfile
 from mobilekit.records.energy import (
     EnergySource,
@@ -56,8 +60,6 @@ from mobilekit.units import NS_PER_S
 
 STATED_BLOCKS = 5
 """The run that expected errors are stated for has so many blocks, and a calibration's windows."""
-PERCENT_STEP = (0.008, 0.0125)
-"""A counter's step relative to the full charge, where it moves with the level shown only."""
 UNCONFIRMED_CURRENT_HANDICAP = 0.05
 """With which a current that no charge counter confirms is weighed against other sources: an
 assumption, and no term of its interval."""
@@ -65,9 +67,6 @@ HARDLY_WORSE = 1.1
 UNIT_AND_SIGN_RATIO = (0.03, 30.0)
 """Of current and counter, with any other fault than a wrong unit (a thousand) or sign."""
 DUAL_CELL_RATIOS = (2.0, 0.5)
-SETTLING_S = 3.0
-"""After a window's start, before its period is known."""
-State = Literal["fine", "unsupported", "stuck", "percent steps"]
 
 
 class Overrides(NamedTuple):
@@ -92,27 +91,6 @@ class Overrides(NamedTuple):
 
 
 NO_OVERRIDES = Overrides()
-
-
-class _Property(NamedTuple):
-    """What one property of the gauge does."""
-
-    state: State
-    step: float | None
-    period_ms: float | None
-    evidence: tuple[GaugeEvidence, ...]
-
-
-class _Current(NamedTuple):
-    """The current, with the unit and sign that were decided for it."""
-
-    state: State
-    scale: Literal[1, 1000]
-    sign: Literal[1, -1]
-    step_ua: float | None
-    period_ms: float | None
-    evidence: tuple[GaugeEvidence, ...]
-    contradiction: str | None
 
 
 class _ContradictionError(Exception):
@@ -149,12 +127,12 @@ def characterize_gauge(
 
     if not stretches:
         return refuse("there is no idle-load-idle block without a cable", contradictory=False)
-    current = _look_at_current(stretches, overrides)
+    current = look_at_current(stretches, overrides.current_scale, overrides.current_sign)
     hint_s = None if current.period_ms is None else current.period_ms / 1000
-    charge = _look_at_counter(
+    charge = look_at_counter(
         stretches, "charge counter", "uAh", lambda sample: sample.charge_counter_uah, hint_s
     )
-    energy = _look_at_counter(
+    energy = look_at_counter(
         stretches, "energy counter", "nWh", lambda sample: sample.energy_counter_nwh, hint_s
     )
     rails, age_s = rail_names(loads), rail_age_s(loads)
@@ -289,7 +267,7 @@ def _measure_all(
 
 
 def _check(
-    current: _Current, ratio: float | None, powers: dict[EnergySource, _Levels | Unusable]
+    current: CurrentProperty, ratio: float | None, powers: dict[EnergySource, _Levels | Unusable]
 ) -> None:
     """Raises ``_ContradictionError`` for readings that cannot all be right."""
     low, high = CONSISTENT_CHARGE_RATIO
@@ -424,131 +402,3 @@ def _choose(sources: Sequence[SourceVerdict], handicaps: dict[EnergySource, floa
     smallest = min(weighed(item) for item in in_time)
     good = {item.source for item in in_time if weighed(item) <= HARDLY_WORSE * smallest}
     return next(source for source in SOURCES_IN_ORDER if source in good)
-
-
-def _look_at_counter(
-    stretches: Sequence[Sequence[Window]],
-    name: str,
-    unit: str,
-    read: Callable[[BatterySample], int | None],
-    hint_s: float | None,
-) -> _Property:
-    windows = [window for stretch in stretches for window in stretch]
-    samples = [sample for window in windows for sample in window.battery]
-    values = [value for sample in samples if (value := read(sample)) is not None]
-
-    def told(state: State, text: str) -> _Property:
-        return _Property(
-            state, None, None, (GaugeEvidence(name=name, value=None, unit=unit, text=text),)
-        )
-
-    if not values or not any(values):
-        return told("unsupported", "unsupported: no reading" if not values else "a constant 0")
-    step = measure_step(values)
-    if step is None:
-        return told("stuck", f"stuck at {values[0]}")
-    found = [
-        GaugeEvidence(name=f"{name}'s step", value=step, unit=unit, text="largest common divisor")
-    ]
-    levels = [sample.level_percent for sample in samples if sample.level_percent]
-    if levels and PERCENT_STEP[0] <= step / (values[0] * 100 / levels[0]) <= PERCENT_STEP[1]:
-        found.append(
-            GaugeEvidence(name=name, value=None, unit="", text="moves in steps of 1 % only")
-        )
-        return _Property("percent steps", step, None, tuple(found))
-    period_s = measure_period_s(windows, read, hint_s)
-    if period_s is not None:
-        found.append(_period_evidence(name, period_s))
-    return _Property("fine", step, None if period_s is None else period_s * 1000, tuple(found))
-
-
-def _look_at_current(stretches: Sequence[Sequence[Window]], overrides: Overrides) -> _Current:
-    scale, sign = overrides.current_scale or 1, overrides.current_sign or 1
-    windows = [window for stretch in stretches for window in stretch]
-    raw = {
-        kind: [
-            sample.current_now_ua
-            for stretch in stretches
-            for window in stretch
-            for sample in window.battery
-            if window.kind == kind
-            and sample.current_now_ua is not None
-            and sample.at_ns > window.started_ns + SETTLING_S * NS_PER_S
-        ]
-        for kind in ("idle", "load")
-    }
-
-    def told(state: State, text: str, contradiction: str | None = None) -> _Current:
-        found = GaugeEvidence(name="current", value=None, unit="", text=text)
-        return _Current(state, scale, sign, None, None, (found,), contradiction)
-
-    if not raw["load"] or not raw["idle"]:
-        return told("unsupported", "unsupported: no reading")
-    if not any(raw["load"]) and not any(raw["idle"]):
-        return told("unsupported", "a constant 0")
-    if len({*raw["load"], *raw["idle"]}) == 1:
-        return told("stuck", f"stuck at {raw['load'][0]}")
-    load, idle = float(np.median(raw["load"])), float(np.median(raw["idle"]))
-    low_ua, high_ua = PLAUSIBLE_LOAD_CURRENT_UA
-    if overrides.current_scale is None:
-        scales: list[Literal[1, 1000]] = [
-            scale for scale in (1, 1000) if low_ua <= abs(load) * scale <= high_ua
-        ]
-        if not scales:
-            return told(
-                "stuck",
-                f"its median under load, {load:.0f}, is no phone's current in uA nor in mA",
-            )
-        scale = scales[0]
-    if overrides.current_sign is None:
-        sign = 1 if load < 0 else -1
-    found = [
-        GaugeEvidence(name="current under load", value=load, unit="as reported", text="median"),
-        GaugeEvidence(name="current while idle", value=idle, unit="as reported", text="median"),
-        GaugeEvidence(
-            name="current's unit",
-            value=float(scale),
-            unit="uA",
-            text="set by a person" if overrides.current_scale else "the load is 0.05 to 6 A then",
-        ),
-        GaugeEvidence(
-            name="current's sign",
-            value=float(sign),
-            unit="",
-            text="set by a person" if overrides.current_sign else "load drains then",
-        ),
-    ]
-    contradiction = None
-    if (load - idle) * sign >= 0:
-        contradiction = (
-            f"the current, {idle:.0f} while idle and {load:.0f} under load, does not drain more "
-            "under load"
-        )
-    step = measure_step([reading for readings in raw.values() for reading in readings])
-    period_s = measure_period_s(windows, lambda sample: sample.current_now_ua)
-    if step is not None:
-        found.append(
-            GaugeEvidence(
-                name="current's step", value=step * scale, unit="uA", text="largest common divisor"
-            )
-        )
-    if period_s is not None:
-        found.append(_period_evidence("current", period_s))
-    return _Current(
-        "fine",
-        scale,
-        sign,
-        None if step is None else step * scale,
-        None if period_s is None else period_s * 1000,
-        tuple(found),
-        contradiction,
-    )
-
-
-def _period_evidence(name: str, period_s: float) -> GaugeEvidence:
-    return GaugeEvidence(
-        name=f"{name}'s update period",
-        value=period_s * 1000,
-        unit="ms",
-        text="the intervals between changes are multiples of it",
-    )
