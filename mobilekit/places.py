@@ -25,9 +25,10 @@ def profiles_directory() -> Path:
     return _place("config") / "profiles"
 
 
-def store_url() -> str:
-    """The results database: ``MOBILEKIT_STORE``, or SQLite in the data directory."""
-    return os.environ.get("MOBILEKIT_STORE") or f"sqlite:///{_place('data') / 'results.sqlite'}"
+def default_store() -> str | Path:
+    """The results database: the URL in ``MOBILEKIT_STORE``, or an SQLite file in the data
+    directory."""
+    return os.environ.get("MOBILEKIT_STORE") or _place("data") / "results.sqlite"
 
 
 def unsaved_directory() -> Path:

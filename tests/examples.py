@@ -312,6 +312,7 @@ def measurement(**fields) -> Measurement:
             protocol_version=PROTOCOL_VERSION, run_id="nin-nexus7-1", samples=samples()
         ),
         "host": HostInfo(
+            name="desk",
             platform="Linux",
             cpu="a processor",
             cores=2,
@@ -323,6 +324,7 @@ def measurement(**fields) -> Measurement:
         "layer_trace": None,
         "cut": None,
         "virtual": False,
+        "campaign": None,
         "examples": None,
         "classification": None,
     }

@@ -131,7 +131,7 @@ def compare(
     if stored:
         measured = _read_pairs(models, open_to_read(store))
     else:
-        opened = Store(store or places.store_url())
+        opened = Store(store or places.default_store())
         with TerminalReporter() as reporter:
             measured = measure_pairs(
                 models,

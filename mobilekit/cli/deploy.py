@@ -68,7 +68,7 @@ def deploy(
         install=install,
         require_phone=require_phone,
     )
-    opened = Store(store or places.store_url())
+    opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = flow.deploy(wanted, opened, reporter)
     tell(measurement, as_json=as_json, strict=strict)

@@ -121,7 +121,7 @@ def measure(
     from mobilekit.results.text.measurement import render_measurement
 
     refuse_shared_weights(models, weights)
-    opened = Store(store or places.store_url())
+    opened = Store(store or places.default_store())
     measurements: list[Measurement] = []
     wanted = [
         wanted_of(
@@ -238,7 +238,7 @@ def calibrate(
         install=install,
         require_phone=require_phone,
     )
-    opened = Store(store or places.store_url())
+    opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         if measured:
             measurement, found = energy_runs.calibrate_gauge(
@@ -336,7 +336,7 @@ def _basis_of(store: Store, model: str, *, result: str | None, device: str | Non
     if result is not None and device is not None:
         raise UsageError("--result and --device exclude each other", fix="Give one of them.")
     found = (
-        choose_life_basis(store.list_measurements(model), device)
+        choose_life_basis(store.energy_by_device(model), device)
         if result is None
         else life_basis(store.read(result))
     )
@@ -424,7 +424,7 @@ def collect(
     from mobilekit.results.text.collection import render_waiting
     from mobilekit.results.text.measurement import render_measurement
 
-    opened = Store(store or places.store_url())
+    opened = Store(store or places.default_store())
     if forget is not None:
         opened.forget_pending(forget)
         return

@@ -70,7 +70,7 @@ def evaluate(
         install=install,
         require_phone=require_phone,
     )
-    opened = Store(store or places.store_url())
+    opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = evaluation.evaluate(wanted, data, opened, reporter)
     tell(measurement, as_json=as_json, strict=strict)

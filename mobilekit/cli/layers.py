@@ -132,7 +132,7 @@ def profile(
         install=install,
         require_phone=require_phone,
     )
-    opened = Store(store or places.store_url())
+    opened = Store(store or places.default_store())
     activations = _activations(swap_activation)
     if activations and (plot is not None or trace is not None):
         raise UsageError(

@@ -28,6 +28,8 @@ def list_results(
     as_json: JsonFlag = False,
 ) -> None:
     """List measurements, the newest first."""
+    from itertools import islice
+
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.documents import make_results_document
@@ -35,12 +37,12 @@ def list_results(
     from mobilekit.results.store import open_to_read
     from mobilekit.results.tables.text import render_text
 
-    measurements = open_to_read(store).list_measurements(model, limit)
-    answered = [(measurement, derive_answer(measurement)) for measurement in measurements]
+    newest = islice(open_to_read(store).iterate_measurements(model), limit)
+    answered = [(measurement, derive_answer(measurement)) for measurement in newest]
     if as_json:
         typer.echo(encode_pretty(make_results_document(answered)), nl=False)
         return
-    if not measurements:
+    if not answered:
         of_model = f" of {model}" if model else ""
         typer.echo(
             f"There are no results{of_model} yet: "

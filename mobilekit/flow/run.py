@@ -56,6 +56,7 @@ def begin(
         layer_trace=None,
         cut=cut,
         virtual=state.info.virtual,
+        campaign=None,
         examples=examples,
         classification=None,
     )

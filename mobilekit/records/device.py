@@ -146,6 +146,8 @@ class ListedDevice(Record, frozen=True):
 class HostInfo(Record, frozen=True):
     """The computer that mobilekit ran on."""
 
+    name: str | None
+    """By which its network knows it; ``None``: it was not kept."""
     platform: str
     cpu: str
     cores: int

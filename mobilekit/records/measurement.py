@@ -111,6 +111,8 @@ class Measurement(Record, frozen=True):
     cut: Cut | None
     """What the run's segments are; ``None`` where none were asked for."""
     virtual: bool
+    campaign: str | None
+    """What it was measured for together with others; ``None``: for itself."""
     examples: Examples | None
     """``None`` where the network was not evaluated."""
     classification: Classification | None

@@ -25,6 +25,7 @@ def installed_formats() -> tuple[str, ...]:
 
 def read_host() -> HostInfo:
     return HostInfo(
+        name=platform.node() or None,
         platform=platform.platform(),
         cpu=_cpu_name(),
         cores=os.cpu_count() or 1,

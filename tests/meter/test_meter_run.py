@@ -106,7 +106,7 @@ def run():
 @pytest.fixture
 def stored(mobilekit, run):
     """The run, in the results of the command."""
-    store = Store(places.store_url())
+    store = Store(places.default_store())
     store.save(run.measurement)
     return store
 
@@ -165,7 +165,7 @@ def test_planes_are_never_compared(run, stored, meter_import, tmp_path):
 def test_one_pattern_leaves_the_drift_open(mobilekit, meter_import, tmp_path):
     """Where the run ended early, the clocks are taken as equal, and the edges as less certain."""
     run = MeteredRun(patterns=1)
-    Store(places.store_url()).save(run.measurement)
+    Store(places.default_store()).save(run.measurement)
     trace = run.write(tmp_path / "trace.csv")
 
     estimate = meter_import(trace, "--run", "last").estimate
@@ -214,7 +214,7 @@ def test_a_trace_that_ends_before_its_run_is_refused(run, stored, meter_import, 
 def test_a_run_without_pattern_is_refused(mobilekit, meter_import, run, tmp_path):
     """Nothing tells where it is in the trace."""
     bare = MeteredRun(patterns=0)
-    Store(places.store_url()).save(bare.measurement)
+    Store(places.default_store()).save(bare.measurement)
 
     error = meter_import(run.write(tmp_path / "trace.csv"), "--run", "last").error
 
@@ -224,7 +224,7 @@ def test_a_run_without_pattern_is_refused(mobilekit, meter_import, run, tmp_path
 
 def test_a_virtual_phones_run_is_refused(mobilekit, meter_import, run, tmp_path):
     """No meter saw its battery."""
-    Store(places.store_url()).save(msgspec.structs.replace(run.measurement, virtual=True))
+    Store(places.default_store()).save(msgspec.structs.replace(run.measurement, virtual=True))
 
     error = meter_import(tmp_path / "trace.csv", "--run", "last").error
 
@@ -252,7 +252,7 @@ def test_a_gain_that_was_known_does_not_change_what_is_found(
         run_id="earlier",
         measured_at="2026-05-04T10:00:00+00:00",
     )
-    Store(places.store_url()).save(msgspec.structs.replace(run.measurement, gain=known))
+    Store(places.default_store()).save(msgspec.structs.replace(run.measurement, gain=known))
 
     document = meter_import(run.write(tmp_path / "trace.csv"), "--run", "last").document
 
@@ -342,7 +342,7 @@ def test_a_stored_measurement_is_drawn_into_a_file(stored, mobilekit, tmp_path):
 
 def test_a_measurement_without_windows_is_not_drawn(mobilekit, tmp_path):
     """It says so."""
-    Store(places.store_url()).save(measurement())
+    Store(places.default_store()).save(measurement())
 
     error = mobilekit("results", "plot", "last", tmp_path / "run.png").error
 

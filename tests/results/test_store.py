@@ -1,16 +1,40 @@
 import sqlite3
 import threading
+import time
+from contextlib import closing
 
 import msgspec
 import pytest
-from examples import artifact, device_info, gauge_gain, gauge_verdict, measurement
+from examples import (
+    THERMAL,
+    artifact,
+    device_info,
+    gauge_gain,
+    gauge_verdict,
+    measured,
+    measurement,
+)
 
 from mobilekit import places
 from mobilekit.analysis.energy.gauge import Overrides
+from mobilekit.contract.protocol import Window
 from mobilekit.contract.samples import interrupted
 from mobilekit.errors import StoreError, UsageError
 from mobilekit.records.energy import GaugeRefusal
+from mobilekit.results import database
 from mobilekit.results.store import SCHEMA_VERSION, PendingRun, Store, open_to_read
+
+WINDOWS = (
+    Window(
+        kind="load",
+        started_ns=0,
+        ended_ns=10**10,
+        iterations=100,
+        battery=(),
+        rails=(),
+        thermal=THERMAL,
+    ),
+)
 
 
 @pytest.fixture
@@ -26,14 +50,14 @@ def test_a_measurement_comes_back_whole(url):
 
 
 def test_the_newest_come_first_and_models_are_told_apart(url):
-    """Listing is by time, at most ``limit``, and of one model where asked."""
+    """Listing is by time, and of one model where asked."""
     store = Store(url)
     for day in (3, 1, 2):
         store.save(measurement(id=f"run-{day}", started_at=f"2026-05-0{day}T00:00:00+00:00"))
 
-    assert [item.id for item in store.list_measurements()] == ["run-3", "run-2", "run-1"]
-    assert [item.id for item in store.list_measurements(limit=1)] == ["run-3"]
-    assert store.list_measurements("alexnet") == []
+    assert [item.id for item in store.iterate_measurements()] == ["run-3", "run-2", "run-1"]
+    assert list(store.iterate_measurements("alexnet")) == []
+    assert (store.count_measurements(), store.count_measurements("alexnet")) == (3, 0)
     assert store.read("last").id == "run-3"
 
 
@@ -52,6 +76,35 @@ def test_the_beginning_of_an_id_is_enough(url):
             store.read(nothing)
 
 
+def test_a_whole_id_is_found_among_any_number_that_begin_like_it(url):
+    """Nothing is cut but what is shown, which says so."""
+    store = Store(url)
+    for name in (*(f"ab{number}" for number in range(8)), "ab8-1", "ab8"):
+        store.save(measurement(id=name))
+
+    assert store.read("ab8").id == "ab8"
+    with pytest.raises(UsageError, match="ab0, ab1, ab2, ab3, ab4 and 5 more"):
+        store.read("ab")
+
+
+def test_energy_is_found_however_much_was_measured_since(url):
+    """By device, those that were meant to tell it, the newest first, and no other is read."""
+    store = Store(url)
+    phones = [device_info(name=name, hardware_serial=name) for name in ("nexus5", "nexus7")]
+    for number, device in enumerate((*phones, *phones)):
+        run = {"id": f"energy-{number}", "device": device, "windows": WINDOWS}
+        store.save(measured(started_at=f"2026-05-0{number + 1}T00:00:00+00:00", **run))
+    pilot = {"purpose": "pilot", "windows": WINDOWS}
+    store.save(measured("pilot", started_at="2026-06-01T00:00:00+00:00", **pilot))
+    for number in range(60):
+        store.save(measurement(id=f"plain-{number}", started_at="2026-06-02T00:00:00+00:00"))
+
+    found = [[each.id for each in of_device] for of_device in store.energy_by_device("nin")]
+
+    assert found == [["energy-2", "energy-0"], ["energy-3", "energy-1"]]
+    assert list(store.energy_by_device("alexnet")) == []
+
+
 def test_an_empty_database_has_no_last_result(tmp_path):
     """Asking for the last of none is an error with a way on."""
     with pytest.raises(UsageError, match="deploy"):
@@ -63,7 +116,7 @@ def test_reading_makes_no_database(url, tmp_path, monkeypatch):
     monkeypatch.setenv("MOBILEKIT_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MOBILEKIT_STORE", raising=False)
 
-    assert open_to_read(None).list_measurements() == []
+    assert list(open_to_read(None).iterate_measurements()) == []
     with pytest.raises(StoreError, match=r"no such results database \(url: sqlite:.*below"):
         open_to_read(url)
     monkeypatch.setenv("MOBILEKIT_STORE", url)
@@ -78,7 +131,7 @@ def test_reading_finds_what_is_stored(url, tmp_path, monkeypatch):
     monkeypatch.delenv("MOBILEKIT_STORE", raising=False)
     monkeypatch.setenv("MOBILEKIT_HOME", str(tmp_path / "home"))
     Store(url).save(measurement(id="given"))
-    Store(places.store_url()).save(measurement(id="default"))
+    Store(places.default_store()).save(measurement(id="default"))
 
     assert open_to_read(url).read("last").id == "given"
     assert open_to_read(None).read("last").id == "default"
@@ -102,7 +155,7 @@ def test_another_schema_version_is_refused(url, tmp_path):
     database.execute("UPDATE mobilekit_schema SET version = ?", (SCHEMA_VERSION + 1,))
     database.commit()
 
-    with pytest.raises(StoreError, match="schema version"):
+    with pytest.raises(StoreError, match=f"version {SCHEMA_VERSION + 1}, and .* reads no later"):
         Store(url)
 
 
@@ -139,7 +192,7 @@ def test_a_model_of_another_name_is_listed_by_it(url):
     renamed = artifact(model=msgspec.structs.replace(artifact().model, name="mynet"))
     store.save(measurement(artifact=renamed))
 
-    assert [item.artifact.model.name for item in store.list_measurements("mynet")] == ["mynet"]
+    assert [item.artifact.model.name for item in store.iterate_measurements("mynet")] == ["mynet"]
 
 
 def test_several_may_open_a_new_database_at_once(tmp_path):
@@ -149,7 +202,7 @@ def test_several_may_open_a_new_database_at_once(tmp_path):
 
     def open_it():
         try:
-            Store(url).list_measurements()
+            list(Store(url).iterate_measurements())
         except Exception as error:
             problems.append(error)
 
@@ -160,6 +213,57 @@ def test_several_may_open_a_new_database_at_once(tmp_path):
         thread.join()
 
     assert problems == []
+
+
+def test_a_database_that_another_process_holds_is_waited_for_once(url, tmp_path, monkeypatch):
+    """To read, to save and to make: each fails when its time is over, and says why."""
+    monkeypatch.setattr(database, "LOCK_TIMEOUT_S", 0.5)
+    store = Store(url)
+    new = f"sqlite:///{tmp_path / 'new.sqlite'}"
+    with (
+        closing(sqlite3.connect(tmp_path / "below/results.sqlite", isolation_level=None)) as held,
+        closing(sqlite3.connect(tmp_path / "new.sqlite", isolation_level=None)) as held_too,
+    ):
+        held.execute("BEGIN EXCLUSIVE")
+        held_too.execute("BEGIN IMMEDIATE")
+        for use in (
+            lambda: store.save(measurement()),
+            lambda: store.read("last"),
+            lambda: Store(url),
+            lambda: Store(new),
+        ):
+            began = time.monotonic()
+            with pytest.raises(StoreError, match="database is locked"):
+                use()
+            assert time.monotonic() - began < 2
+
+
+def test_a_save_waits_for_its_turn(url, tmp_path):
+    """Another process that writes only delays it."""
+    store = Store(url)
+    path = tmp_path / "below/results.sqlite"
+    held = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    held.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.5, held.rollback)
+    release.start()
+
+    store.save(measurement())
+
+    release.join()
+    held.close()
+    assert store.read("last") == measurement()
+
+
+@pytest.mark.parametrize("name", ["100%", "a%41b", "what?mode=ro", "a b#c", "äö"])
+def test_a_home_may_be_called_anything(tmp_path, monkeypatch, name):
+    """The default store's path is a path, not part of a URL."""
+    monkeypatch.delenv("MOBILEKIT_STORE", raising=False)
+    monkeypatch.setenv("MOBILEKIT_HOME", str(tmp_path / name))
+
+    Store(places.default_store()).save(measurement())
+
+    assert open_to_read(None).read("last") == measurement()
+    assert (tmp_path / name / "data/results.sqlite").is_file()
 
 
 # --- runs that are left on their phones --------------------------------------------------------

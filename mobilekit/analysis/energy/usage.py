@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -85,29 +85,27 @@ def life_basis(measurement: Measurement) -> LifeBasis | None:
 
 
 def choose_life_basis(
-    measurements: Sequence[Measurement], device: str | None = None
+    by_device: Iterable[Iterable[Measurement]], device: str | None = None
 ) -> LifeBasis | None:
-    """The first that tells it, of ``device`` (a name, ``virtual:NAME`` or a serial) where one is
-    given.
+    """The newest that tells it, of ``device`` (a name, ``virtual:NAME`` or a serial) where one is
+    given, out of each device's measurements, the newest first; no more are read than are needed.
 
     Left out are pilots and calibrations, which serve to plan a run and to know a gauge.
     """
-    chosen: LifeBasis | None = None
-    seen: dict[str, str] = {}
-    for measurement in measurements:
-        info = measurement.device
-        if measurement.purpose != "measure" or info.key in seen:
-            continue
-        found = life_basis(measurement)
-        if found is None:
-            continue
-        seen[info.key] = info.key if info.virtual else info.name
-        if chosen is None and device in (None, info.name, info.key, info.serial):
-            chosen = found
-    if chosen is None:
-        return None
-    others = [shown for key, shown in seen.items() if key != chosen.measurement.device.key]
-    return chosen._replace(other_devices=tuple(dict.fromkeys(others)))
+    bases = []
+    for measurements in by_device:
+        meant = (each for each in measurements if each.purpose == "measure")
+        newest = next((basis for basis in map(life_basis, meant) if basis is not None), None)
+        if newest is not None:
+            bases.append(newest)
+    bases.sort(key=lambda basis: basis.measurement.started_at, reverse=True)
+    for chosen in bases:
+        info = chosen.measurement.device
+        if device in (None, info.name, info.key, info.serial):
+            others = [each.measurement.device for each in bases if each is not chosen]
+            shown = [each.key if each.virtual else each.name for each in others]
+            return chosen._replace(other_devices=tuple(dict.fromkeys(shown)))
+    return None
 
 
 def estimate_life(

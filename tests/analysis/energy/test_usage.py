@@ -152,16 +152,16 @@ def test_a_charge_of_few_blocks_is_their_range():
     assert high == pytest.approx(charge.inferences * (1 + 0.35 / 3.65 + shared))
 
 
-def ran(id, blocks, *, planned=None, device="nexus7", purpose="measure"):
+def ran(id, blocks, *, planned=None, device="nexus7", **fields):
     """A virtual phone's energy run, which may have ended before all planned blocks."""
     plan = energy_plan(blocks=blocks, idle_ns=30 * 10**9, load_ns=30 * 10**9)
     return measured(
         id,
-        purpose=purpose,
         device=device_info(name=device, virtual=True),
         virtual=True,
         request=run_request(energy=energy_plan(blocks=planned or blocks)),
         windows=tuple(work(plan)[0]),
+        **fields,
     )
 
 
@@ -170,13 +170,19 @@ def test_life_is_told_from_no_pilot():
     pilot, whole = ran("pilot", 2, purpose="pilot"), ran("whole", 5)
     without_energy = measured("deployed")
 
-    assert choose_life_basis([without_energy, pilot, whole]).measurement.id == "whole"
-    assert choose_life_basis([without_energy, pilot]) is None
+    assert choose_life_basis([[without_energy, pilot, whole]]).measurement.id == "whole"
+    assert choose_life_basis([[without_energy, pilot]]) is None
 
 
 def test_life_says_of_which_device_it_is():
     """The newest, with the others named; a name, a key or a serial chooses."""
-    stored = [ran("new", 5, device="nexus5"), ran("older", 5), ran("oldest", 5, device="nexus5")]
+    stored = [
+        [ran("older", 5, started_at="2026-05-02T00:00:00+00:00")],
+        [
+            ran("new", 5, device="nexus5", started_at="2026-05-03T00:00:00+00:00"),
+            ran("oldest", 5, device="nexus5", started_at="2026-05-01T00:00:00+00:00"),
+        ],
+    ]
 
     newest, chosen = choose_life_basis(stored), choose_life_basis(stored, "nexus7")
 
@@ -195,7 +201,7 @@ def life_text(basis):
 def test_life_from_a_range_says_so():
     """A run that ended after three of its five blocks."""
     short, whole = (
-        life_text(choose_life_basis([ran("run", blocks, planned=5)])) for blocks in (3, 5)
+        life_text(choose_life_basis([[ran("run", blocks, planned=5)]])) for blocks in (3, 5)
     )
 
     assert short.count("from a range") == 2

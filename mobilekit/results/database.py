@@ -1,0 +1,141 @@
+"""An SQL database: where it is, its transactions, and what its failures say."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from mobilekit.errors import StoreError
+
+LOCK_TIMEOUT_S = 30
+"""How long opening, reading and saving wait for another process that holds the same database."""
+_LOCK_KEY = 0x6D6F62696C656B69
+"""Of PostgreSQL's advisory lock: ``mobileki`` in ASCII."""
+
+
+class Database:
+    """A place to keep results in: an SQLAlchemy URL, or the path of an SQLite file."""
+
+    def __init__(self, place: str | Path) -> None:
+        """Raises ``StoreError`` for a URL of nothing that can be used. Nothing is opened yet."""
+        self._place = place
+        try:
+            self._engine = _make_engine(_url_of(place))
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise self.error(_reason_of(error)) from None
+
+    @property
+    def file(self) -> Path | None:
+        """Of an SQLite database; of others and of one in memory, ``None``."""
+        return _sqlite_file(self._engine.url)
+
+    @property
+    def shown_url(self) -> str:
+        """Without its password."""
+        try:
+            return _url_of(self._place).render_as_string(hide_password=True)
+        except ArgumentError:
+            return str(self._place)
+
+    def make_directory(self) -> None:
+        """That of an SQLite file. Raises ``StoreError``."""
+        if self.file is not None:
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise self.error(_reason_of(error)) from None
+
+    def reading(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction that changes nothing. It raises ``StoreError`` for what goes wrong."""
+        return self._transaction(writes=False)
+
+    def writing(self) -> AbstractContextManager[sa.Connection]:
+        """A transaction: all of it or nothing, and one that writes at a time, where it is SQLite.
+        It raises ``StoreError`` for what goes wrong."""
+        return self._transaction(writes=True)
+
+    @contextmanager
+    def rebuilding(self) -> Iterator[sa.Connection]:
+        """As ``writing``, and one at a time in PostgreSQL too."""
+        with self.writing() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
+            yield connection
+
+    def back_up(self, name: str) -> None:
+        """Copy an SQLite file as it was last committed to one of this ending beside it, in place of
+        an older copy. Raises ``StoreError``."""
+        file = self.file
+        if file is None:
+            return
+        backup = file.with_name(f"{file.name}.{name}")
+        aside = backup.with_name(f"{backup.name}.part")
+        try:
+            aside.unlink(missing_ok=True)
+            with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(aside)) as copy:
+                source.backup(copy)
+            aside.replace(backup)
+        except (OSError, sqlite3.Error) as error:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise self.error(f"no copy of it can be made: {_reason_of(error)}") from None
+
+    def error(self, reason: str) -> StoreError:
+        return StoreError(
+            f"The results database cannot be used: {reason}",
+            url=self.shown_url,
+            fix="Check --store or MOBILEKIT_STORE; it takes an SQLAlchemy URL such as "
+            "sqlite:///results.sqlite.",
+        )
+
+    @contextmanager
+    def _transaction(self, *, writes: bool) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.execution_options(writes=writes).begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise self.error(_reason_of(error)) from None
+
+
+def _url_of(place: str | Path) -> sa.URL:
+    """Raises ``ArgumentError`` for text that is not a URL."""
+    if isinstance(place, Path):
+        return sa.URL.create("sqlite", database=str(place))
+    return sa.make_url(place)
+
+
+def _sqlite_file(url: sa.URL) -> Path | None:
+    name = url.database or ":memory:"
+    if url.get_backend_name() == "sqlite" and not name.startswith((":memory:", "file:")):
+        return Path(name)
+    return None
+
+
+def _make_engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url)
+    engine = sa.create_engine(url, connect_args={"timeout": LOCK_TIMEOUT_S})
+
+    # Left to itself, Python's driver begins a transaction at the first row that is written: what
+    # was read and which tables were made before would not be in it. A transaction that is to write
+    # takes its turn at once, since two that began by reading could only refuse each other.
+    @sa.event.listens_for(engine, "connect")
+    def leave_transactions_alone(connection: Any, _record: object) -> None:
+        connection.isolation_level = None
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _reason_of(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]

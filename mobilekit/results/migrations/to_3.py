@@ -1,0 +1,80 @@
+"""From schema version 2 to 3: what a run is for is in its record, and that a person stopped it.
+
+The companion's protocol went from 1 to 2 at the same time, by the code ``stopped`` alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+Json = dict[str, Any]
+
+PROTOCOL_VERSION = 2
+STOPPED = "interrupted from the keyboard"
+NAMED = re.compile(r"-(pilot|calibrate)-\d{8}-\d{6}-[0-9a-f]{4}$")
+"""The end of an id that says what its run was for ..."""
+LONGEST_ID = 61
+"""... where the model's name left room for it; else its plan tells:"""
+PLANS = {
+    "pilot": {"blocks": 2, "sample_period_ns": 193_000_000},
+    "calibrate": {"blocks": 3, "sample_period_ns": 47_000_000},
+}
+UNPLANNED = {"CHARGING", "NO-PROFILE", "GAUGE-REFUSED"}
+"""Findings where energy was asked for and the run had no plan of it."""
+
+
+def purpose_of(measurement: Json) -> str:
+    request, plan = measurement["request"], measurement["request"]["energy"]
+    named = NAMED.search(measurement["id"])
+    if named:
+        return named[1]
+    if plan and len(measurement["id"]) == LONGEST_ID:
+        for purpose, told in PLANS.items():
+            if told.items() <= plan.items():
+                return purpose
+    if measurement["examples"] is not None:
+        return "evaluate"
+    return "measure" if request["profile_iterations"] is None else "profile"
+
+
+def with_purpose(measurement: Json) -> Json:
+    purpose = purpose_of(measurement)
+    planned = measurement["request"]["energy"] is not None
+    asked = any(finding["id"] in UNPLANNED for finding in measurement["findings"])
+    host, device = measurement["host"], measurement["device"]
+    return {
+        **measurement,
+        "purpose": purpose,
+        "campaign": None,
+        "energy_wanted": purpose == "measure" and (planned or asked),
+        "request": {**measurement["request"], "protocol_version": PROTOCOL_VERSION},
+        "result": _result_of(measurement["result"]),
+        # Of a phone's run, which computer it was is not known.
+        "host": {**host, "name": device["serial"] if device["name"] == "pc" else None},
+    }
+
+
+def _result_of(result: Json) -> Json:
+    stopped = result["type"] == "failure" and result["message"].startswith(STOPPED)
+    code = {"code": "stopped"} if stopped else {}
+    return {**result, **code, "protocol_version": PROTOCOL_VERSION}
+
+
+def _step_measurement(row: Json) -> Json:
+    return {**row, "document": with_purpose(row["document"])}
+
+
+def _step_pending(row: Json) -> Json:
+    measurement, overrides = row["document"]
+    measurement = with_purpose(measurement)
+    if row["purpose"] == "calibrate":
+        measurement = {**measurement, "purpose": "calibrate", "energy_wanted": False}
+    return {**row, "document": [measurement, overrides]}
+
+
+STEPS: dict[str, Callable[[Json], Json]] = {
+    "measurements": _step_measurement,
+    "pending_runs": _step_pending,
+}

@@ -1,0 +1,143 @@
+"""The store's tables: each row holds a record whole, as JSON, and columns to find it by.
+
+The documents are the truth. Columns are derived from them, here and nowhere else, so that another
+version's tables can be made from its documents alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from mobilekit.analysis.energy.gauge import Overrides
+from mobilekit.contract.codec import decode, encode
+from mobilekit.records.energy import GaugeFound, GaugeGain
+from mobilekit.records.measurement import Measurement
+
+# Of the tables and of the records in them, counted on with every change of either; `migrations` has
+# a step for each. History: 1: first; 2: profiles, queues, evaluations and what calibration finds;
+# 3: purpose, and columns to search by.
+SCHEMA_VERSION = 3
+
+TABLES = sa.MetaData()
+
+
+def _text(name: str, length: int, *, nullable: bool = False) -> sa.Column[str]:
+    """A column that is searched."""
+    return sa.Column(name, sa.String(length), nullable=nullable, index=True)
+
+
+def _document() -> sa.Column[bytes]:
+    return sa.Column("document", sa.LargeBinary, nullable=False)
+
+
+version_table = sa.Table(
+    "mobilekit_schema", TABLES, sa.Column("version", sa.Integer, primary_key=True)
+)
+measurements_table = sa.Table(
+    "measurements",
+    TABLES,
+    sa.Column("id", sa.String(64), primary_key=True),
+    _text("started_at", 40),
+    _text("purpose", 20),
+    _text("model", 200),
+    _text("precision", 20),
+    _text("format", 20),
+    _text("device", 200),
+    _text("device_key", 200),
+    _text("host", 200, nullable=True),
+    _text("campaign", 200, nullable=True),
+    sa.Column("virtual", sa.Boolean, nullable=False),
+    sa.Column("has_windows", sa.Boolean, nullable=False),
+    _document(),
+)
+pending_table = sa.Table(
+    "pending_runs",
+    TABLES,
+    sa.Column("id", sa.String(64), primary_key=True),
+    _text("started_at", 40),
+    _text("purpose", 20),
+    _text("device_key", 200),
+    _text("host", 200, nullable=True),
+    _text("campaign", 200, nullable=True),
+    _document(),
+)
+
+
+def _device_table(name: str) -> sa.Table:
+    """What was found out about devices: every finding is kept, and the newest counts."""
+    return sa.Table(
+        name,
+        TABLES,
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+        _text("device", 200),
+        sa.Column("measured_at", sa.String(40), nullable=False),
+        _document(),
+    )
+
+
+gauges_table, gains_table = _device_table("gauges"), _device_table("gauge_gains")
+
+Row = dict[str, Any]
+
+
+def measurement_row(measurement: Measurement) -> Row:
+    return {
+        "id": measurement.id,
+        "started_at": measurement.started_at,
+        "purpose": measurement.purpose,
+        "model": measurement.artifact.model.name,
+        "precision": measurement.artifact.precision,
+        "format": measurement.artifact.file.format,
+        "device": measurement.device.name,
+        "device_key": measurement.device.key,
+        "host": measurement.host.name,
+        "campaign": measurement.campaign,
+        "virtual": measurement.virtual,
+        "has_windows": bool(measurement.result.samples.windows),
+        "document": encode(measurement),
+    }
+
+
+def pending_row(measurement: Measurement, overrides: Overrides) -> Row:
+    """Of a run that was started, with what a person set for the calibration that it is."""
+    return {
+        "id": measurement.id,
+        "started_at": measurement.started_at,
+        "purpose": measurement.purpose,
+        "device_key": measurement.device.key,
+        "host": measurement.host.name,
+        "campaign": measurement.campaign,
+        "document": encode((measurement, overrides)),
+    }
+
+
+def device_row(found: GaugeFound | GaugeGain) -> Row:
+    return {
+        "device": found.device,
+        "measured_at": found.measured_at,
+        "document": encode(found),
+    }
+
+
+def decode_measurement(document: bytes) -> Measurement:
+    measurement: Measurement = decode(document, Measurement, source="the stored result")
+    return measurement
+
+
+def decode_pending(document: bytes) -> tuple[Measurement, Overrides]:
+    pending: tuple[Measurement, Overrides] = decode(
+        document, tuple[Measurement, Overrides], source="the stored pending run"
+    )
+    return pending
+
+
+def decode_gauge(document: bytes) -> GaugeFound:
+    found: GaugeFound = decode(document, GaugeFound, source="the stored gauge")
+    return found
+
+
+def decode_gain(document: bytes) -> GaugeGain:
+    gain: GaugeGain = decode(document, GaugeGain, source="the stored gain")
+    return gain
