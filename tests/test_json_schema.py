@@ -138,7 +138,7 @@ def test_an_error_document_fits_its_schema(stored, monkeypatch, capsys):
 )
 def test_what_does_not_fit_is_found(change):
     """Else the tests above could not fail."""
-    document = {"schema": "mobilekit.results/1", "results": []}
+    document = {"schema": "mobilekit.results/1", "stored": 0, "results": []}
     check_document(json.dumps(document))
 
     with pytest.raises((AssertionError, jsonschema.ValidationError)):

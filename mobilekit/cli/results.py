@@ -24,6 +24,7 @@ app.command("profile")(show_stored)
 def list_results(
     model: Annotated[str | None, typer.Option("--model", help="Only of this model.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
+    show_all: Annotated[bool, typer.Option("--all", help="All, however many.")] = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -37,10 +38,17 @@ def list_results(
     from mobilekit.results.store import open_to_read
     from mobilekit.results.tables.text import render_text
 
-    newest = islice(open_to_read(store).iterate_measurements(model), limit)
-    answered = [(measurement, derive_answer(measurement)) for measurement in newest]
+    opened = open_to_read(store)
+    newest = opened.iterate_measurements(model)
+    chosen = newest if show_all else islice(newest, limit)
+    answered = [(measurement, derive_answer(measurement)) for measurement in chosen]
+    stored = opened.count_measurements(model)
+    if stored > len(answered):
+        typer.echo(
+            f"The newest {len(answered)} of {stored}; --limit N or --all shows more.", err=True
+        )
     if as_json:
-        typer.echo(encode_pretty(make_results_document(answered)), nl=False)
+        typer.echo(encode_pretty(make_results_document(answered, stored=stored)), nl=False)
         return
     if not answered:
         of_model = f" of {model}" if model else ""

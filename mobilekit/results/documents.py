@@ -165,11 +165,16 @@ class ListedResult(Record, frozen=True):
 class ResultsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.results/1"):
     """``results list``: the newest first."""
 
+    stored: int
+    """How many there are, of which ``results`` may be the newest alone."""
     results: tuple[ListedResult, ...]
 
 
-def make_results_document(answered: Iterable[tuple[Measurement, Answer]]) -> ResultsDocument:
+def make_results_document(
+    answered: Iterable[tuple[Measurement, Answer]], *, stored: int
+) -> ResultsDocument:
     return ResultsDocument(
+        stored=stored,
         results=tuple(
             ListedResult(
                 id=measurement.id,

@@ -211,7 +211,7 @@ class Store:
             )
         raise UsageError(
             f"There is no result {measurement_id!r}",
-            fix="`mobilekit results list` shows all.",
+            fix="`mobilekit results list --all` shows all.",
         )
 
     def _ids_beginning(self, beginning: str) -> list[str]:

@@ -121,7 +121,7 @@ def test_the_command_line_reads_a_store_of_the_last_version(old, monkeypatch):
         return outcome.stdout
 
     life = json.loads(run("energy", "life", "digits", "--every", "10s", "--json"))
-    listed = run("results", "list")
+    listed = run("results", "list", "--all")
 
     assert life["measurement_id"] == EXPECTED["life"]["measurement_id"]
     assert life["life"]["hours"] == pytest.approx(EXPECTED["life"]["hours"])
