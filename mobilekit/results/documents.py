@@ -186,7 +186,7 @@ def make_results_document(
                 findings=measurement.findings,
             )
             for measurement, answer in answered
-        )
+        ),
     )
 
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from mobilekit.cli.main import app
 from mobilekit.contract.codec import decode
 from mobilekit.errors import TraceFileError, TraceRefusedError, UsageError
-from mobilekit.meter.columns import Wanted
+from mobilekit.meter.columns import FileOptions
 from mobilekit.meter.document import MeterDocument
-from mobilekit.meter.importing import Asked, import_trace
+from mobilekit.meter.importing import TraceOptions, import_trace
 from mobilekit.meter.plot import draw_trace
 
 ITERATIONS = 60
@@ -553,8 +553,8 @@ def test_what_is_integrated_is_drawn(tmp_path):
     """The power, each load with its marginal energy on its idle level, and the idle windows."""
     imported = import_trace(
         plain_table(tmp_path / "trace.csv", "t(s),P(W)"),
-        Wanted(plane="usb"),
-        Asked(iterations=ITERATIONS),
+        FileOptions(plane="usb"),
+        TraceOptions(iterations=ITERATIONS),
         on_bytes=lambda _done, _of: None,
     )
 
