@@ -40,7 +40,7 @@ from mobilekit.presets import (
     UNPLUG_TIMEOUT_NS,
 )
 from mobilekit.records.device import DeviceProfile
-from mobilekit.records.energy import EnergyPilot, GaugeFound, GaugeRefusal, GaugeVerdict
+from mobilekit.records.energy import EnergyPilot, GaugeOutcome, GaugeRefusal, GaugeVerdict
 from mobilekit.records.measurement import Measurement
 from mobilekit.results.store import Store
 from mobilekit.runner.host import COMPUTER
@@ -135,7 +135,7 @@ class Calibration(NamedTuple):
     """A calibration run and what it found out; ``None`` when it gave no windows."""
 
     measurement: Measurement
-    found: GaugeFound | None
+    found: GaugeOutcome | None
 
 
 def calibrate_gauge(

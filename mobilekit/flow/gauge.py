@@ -7,7 +7,7 @@ from mobilekit.contract.protocol import (
     RunFailure,
 )
 from mobilekit.records.energy import (
-    GaugeFound,
+    GaugeOutcome,
 )
 from mobilekit.records.measurement import (
     Measurement,
@@ -15,7 +15,9 @@ from mobilekit.records.measurement import (
 from mobilekit.results.store import Store
 
 
-def learn_gauge(measurement: Measurement, store: Store, overrides: Overrides) -> GaugeFound | None:
+def learn_gauge(
+    measurement: Measurement, store: Store, overrides: Overrides
+) -> GaugeOutcome | None:
     """From a run that came to its end: half of one must not take the place of what a whole one
     found."""
     windows, profile = measurement.result.samples.windows, measurement.profile

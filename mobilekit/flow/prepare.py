@@ -31,7 +31,7 @@ from mobilekit.phone.formats import WantedFormat, choose_format
 from mobilekit.presets import PRESETS, WARMUP
 from mobilekit.records.artifact import Artifact, Precision
 from mobilekit.records.device import DeviceState
-from mobilekit.records.energy import GaugeFound, GaugeGain, GaugeRefusal, GaugeVerdict
+from mobilekit.records.energy import GaugeGain, GaugeOutcome, GaugeRefusal, GaugeVerdict
 from mobilekit.records.finding import Finding
 from mobilekit.records.network import Activation, ModelSpec
 from mobilekit.results.store import Store
@@ -68,7 +68,7 @@ class Prepared(NamedTuple):
     artifact: Artifact
     foreseen: tuple[Finding, ...]
     """Doubts that did not wait for the run."""
-    found_gauge: GaugeFound | None
+    found_gauge: GaugeOutcome | None
     gain: GaugeGain | None
     steps: Steps
 

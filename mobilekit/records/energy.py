@@ -176,7 +176,7 @@ class SourceVerdict(Record, frozen=True):
 
 
 class GaugeVerdict(Record, frozen=True, tag_field="type", tag="verdict"):
-    """What a calibration run found out about a device's gauge.
+    """What the calibration of a device's gauge found out.
 
     ``None`` for a figure means that the property is unsupported or did not tell it.
     """
@@ -220,7 +220,7 @@ class GaugeVerdict(Record, frozen=True, tag_field="type", tag="verdict"):
 
 
 class GaugeRefusal(Record, frozen=True, tag_field="type", tag="refusal"):
-    """A calibration run whose evidence contradicts itself, or from which nothing can be told."""
+    """A gauge's calibration whose evidence contradicts itself, or tells nothing."""
 
     device: str
     run_id: str
@@ -230,7 +230,7 @@ class GaugeRefusal(Record, frozen=True, tag_field="type", tag="refusal"):
     evidence: tuple[GaugeEvidence, ...]
 
 
-GaugeFound = Union[GaugeVerdict, GaugeRefusal]
+GaugeOutcome = Union[GaugeVerdict, GaugeRefusal]
 
 
 class GaugeGain(Record, frozen=True):

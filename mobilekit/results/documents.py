@@ -18,7 +18,7 @@ from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import ListedDevice
 from mobilekit.records.energy import (
     EnergySource,
-    GaugeFound,
+    GaugeOutcome,
     IntervalKind,
     LifeEstimate,
     Plane,
@@ -112,7 +112,7 @@ class DevicesDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.de
 class GaugeDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.gauge/1"):
     """``energy calibrate``."""
 
-    found: GaugeFound
+    found: GaugeOutcome
 
 
 # --- measurements ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from mobilekit.analysis.energy.gauge import Overrides
 from mobilekit.contract.codec import decode, encode
-from mobilekit.records.energy import GaugeFound, GaugeGain
+from mobilekit.records.energy import GaugeOutcome, GaugeGain
 from mobilekit.records.measurement import Measurement
 
 # Of the tables and of the records in them, counted on with every change of either; `migrations` has
@@ -113,7 +113,7 @@ def pending_row(measurement: Measurement, overrides: Overrides) -> Row:
     }
 
 
-def device_row(found: GaugeFound | GaugeGain) -> Row:
+def device_row(found: GaugeOutcome | GaugeGain) -> Row:
     return {
         "device": found.device,
         "measured_at": found.measured_at,
@@ -133,8 +133,8 @@ def decode_pending(document: bytes) -> tuple[Measurement, Overrides]:
     return pending
 
 
-def decode_gauge(document: bytes) -> GaugeFound:
-    found: GaugeFound = decode(document, GaugeFound, source="the stored gauge")
+def decode_gauge(document: bytes) -> GaugeOutcome:
+    found: GaugeOutcome = decode(document, GaugeOutcome, source="the stored gauge")
     return found
 
 

@@ -12,7 +12,7 @@ from mobilekit import places
 from mobilekit.analysis.energy.gauge import NO_OVERRIDES, Overrides
 from mobilekit.contract.samples import was_lost
 from mobilekit.errors import StoreError, UsageError
-from mobilekit.records.energy import GaugeFound, GaugeGain
+from mobilekit.records.energy import GaugeGain, GaugeOutcome
 from mobilekit.records.measurement import Measurement
 from mobilekit.results.database import Database
 from mobilekit.results.migrations.chain import make_tables, migrate, read_version
@@ -220,16 +220,16 @@ class Store:
         with self._database.reading() as connection:
             return list(connection.scalars(query.order_by(column)).all())
 
-    def save_gauge(self, found: GaugeFound) -> None:
+    def save_gauge(self, found: GaugeOutcome) -> None:
         """Add what a calibration run found; a refusal takes the place of an older verdict."""
         self._save_of_device(gauges_table, found)
 
-    def read_gauge(self, device: str) -> GaugeFound | None:
+    def read_gauge(self, device: str) -> GaugeOutcome | None:
         """The newest of this ``DeviceInfo.gauge_key``."""
         found = self.list_gauges(device)
         return found[0] if found else None
 
-    def list_gauges(self, device: str) -> list[GaugeFound]:
+    def list_gauges(self, device: str) -> list[GaugeOutcome]:
         """All that was found of this device, the newest first."""
         documents = self._documents_of_device(gauges_table, device)
         return [decode_gauge(document) for document in documents]
@@ -243,7 +243,7 @@ class Store:
         documents = self._documents_of_device(gains_table, device)
         return decode_gain(documents[0]) if documents else None
 
-    def _save_of_device(self, table: sa.Table, found: GaugeFound | GaugeGain) -> None:
+    def _save_of_device(self, table: sa.Table, found: GaugeOutcome | GaugeGain) -> None:
         with self._database.writing() as connection:
             connection.execute(table.insert().values(device_row(found)))
 

@@ -1,4 +1,4 @@
-"""What a phone's fuel gauge is like, told from a calibration run's own readings.
+"""What a phone's fuel gauge is like, told from the readings of its calibration.
 
 Vendors report the current in milliamperes or with the opposite sign, counters that move in steps of
 a percent, constants, nothing. None of it can be told from one reading: the unit is the scale at
@@ -51,7 +51,7 @@ from mobilekit.records.device import DeviceProfile
 from mobilekit.records.energy import (
     EnergySource,
     GaugeEvidence,
-    GaugeFound,
+    GaugeOutcome,
     GaugeRefusal,
     GaugeVerdict,
     SourceVerdict,
@@ -59,7 +59,8 @@ from mobilekit.records.energy import (
 from mobilekit.units import NS_PER_S
 
 STATED_BLOCKS = 5
-"""The run that expected errors are stated for has so many blocks, and a calibration's windows."""
+"""The run that expected errors are stated for has so many blocks, and the windows of a
+gauge's calibration."""
 UNCONFIRMED_CURRENT_HANDICAP = 0.05
 """With which a current that no charge counter confirms is weighed against other sources: an
 assumption, and no term of its interval."""
@@ -106,7 +107,7 @@ def characterize_gauge(
     measured_at: str,
     overrides: Overrides = NO_OVERRIDES,
 ) -> GaugeVerdict | GaugeRefusal:
-    """What the readings of a calibration run (``planning.plan_calibration``) say of the gauge.
+    """What the readings of a gauge's calibration (``planning.plan_calibration``) say of the gauge.
 
     ``overrides`` replace what was decided; an overridden unit or sign is still refused where the
     charge counter contradicts it, an overridden source is taken in spite of contradictions.
@@ -227,7 +228,7 @@ def characterize_gauge(
     return _with_best_source(verdict, windows, profile, powers)
 
 
-def overrides_of(found: GaugeFound) -> Overrides:
+def overrides_of(found: GaugeOutcome) -> Overrides:
     """What a person had set in it; what was set in vain, in a refusal, counts no more."""
     if isinstance(found, GaugeRefusal):
         return NO_OVERRIDES

@@ -90,7 +90,7 @@ def choose_life_basis(
     """The newest that tells it, of ``device`` (a name, ``virtual:NAME`` or a serial) where one is
     given, out of each device's measurements, the newest first; no more are read than are needed.
 
-    Left out are pilots and calibrations, which serve to plan a run and to know a gauge.
+    Left out are pilots and gauges' calibrations, which serve to plan a run and to know a gauge.
     """
     bases = []
     for measurements in by_device:

@@ -7,7 +7,7 @@ import math
 from mobilekit.records.energy import (
     GaugeEstimate,
     GaugeEvidence,
-    GaugeFound,
+    GaugeOutcome,
     GaugeRefusal,
     PlannedEnergy,
     Use,
@@ -134,7 +134,7 @@ def render_budget(energy: GaugeEstimate) -> str:
     )
 
 
-def render_gauge(found: GaugeFound) -> str:
+def render_gauge(found: GaugeOutcome) -> str:
     """What a calibration run found out about a gauge, and why."""
     evidence = make_table(
         ("evidence", "value", "what it says"),
