@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from mobilekit.analysis.energy.gauge import Overrides
 from mobilekit.contract.codec import decode, encode
-from mobilekit.records.energy import GaugeOutcome, GaugeGain
+from mobilekit.records.energy import GaugeGain, GaugeOutcome
 from mobilekit.records.measurement import Measurement
 
 # Of the tables and of the records in them, counted on with every change of either; `migrations` has

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from mobilekit.records.energy import GaugeFound, GaugeGain
+from mobilekit.records.energy import GaugeOutcome, GaugeGain
 from mobilekit.records.measurement import Measurement
 from mobilekit.results.schema import SCHEMA_VERSION
 
@@ -12,7 +12,7 @@ FILE = Path(__file__).with_name("stored_fields.txt")
 
 
 def stored_fields() -> str:
-    stored = (Measurement, GaugeFound, GaugeGain)
+    stored = (Measurement, GaugeOutcome, GaugeGain)
     _, records = msgspec.json.schema_components(stored)
     lines = [
         f"{name}.{field}: {msgspec.json.encode(kind, order='deterministic').decode()}"
