@@ -11,13 +11,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 from examples import MS, device_info, energy_plan, measured, measurement, traced_run
-from mobilekit.runner.loop import measure_window
 from schemas import SCHEMA, check_document, validators
 from typer.testing import CliRunner
 
 from mobilekit.cli import main
 from mobilekit.errors import UsageError
 from mobilekit.results.store import Store
+from mobilekit.runner.energy_phase import measure_window
 from mobilekit.virtual.battery import BatteryState, SimulatedBattery
 from mobilekit.virtual.companion import SimulatedEnergyStage
 

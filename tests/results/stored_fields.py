@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from mobilekit.records.energy import GaugeOutcome, GaugeGain
+from mobilekit.records.energy import GaugeGain, GaugeOutcome
 from mobilekit.records.measurement import Measurement
 from mobilekit.results.schema import SCHEMA_VERSION
 
