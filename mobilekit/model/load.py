@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from mobilekit.errors import ExportError, MobilekitError, ModelFileError
-from mobilekit.model import interchange
+from mobilekit.model import foreign
 from mobilekit.model.quiet import quiet_python
-from mobilekit.model.swap import swap_activations
+from mobilekit.model.variants import swap_activations
 from mobilekit.model.weights import load_weights
 from mobilekit.records.network import ModelSpec
 
@@ -28,13 +28,13 @@ def load_module(spec: ModelSpec) -> nn.Module:
     time; the generator's state is put back afterwards. What ``build`` prints is dropped, because
     standard output is for results.
 
-    A network that another tool has written is read as ``interchange`` does.
+    A network that another tool has written is read as ``foreign`` does.
 
     Raises ``ModelFileError`` if the file's code fails, ``WeightsError`` if the weights do not fit.
     """
     path = Path(spec.path)
     if path.suffix != ".py":
-        return interchange.load_network(spec)
+        return foreign.load_network(spec)
     with torch.random.fork_rng(devices=[]), quiet_python():
         torch.manual_seed(0)
         try:

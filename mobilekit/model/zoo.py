@@ -46,7 +46,7 @@ import msgspec
 from mobilekit.contract.protocol import DType
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
 from mobilekit.hashing import file_sha256
-from mobilekit.model import checkpoint, interchange
+from mobilekit.model import checkpoint, foreign
 from mobilekit.records.network import Activation, ModelCard, ModelSpec
 
 _EXAMPLE = "INPUT_SHAPES = ((1, 3, 224, 224),)"
@@ -56,7 +56,7 @@ _CONVENTION = f"A model file holds `{_EXAMPLE}` and `def build():` returning a t
 def find_model(name_or_path: str, *, weights: Path | None = None) -> ModelSpec:
     """The model of that name, or of that file if it ends in ``.py``.
 
-    A file of another tool (``.onnx``, ``.pt2``) is read as ``interchange`` does. A name is looked
+    A file of another tool (``.onnx``, ``.pt2``) is read as ``foreign`` does. A name is looked
     up in ``./models`` and then among mobilekit's own. ``weights`` takes the place of those that
     the file names.
 
@@ -75,8 +75,8 @@ def find_model(name_or_path: str, *, weights: Path | None = None) -> ModelSpec:
     known = _named_files()
     if name_or_path in known:
         return read_spec(known[name_or_path], weights=weights)
-    if name_or_path.endswith(interchange.SUFFIXES) or Path(name_or_path).is_dir():
-        return interchange.read_spec(Path(name_or_path), weights=weights)
+    if name_or_path.endswith(foreign.SUFFIXES) or Path(name_or_path).is_dir():
+        return foreign.read_spec(Path(name_or_path), weights=weights)
     near = difflib.get_close_matches(name_or_path.lower(), known, n=3, cutoff=0.5)
     guess = f"Did you mean {' or '.join(near)}? " if near else ""
     raise UnknownModelError(
