@@ -26,10 +26,10 @@ from mobilekit.phone.device import (
     link_of,
     read_airplane_mode,
     read_battery,
+    read_companion_formats,
     read_device_info,
     read_full_charge_uah,
     read_generic_profile,
-    read_told_formats,
 )
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.device import DeviceProfile, DeviceState, ListedDevice
@@ -115,7 +115,7 @@ def _open_phone(
         battery=battery,
         airplane_mode=read_airplane_mode(phone),
         full_charge_uah=read_full_charge_uah(phone) if energy else None,
-        companion_formats=read_told_formats(phone, info),
+        companion_formats=read_companion_formats(phone, info),
     )
     reconnect = _reconnector(server, serial, virtual)
     return Opened(state, PhoneExecutor(phone, reconnect, _read_patience()))

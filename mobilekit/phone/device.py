@@ -156,7 +156,7 @@ def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> Device
     return info if profile is None else replace(info, name=profile.name)
 
 
-def read_told_formats(phone: Phone, info: DeviceInfo) -> tuple[str, ...] | None:
+def read_companion_formats(phone: Phone, info: DeviceInfo) -> tuple[str, ...] | None:
     """The formats that a virtual phone's companion runs, as the phone tells in a property.
 
     A property is how a phone tells everything else that it is, so that nothing new has to be

@@ -36,15 +36,15 @@ class FormatChoice(NamedTuple):
 
 
 def choose_format(
-    wanted: WantedFormat, info: DeviceInfo, told: tuple[str, ...] | None
+    wanted: WantedFormat, info: DeviceInfo, companion_formats: tuple[str, ...] | None
 ) -> FormatChoice:
     """The format that is asked for, or the first of ``PREFERRED`` that runs there.
 
-    ``told`` is what a device itself says that it runs; where that is ``None``, the processor and
-    the Android version decide. Raises ``UsageError`` for a format that was asked for and cannot
-    run there, ``DeviceError`` where none can.
+    ``companion_formats`` is what a device itself says that it runs; where that is ``None``, the
+    processor and the Android version decide. Raises ``UsageError`` for a format that was asked for
+    and cannot run there, ``DeviceError`` where none can.
     """
-    obstacles = {name: _obstacle(name, info, told) for name in PREFERRED}
+    obstacles = {name: _obstacle(name, info, companion_formats) for name in PREFERRED}
     usable = [name for name in PREFERRED if obstacles[name] is None]
     if wanted != "auto":
         if wanted not in usable:
@@ -72,10 +72,13 @@ def choose_format(
     return FormatChoice(chosen, f"{info.name} gets .{chosen}, not {names}: {reasons}")
 
 
-def _obstacle(name: ExportFormat, info: DeviceInfo, told: tuple[str, ...] | None) -> str | None:
+def _obstacle(
+    name: ExportFormat, info: DeviceInfo, companion_formats: tuple[str, ...] | None
+) -> str | None:
     """What keeps this format from running there."""
-    if told is not None:
-        return None if name in told else f"its companion runs only .{', .'.join(told)}"
+    if companion_formats is not None:
+        runs_it = name in companion_formats
+        return None if runs_it else f"its companion runs only .{', .'.join(companion_formats)}"
     runtime = RUNTIMES[name]
     if info.abi not in runtime.abis:
         return f"{runtime.name} has no library for {info.abi}"
