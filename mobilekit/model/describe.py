@@ -63,8 +63,9 @@ def read_description(
     """
     description = find_description(spec, cache_directory=cache_directory)
     if description is None:
+        from mobilekit.model.failures import describe_error, running_code_of
         from mobilekit.model.layers import describe_layers
-        from mobilekit.model.load import describe_error, load_module, running_code_of
+        from mobilekit.model.load import load_module
         from mobilekit.model.reference import make_inputs
         from mobilekit.model.trace import trace
 
@@ -112,7 +113,8 @@ def read_cost(
     try:
         cost: ModelCost = decode(path.read_bytes(), ModelCost, source=path.name)
     except (OSError, ProtocolError):
-        from mobilekit.model.load import load_module, running_code_of
+        from mobilekit.model.failures import running_code_of
+        from mobilekit.model.load import load_module
         from mobilekit.model.reference import make_inputs
 
         on_progress(f"Counting {spec.name}")

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from mobilekit.errors import ExportError
+from mobilekit.model.failures import describe_error
 from mobilekit.model.layers import layer_scope, weight_layers
-from mobilekit.model.load import describe_error
+from mobilekit.model.onnx_runtime import run_file
 from mobilekit.model.quiet import captured_stderr, quiet_python
 from mobilekit.model.rewrite import is_normalization
 from mobilekit.records.artifact import Delegation, ProgramOperator
@@ -31,7 +32,6 @@ thousand classes are equally likely."""
 MAX_BYTES = 2**31 - 1
 """A protobuf message's limit. Larger weights would have to lie in files of their own beside it,
 and an artifact is one file."""
-_LOG_ERRORS_ONLY = 3
 _STACK_TRACE = "pkg.torch.onnx.stack_trace"
 _NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -71,32 +71,6 @@ class Program:
             total_macs=total_macs,
             portable_operator_counts={},
         )
-
-
-def run_file(
-    path: Path, inputs: Sequence[Tensor], spec: ModelSpec | None = None
-) -> tuple[Tensor, ...]:
-    """Load a file in ONNX Runtime and run it on ``inputs``, which are bound by position.
-
-    Raises ``ExportError`` with the runtime's words; they are about ``spec``, if it is given.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = _LOG_ERRORS_ONLY
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-        names = [each.name for each in session.get_inputs()]
-        feeds = dict(zip(names, (tensor.numpy() for tensor in inputs), strict=True))
-        return tuple(torch.from_numpy(array) for array in session.run(None, feeds))
-    except Exception as error:  # its errors have no common base
-        raise ExportError(
-            f"ONNX Runtime cannot run {spec.name if spec else path.name}: {describe_error(error)}",
-            fix="Replace the operator that it names, or report it to ONNX Runtime.",
-            model=spec.path if spec else path,
-        ) from error
 
 
 def is_onnx_file(spec: ModelSpec) -> bool:

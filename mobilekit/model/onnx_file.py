@@ -81,8 +81,8 @@ def load_network(path: Path, inputs: Sequence[Tensor]) -> nn.Module:
     from torch.utils._pytree import tree_leaves
 
     from mobilekit.contract.outputs import check_outputs
-    from mobilekit.model import onnx
-    from mobilekit.model.load import describe_error
+    from mobilekit.model.failures import describe_error
+    from mobilekit.model.onnx_runtime import run_file
     from mobilekit.model.quiet import quiet_python
 
     model = read_model(path)
@@ -102,7 +102,7 @@ def load_network(path: Path, inputs: Sequence[Tensor]) -> nn.Module:
             "a model file and give it the weights.",
             file=path,
         ) from error
-    expected = onnx.run_file(path, inputs)
+    expected = run_file(path, inputs)
     check = check_outputs(
         [tensor.detach().numpy() for tensor in outputs],
         [tensor.numpy() for tensor in expected],

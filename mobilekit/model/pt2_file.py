@@ -81,7 +81,7 @@ def load_graph(path: Path) -> nn.Module:
     """The network as a module. Raises ``ModelFileError``."""
     import torch
 
-    from mobilekit.model.load import describe_error
+    from mobilekit.model.failures import describe_error
     from mobilekit.model.quiet import quiet_python
 
     with _opened(path) as archive:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from mobilekit.errors import ExportError
-from mobilekit.model.load import describe_error
+from mobilekit.model.failures import describe_error
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.rewrite import is_normalization
 from mobilekit.records.network import ModelSpec

@@ -18,8 +18,8 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 from mobilekit.errors import ExportError
+from mobilekit.model.failures import describe_error
 from mobilekit.model.layers import layer_name
-from mobilekit.model.load import describe_error
 from mobilekit.model.quiet import captured_stderr, quiet_python
 from mobilekit.model.trace import METHOD
 from mobilekit.records.artifact import Delegation, ProgramOperator

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from mobilekit.contract.protocol import DType
 from mobilekit.errors import ExportError
-from mobilekit.model.load import running_code_of
+from mobilekit.model.failures import running_code_of
 from mobilekit.records.network import ModelSpec
 
 

@@ -23,8 +23,8 @@ from torch.utils._pytree import tree_leaves
 from mobilekit.contract.outputs import check_outputs
 from mobilekit.contract.protocol import DType
 from mobilekit.errors import ExportError
+from mobilekit.model.failures import describe_error
 from mobilekit.model.layers import layer_name, operation_name
-from mobilekit.model.load import describe_error
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.reference import dtype_name
 from mobilekit.records.artifact import ExportFormat

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mobilekit.errors import ExportError
-from mobilekit.model.load import describe_error
+from mobilekit.model.failures import describe_error
 from mobilekit.model.quiet import captured_stderr, environment, quiet_python
 from mobilekit.records.artifact import Delegation, ProgramOperator
 from mobilekit.records.network import ModelSpec

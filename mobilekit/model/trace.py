@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mobilekit.errors import ExportError
+from mobilekit.model.failures import describe_error, failing_line
 from mobilekit.model.layers import name_layers
-from mobilekit.model.load import describe_error, failing_line
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.rewrite import ExactRewrites
 from mobilekit.records.network import ModelSpec

@@ -26,7 +26,7 @@ from torch import nn
 from mobilekit.contract.outputs import check_outputs
 from mobilekit.errors import ExportError, MobilekitError, ModelFileError, WeightsError
 from mobilekit.model.load import load_module
-from mobilekit.model.onnx import run_file
+from mobilekit.model.onnx_runtime import run_file
 from mobilekit.model.reference import make_inputs, run_eager
 from mobilekit.model.zoo import find_model, read_card
 
