@@ -57,6 +57,56 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def import_graph(package: Path) -> dict[str, set[str]]:
+    """Which modules of the package each of them imports while it runs."""
+    modules = {
+        ".".join(("mobilekit", *path.relative_to(package).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        ): path
+        for path in sorted(package.rglob("*.py"))
+    }
+    graph = {}
+    for name, path in modules.items():
+        tree = WithoutTypes().visit(ast.parse(path.read_text(encoding="utf-8")))
+        graph[name] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                graph[name] |= {alias.name for alias in node.names} & set(modules)
+            elif isinstance(node, ast.ImportFrom):
+                # What is no module itself is a name in one; `mobilekit` only has its version.
+                members = {f"{node.module}.{alias.name}" for alias in node.names} & set(modules)
+                named = {node.module} & set(modules) - {"mobilekit"}
+                graph[name] |= members or named
+    return graph
+
+
+class WithoutTypes(ast.NodeTransformer):
+    """Takes out what is imported for the type checker alone."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return [self.visit(each) for each in node.orelse]
+        return self.generic_visit(node)
+
+
+def find_circle(graph: dict[str, set[str]]) -> list[str]:
+    """The first circle that a walk comes upon, its first module at both ends; else empty."""
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return []
+        for other in sorted(graph[name]):
+            if found := walk(other, [*way, name]):
+                return found
+        done.add(name)
+        return []
+
+    return next(filter(None, (walk(name, []) for name in graph)), [])
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_downwards(path):
     """A module imports its own layer and those below it, and nothing across."""
@@ -73,6 +123,32 @@ def test_heavy_libraries_have_one_home(path):
     for library, homes in ONLY_IN.items():
         if any(name.split(".")[0] == library for name in imported(path)):
             assert layer in homes, f"{library} in {layer}"
+
+
+def test_nothing_imports_itself_by_a_circle():
+    """Imports inside functions count: a module that needs one to start is in a circle as well."""
+    circle = find_circle(import_graph(PACKAGE))
+
+    assert circle == [], "a circle of imports: " + " -> ".join(circle)
+
+
+def test_a_circle_is_found_wherever_the_import_stands(tmp_path):
+    """Two modules that import each other, one of them inside a function; not for types alone."""
+    (tmp_path / "first.py").write_text("def go():\n    from mobilekit import second\n")
+    second = tmp_path / "second.py"
+    second.write_text("from mobilekit.first import go\n")
+
+    assert find_circle(import_graph(tmp_path)) == [
+        "mobilekit.first",
+        "mobilekit.second",
+        "mobilekit.first",
+    ]
+
+    second.write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from mobilekit.first import go\n"
+    )
+
+    assert find_circle(import_graph(tmp_path)) == []
 
 
 def test_only_one_module_knows_adbutils():
