@@ -29,18 +29,19 @@ import numpy as np
 from bench import REST_S, interleave, put_section, wall_ms
 
 from mobilekit import places
+from mobilekit.contract.protocol import Format
 from mobilekit.errors import MobilekitError
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model, list_models
-from mobilekit.records.artifact import Artifact, ExportFormat, Precision
-from mobilekit.records.network import ModelSpec
+from mobilekit.records.artifact import Artifact
+from mobilekit.records.network import ModelSpec, Precision
 from mobilekit.runner.abi import this_abi
 from mobilekit.runner.engine import Engine
 from mobilekit.runner.engines import make_engine
 from mobilekit.units import format_significant
 
 EAGER = "torch eager"
-CANDIDATES: dict[str, tuple[ExportFormat, Precision]] = {
+CANDIDATES: dict[str, tuple[Format, Precision]] = {
     "ExecuTorch": ("pte", "fp32"),
     "ONNX Runtime": ("onnx", "fp32"),
     "LiteRT": ("tflite", "fp32"),
@@ -85,7 +86,7 @@ def load_candidates(spec: ModelSpec, threads: int) -> tuple[dict[str, Candidate]
 
 
 @cache
-def engine_of(artifact_format: ExportFormat, threads: int) -> Engine:
+def engine_of(artifact_format: Format, threads: int) -> Engine:
     """One for all programs: another ExecuTorch engine would take the threads of the first away."""
     return make_engine(artifact_format, threads)
 

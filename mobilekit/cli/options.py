@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from mobilekit.flow.prepare import Wanted
     from mobilekit.phone.formats import WantedFormat
-    from mobilekit.records.artifact import Precision
+    from mobilekit.records.network import Precision
 
 ModelArgument = Annotated[
     str,

@@ -29,11 +29,11 @@ from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model, with_activation
 from mobilekit.phone.formats import WantedFormat, choose_format
 from mobilekit.presets import PRESETS, WARMUP
-from mobilekit.records.artifact import Artifact, Precision
+from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import DeviceState
 from mobilekit.records.energy import GaugeGain, GaugeOutcome, GaugeRefusal, GaugeVerdict
 from mobilekit.records.finding import Finding
-from mobilekit.records.network import Activation, ModelSpec
+from mobilekit.records.network import Activation, ModelSpec, Precision
 from mobilekit.results.store import Store
 from mobilekit.results.text.measurement import render_findings
 

@@ -24,7 +24,7 @@ import msgspec
 
 import mobilekit
 from mobilekit.contract.codec import decode, encode_pretty
-from mobilekit.contract.protocol import ArtifactFile, DType, OutputCheck, TensorFile
+from mobilekit.contract.protocol import ArtifactFile, DType, Format, OutputCheck, TensorFile
 from mobilekit.errors import ExportError, ProtocolError, UsageError
 from mobilekit.hashing import file_sha256
 from mobilekit.model.calibration import calibration_sha256, read_examples
@@ -41,12 +41,10 @@ from mobilekit.records.artifact import (
     Calibration,
     Cut,
     Delegation,
-    ExportFormat,
-    Precision,
     ProgramOperator,
     SegmentArtifact,
 )
-from mobilekit.records.network import ModelSpec
+from mobilekit.records.network import ModelSpec, Precision
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -80,7 +78,7 @@ class FormatFacts(NamedTuple):
         return self.tools if precision == "fp32" else (*self.tools, *self.narrow_tools)
 
 
-FORMATS: dict[ExportFormat, FormatFacts] = {
+FORMATS: dict[Format, FormatFacts] = {
     "pte": FormatFacts(
         "xnnpack", "ExecuTorch's runtime", ("torch", "torchvision", "executorch", "torchao"), None
     ),
@@ -112,7 +110,7 @@ def relative_tolerance(precision: Precision, relative_error: float) -> float:
 
 def export_artifact(
     spec: ModelSpec,
-    artifact_format: ExportFormat = "pte",
+    artifact_format: Format = "pte",
     *,
     precision: Precision = "fp32",
     calibration: Path | None = None,
@@ -177,7 +175,7 @@ def read_operators(artifact: Artifact, *, cache_directory: Path) -> tuple[Progra
 
 def export_segments(
     spec: ModelSpec,
-    artifact_format: ExportFormat,
+    artifact_format: Format,
     *,
     precision: Precision,
     cache_directory: Path,
@@ -217,7 +215,7 @@ def check_can_be_cut(precision: Precision) -> None:
 class _Target(NamedTuple):
     """What an artifact is to be."""
 
-    format: ExportFormat
+    format: Format
     precision: Precision
     calibration: Path | None
 

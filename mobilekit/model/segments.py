@@ -21,13 +21,12 @@ from torch.fx.passes.split_utils import split_by_tags
 from torch.utils._pytree import tree_leaves
 
 from mobilekit.contract.outputs import check_outputs
-from mobilekit.contract.protocol import DType
+from mobilekit.contract.protocol import DType, Format
 from mobilekit.errors import ExportError
 from mobilekit.model.failures import describe_error
 from mobilekit.model.layers import layer_name, operation_name
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.reference import dtype_name
-from mobilekit.records.artifact import ExportFormat
 from mobilekit.records.network import Description, LayerType, ModelSpec
 
 LARGEST_CHAIN_ERROR = 1e-5
@@ -38,7 +37,7 @@ written otherwise."""
 _FIX = "Profile it with an engine that traces its operators: --format pte, or onnx."
 _INPUT, _OUTPUT = "<input>", "<output>"
 _CLAMPS = "relu relu_ relu6 relu6_ hardtanh hardtanh_ clamp clamp_min"
-_FOLDED_ACTIVATIONS: dict[ExportFormat, frozenset[str]] = {
+_FOLDED_ACTIVATIONS: dict[Format, frozenset[str]] = {
     "pte": frozenset(_CLAMPS.split()),
     "tflite": frozenset(_CLAMPS.split()),
     "onnx": frozenset(f"{_CLAMPS} sigmoid tanh leaky_relu hardsigmoid".split()),
@@ -71,7 +70,7 @@ def cut(
     exported: Any,
     description: Description,
     inputs: Sequence[Tensor],
-    format: ExportFormat,
+    format: Format,
 ) -> list[Segment]:
     """The segments of a ``torch.export.ExportedProgram`` of ``trace``, in an order to run them in.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from mobilekit.contract.protocol import Format
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.records.artifact import ExportFormat
 from mobilekit.records.device import DeviceInfo
 
 WantedFormat = Literal["auto", "pte", "onnx", "tflite"]
-PREFERRED: tuple[ExportFormat, ...] = ("pte", "onnx", "tflite")
+PREFERRED: tuple[Format, ...] = ("pte", "onnx", "tflite")
 
 
 class Runtime(NamedTuple):
@@ -22,7 +22,7 @@ class Runtime(NamedTuple):
 
 
 # As the companion app packs them: android-app/README.md.
-RUNTIMES: dict[ExportFormat, Runtime] = {
+RUNTIMES: dict[Format, Runtime] = {
     "pte": Runtime("ExecuTorch", ("arm64-v8a", "x86_64"), 26, "8.0"),
     "onnx": Runtime("ONNX Runtime", ("arm64-v8a", "armeabi-v7a", "x86", "x86_64"), 24, "7.0"),
     "tflite": Runtime("LiteRT", ("arm64-v8a", "armeabi-v7a", "x86", "x86_64"), 23, "6.0"),
@@ -30,7 +30,7 @@ RUNTIMES: dict[ExportFormat, Runtime] = {
 
 
 class FormatChoice(NamedTuple):
-    format: ExportFormat
+    format: Format
     reason: str | None
     """Why it is not the usual one, where nobody asked for it."""
 
@@ -73,7 +73,7 @@ def choose_format(
 
 
 def _obstacle(
-    name: ExportFormat, info: DeviceInfo, companion_formats: tuple[str, ...] | None
+    name: Format, info: DeviceInfo, companion_formats: tuple[str, ...] | None
 ) -> str | None:
     """What keeps this format from running there."""
     if companion_formats is not None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import (
     ArtifactFile,
     TensorFile,
 )
-from mobilekit.records.network import Description, ModelCost, ModelSpec
+from mobilekit.records.network import Description, ModelCost, ModelSpec, Precision
 
 
 class ProgramOperator(Record, frozen=True):
@@ -59,7 +57,6 @@ class Delegation(Record, frozen=True):
         return self.delegated_macs / self.total_macs if self.total_macs else 1.0
 
 
-Precision = Literal["fp32", "fp16", "int8"]
 LARGEST_ERRORS: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.3, "int8": 0.9}
 """Of a program's outputs, relative to the largest absolute output of eager PyTorch in float32.
 
@@ -80,10 +77,6 @@ class Calibration(Record, frozen=True):
     path: str | None
     """As it was given; ``None``: generated inputs, which resemble nothing."""
     examples: int
-
-
-ExportFormat = Literal["pte", "onnx", "tflite"]
-"""What mobilekit exports to; ``protocol.Format`` is what a companion may run."""
 
 
 class Artifact(Record, frozen=True):

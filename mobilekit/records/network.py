@@ -7,6 +7,7 @@ from typing import Literal
 from mobilekit.contract.codec import Record
 
 Activation = Literal["relu", "tanh", "sigmoid"]
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 class ModelSpec(Record, frozen=True):

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from model_files import SMALL, Export, WriteModel
 
+from mobilekit.contract.protocol import Format
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import read_spec
-from mobilekit.records.artifact import Artifact, ExportFormat, Precision
-from mobilekit.records.network import ModelSpec
+from mobilekit.records.artifact import Artifact
+from mobilekit.records.network import ModelSpec, Precision
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def export(tmp_path: Path) -> Export:
 
     def run(
         spec: ModelSpec,
-        artifact_format: ExportFormat = "pte",
+        artifact_format: Format = "pte",
         *,
         precision: Precision = "fp32",
         calibration: Path | None = None,

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from model_files import WriteModel
 from torch import Tensor, nn
 
+from mobilekit.contract.protocol import Format
 from mobilekit.errors import ExportError
 from mobilekit.model import segments
 from mobilekit.model.describe import count_cost
@@ -22,12 +23,13 @@ from mobilekit.model.reference import make_inputs, run_eager
 from mobilekit.model.segments import Segment
 from mobilekit.model.trace import trace
 from mobilekit.model.zoo import find_model, read_spec
-from mobilekit.records.artifact import Cut, ExportFormat, Precision
+from mobilekit.records.artifact import Cut
+from mobilekit.records.network import Precision
 
 SPEC = find_model("digits")
 
 
-def cut(module: nn.Module, *inputs: Tensor, format: ExportFormat = "tflite") -> list[Segment]:
+def cut(module: nn.Module, *inputs: Tensor, format: Format = "tflite") -> list[Segment]:
     torch.manual_seed(0)
     module.eval()
     exported = trace(SPEC, module, inputs)
@@ -157,7 +159,7 @@ def test_several_inputs_and_outputs() -> None:
     [("pte", ("relu",)), ("tflite", ("relu",)), ("onnx", ("relu", "sigmoid", "tanh"))],
 )
 def test_which_activations_are_folded_depends_on_the_engine(
-    format: ExportFormat, joined: tuple[str, ...]
+    format: Format, joined: tuple[str, ...]
 ) -> None:
     """ONNX Runtime computes a sigmoid or a tanh inside a product, XNNPACK neither."""
     for name in ("relu", "sigmoid", "tanh", "gelu"):
@@ -306,7 +308,7 @@ def build():
     [("pte", "fp32"), ("pte", "fp16"), ("tflite", "fp32"), ("tflite", "fp16"), ("onnx", "fp16")],
 )
 def test_segments_are_exported_one_by_one(
-    write_model: WriteModel, tmp_path: Path, format: ExportFormat, precision: Precision
+    write_model: WriteModel, tmp_path: Path, format: Format, precision: Precision
 ) -> None:
     """Each is a program with inputs of its own, checked against PyTorch, and cached."""
     spec = read_spec(write_model(SMALL))
