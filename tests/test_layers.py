@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mobilekit"
-BASE = {"errors", "units", "contract", "records", "places", "presets", "hashing"}
+BASE = {"errors", "units", "contract", "records", "places", "presets", "hashing", "formats"}
 MAY_IMPORT = {
     "base": BASE,
     "model": BASE,

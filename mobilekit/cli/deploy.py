@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -25,6 +25,8 @@ from mobilekit.cli.options import (
     WeightsOption,
     wanted_of,
 )
+from mobilekit.contract.protocol import Format
+from mobilekit.formats import formats_text
 
 
 def deploy(
@@ -78,10 +80,8 @@ def export(
     model: ModelArgument,
     weights: WeightsOption = None,
     format: Annotated[
-        Literal["pte", "onnx", "tflite"],
-        typer.Option(
-            "--format", help="ExecuTorch's .pte, ONNX Runtime's .onnx, or LiteRT's .tflite."
-        ),
+        Format,
+        typer.Option("--format", help=f"{formats_text()}."),
     ] = "pte",
     precision: PrecisionOption = "fp32",
     calibration: CalibrationOption = None,

@@ -26,6 +26,7 @@ from mobilekit.cli.options import (
     WeightsOption,
     wanted_of,
 )
+from mobilekit.formats import FORMATS
 
 if TYPE_CHECKING:
     from mobilekit.records.measurement import Measurement
@@ -139,9 +140,9 @@ def profile(
             "--plot and --trace draw one network, --swap-activation measures several",
             fix="`mobilekit results profile ID` draws each of them afterwards.",
         )
-    if segments is False and format == "tflite":
+    if segments is False and format != "auto" and not FORMATS[format].has_tracer:
         raise UsageError(
-            "LiteRT has no tracer, and --no-segments asks for a trace",
+            f"{FORMATS[format].engine} has no tracer, and --no-segments asks for a trace",
             fix="Leave --no-segments out: the layers are then measured by segments.",
         )
     if plot is not None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mobilekit.formats import WantedFormat, formats_text
+from mobilekit.records.network import Precision
+
 if TYPE_CHECKING:
     from mobilekit.flow.prepare import Wanted
-    from mobilekit.phone.formats import WantedFormat
-    from mobilekit.records.network import Precision
 
 ModelArgument = Annotated[
     str,
@@ -44,15 +45,14 @@ ThreadsOption = Annotated[
     typer.Option("--threads", min=1, help="Threads. [default: all]", show_default=False),
 ]
 FormatOption = Annotated[
-    Literal["auto", "pte", "onnx", "tflite"],
+    WantedFormat,
     typer.Option(
         "--format",
-        help="ExecuTorch's .pte, ONNX Runtime's .onnx, LiteRT's .tflite, or what the device "
-        "can run.",
+        help=f"{formats_text()}, or what the device can run.",
     ),
 ]
 PrecisionOption = Annotated[
-    Literal["fp32", "fp16", "int8"],
+    Precision,
     typer.Option("--precision", help="What the program stores and computes with."),
 ]
 CalibrationOption = Annotated[

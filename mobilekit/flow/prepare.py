@@ -24,10 +24,11 @@ from mobilekit.errors import InUseError
 from mobilekit.executor.base import Executor, Opened
 from mobilekit.executor.open import open_device
 from mobilekit.flow.reporter import Reporter, Steps
+from mobilekit.formats import WantedFormat
 from mobilekit.model.describe import find_description
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model, with_activation
-from mobilekit.phone.formats import WantedFormat, choose_format
+from mobilekit.phone.formats import choose_format
 from mobilekit.presets import PRESETS, WARMUP
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import DeviceState

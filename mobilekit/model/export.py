@@ -26,6 +26,7 @@ import mobilekit
 from mobilekit.contract.codec import decode, encode_pretty
 from mobilekit.contract.protocol import ArtifactFile, DType, Format, OutputCheck, TensorFile
 from mobilekit.errors import ExportError, ProtocolError, UsageError
+from mobilekit.formats import FORMATS, FormatFacts
 from mobilekit.hashing import file_sha256
 from mobilekit.model.calibration import calibration_sha256, read_examples
 from mobilekit.model.describe import LAYERS_VERSION
@@ -62,40 +63,6 @@ CUT_VERSION = 2
 GENERATED_EXAMPLES = 4
 """Besides the inputs that a program is checked with. They tell ranges of the right order and no
 more, so that more of them would only take time."""
-
-
-class FormatFacts(NamedTuple):
-    backend: str
-    runtime: str
-    tools: tuple[str, ...]
-    """The packages whose versions an artifact depends on."""
-    extra: str | None
-    """Of mobilekit's optional dependencies, the ones that bring them; ``None``: none needed."""
-    narrow_tools: tuple[str, ...] = ()
-    """What else it takes below fp32."""
-
-    def tools_for(self, precision: Precision) -> tuple[str, ...]:
-        return self.tools if precision == "fp32" else (*self.tools, *self.narrow_tools)
-
-
-FORMATS: dict[Format, FormatFacts] = {
-    "pte": FormatFacts(
-        "xnnpack", "ExecuTorch's runtime", ("torch", "torchvision", "executorch", "torchao"), None
-    ),
-    "onnx": FormatFacts(
-        "onnxruntime",
-        "ONNX Runtime",
-        ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime"),
-        "onnx",
-    ),
-    "tflite": FormatFacts(
-        "litert",
-        "LiteRT",
-        ("torch", "torchvision", "litert_torch", "ai_edge_litert"),
-        "tflite",
-        ("ai_edge_quantizer",),
-    ),
-}
 
 
 def relative_tolerance(precision: Precision, relative_error: float) -> float:
@@ -238,7 +205,7 @@ def _cache_key(spec: ModelSpec, target: _Target) -> str:
         target.precision,
         target.calibration and calibration_sha256(target.calibration),
         spec.content_sha256,
-        *(_version_of(package) for package in facts.tools_for(target.precision)),
+        *(_version_of(package) for package in facts.export_packages[target.precision]),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -310,8 +277,8 @@ def _export(
 ) -> Artifact:
     started_ns = time.perf_counter_ns()
     facts = FORMATS[target.format]
-    tools = facts.tools_for(target.precision)
-    _check_tools(facts, tools)
+    packages = facts.export_packages[target.precision]
+    _check_packages(facts, packages)
     with reporting_full_disk(cache_directory):  # before the work, not after it
         cache_directory.mkdir(parents=True, exist_ok=True)
     on_progress("Importing PyTorch")
@@ -327,7 +294,7 @@ def _export(
     program = _make_program(spec, target, module, examples, on_progress)
     on_progress("Writing the program")
     with reporting_full_disk(cache_directory):
-        on_progress(f"Checking its outputs in {facts.runtime}")
+        on_progress(f"Checking its outputs in {facts.engine}")
         file, check = _write_program(spec, target, program, inputs, references, cache_directory)
         write_whole(_operators_path(spec, file, cache_directory), encode_pretty(program.operators))
         input_files = tuple(_write_tensor(tensor, cache_directory) for tensor in inputs)
@@ -336,7 +303,7 @@ def _export(
     with suppress(ExportError):
         # A deploy looks at them without torch; what cannot be described runs all the same.
         describe.read_description(spec, cache_directory=cache_directory, module=module)
-    versions = {package: _version_of(package) for package in tools}
+    versions = {package: _version_of(package) for package in packages}
     return Artifact(
         model=spec,
         cost=cost,
@@ -362,7 +329,7 @@ def _export_segments(
     on_progress: Callable[[str], None],
 ) -> Cut:
     facts = FORMATS[target.format]
-    _check_tools(facts, facts.tools_for(target.precision))
+    _check_packages(facts, facts.export_packages[target.precision])
     with reporting_full_disk(cache_directory):
         cache_directory.mkdir(parents=True, exist_ok=True)
     on_progress("Importing PyTorch")
@@ -432,12 +399,12 @@ def _calibration(target: _Target, examples: int) -> Calibration | None:
     return Calibration(path=path, examples=examples)
 
 
-def _check_tools(facts: FormatFacts, tools: Sequence[str]) -> None:
+def _check_packages(facts: FormatFacts, packages: Sequence[str]) -> None:
     """Before the import of torch, which takes seconds."""
-    missing = [package for package in tools if find_spec(package) is None]
+    missing = [package for package in packages if find_spec(package) is None]
     if facts.extra is not None and missing:
         raise ExportError(
-            f"Exporting for {facts.runtime} needs packages that are not installed",
+            f"Exporting for {facts.engine} needs packages that are not installed",
             missing=", ".join(missing),
             fix=f"pip install 'mobilekit[{facts.extra}]'",
         )
@@ -541,7 +508,7 @@ def _fix_of_difference(target: _Target) -> str:
     if target.precision == "fp32":
         return (
             "The lowering of some operator is wrong: halve the network until it agrees, and "
-            f"report that operator to the makers of {FORMATS[target.format].runtime}."
+            f"report that operator to the makers of {FORMATS[target.format].engine}."
         )
     if target.precision == "int8" and target.calibration is None:
         return (

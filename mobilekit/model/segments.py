@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 from mobilekit.contract.outputs import check_outputs
 from mobilekit.contract.protocol import DType, Format
 from mobilekit.errors import ExportError
+from mobilekit.formats import FORMATS
 from mobilekit.model.failures import describe_error
 from mobilekit.model.layers import layer_name, operation_name
 from mobilekit.model.quiet import quiet_python
@@ -36,13 +37,6 @@ written otherwise."""
 
 _FIX = "Profile it with an engine that traces its operators: --format pte, or onnx."
 _INPUT, _OUTPUT = "<input>", "<output>"
-_CLAMPS = "relu relu_ relu6 relu6_ hardtanh hardtanh_ clamp clamp_min"
-_FOLDED_ACTIVATIONS: dict[Format, frozenset[str]] = {
-    "pte": frozenset(_CLAMPS.split()),
-    "tflite": frozenset(_CLAMPS.split()),
-    "onnx": frozenset(f"{_CLAMPS} sigmoid tanh leaky_relu hardsigmoid".split()),
-}
-"""By the operations' names; every other activation is an operator of its own."""
 _BATCH_NORM = {"batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm"}
 
 
@@ -83,7 +77,7 @@ def cut(
         with quiet_python(), torch.no_grad():
             types = {layer.name: layer.type for layer in description.layers}
             graph = _functional_graph(exported, types)
-            groups = _group(graph, types, _FOLDED_ACTIVATIONS[format])
+            groups = _group(graph, types, FORMATS[format].folded_activations)
             tags = {f"segment_{number}": group for number, group in enumerate(groups)}
             owner = {layer: tag for tag, group in tags.items() for layer in group}
             for node in _operations(graph):

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from itertools import takewhile
+from typing import NamedTuple
 
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import DeviceError, UsageError
+from mobilekit.formats import FORMATS, WantedFormat
 from mobilekit.records.device import DeviceInfo
-
-WantedFormat = Literal["auto", "pte", "onnx", "tflite"]
-PREFERRED: tuple[Format, ...] = ("pte", "onnx", "tflite")
-
-
-class Runtime(NamedTuple):
-    """What runs a format on a phone, and where its library can be had for."""
-
-    name: str
-    abis: tuple[str, ...]
-    android_sdk: int
-    android_release: str
-
-
-# As the companion app packs them: android-app/README.md.
-RUNTIMES: dict[Format, Runtime] = {
-    "pte": Runtime("ExecuTorch", ("arm64-v8a", "x86_64"), 26, "8.0"),
-    "onnx": Runtime("ONNX Runtime", ("arm64-v8a", "armeabi-v7a", "x86", "x86_64"), 24, "7.0"),
-    "tflite": Runtime("LiteRT", ("arm64-v8a", "armeabi-v7a", "x86", "x86_64"), 23, "6.0"),
-}
 
 
 class FormatChoice(NamedTuple):
@@ -38,14 +20,14 @@ class FormatChoice(NamedTuple):
 def choose_format(
     wanted: WantedFormat, info: DeviceInfo, companion_formats: tuple[str, ...] | None
 ) -> FormatChoice:
-    """The format that is asked for, or the first of ``PREFERRED`` that runs there.
+    """The format that is asked for, or the first of ``FORMATS`` that runs there.
 
     ``companion_formats`` is what a device itself says that it runs; where that is ``None``, the
     processor and the Android version decide. Raises ``UsageError`` for a format that was asked for
     and cannot run there, ``DeviceError`` where none can.
     """
-    obstacles = {name: _obstacle(name, info, companion_formats) for name in PREFERRED}
-    usable = [name for name in PREFERRED if obstacles[name] is None]
+    obstacles = {name: _obstacle(name, info, companion_formats) for name in FORMATS}
+    usable = [name for name in FORMATS if obstacles[name] is None]
     if wanted != "auto":
         if wanted not in usable:
             raise UsageError(
@@ -64,9 +46,9 @@ def choose_format(
             fix="Use another phone.",
         )
     chosen = usable[0]
-    if chosen == PREFERRED[0]:
+    passed_over = list(takewhile(lambda name: name != chosen, FORMATS))
+    if not passed_over:
         return FormatChoice(chosen, None)
-    passed_over = PREFERRED[: PREFERRED.index(chosen)]
     reasons = "; ".join(str(obstacles[name]) for name in passed_over)
     names = " or ".join(f".{name}" for name in passed_over)
     return FormatChoice(chosen, f"{info.name} gets .{chosen}, not {names}: {reasons}")
@@ -79,12 +61,10 @@ def _obstacle(
     if companion_formats is not None:
         runs_it = name in companion_formats
         return None if runs_it else f"its companion runs only .{', .'.join(companion_formats)}"
-    runtime = RUNTIMES[name]
-    if info.abi not in runtime.abis:
-        return f"{runtime.name} has no library for {info.abi}"
-    if info.android_sdk < runtime.android_sdk:
-        return (
-            f"{runtime.name} needs Android {runtime.android_release}, "
-            f"and it has {info.android_release}"
-        )
+    facts = FORMATS[name]
+    if info.abi not in facts.abis:
+        return f"{facts.engine} has no library for {info.abi}"
+    if info.android_sdk < facts.android_sdk:
+        needed = f"{facts.engine} needs Android {facts.android_release}"
+        return f"{needed}, and it has {info.android_release}"
     return None

@@ -9,18 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mobilekit import __version__
+from mobilekit.formats import FORMATS
 from mobilekit.records.device import DeviceInfo, HostInfo
 from mobilekit.runner.abi import this_abi
 from mobilekit.runner.readers import read_kib_fields
 
 COMPUTER = "pc"
-ENGINE_PACKAGES = {"pte": "executorch", "onnx": "onnxruntime", "tflite": "ai_edge_litert"}
-"""What this computer's runner can have engines for, and whose package each is."""
 
 
 def installed_formats() -> tuple[str, ...]:
     """What this computer's runner has engines for, without importing any of them."""
-    return tuple(name for name, package in ENGINE_PACKAGES.items() if find_spec(package))
+    return tuple(name for name, facts in FORMATS.items() if find_spec(facts.engine_package))
 
 
 def read_host() -> HostInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from mobilekit.contract.protocol import BatterySample
+from mobilekit.contract.protocol import BatterySample, Format
 from mobilekit.runner.energy_phase import EnergyStage
 from mobilekit.runner.engine import Engine, Program
 
@@ -15,7 +15,7 @@ class Machine(NamedTuple):
 
     name: str
     clock_ns: Callable[[], int]
-    make_engine: Callable[[str, int | None], Engine]
+    make_engine: Callable[[Format, int | None], Engine]
     """From the artifact's format and the number of threads; raises ``EngineError``."""
     battery: Literal["gauge", "simulated"] | None
     """As in ``CompanionInfo``."""

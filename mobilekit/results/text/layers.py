@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mobilekit.analysis.layers.matching import CLOCK_STEP_NS
 from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
+from mobilekit.formats import FORMATS
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import Description, Footprint, ModelSpec
 from mobilekit.records.profile import ActivationCost, LayerProfile
@@ -83,8 +84,7 @@ def _sum_lines(measurement: Measurement, profile: LayerProfile) -> list[str]:
     if profile.traced_p50_ns is None:
         count = sum(cost.p50_ns is not None for cost in profile.layers)
         artifact = measurement.artifact
-        # LiteRT keeps weights alone in half precision.
-        converts = artifact.precision == "fp16" and artifact.file.format != "tflite"
+        converts = artifact.precision == "fp16" and FORMATS[artifact.file.format].computes_in_half
         ends = "reordering and converting to half and back" if converts else "reordering"
         return [
             f"  segments   {format_duration(profile.operators_ns)} in all, less a call of each: "
