@@ -32,9 +32,9 @@ from mobilekit import places
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import MobilekitError
 from mobilekit.model.export import export_artifact
-from mobilekit.model.zoo import find_model, list_models
+from mobilekit.model.zoo import find_model, list_models, with_variant
 from mobilekit.records.artifact import Artifact
-from mobilekit.records.network import ModelSpec, Precision
+from mobilekit.records.network import ModelSpec, Precision, Variant
 from mobilekit.runner.abi import this_abi
 from mobilekit.runner.engine import Engine
 from mobilekit.runner.engines import make_engine
@@ -66,9 +66,8 @@ def load_candidates(spec: ModelSpec, threads: int) -> tuple[dict[str, Candidate]
     for name, (artifact_format, precision) in CANDIDATES.items():
         try:
             artifact = export_artifact(
-                spec,
+                with_variant(spec, Variant(precision=precision)),
                 artifact_format,
-                precision=precision,
                 cache_directory=places.artifacts_directory(),
                 on_progress=lambda _: None,
             )

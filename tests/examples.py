@@ -28,11 +28,12 @@ from mobilekit.records.energy import (
     UncertaintyTerm,
 )
 from mobilekit.records.measurement import Measurement, TimeSpent
-from mobilekit.records.network import Description, LayerSpec, ModelCost, ModelSpec
+from mobilekit.records.network import Description, LayerSpec, ModelCost, ModelSpec, Variant
 from mobilekit.records.profile import LayerTrace, OperatorTime
 from mobilekit.records.statistics import Interval
 
 MS = 1_000_000
+UNCHANGED = Variant()
 THERMAL = ThermalSample(at_ns=0, status=0, headroom=None, cpu_khz=())
 
 
@@ -69,7 +70,7 @@ def battery_status(**fields) -> BatteryStatus:
     return BatteryStatus(**(values | fields))
 
 
-def artifact(**fields) -> Artifact:
+def artifact(variant=UNCHANGED, **fields) -> Artifact:
     values = {
         "model": ModelSpec(
             name="nin",
@@ -80,13 +81,12 @@ def artifact(**fields) -> Artifact:
             input_shapes=((1, 3, 224, 224),),
             input_dtypes=("float32",),
             weights_path="nin.safetensors",
-            activation=None,
+            variant=variant,
             content_sha256="0" * 64,
         ),
         "cost": ModelCost(parameters=7_595_176, macs=1_100_000_000),
         "file": ArtifactFile(sha256="a" * 64, format="pte", size_bytes=30, method="forward"),
         "backend": "xnnpack",
-        "precision": "fp32",
         "calibration": None,
         "delegation": Delegation(
             delegated_operators=30,

@@ -25,6 +25,7 @@ from mobilekit.cli.options import (
     refuse_shared_weights,
     wanted_of,
 )
+from mobilekit.records.network import Variant
 
 if TYPE_CHECKING:
     from mobilekit.analysis.compare.records import Comparison
@@ -122,7 +123,7 @@ def compare(
         threads=threads,
         energy=publication is not None if energy is None else energy,
         format=format,
-        precision=precision,
+        variant=Variant(precision=precision),
         calibration=calibration,
         apk=apk,
         install=install,

@@ -27,6 +27,7 @@ from mobilekit.cli.options import (
 )
 from mobilekit.contract.protocol import Format
 from mobilekit.formats import formats_text
+from mobilekit.records.network import Variant
 
 
 def deploy(
@@ -64,7 +65,7 @@ def deploy(
         threads=threads,
         energy=energy,
         format=format,
-        precision=precision,
+        variant=Variant(precision=precision),
         calibration=calibration,
         apk=apk,
         install=install,
@@ -92,16 +93,15 @@ def export(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.export import export_artifact
-    from mobilekit.model.zoo import find_model
+    from mobilekit.model.zoo import find_model, with_variant
     from mobilekit.results.documents import ArtifactDocument
     from mobilekit.results.text.model import render_artifact
 
     directory = places.artifacts_directory()
     with TerminalReporter() as reporter:
         artifact = export_artifact(
-            find_model(model, weights=weights),
+            with_variant(find_model(model, weights=weights), Variant(precision=precision)),
             format,
-            precision=precision,
             calibration=calibration,
             cache_directory=directory,
             on_progress=reporter.note,

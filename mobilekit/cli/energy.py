@@ -29,6 +29,7 @@ from mobilekit.cli.options import (
     refuse_shared_weights,
     wanted_of,
 )
+from mobilekit.records.network import Variant
 
 if TYPE_CHECKING:
     from mobilekit.analysis.energy.usage import LifeBasis
@@ -132,7 +133,7 @@ def measure(
             weights=weights,
             threads=threads,
             format=format,
-            precision=precision,
+            variant=Variant(precision=precision),
             calibration=calibration,
             apk=apk,
             install=install,

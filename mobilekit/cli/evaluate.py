@@ -24,6 +24,7 @@ from mobilekit.cli.options import (
     WeightsOption,
     wanted_of,
 )
+from mobilekit.records.network import Variant
 
 
 def evaluate(
@@ -64,7 +65,7 @@ def evaluate(
         threads=threads,
         energy=False,
         format=format,
-        precision=precision,
+        variant=Variant(precision=precision),
         calibration=calibration,
         apk=apk,
         install=install,

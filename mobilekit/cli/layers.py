@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
+from msgspec.structs import replace
 
 from mobilekit.cli.failure import after_the_answer, exit_for
 from mobilekit.cli.options import (
@@ -27,6 +28,7 @@ from mobilekit.cli.options import (
     wanted_of,
 )
 from mobilekit.formats import FORMATS
+from mobilekit.records.network import Variant
 
 if TYPE_CHECKING:
     from mobilekit.records.measurement import Measurement
@@ -127,7 +129,7 @@ def profile(
         threads=threads,
         energy=False,
         format=format,
-        precision=precision,
+        variant=Variant(precision=precision),
         calibration=calibration,
         apk=apk,
         install=install,
@@ -151,7 +153,11 @@ def profile(
         check_writable(trace)
     with TerminalReporter() as reporter:
         measurements = profile_alike(
-            [wanted._replace(activation=one) for one in activations] or [wanted],
+            [
+                wanted._replace(variant=replace(wanted.variant, activation=one))
+                for one in activations
+            ]
+            or [wanted],
             opened,
             reporter,
             iterations=iterations or "auto",

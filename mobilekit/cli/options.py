@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilekit.formats import WantedFormat, formats_text
-from mobilekit.records.network import Precision
+from mobilekit.records.network import Precision, Variant
 
 if TYPE_CHECKING:
     from mobilekit.flow.prepare import Wanted
@@ -98,6 +98,9 @@ StoreOption = Annotated[
 ]
 
 
+UNCHANGED = Variant()
+
+
 def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:
     """Raise ``UsageError`` where one network's weights are given for several networks."""
     from mobilekit.errors import UsageError
@@ -120,7 +123,7 @@ def wanted_of(
     threads: int | None = None,
     energy: bool = True,
     format: WantedFormat = "auto",
-    precision: Precision = "fp32",
+    variant: Variant = UNCHANGED,
     calibration: Path | None = None,
     apk: Path | None = None,
     install: bool = True,
@@ -143,9 +146,8 @@ def wanted_of(
         energy=energy,
         require_phone=require_phone,
         format=format,
-        precision=precision,
+        variant=variant,
         calibration=calibration,
         apk=apk,
         install=install,
-        activation=None,
     )

@@ -80,7 +80,7 @@ def measure_energy(
                 request = make_request(
                     each, prepared, preset="fast", energy=plan_pilot(), name="pilot"
                 )
-                of_which = f" of {prepared.artifact.model.name}" if several else ""
+                of_which = f" of {prepared.artifact.model.label}" if several else ""
                 reporter.note(f"A pilot run{of_which}, to plan by.")
                 measured = run(prepared, begin(prepared, request, "pilot"), store, reporter)
                 if isinstance(measured.result, RunFailure):
@@ -107,7 +107,7 @@ def measure_energy(
             )
             plan = replace(_waiting_plan(planned.plan), sync_pattern=sync_pattern)
             if several:
-                reporter.note(f"{prepared.artifact.model.name}:")
+                reporter.note(f"{prepared.artifact.model.label}:")
             reporter.planned_energy(replace(planned, plan=plan), simulated=virtual)
             drawn_share += planned.expected_charge_fraction
             duration_ns += planned_duration_ns(plan)
@@ -117,7 +117,7 @@ def measure_energy(
         if several:
             reporter.note(
                 f"{len(planned_runs)} runs, in this order: "
-                f"{', '.join(prepared.artifact.model.name for prepared, _ in planned_runs)}. "
+                f"{', '.join(prepared.artifact.model.label for prepared, _ in planned_runs)}. "
                 f"{duration_ns / NS_PER_S / 60:.1f} min"
                 f"{' of simulated time' if virtual else ''} without the cable, and "
                 f"{drawn_share:.1%} of the battery."

@@ -27,14 +27,14 @@ from mobilekit.flow.reporter import Reporter, Steps
 from mobilekit.formats import WantedFormat
 from mobilekit.model.describe import find_description
 from mobilekit.model.export import export_artifact
-from mobilekit.model.zoo import find_model, with_activation
+from mobilekit.model.zoo import find_model, with_variant
 from mobilekit.phone.formats import choose_format
 from mobilekit.presets import PRESETS, WARMUP
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import DeviceState
 from mobilekit.records.energy import GaugeGain, GaugeOutcome, GaugeRefusal, GaugeVerdict
 from mobilekit.records.finding import Finding
-from mobilekit.records.network import Activation, ModelSpec, Precision
+from mobilekit.records.network import ModelSpec, Variant
 from mobilekit.results.store import Store
 from mobilekit.results.text.measurement import render_findings
 
@@ -50,15 +50,13 @@ class Wanted(NamedTuple):
     energy: bool
     require_phone: bool
     format: WantedFormat
-    precision: Precision
+    variant: Variant
     calibration: Path | None
     """Examples for int8; ``None``: generated ones."""
     apk: Path | None
     """The companion app to install where it is missing; ``None``: whichever is at hand."""
     install: bool
     """Whether the companion app may be installed."""
-    activation: Activation | None
-    """As in ``ModelSpec``."""
 
 
 class Prepared(NamedTuple):
@@ -137,7 +135,6 @@ def prepare_all(
                 artifact = export_artifact(
                     spec,
                     choice.format,
-                    precision=each.precision,
                     calibration=each.calibration,
                     cache_directory=places.artifacts_directory(),
                     on_progress=reporter.note,
@@ -149,8 +146,7 @@ def prepare_all(
 
 
 def _find(wanted: Wanted) -> ModelSpec:
-    spec = find_model(wanted.model, weights=wanted.weights)
-    return spec if wanted.activation is None else with_activation(spec, wanted.activation)
+    return with_variant(find_model(wanted.model, weights=wanted.weights), wanted.variant)
 
 
 def _prepared(
@@ -214,7 +210,7 @@ def make_request(
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     prefix = "".join(
         char if char.isascii() and char.isalnum() else "-"
-        for char in f"{artifact.model.name}-{prepared.state.info.name}{name and '-'}{name}".lower()
+        for char in f"{artifact.model.label}-{prepared.state.info.name}{name and '-'}{name}".lower()
     )
     return RunRequest(
         protocol_version=PROTOCOL_VERSION,

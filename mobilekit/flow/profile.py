@@ -82,14 +82,13 @@ def profile_alike(
 def _profile_by_segments(
     wanted: Wanted, store: Store, reporter: Reporter, iterations: Iterations
 ) -> Measurement:
-    check_can_be_cut(wanted.precision)
+    check_can_be_cut(wanted.variant)
     reporter.note("The layers are measured by segments, in a run of their own")
     with prepare(wanted, store, reporter) as prepared:
         with prepared.steps("segments"):
             cut = export_segments(
                 prepared.artifact.model,
                 prepared.artifact.file.format,
-                precision=wanted.precision,
                 cache_directory=places.artifacts_directory(),
                 on_progress=reporter.note,
             )

@@ -125,7 +125,7 @@ def run_queue(
                     result = executor.stop(request)
                 else:
                     if request.energy is not None and len(queue) > 1:
-                        name = begun.artifact.model.name
+                        name = begun.artifact.model.label
                         reporter.queued_run(name, number + 1, len(queue), request.energy)
                     if number > 0:
                         executor.restart(requests[number:])

@@ -45,17 +45,17 @@ from mobilekit.records.artifact import (
     ProgramOperator,
     SegmentArtifact,
 )
-from mobilekit.records.network import ModelSpec, Precision
+from mobilekit.records.network import ModelSpec, Precision, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mobilekit.model.segments import Segment
 
-EXPORT_VERSION = 3
+EXPORT_VERSION = 4
 """Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
 program's operators and their layers are kept, and an artifact tells its calibration and error; 3:
-the network's description is kept."""
+the network's description is kept; 4: the variant is told with the network."""
 
 CUT_VERSION = 2
 """Of how a network is cut into segments. History: 1: first; 2: with a program for the call."""
@@ -79,12 +79,11 @@ def export_artifact(
     spec: ModelSpec,
     artifact_format: Format = "pte",
     *,
-    precision: Precision = "fp32",
     calibration: Path | None = None,
     cache_directory: Path,
     on_progress: Callable[[str], None],
 ) -> Artifact:
-    """The network's artifact in a format and precision, from the cache or exported now.
+    """The network's artifact in a format, from the cache or exported now.
 
     ``calibration`` is the examples' ``.npy`` file or the directory of such, for int8; without it
     ranges are those of generated inputs. The first example takes the place of the generated
@@ -96,20 +95,19 @@ def export_artifact(
     Raises ``ModelFileError``, ``WeightsError``, ``ExportError``, or ``UsageError`` for
     calibration examples that do not fit.
     """
-    if calibration is not None and precision != "int8":
+    if calibration is not None and spec.variant.precision != "int8":
         raise UsageError(
-            f"--calibration is for int8, and this is {precision}",
+            f"--calibration is for int8, and this is {spec.variant.precision}",
             fix="Add --precision int8, or leave --calibration out.",
         )
-    target = _Target(artifact_format, precision, calibration)
+    target = _Target(artifact_format, calibration)
     manifest = cache_directory / f"{_cache_key(spec, target)}.json"
     try:
         cached = _read_cached(manifest, cache_directory)
         # The same content may be asked for under other names.
+        examples = cached.calibration.examples if cached.calibration else 0
         return msgspec.structs.replace(
-            cached,
-            model=spec,
-            calibration=cached.calibration and _calibration(target, cached.calibration.examples),
+            cached, model=spec, calibration=_calibration(spec, target, examples)
         )
     except FileNotFoundError:
         pass
@@ -144,7 +142,6 @@ def export_segments(
     spec: ModelSpec,
     artifact_format: Format,
     *,
-    precision: Precision,
     cache_directory: Path,
     on_progress: Callable[[str], None],
 ) -> Cut:
@@ -155,8 +152,8 @@ def export_segments(
     Raises ``ExportError``, also for int8 and for a segment that cannot be exported or yields
     something else than PyTorch does.
     """
-    check_can_be_cut(precision)
-    target = _Target(artifact_format, precision, None)
+    check_can_be_cut(spec.variant)
+    target = _Target(artifact_format, None)
     manifest = cache_directory / f"{_cache_key(spec, target)}.segments{CUT_VERSION}.json"
     try:
         found: Cut = decode(manifest.read_bytes(), Cut, source=manifest.name)
@@ -168,9 +165,9 @@ def export_segments(
     return found
 
 
-def check_can_be_cut(precision: Precision) -> None:
+def check_can_be_cut(variant: Variant) -> None:
     """Raises ``ExportError`` for int8."""
-    if precision == "int8":
+    if variant.precision == "int8":
         raise ExportError(
             "An int8 network cannot be measured by segments: each segment would convert all that "
             "it reads and yields from float32 and back, which the whole network does not",
@@ -183,7 +180,6 @@ class _Target(NamedTuple):
     """What an artifact is to be."""
 
     format: Format
-    precision: Precision
     calibration: Path | None
 
 
@@ -202,10 +198,10 @@ def _cache_key(spec: ModelSpec, target: _Target) -> str:
         LAYERS_VERSION,
         target.format,
         facts.backend,
-        target.precision,
+        spec.variant.key,
         target.calibration and calibration_sha256(target.calibration),
         spec.content_sha256,
-        *(_version_of(package) for package in facts.export_packages[target.precision]),
+        *(_version_of(package) for package in facts.export_packages[spec.variant.precision]),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -277,7 +273,7 @@ def _export(
 ) -> Artifact:
     started_ns = time.perf_counter_ns()
     facts = FORMATS[target.format]
-    packages = facts.export_packages[target.precision]
+    packages = facts.export_packages[spec.variant.precision]
     _check_packages(facts, packages)
     with reporting_full_disk(cache_directory):  # before the work, not after it
         cache_directory.mkdir(parents=True, exist_ok=True)
@@ -309,12 +305,11 @@ def _export(
         cost=cost,
         file=file,
         backend=facts.backend,
-        precision=target.precision,
-        calibration=_calibration(target, len(examples)),
+        calibration=_calibration(spec, target, len(examples)),
         delegation=program.delegation(cost.macs),
         inputs=input_files,
         reference_outputs=reference_files,
-        relative_tolerance=relative_tolerance(target.precision, check.max_relative_error),
+        relative_tolerance=relative_tolerance(spec.variant.precision, check.max_relative_error),
         relative_error=check.max_relative_error,
         tool_versions={name: number for name, number in versions.items() if number is not None}
         | {"mobilekit": mobilekit.__version__},
@@ -329,7 +324,7 @@ def _export_segments(
     on_progress: Callable[[str], None],
 ) -> Cut:
     facts = FORMATS[target.format]
-    _check_packages(facts, facts.export_packages[target.precision])
+    _check_packages(facts, facts.export_packages[spec.variant.precision])
     with reporting_full_disk(cache_directory):
         cache_directory.mkdir(parents=True, exist_ok=True)
     on_progress("Importing PyTorch")
@@ -392,8 +387,8 @@ def _write_program(
     return file, check
 
 
-def _calibration(target: _Target, examples: int) -> Calibration | None:
-    if target.precision != "int8":
+def _calibration(spec: ModelSpec, target: _Target, examples: int) -> Calibration | None:
+    if spec.variant.precision != "int8":
         return None
     path = None if target.calibration is None else str(target.calibration.resolve())
     return Calibration(path=path, examples=examples)
@@ -421,7 +416,7 @@ def _make_examples(spec: ModelSpec, target: _Target) -> list[tuple[Tensor, ...]]
             tuple(torch.from_numpy(array) for array in example)
             for example in read_examples(target.calibration, spec)
         ]
-    count = 1 + GENERATED_EXAMPLES if target.precision == "int8" else 1
+    count = 1 + GENERATED_EXAMPLES if spec.variant.precision == "int8" else 1
     return [reference.make_inputs(spec, seed) for seed in range(count)]
 
 
@@ -441,8 +436,9 @@ def _make_program(
     from mobilekit.model.trace import trace
 
     inputs = examples[0]
+    precision = spec.variant.precision
     quantizing = f"Quantizing it with {len(examples)} examples"
-    if target.format == "pte" and target.precision == "fp16":
+    if target.format == "pte" and precision == "fp16":
         from mobilekit.model.pt2e import Halved
 
         module = Halved(module)
@@ -451,7 +447,7 @@ def _make_program(
     if target.format == "pte":
         from mobilekit.model import pt2e, pte
 
-        if target.precision == "int8":
+        if precision == "int8":
             on_progress(quantizing)
             exported = pt2e.quantize(spec, exported, examples)
         on_progress("Lowering it to XNNPACK")
@@ -462,18 +458,18 @@ def _make_program(
         on_progress("Translating it to ONNX")
         as_it_is = not is_part and onnx.is_onnx_file(spec)
         translated = onnx.take_over(spec) if as_it_is else onnx.translate(spec, exported)
-        if target.precision == "int8":
+        if precision == "int8":
             on_progress(quantizing)
             return onnx.quantize(spec, translated, examples)
-        return onnx.halve(spec, translated) if target.precision == "fp16" else translated
+        return onnx.halve(spec, translated) if precision == "fp16" else translated
     from mobilekit.model import tflite
 
     on_progress("Converting it to LiteRT's format")
     converted = tflite.convert(spec, exported, inputs)
-    if target.precision == "int8":
+    if precision == "int8":
         on_progress(quantizing)
         return tflite.quantize(spec, converted, examples)
-    return tflite.halve(spec, converted) if target.precision == "fp16" else converted
+    return tflite.halve(spec, converted) if precision == "fp16" else converted
 
 
 def _check(
@@ -484,8 +480,8 @@ def _check(
 ) -> OutputCheck:
     from mobilekit.contract.outputs import check_outputs
 
-    tolerance = LARGEST_ERRORS[target.precision]
-
+    precision = spec.variant.precision
+    tolerance = LARGEST_ERRORS[precision]
     check = check_outputs(
         [tensor.numpy() for tensor in outputs],
         [tensor.numpy() for tensor in references],
@@ -494,9 +490,9 @@ def _check(
     if not check.matches:
         raise ExportError(
             f"The exported {spec.name} computes something else than PyTorch does"
-            if target.precision == "fp32"
-            else f"{spec.name} in {target.precision} is too far from PyTorch in fp32",
-            fix=_fix_of_difference(target),
+            if precision == "fp32"
+            else f"{spec.name} in {precision} is too far from PyTorch in fp32",
+            fix=_fix_of_difference(precision, target),
             relative_error=f"{check.max_relative_error:.3g}",
             relative_tolerance=tolerance,
             model=spec.path,
@@ -504,13 +500,13 @@ def _check(
     return check
 
 
-def _fix_of_difference(target: _Target) -> str:
-    if target.precision == "fp32":
+def _fix_of_difference(precision: Precision, target: _Target) -> str:
+    if precision == "fp32":
         return (
             "The lowering of some operator is wrong: halve the network until it agrees, and "
             f"report that operator to the makers of {FORMATS[target.format].engine}."
         )
-    if target.precision == "int8" and target.calibration is None:
+    if precision == "int8" and target.calibration is None:
         return (
             "Give examples of its real inputs with --calibration, or use --precision fp32: not "
             "every network bears int8."

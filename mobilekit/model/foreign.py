@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
 from mobilekit.hashing import file_sha256
-from mobilekit.records.network import ModelSpec
+from mobilekit.records.network import ModelSpec, Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,7 +88,7 @@ def read_spec(path: Path, *, weights: Path | None) -> ModelSpec:
         input_shapes=shapes,
         input_dtypes=dtypes,
         weights_path=str(path),
-        activation=None,
+        variant=Variant(),
         content_sha256=digest.hexdigest(),
     )
 

@@ -16,7 +16,7 @@ from mobilekit.errors import ModelFileError
 from mobilekit.model import foreign
 from mobilekit.model.failures import describe_error, failing_line, is_own_file
 from mobilekit.model.quiet import quiet_python
-from mobilekit.model.variants import swap_activations
+from mobilekit.model.variants import apply_variant
 from mobilekit.model.weights import load_weights
 from mobilekit.records.network import ModelSpec
 
@@ -32,9 +32,14 @@ def load_module(spec: ModelSpec) -> nn.Module:
 
     Raises ``ModelFileError`` if the file's code fails, ``WeightsError`` if the weights do not fit.
     """
+    is_model_file = Path(spec.path).suffix == ".py"
+    module = _build(spec) if is_model_file else foreign.load_network(spec)
+    return apply_variant(module, spec.variant)
+
+
+def _build(spec: ModelSpec) -> nn.Module:
+    """What the ``build`` of a model file makes."""
     path = Path(spec.path)
-    if path.suffix != ".py":
-        return foreign.load_network(spec)
     with torch.random.fork_rng(devices=[]), quiet_python():
         torch.manual_seed(0)
         try:
@@ -54,8 +59,6 @@ def load_module(spec: ModelSpec) -> nn.Module:
         )
     if spec.weights_path is not None:
         load_weights(module, Path(spec.weights_path))
-    if spec.activation is not None:
-        swap_activations(module, spec.activation)
     return module.eval()
 
 

@@ -75,7 +75,7 @@ class Program:
 
 def is_onnx_file(spec: ModelSpec) -> bool:
     """Whether the network is an ``.onnx`` file, and as it is in the file."""
-    return spec.path.endswith(".onnx") and spec.activation is None
+    return spec.path.endswith(".onnx") and spec.variant.activation is None
 
 
 def take_over(spec: ModelSpec) -> Program:

@@ -1,4 +1,7 @@
-"""The same network with another activation, to see what an activation costs. Imports torch."""
+"""Makes a variant of a network: what a ``Variant`` changes of the network itself. Imports torch.
+
+Its precision is the program's alone, and is up to each format's own module.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from mobilekit.records.network import Activation
+from mobilekit.records.network import Activation, Variant
 
 _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
@@ -28,6 +31,11 @@ _SWAPPED = {
     for place in (torch, F, torch.Tensor, torch._C._nn)
     for name in _NAMES.split()
     if hasattr(place, name)
+} | {
+    # As they are called in a graph that has been exported before. In ONNX a ReLU6 is a clip.
+    getattr(torch.ops.aten, name).default
+    for name in (*_NAMES.split(), "_prelu_kernel", "clamp")
+    if hasattr(torch.ops.aten, name)
 }
 
 
@@ -51,7 +59,14 @@ class _Swap(TorchFunctionMode):  # type: ignore[misc]  # torch is untyped here
         return function(*args, **kwargs)
 
 
-def swap_activations(module: nn.Module, activation: Activation) -> nn.Module:
+def apply_variant(module: nn.Module, variant: Variant) -> nn.Module:
+    """The module itself, changed as ``variant`` says."""
+    if variant.activation is not None:
+        return _swap_activations(module, variant.activation)
+    return module
+
+
+def _swap_activations(module: nn.Module, activation: Activation) -> nn.Module:
     """The module itself, whose every activation, gates included, is from now on ``activation``.
 
     Softmax stays: it is no function of one number. Modules keep their paths and parameters.

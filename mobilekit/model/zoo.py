@@ -47,7 +47,7 @@ from mobilekit.contract.protocol import DType
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
 from mobilekit.hashing import file_sha256
 from mobilekit.model import checkpoint, foreign
-from mobilekit.records.network import Activation, ModelCard, ModelSpec
+from mobilekit.records.network import ModelCard, ModelSpec, Variant
 
 _EXAMPLE = "INPUT_SHAPES = ((1, 3, 224, 224),)"
 _CONVENTION = f"A model file holds `{_EXAMPLE}` and `def build():` returning a torch.nn.Module."
@@ -129,7 +129,7 @@ def read_spec(path: Path, *, weights: Path | None = None) -> ModelSpec:
         input_shapes=shapes,
         input_dtypes=dtypes,
         weights_path=str(weights_path) if weights_path else None,
-        activation=None,
+        variant=Variant(),
         content_sha256=_content_sha256(path, weights_path),
     )
 
@@ -185,16 +185,14 @@ def read_front_end(spec: ModelSpec) -> FrontEnd:
     )
 
 
-def with_activation(spec: ModelSpec, activation: Activation) -> ModelSpec:
-    """The same network with every activation replaced by this one."""
-    content = f"{spec.content_sha256}\0activation\0{activation}"
-    return msgspec.structs.replace(
-        spec,
-        name=f"{spec.name}-{activation}",
-        title=f"{spec.title}, every activation {activation}",
-        activation=activation,
-        content_sha256=hashlib.sha256(content.encode()).hexdigest(),
-    )
+def with_variant(spec: ModelSpec, variant: Variant) -> ModelSpec:
+    """A variant of a network of which nothing is changed yet."""
+    assert spec.variant == Variant()
+    content_sha256 = spec.content_sha256
+    if variant.activation is not None:
+        content = f"{content_sha256}\0activation\0{variant.activation}"
+        content_sha256 = hashlib.sha256(content.encode()).hexdigest()
+    return msgspec.structs.replace(spec, variant=variant, content_sha256=content_sha256)
 
 
 def _named_files() -> dict[str, Path]:

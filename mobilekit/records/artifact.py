@@ -86,7 +86,6 @@ class Artifact(Record, frozen=True):
     cost: ModelCost
     file: ArtifactFile
     backend: str
-    precision: Precision
     calibration: Calibration | None
     """``None`` where nothing is quantized."""
     delegation: Delegation
@@ -98,6 +97,10 @@ class Artifact(Record, frozen=True):
     """Of the outputs on the computer that exported it; as in ``protocol.OutputCheck``."""
     tool_versions: dict[str, str]
     export_ns: int
+
+    @property
+    def precision(self) -> Precision:
+        return self.model.variant.precision
 
     @property
     def files(self) -> tuple[ArtifactFile | TensorFile, ...]:

@@ -10,10 +10,38 @@ Activation = Literal["relu", "tanh", "sigmoid"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 
+class Variant(Record, frozen=True):
+    """All that changes a network before its program is made; by default nothing does.
+
+    What is added here has a default, so that what was stored before stays readable.
+    """
+
+    activation: Activation | None = None
+    """What takes the place of every activation, gates included; ``None``: they are left."""
+    precision: Precision = "fp32"
+    """What the program stores and computes with; the network itself stays in fp32."""
+
+    @property
+    def key(self) -> str:
+        """For names and caches: ``tanh-int8``; empty where nothing is changed."""
+        return "-".join(self._changes)
+
+    @property
+    def text(self) -> str:
+        """For people, who are always told the precision: ``tanh, fp32``."""
+        return ", ".join(self._changes if self.precision != "fp32" else (*self._changes, "fp32"))
+
+    @property
+    def _changes(self) -> tuple[str, ...]:
+        activation = () if self.activation is None else (self.activation,)
+        return activation if self.precision == "fp32" else (*activation, self.precision)
+
+
 class ModelSpec(Record, frozen=True):
-    """A network as its file declares it, read without running the file."""
+    """A network as its file declares it, read without running it, and what to change of it."""
 
     name: str
+    """The file's, whatever the variant."""
     path: str
     title: str
     source: str
@@ -22,10 +50,15 @@ class ModelSpec(Record, frozen=True):
     input_dtypes: tuple[str, ...]
     weights_path: str | None
     """The weights that the file itself names, or those given by the user; ``None``: untrained."""
-    activation: Activation | None
-    """What takes the place of every activation in the file; ``None``: it is left as it is."""
+    variant: Variant
     content_sha256: str
-    """Of the file, the local modules that it imports, the weights and ``activation``."""
+    """Of the file, the local modules that it imports, the weights, and what ``variant`` changes of
+    the network itself: all but the precision."""
+
+    @property
+    def label(self) -> str:
+        """What tells it from its other variants: ``deepear-tanh-int8``."""
+        return f"{self.name}-{self.variant.key}" if self.variant.key else self.name
 
 
 class ModelCard(Record, frozen=True):

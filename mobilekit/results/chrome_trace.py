@@ -34,7 +34,7 @@ def write_chrome_trace(measurement: Measurement, path: Path) -> None:
         "displayTimeUnit": "ns",
         "otherData": {
             "measurement": measurement.id,
-            "model": measurement.artifact.model.name,
+            "model": measurement.artifact.model.label,
             "device": measurement.device.name,
             "virtual": measurement.virtual,
             "by": by,
@@ -54,7 +54,7 @@ _LAID_OUT = (
 
 
 def _segment_events(measurement: Measurement, cut: Cut) -> Iterator[dict[str, object]]:
-    yield _name_event("process_name", 0, f"{measurement.artifact.model.name}")
+    yield _name_event("process_name", 0, measurement.artifact.model.label)
     yield _name_event("thread_name", 0, "segments, one after another: never one inference")
     types = {layer.name: layer.type for layer in cut.description.layers}
     ended_ns = 0.0
@@ -76,7 +76,7 @@ def _segment_events(measurement: Measurement, cut: Cut) -> Iterator[dict[str, ob
 
 
 def _chrome_events(measurement: Measurement, trace: LayerTrace) -> Iterator[dict[str, object]]:
-    yield _name_event("process_name", 0, f"{measurement.artifact.model.name}")
+    yield _name_event("process_name", 0, measurement.artifact.model.label)
     for thread, name in enumerate(_THREADS):
         yield _name_event("thread_name", thread, f"{name}s" if name != "program" else "inference")
     whole = next(each for each in trace.operators if each.role == "program")

@@ -25,7 +25,14 @@ from mobilekit.records.energy import (
 )
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
-from mobilekit.records.network import Description, Footprint, ModelCard, ModelCost, ModelSpec
+from mobilekit.records.network import (
+    Description,
+    Footprint,
+    ModelCard,
+    ModelCost,
+    ModelSpec,
+    Variant,
+)
 from mobilekit.records.profile import ActivationCost, LayerProfile
 from mobilekit.records.statistics import Origin
 from mobilekit.results.published import Publication
@@ -82,8 +89,8 @@ class ModelDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.mode
     cost: ModelCost
 
 
-# History: 1: first.
-class DescriptionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.description/1"):
+# History: 1: first; 2: what is changed of the network is its variant.
+class DescriptionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.description/2"):
     """``describe``."""
 
     model: ModelSpec
@@ -118,7 +125,8 @@ class GaugeDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.gaug
 # --- measurements ------------------------------------------------------------------------------
 
 
-# History: 1: first; 2: the origin of energy and charge is a field of theirs.
+# History: 1: first; 2: the origin of energy and charge is a field of theirs; activation and
+# precision are the network's variant.
 class MeasurementDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.measurement/2"):
     """``deploy``, ``evaluate``, ``results show``, ``results export``."""
 
@@ -155,6 +163,7 @@ class ListedResult(Record, frozen=True):
     id: str
     started_at: str
     model: str
+    variant: Variant
     device: str
     virtual: bool
     answer: Answer
@@ -180,6 +189,7 @@ def make_results_document(
                 id=measurement.id,
                 started_at=measurement.started_at,
                 model=measurement.artifact.model.name,
+                variant=measurement.artifact.model.variant,
                 device=measurement.device.name,
                 virtual=measurement.virtual,
                 answer=answer,
@@ -253,8 +263,8 @@ def make_profile_document(measurement: Measurement, profile: LayerProfile) -> Pr
     )
 
 
-# History: 1: first.
-class ActivationsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.activations/1"):
+# History: 1: first; 2: as of mobilekit.measurement/2.
+class ActivationsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.activations/2"):
     """``profile --swap-activation``."""
 
     virtual: bool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import BatteryStatus, ListedDevice
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
 from mobilekit.records.network import ModelCost, ModelSpec
@@ -42,7 +41,7 @@ def _result_row(measurement: Measurement, answer: Answer) -> tuple[Cell, ...]:
     return (
         measurement.id,
         _minute_text(measurement.started_at),
-        _model_text(measurement.artifact),
+        measurement.artifact.model.label,
         measurement.device.name + (" (virtual)" if measurement.virtual else ""),
         number_or_absent(
             None if latency is None else latency.p50_ns,
@@ -52,11 +51,6 @@ def _result_row(measurement: Measurement, answer: Answer) -> tuple[Cell, ...]:
         Absent() if energy is None else Number(energy.gross_j, "J", origin=energy.origin),
         ", ".join(doubts) or "-",
     )
-
-
-def _model_text(artifact: Artifact) -> str:
-    """The usual precision goes without saying."""
-    return artifact.model.name + ("" if artifact.precision == "fp32" else f" {artifact.precision}")
 
 
 def models_table(known: Iterable[tuple[ModelSpec, ModelCost]]) -> Table:

@@ -87,7 +87,7 @@ def draw_measurement(measurement: Measurement) -> Figure:
     simulated = ", simulated battery" if measurement.virtual else ""
     told = f"power by the {SOURCE_NAMES[source]}" if drawn else "no source tells the power"
     above.set_title(
-        f"{measurement.artifact.model.name} on {measurement.device.name}{simulated}, {told}: "
+        f"{measurement.artifact.model.label} on {measurement.device.name}{simulated}, {told}: "
         f"{measurement.id}"
     )
     finish_axes(above, _edges_s(windows[-1], start_ns)[1])

@@ -16,7 +16,7 @@ def render_samples_csv(measurement: Measurement) -> str:
     )
     whose = (
         measurement.id,
-        measurement.artifact.model.name,
+        measurement.artifact.model.label,
         measurement.device.name,
         str(measurement.virtual).lower(),
     )

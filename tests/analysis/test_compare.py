@@ -26,6 +26,7 @@ from mobilekit.contract.protocol import ArtifactFile, MemorySample, SegmentLaten
 from mobilekit.contract.samples import interrupted
 from mobilekit.records.artifact import Cut, SegmentArtifact
 from mobilekit.records.finding import Finding
+from mobilekit.records.network import Variant
 from mobilekit.records.statistics import Interval
 
 
@@ -250,7 +251,9 @@ def with_doubts(**sample_fields):
             with_model(name="alexnet", content_sha256="1" * 64), "network", "alexnet", id="network"
         ),
         pytest.param(with_model(content_sha256="1" * 64), "network", "1111", id="weights"),
-        pytest.param(with_artifact(precision="fp16"), "precision", "fp16", id="precision"),
+        pytest.param(
+            with_artifact(variant=Variant(precision="fp16")), "precision", "fp16", id="precision"
+        ),
         pytest.param(
             with_request(inputs=(changed(artifact().inputs[0], sha256="e" * 64),)),
             "inputs",

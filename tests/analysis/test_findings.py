@@ -30,9 +30,10 @@ from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.artifact import Calibration, Delegation
 from mobilekit.records.energy import GaugeRefusal
 from mobilekit.records.measurement import Classification, Predictions
+from mobilekit.records.network import Variant
 
 PROFILE = load_profiles()["nexus7"]
-INT8 = artifact(precision="int8", calibration=Calibration(path=None, examples=5))
+INT8 = artifact(Variant(precision="int8"), calibration=Calibration(path=None, examples=5))
 MS = 1_000_000
 NEED = LeastNeed(weights_bytes=1024, activation_bytes=400, layer="conv", input_bytes=112)
 
@@ -112,7 +113,7 @@ def test_a_sound_run_has_none():
         ),
         pytest.param({"made": INT8}, "UNCALIBRATED", "warning", id="uncalibrated"),
         pytest.param(
-            {"made": artifact(precision="fp16", relative_error=0.31)},
+            {"made": artifact(Variant(precision="fp16"), relative_error=0.31)},
             "LOSSY-PRECISION",
             "warning",
             id="lossy",

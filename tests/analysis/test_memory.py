@@ -6,6 +6,7 @@ from examples import artifact, description, layer
 
 from mobilekit.analysis.memory import least_need
 from mobilekit.contract.protocol import ArtifactFile, TensorFile
+from mobilekit.records.network import Variant
 
 FILE = ArtifactFile(sha256="a" * 64, format="pte", size_bytes=10**9, method="forward")
 INPUT = TensorFile(sha256="b" * 64, dtype="float32", shape=(1, 25))
@@ -59,7 +60,7 @@ def test_a_smaller_file_is_all_that_is_needed_of_weights():
 @pytest.mark.parametrize(("precision", "expected"), [("fp32", 1500), ("fp16", 750), ("int8", 375)])
 def test_a_lower_precision_needs_less(precision, expected):
     """Activations as well as weights, but not inputs, which stay as they are."""
-    found = need(STEM, product("next", ("stem",), 1000, 500), precision=precision)
+    found = need(STEM, product("next", ("stem",), 1000, 500), variant=Variant(precision=precision))
 
     assert found.activation_bytes == expected
     assert found.weights_bytes == artifact().cost.parameters * expected * 4 // 1500

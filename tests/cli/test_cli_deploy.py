@@ -360,7 +360,7 @@ def test_int8_runs_on_the_virtual_phone(cli, model_directory):
         r"PyTorch in fp32 \(by 0\.0\d* of the largest value, within 0\.\d{1,3}\)", outcome.stdout
     )
     assert "UNCALIBRATED" in outcome.stdout
-    assert "tiny int8" in cli("results", "list").stdout
+    assert "tiny-int8" in cli("results", "list").stdout
     shape = (8, *read_spec(model_directory / "tiny.py").input_shapes[0][1:])
     examples = model_directory / "examples.npy"
     np.save(examples, np.random.default_rng(0).standard_normal(shape, np.float32))

@@ -164,8 +164,10 @@ def test_activations_are_compared(cli, wide):
         ]["model"]
         for row in rows
     ]
-    assert [model["activation"] for model in models] == ["relu", "sigmoid"]
+    assert [model["variant"]["activation"] for model in models] == ["relu", "sigmoid"]
     assert len({model["content_sha256"] for model in models}) == 2
+    assert all(row[-1].startswith(f"wide-{row[0]}-pc-") for row in rows)
+    assert {model["name"] for model in models} == {"wide"}
 
 
 def test_activations_as_a_document(cli, wide):

@@ -9,9 +9,9 @@ from model_files import SMALL, Export, WriteModel
 
 from mobilekit.contract.protocol import Format
 from mobilekit.model.export import export_artifact
-from mobilekit.model.zoo import read_spec
+from mobilekit.model.zoo import read_spec, with_variant
 from mobilekit.records.artifact import Artifact
-from mobilekit.records.network import ModelSpec, Precision
+from mobilekit.records.network import ModelSpec, Precision, Variant
 
 
 @pytest.fixture
@@ -40,9 +40,8 @@ def export(tmp_path: Path) -> Export:
     ) -> tuple[Artifact, list[str]]:
         messages: list[str] = []
         artifact = export_artifact(
-            spec,
+            with_variant(spec, Variant(precision=precision)),
             artifact_format,
-            precision=precision,
             calibration=calibration,
             cache_directory=tmp_path / "cache",
             on_progress=messages.append,

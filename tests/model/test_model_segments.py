@@ -22,9 +22,9 @@ from mobilekit.model.load import load_module
 from mobilekit.model.reference import make_inputs, run_eager
 from mobilekit.model.segments import Segment
 from mobilekit.model.trace import trace
-from mobilekit.model.zoo import find_model, read_spec
+from mobilekit.model.zoo import find_model, read_spec, with_variant
 from mobilekit.records.artifact import Cut
-from mobilekit.records.network import Precision
+from mobilekit.records.network import Precision, Variant
 
 SPEC = find_model("digits")
 
@@ -311,13 +311,11 @@ def test_segments_are_exported_one_by_one(
     write_model: WriteModel, tmp_path: Path, format: Format, precision: Precision
 ) -> None:
     """Each is a program with inputs of its own, checked against PyTorch, and cached."""
-    spec = read_spec(write_model(SMALL))
+    spec = with_variant(read_spec(write_model(SMALL)), Variant(precision=precision))
 
     def export() -> tuple[Cut, list[str]]:
         said: list[str] = []
-        made = export_segments(
-            spec, format, precision=precision, cache_directory=tmp_path, on_progress=said.append
-        )
+        made = export_segments(spec, format, cache_directory=tmp_path, on_progress=said.append)
         return made, said
 
     made, said = export()
@@ -342,8 +340,8 @@ def test_segments_are_exported_one_by_one(
 
 def test_int8_is_refused_with_the_reason(tmp_path: Path) -> None:
     """Before anything is built."""
+    int8 = with_variant(SPEC, Variant(precision="int8"))
+
     with pytest.raises(ExportError, match="convert all that it reads and yields"):
-        export_segments(
-            SPEC, "tflite", precision="int8", cache_directory=tmp_path, on_progress=print
-        )
+        export_segments(int8, "tflite", cache_directory=tmp_path, on_progress=print)
     assert not list(tmp_path.iterdir())

@@ -119,7 +119,7 @@ _RULES = (
         True,
         "not the same network, or not with the same weights",
         lambda item: item.artifact.model.content_sha256,
-        lambda item: f"{item.artifact.model.name} {item.artifact.model.content_sha256[:12]}",
+        lambda item: f"{item.artifact.model.label} {item.artifact.model.content_sha256[:12]}",
     ),
     _Rule(
         "precision",

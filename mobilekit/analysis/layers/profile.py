@@ -176,7 +176,7 @@ def why_by_segments(traced: Measurement) -> str | None:
 
 def weigh_activation(measurement: Measurement, profile: LayerProfile) -> ActivationCost:
     """What the non-linear layers of a network with a swapped activation cost."""
-    activation = measurement.artifact.model.activation
+    activation = measurement.artifact.model.variant.activation
     assert activation is not None
     costs = [cost for cost in profile.layers if cost.layer.type == "non-linear"]
     own = [cost for cost in costs if cost.p50_ns is not None]

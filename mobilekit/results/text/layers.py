@@ -71,7 +71,8 @@ def render_profile(measurement: Measurement, profile: LayerProfile) -> str:
 def heading_text(measurement: Measurement, profile: LayerProfile) -> str:
     """What ran where, and how its layers were measured."""
     by = "by segments" if profile.by == "segments" else "by the engine's trace"
-    return f"{measurement.artifact.model.name} · {place_text(measurement)} · {by}"
+    model = measurement.artifact.model
+    return f"{model.name} · {model.variant.text} · {_place_text(measurement)} · {by}"
 
 
 def _sum_lines(measurement: Measurement, profile: LayerProfile) -> list[str]:
@@ -123,9 +124,10 @@ def render_activations(
 ) -> str:
     """The share of non-linear layers in an inference, an activation a line."""
     first = measurements[0]
-    name = first.artifact.model.name.removesuffix(f"-{costs[0].activation}")
+    name, precision = first.artifact.model.name, first.artifact.precision
     by = ", by segments" if any(profile.by == "segments" for profile in profiles) else ""
-    lines = [f"{name} · {place_text(first)}{by}", render_text(activations_table(costs, profiles))]
+    heading = f"{name} · {precision} · {_place_text(first)}{by}"
+    lines = [heading, render_text(activations_table(costs, profiles))]
     folded = [cost.activation for cost in costs if cost.folded_layers]
     if folded:
         lines.append(
@@ -139,13 +141,13 @@ def render_activations(
             "inferences are timed in nanoseconds."
         )
     for measurement, profile in zip(measurements, profiles, strict=True):
-        model = measurement.artifact.model.name
+        model = measurement.artifact.model.label
         lines += [f"Unresolved in {model}: {problem}." for problem in profile.problems]
     return "\n".join(lines)
 
 
-def place_text(measurement: Measurement) -> str:
-    """Precision, backend and device; of a virtual one, whose times they are."""
+def _place_text(measurement: Measurement) -> str:
+    """Backend and device; of a virtual one, whose times they are."""
     artifact = measurement.artifact
     virtual = " (virtual: times are this computer's)" if measurement.virtual else ""
-    return f"{artifact.precision} · {artifact.backend} · {measurement.device.name}{virtual}"
+    return f"{artifact.backend} · {measurement.device.name}{virtual}"

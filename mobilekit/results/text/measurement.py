@@ -29,7 +29,9 @@ def render_measurement(measurement: Measurement, answer: Answer) -> str:
     """The answer to a deploy, a figure a line, then its findings."""
     artifact, device = measurement.artifact, measurement.device
     where = f"{device.name} ({VIRTUAL_LABEL})" if measurement.virtual else device.name
-    heading = " · ".join((artifact.model.name, artifact.precision, artifact.backend, where))
+    heading = " · ".join(
+        (artifact.model.name, artifact.model.variant.text, artifact.backend, where)
+    )
     rows = [
         ("init", _init_text(answer.init)),
         ("latency", _latency_text(answer.latency, answer.warmup_iterations)),

@@ -27,7 +27,7 @@ def render_artifact(artifact: Artifact, directory: Path) -> str:
         *([("calibrated", _calibration_text(calibration))] if calibration is not None else []),
         ("exporting", f"took {format_duration(artifact.export_ns)}"),
     ]
-    heading = " · ".join((artifact.model.name, artifact.precision, artifact.backend))
+    heading = " · ".join((artifact.model.name, artifact.model.variant.text, artifact.backend))
     return "\n".join([heading, *(f"  {name:10} {text}" for name, text in rows)])
 
 
