@@ -34,10 +34,10 @@ from mobilekit.errors import (
     StoreError,
 )
 from mobilekit.executor.base import Executor
-from mobilekit.model.describe import read_description
-from mobilekit.model.export import (
+from mobilekit.model.artifact_cache import (
     read_operators,
 )
+from mobilekit.model.describe import read_description
 from mobilekit.records.artifact import LARGEST_ERRORS
 from mobilekit.records.measurement import (
     Classification,

@@ -18,7 +18,7 @@ from mobilekit.flow.deploy import Iterations, deploy, iterations_of
 from mobilekit.flow.prepare import Wanted, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
-from mobilekit.model.export import (
+from mobilekit.model.export_segments import (
     check_can_be_cut,
     export_segments,
 )

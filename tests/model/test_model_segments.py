@@ -16,7 +16,7 @@ from mobilekit.contract.protocol import Format
 from mobilekit.errors import ExportError
 from mobilekit.model import segments
 from mobilekit.model.describe import count_cost
-from mobilekit.model.export import export_segments
+from mobilekit.model.export_segments import export_segments
 from mobilekit.model.layers import describe_layers
 from mobilekit.model.load import load_module
 from mobilekit.model.reference import make_inputs, run_eager

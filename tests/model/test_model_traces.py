@@ -20,8 +20,9 @@ from mobilekit.analysis.layers.profile import derive_profile
 from mobilekit.analysis.layers.traces import parse_trace
 from mobilekit.contract.protocol import PROFILE_WARMUPS, Trace
 from mobilekit.errors import ProtocolError
+from mobilekit.model.artifact_cache import read_operators
 from mobilekit.model.describe import read_description
-from mobilekit.model.export import export_artifact, read_operators
+from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import read_spec
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.profile import LayerTrace

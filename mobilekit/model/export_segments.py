@@ -1,0 +1,115 @@
+"""Exports a network in segments, each of which is a program of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mobilekit.contract.codec import decode, encode_pretty
+from mobilekit.contract.protocol import Format
+from mobilekit.errors import ExportError, ProtocolError
+from mobilekit.formats import FORMATS
+from mobilekit.model.artifact_cache import (
+    DamagedError,
+    Target,
+    cache_key,
+    check_files,
+    write_tensor,
+)
+from mobilekit.model.files import reporting_full_disk, write_whole
+from mobilekit.model.program import check_packages, make_program, write_program
+from mobilekit.records.artifact import Cut, SegmentArtifact
+from mobilekit.records.network import ModelSpec, Variant
+
+if TYPE_CHECKING:
+    from mobilekit.model.segments import Segment
+
+CUT_VERSION = 2
+"""Of how a network is cut into segments. History: 1: first; 2: with a program for the call."""
+
+
+def export_segments(
+    spec: ModelSpec,
+    artifact_format: Format,
+    *,
+    cache_directory: Path,
+    on_progress: Callable[[str], None],
+) -> Cut:
+    """The network's segments, each exported by itself, from the cache or exported now.
+
+    Their inputs are the values that the network's own inputs give rise to in eager PyTorch.
+
+    Raises ``ExportError``, also for int8 and for a segment that cannot be exported or yields
+    something else than PyTorch does.
+    """
+    check_can_be_cut(spec.variant)
+    target = Target(artifact_format, None)
+    manifest = cache_directory / f"{cache_key(spec, target)}.segments{CUT_VERSION}.json"
+    try:
+        found: Cut = decode(manifest.read_bytes(), Cut, source=manifest.name)
+        check_files(found.files, cache_directory)
+    except (OSError, ProtocolError, DamagedError):
+        found = _export_segments(spec, target, cache_directory, on_progress)
+        with reporting_full_disk(cache_directory):
+            write_whole(manifest, encode_pretty(found))
+    return found
+
+
+def check_can_be_cut(variant: Variant) -> None:
+    """Raises ``ExportError`` for int8."""
+    if variant.precision == "int8":
+        raise ExportError(
+            "An int8 network cannot be measured by segments: each segment would convert all that "
+            "it reads and yields from float32 and back, which the whole network does not",
+            fix="Profile it with --precision fp32 or fp16, or with an engine that traces its "
+            "operators: --format onnx, or pte where that engine has its tracer.",
+        )
+
+
+def _export_segments(
+    spec: ModelSpec,
+    target: Target,
+    cache_directory: Path,
+    on_progress: Callable[[str], None],
+) -> Cut:
+    facts = FORMATS[target.format]
+    check_packages(facts, facts.export_packages[spec.variant.precision])
+    with reporting_full_disk(cache_directory):
+        cache_directory.mkdir(parents=True, exist_ok=True)
+    on_progress("Importing PyTorch")
+    from mobilekit.model import describe, load, reference, segments
+    from mobilekit.model.trace import trace
+
+    on_progress(f"Cutting {spec.name} into segments")
+    description = describe.read_description(spec, cache_directory=cache_directory)
+    module = load.load_module(spec)
+    inputs = reference.make_inputs(spec)
+    exported = trace(spec, module, inputs)
+    parts = segments.cut(spec, exported, description, inputs, target.format)
+    on_progress(f"Exporting its {len(parts)} segments one by one")
+    *made, call = (
+        _export_part(spec, target, part, cache_directory) for part in (*parts, segments.make_call())
+    )
+    return Cut(description=description, segments=tuple(made), call=call)
+
+
+def _export_part(
+    spec: ModelSpec, target: Target, part: Segment, cache_directory: Path
+) -> SegmentArtifact:
+    what = f"segment {part.layers[0]}" if part.layers else "call"
+    # Only its name, for what errors say.
+    own = msgspec.structs.replace(spec, name=f"{spec.name}'s {what}")
+    program = make_program(own, target, part.module, [part.inputs], lambda _: None, is_part=True)
+    with reporting_full_disk(cache_directory):
+        file, check = write_program(
+            own, target, program, part.inputs, part.outputs, cache_directory
+        )
+        return SegmentArtifact(
+            layers=part.layers,
+            file=file,
+            inputs=tuple(write_tensor(one, cache_directory) for one in part.inputs),
+            relative_error=check.max_relative_error,
+        )

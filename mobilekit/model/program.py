@@ -1,0 +1,168 @@
+"""A program of any format: made of a network, written, and checked against PyTorch.
+
+What differs between formats lies in a module of each format's own: ``pte``, ``onnx``, ``tflite``.
+Torch is imported when a program is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from mobilekit.contract.protocol import ArtifactFile, OutputCheck
+from mobilekit.errors import ExportError
+from mobilekit.formats import FORMATS, FormatFacts
+from mobilekit.hashing import file_sha256
+from mobilekit.model.artifact_cache import Target
+from mobilekit.model.files import put_in_place, written_aside
+from mobilekit.records.artifact import LARGEST_ERRORS, Delegation, ProgramOperator
+from mobilekit.records.network import ModelSpec, Precision
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Program(Protocol):
+    """A program of any format, ready to be written."""
+
+    @property
+    def operators(self) -> tuple[ProgramOperator, ...]: ...
+
+    def write(self, path: Path) -> None: ...
+
+    def run_once(
+        self, spec: ModelSpec, path: Path, inputs: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]: ...
+
+    def delegation(self, total_macs: int) -> Delegation: ...
+
+
+def check_packages(facts: FormatFacts, packages: Sequence[str]) -> None:
+    """Before the import of torch, which takes seconds."""
+    missing = [package for package in packages if find_spec(package) is None]
+    if facts.extra is not None and missing:
+        raise ExportError(
+            f"Exporting for {facts.engine} needs packages that are not installed",
+            missing=", ".join(missing),
+            fix=f"pip install 'mobilekit[{facts.extra}]'",
+        )
+
+
+def make_program(
+    spec: ModelSpec,
+    target: Target,
+    module: nn.Module,
+    examples: Sequence[Sequence[Tensor]],
+    on_progress: Callable[[str], None],
+    *,
+    is_part: bool = False,
+) -> Program:
+    """``examples`` are inputs, of which the first is traced with and int8 calibrated with all.
+
+    ``module`` is the whole network, or a part of it.
+    """
+    from mobilekit.model.trace import trace
+
+    inputs = examples[0]
+    precision = spec.variant.precision
+    quantizing = f"Quantizing it with {len(examples)} examples"
+    if target.format == "pte" and precision == "fp16":
+        from mobilekit.model.pt2e import Halved
+
+        module = Halved(module)
+    on_progress("Tracing the network")
+    exported = trace(spec, module, inputs)
+    if target.format == "pte":
+        from mobilekit.model import pt2e, pte
+
+        if precision == "int8":
+            on_progress(quantizing)
+            exported = pt2e.quantize(spec, exported, examples)
+        on_progress("Lowering it to XNNPACK")
+        return pte.lower(spec, exported)
+    if target.format == "onnx":
+        from mobilekit.model import onnx
+
+        on_progress("Translating it to ONNX")
+        as_it_is = not is_part and onnx.is_onnx_file(spec)
+        translated = onnx.take_over(spec) if as_it_is else onnx.translate(spec, exported)
+        if precision == "int8":
+            on_progress(quantizing)
+            return onnx.quantize(spec, translated, examples)
+        return onnx.halve(spec, translated) if precision == "fp16" else translated
+    from mobilekit.model import tflite
+
+    on_progress("Converting it to LiteRT's format")
+    converted = tflite.convert(spec, exported, inputs)
+    if precision == "int8":
+        on_progress(quantizing)
+        return tflite.quantize(spec, converted, examples)
+    return tflite.halve(spec, converted) if precision == "fp16" else converted
+
+
+def write_program(
+    spec: ModelSpec,
+    target: Target,
+    program: Program,
+    inputs: Sequence[Tensor],
+    references: Sequence[Tensor],
+    cache_directory: Path,
+) -> tuple[ArtifactFile, OutputCheck]:
+    """Write a program under its content's hash, once its outputs have been checked."""
+    from mobilekit.model.trace import METHOD
+
+    with written_aside(cache_directory) as aside:
+        program.write(aside)
+        check = _check(spec, target, program.run_once(spec, aside, inputs), references)
+        file = ArtifactFile(
+            sha256=file_sha256(aside),
+            format=target.format,
+            size_bytes=aside.stat().st_size,
+            method=METHOD,
+        )
+        put_in_place(aside, cache_directory / Path(file.path).name)
+    return file, check
+
+
+def _check(
+    spec: ModelSpec,
+    target: Target,
+    outputs: Sequence[Tensor],
+    references: Sequence[Tensor],
+) -> OutputCheck:
+    from mobilekit.contract.outputs import check_outputs
+
+    precision = spec.variant.precision
+    tolerance = LARGEST_ERRORS[precision]
+    check = check_outputs(
+        [tensor.numpy() for tensor in outputs],
+        [tensor.numpy() for tensor in references],
+        tolerance,
+    )
+    if not check.matches:
+        raise ExportError(
+            f"The exported {spec.name} computes something else than PyTorch does"
+            if precision == "fp32"
+            else f"{spec.name} in {precision} is too far from PyTorch in fp32",
+            fix=_fix_of_difference(precision, target),
+            relative_error=f"{check.max_relative_error:.3g}",
+            relative_tolerance=tolerance,
+            model=spec.path,
+        )
+    return check
+
+
+def _fix_of_difference(precision: Precision, target: Target) -> str:
+    if precision == "fp32":
+        return (
+            "The lowering of some operator is wrong: halve the network until it agrees, and "
+            f"report that operator to the makers of {FORMATS[target.format].engine}."
+        )
+    if precision == "int8" and target.calibration is None:
+        return (
+            "Give examples of its real inputs with --calibration, or use --precision fp32: not "
+            "every network bears int8."
+        )
+    return "Use --precision fp32: not every network bears less."
