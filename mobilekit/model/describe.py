@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mobilekit.contract.codec import decode, encode_pretty
 from mobilekit.errors import ExportError, ProtocolError
@@ -63,8 +63,7 @@ def read_description(
     """
     description = find_description(spec, cache_directory=cache_directory)
     if description is None:
-        from mobilekit.model.failures import describe_error, running_code_of
-        from mobilekit.model.layers import describe_layers
+        from mobilekit.model.failures import running_code_of
         from mobilekit.model.load import load_module
         from mobilekit.model.reference import make_inputs
         from mobilekit.model.trace import trace
@@ -74,16 +73,27 @@ def read_description(
         with running_code_of(spec):
             cost = count_cost(module, inputs)
         exported = trace(spec, module, inputs)
-        try:
-            description = describe_layers(exported, cost)
-        except Exception as error:
-            raise ExportError(
-                f"The layers of {spec.name} cannot be counted: {describe_error(error)}",
-                fix="Replace the operator that it names by others that do the same.",
-                model=spec.path,
-            ) from error
-        with reporting_full_disk(cache_directory):
-            write_whole(_layers_path(spec, cache_directory), encode_pretty(description))
+        description = keep_description(spec, exported, cost, cache_directory=cache_directory)
+    return description
+
+
+def keep_description(
+    spec: ModelSpec, exported: Any, cost: ModelCost, *, cache_directory: Path
+) -> Description:
+    """Describe a graph of ``trace``, and put what is found in the cache. Raises ``ExportError``."""
+    from mobilekit.model.failures import describe_error
+    from mobilekit.model.layers import describe_layers
+
+    try:
+        description = describe_layers(exported, cost)
+    except Exception as error:
+        raise ExportError(
+            f"The layers of {spec.name} cannot be counted: {describe_error(error)}",
+            fix="Replace the operator that it names by others that do the same.",
+            model=spec.path,
+        ) from error
+    with reporting_full_disk(cache_directory):
+        write_whole(_layers_path(spec, cache_directory), encode_pretty(description))
     return description
 
 

@@ -30,7 +30,13 @@ from mobilekit.model.artifact_cache import (
 )
 from mobilekit.model.calibration import read_examples
 from mobilekit.model.files import reporting_full_disk, write_whole
-from mobilekit.model.program import check_packages, make_program, write_program
+from mobilekit.model.program import (
+    check_packages,
+    is_halved,
+    make_program,
+    trace_for,
+    write_program,
+)
 from mobilekit.records.artifact import LARGEST_ERRORS, Artifact, Calibration
 from mobilekit.records.network import ModelSpec, Precision
 
@@ -118,7 +124,16 @@ def _export(
     on_progress("Computing the reference outputs in PyTorch")
     references = reference.run_eager(spec, module, inputs)
     cost = describe.count_cost(module, inputs)
-    program = make_program(spec, target, module, examples, on_progress)
+    on_progress("Tracing the network")
+    exported = trace_for(spec, target, module, inputs)
+    on_progress("Counting its layers")
+    with suppress(ExportError):
+        # A deploy looks at them without torch; what cannot be described runs all the same.
+        if is_halved(spec, target) or target.calibration is not None:
+            describe.read_description(spec, cache_directory=cache_directory, module=module)
+        else:
+            describe.keep_description(spec, exported, cost, cache_directory=cache_directory)
+    program = make_program(spec, target, exported, examples, on_progress)
     on_progress("Writing the program")
     with reporting_full_disk(cache_directory):
         on_progress(f"Checking its outputs in {facts.engine}")
@@ -126,10 +141,6 @@ def _export(
         write_whole(operators_path(spec, file, cache_directory), encode_pretty(program.operators))
         input_files = tuple(write_tensor(tensor, cache_directory) for tensor in inputs)
         reference_files = tuple(write_tensor(tensor, cache_directory) for tensor in references)
-    on_progress("Counting its layers")
-    with suppress(ExportError):
-        # A deploy looks at them without torch; what cannot be described runs all the same.
-        describe.read_description(spec, cache_directory=cache_directory, module=module)
     versions = {package: version_of(package) for package in packages}
     return Artifact(
         model=spec,

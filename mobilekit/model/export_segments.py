@@ -20,7 +20,7 @@ from mobilekit.model.artifact_cache import (
     write_tensor,
 )
 from mobilekit.model.files import reporting_full_disk, write_whole
-from mobilekit.model.program import check_packages, make_program, write_program
+from mobilekit.model.program import check_packages, make_program, trace_for, write_program
 from mobilekit.records.artifact import Cut, SegmentArtifact
 from mobilekit.records.network import ModelSpec, Variant
 
@@ -102,7 +102,8 @@ def _export_part(
     what = f"segment {part.layers[0]}" if part.layers else "call"
     # Only its name, for what errors say.
     own = msgspec.structs.replace(spec, name=f"{spec.name}'s {what}")
-    program = make_program(own, target, part.module, [part.inputs], lambda _: None, is_part=True)
+    exported = trace_for(own, target, part.module, part.inputs)
+    program = make_program(own, target, exported, [part.inputs], lambda _: None, is_part=True)
     with reporting_full_disk(cache_directory):
         file, check = write_program(
             own, target, program, part.inputs, part.outputs, cache_directory

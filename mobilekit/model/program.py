@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mobilekit.contract.protocol import ArtifactFile, OutputCheck
 from mobilekit.errors import ExportError
@@ -50,30 +50,35 @@ def check_packages(facts: FormatFacts, packages: Sequence[str]) -> None:
         )
 
 
+def trace_for(spec: ModelSpec, target: Target, module: nn.Module, inputs: Sequence[Tensor]) -> Any:
+    """The graph (a ``torch.export.ExportedProgram``) that the program is made from, of the whole
+    network or of a part of it."""
+    from mobilekit.model.trace import trace
+
+    if is_halved(spec, target):
+        from mobilekit.model.pt2e import Halved
+
+        module = Halved(module)
+    return trace(spec, module, inputs)
+
+
+def is_halved(spec: ModelSpec, target: Target) -> bool:
+    """Whether the network is put in half precision before it is traced; else the program is."""
+    return target.format == "pte" and spec.variant.precision == "fp16"
+
+
 def make_program(
     spec: ModelSpec,
     target: Target,
-    module: nn.Module,
+    exported: Any,
     examples: Sequence[Sequence[Tensor]],
     on_progress: Callable[[str], None],
     *,
     is_part: bool = False,
 ) -> Program:
-    """``examples`` are inputs, of which the first is traced with and int8 calibrated with all.
-
-    ``module`` is the whole network, or a part of it.
-    """
-    from mobilekit.model.trace import trace
-
-    inputs = examples[0]
+    """From ``trace_for`` the first of ``examples``, with all of which int8 is calibrated."""
     precision = spec.variant.precision
     quantizing = f"Quantizing it with {len(examples)} examples"
-    if target.format == "pte" and precision == "fp16":
-        from mobilekit.model.pt2e import Halved
-
-        module = Halved(module)
-    on_progress("Tracing the network")
-    exported = trace(spec, module, inputs)
     if target.format == "pte":
         from mobilekit.model import pt2e, pte
 
@@ -95,7 +100,7 @@ def make_program(
     from mobilekit.model import tflite
 
     on_progress("Converting it to LiteRT's format")
-    converted = tflite.convert(spec, exported, inputs)
+    converted = tflite.convert(spec, exported, examples[0])
     if precision == "int8":
         on_progress(quantizing)
         return tflite.quantize(spec, converted, examples)

@@ -21,6 +21,7 @@ from mobilekit.errors import ExportError
 from mobilekit.model.failures import describe_error
 from mobilekit.model.layers import layer_name
 from mobilekit.model.quiet import captured_stderr, quiet_python
+from mobilekit.model.spared_work import sparing_work
 from mobilekit.model.trace import METHOD
 from mobilekit.records.artifact import Delegation, ProgramOperator
 from mobilekit.records.network import ModelSpec
@@ -90,7 +91,7 @@ def lower(spec: ModelSpec, exported: Any) -> Program:
     Raises ``ExportError``.
     """
     try:
-        with quiet_python():
+        with quiet_python(), sparing_work():
             from executorch.backends.xnnpack.partition.xnnpack_partitioner import (
                 XnnpackPartitioner,
             )
