@@ -238,6 +238,8 @@ def test_several_may_carry_the_same_store_over_at_once(old):
     outcomes = [(process.communicate(timeout=60)[0], process.returncode) for process in started]
 
     assert outcomes == [(f"{len(EXPECTED['measurements'])}\n", 0)] * 3
+    kept = {path.name for path in old.parent.iterdir()}
+    assert kept == {"results.sqlite", "results.sqlite.schema-2"}
 
 
 def test_a_row_that_cannot_be_carried_over_is_named_and_nothing_is_changed(old):
