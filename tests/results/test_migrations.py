@@ -321,6 +321,18 @@ def test_energy_was_asked_for_where_a_finding_says_why_there_is_none(finding):
     assert not to_3.with_purpose(document())["energy_wanted"]
 
 
+@pytest.mark.parametrize(
+    ("name", "activation", "plain"), [("deepear-tanh", "tanh", "deepear"), ("nin", None, "nin")]
+)
+def test_what_changes_a_network_becomes_its_variant(name, activation, plain):
+    """The activation is in the variant and no more in the name, and the precision beside it."""
+    artifact = {"model": {"name": name, "activation": activation}, "precision": "int8"}
+
+    assert to_3.with_variant(artifact) == {
+        "model": {"name": plain, "variant": {"activation": activation, "precision": "int8"}}
+    }
+
+
 def test_a_stop_from_the_keyboard_becomes_a_code():
     """Other interruptions keep theirs."""
     failure = {"type": "failure", "protocol_version": 1, "code": "interrupted"}

@@ -1,4 +1,5 @@
-"""From schema version 2 to 3: what a run is for is in its record, and that a person stopped it.
+"""From schema version 2 to 3: what a run is for is in its record, and that a person stopped it;
+and what changes a network before its export is one record.
 
 The companion's protocol went from 1 to 2 at the same time, by the code ``stopped`` alone.
 """
@@ -56,19 +57,35 @@ def with_purpose(measurement: Json) -> Json:
     }
 
 
+def with_variant(artifact: Json) -> Json:
+    """Activation and precision in one record, and the name without them."""
+    model = {**artifact["model"]}
+    activation = model.pop("activation")
+    if activation is not None:
+        model["name"] = model["name"].removesuffix(f"-{activation}")
+    model["variant"] = {"activation": activation, "precision": artifact["precision"]}
+    return {name: value for name, value in artifact.items() if name != "precision"} | {
+        "model": model
+    }
+
+
 def _result_of(result: Json) -> Json:
     stopped = result["type"] == "failure" and result["message"].startswith(STOPPED)
     code = {"code": "stopped"} if stopped else {}
     return {**result, **code, "protocol_version": PROTOCOL_VERSION}
 
 
+def _carried(measurement: Json) -> Json:
+    return {**with_purpose(measurement), "artifact": with_variant(measurement["artifact"])}
+
+
 def _step_measurement(row: Json) -> Json:
-    return {**row, "document": with_purpose(row["document"])}
+    return {**row, "document": _carried(row["document"])}
 
 
 def _step_pending(row: Json) -> Json:
     measurement, overrides = row["document"]
-    measurement = with_purpose(measurement)
+    measurement = _carried(measurement)
     if row["purpose"] == "calibrate":
         measurement = {**measurement, "purpose": "calibrate", "energy_wanted": False}
     return {**row, "document": [measurement, overrides]}
