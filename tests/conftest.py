@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,10 +21,31 @@ from servers import (
     RunningPhone,
     running_adb_server,
 )
+from warm import WarmPopen, running_nursery
 
 from mobilekit.records.device import DeviceProfile
 from mobilekit.virtual.device import Battery, Companion
 from mobilekit.virtual.phone import VirtualPhone
+
+EXPORTS_VARIABLE = "MOBILEKIT_TEST_EXPORTS"
+"""The directory of artifacts that all workers of a session share."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # There are no others, or they are started by this one.
+        session = ExitStack()
+        config.add_cleanup(session.close)
+        directory = Path(session.enter_context(tempfile.TemporaryDirectory(prefix="mobilekit-")))
+        session.enter_context(running_nursery(directory))
+        (directory / "exports").mkdir()
+        os.environ[EXPORTS_VARIABLE] = str(directory / "exports")
+    subprocess.Popen = WarmPopen  # type: ignore[misc]
+
+
+@pytest.fixture(scope="session")
+def exports() -> Path:
+    """A cache of artifacts, in which each network is exported once."""
+    return Path(os.environ[EXPORTS_VARIABLE])
 
 
 @pytest.fixture(scope="session")

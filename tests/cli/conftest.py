@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from schemas import check_document
+from warm import interruptible
 
 from mobilekit.contract.codec import encode
 from mobilekit.phone.profiles import load_profiles
@@ -65,15 +65,17 @@ class Cli:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Whoever runs the tests in the background has interrupts ignored, and so its children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=interruptible,
         )
 
 
 @pytest.fixture(scope="session")
-def shared_home(tmp_path_factory):
-    """One cache of artifacts for all tests, so that each network is exported once."""
-    return tmp_path_factory.mktemp("mobilekit")
+def shared_home(tmp_path_factory, exports):
+    """A home for the tests of one worker, with the cache of artifacts that all workers share."""
+    home = tmp_path_factory.mktemp("mobilekit")
+    (home / "cache").mkdir()
+    (home / "cache/artifacts").symlink_to(exports, target_is_directory=True)
+    return home
 
 
 @pytest.fixture(scope="session")

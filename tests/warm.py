@@ -1,0 +1,301 @@
+"""Processes of mobilekit without their start: forked from one that has imported everything.
+
+Importing PyTorch and the exporters takes a process seconds, and a suite that starts hundreds of
+processes spends its time so. Here ``python -m mobilekit...`` is a real process all the same, with
+a pid, memory, signals and an environment of its own; it only begins where the imports are done.
+
+``python tests/warm.py SOCKET`` is that process, the nursery. It imports nothing before it is asked
+for the first time, and ends with its standard input. ``WarmPopen`` asks it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SOCKET_VARIABLE = "MOBILEKIT_TEST_NURSERY"
+STATUS = struct.Struct("i")
+PACKAGE = "mobilekit"
+MANY_FDS = 1000
+"""Above all numbers that a program is given descriptors under."""
+
+PRELOADED = (
+    *("adbutils", "matplotlib.figure", "numpy", "pandas", "rich.console", "rich.table"),
+    *("scipy.stats", "sqlalchemy.orm", "typer"),
+    *("torch", "torchvision", "torch.export", "torch.onnx"),
+    *("executorch.exir", "executorch.backends.xnnpack.partition.xnnpack_partitioner"),
+    *("executorch.extension.pybindings._C", "torchao.quantization.pt2e.quantize_pt2e"),
+    *("executorch.backends.xnnpack.quantizer.xnnpack_quantizer",),
+    *("onnx", "onnxscript", "onnx2torch"),
+    *("ai_edge_litert.interpreter", "ai_edge_quantizer.quantizer", "litert_torch"),
+)
+
+NOT_PRELOADED = ("__main__", ".onnx_engine")
+"""ONNX Runtime has a thread as soon as it is imported, which no fork has."""
+
+
+# --- who asks ----------------------------------------------------------------------------------
+
+
+def interruptible() -> None:
+    """Whoever runs the tests in the background has interrupts ignored, and so its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+FreshPopen = subprocess.Popen
+"""Of processes that import for themselves what they need, as a user's do."""
+
+
+class WarmPopen(subprocess.Popen):
+    """``subprocess.Popen``, which has ``python -m mobilekit...`` forked by the nursery.
+
+    Every other command starts as ever, and so does one that tells Python itself something by its
+    environment, or that is to be prepared in a way that the nursery does not know.
+    """
+
+    _nursery: socket.socket | None = None
+
+    def _execute_child(self, args: Any, *rest: Any) -> None:
+        executable, preexec_fn, _close_fds, pass_fds, cwd, env = rest[:6]
+        words = [os.fsdecode(word) for word in args] if isinstance(args, (list, tuple)) else []
+        environment = {os.fsdecode(k): os.fsdecode(v) for k, v in (env or os.environ).items()}
+        if (
+            words[:2] != [sys.executable, "-m"]
+            or words[2].partition(".")[0] != PACKAGE
+            or executable is not None
+            or preexec_fn not in (None, interruptible)
+            or _python_settings(environment) != _python_settings(os.environ)
+        ):
+            super()._execute_child(args, *rest)
+            return
+        pipes = rest[9:15]
+        child_ends = [pipes[0], pipes[3], pipes[5]]
+        standard = [number if end == -1 else end for number, end in enumerate(child_ends)]
+        order = {
+            "words": words[2:],
+            "directory": os.fspath(cwd or Path.cwd()),
+            "environment": environment,
+            "targets": [0, 1, 2, *pass_fds],
+        }
+        self._nursery = _connect()
+        message = json.dumps(order).encode()
+        socket.send_fds(
+            self._nursery, [STATUS.pack(len(message))], [*standard, *map(int, pass_fds)]
+        )
+        self._nursery.sendall(message)
+        self._close_pipe_fds(*pipes)
+        self.pid = STATUS.unpack(self._nursery.recv(STATUS.size, socket.MSG_WAITALL))[0]
+        self._child_created = True
+
+    def _internal_poll(self, *arguments: Any, **options: Any) -> int | None:
+        if self._nursery is None:
+            return super()._internal_poll(*arguments, **options)
+        with suppress(subprocess.TimeoutExpired):
+            self._wait(0)
+        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        if self._nursery is None:
+            return super()._wait(timeout)
+        if self.returncode is None:
+            with self._waitpid_lock:
+                self._nursery.settimeout(timeout)
+                try:
+                    told = self._nursery.recv(STATUS.size)
+                except (TimeoutError, BlockingIOError):
+                    raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+                # A nursery that has ended tells nothing.
+                self.returncode = STATUS.unpack(told)[0] if told else -signal.SIGKILL
+                self._nursery.close()
+        return self.returncode
+
+
+def _python_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+
+
+def _connect() -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(os.environ[SOCKET_VARIABLE])
+    return client
+
+
+@contextmanager
+def running_nursery(directory: Path) -> Iterator[None]:
+    """A nursery that ``WarmPopen`` finds by the environment, also in child processes."""
+    address = directory / "nursery"
+    with socket.socket(socket.AF_UNIX) as listener, (directory / "nursery.log").open("wb") as log:
+        listener.bind(str(address))
+        listener.listen(100)
+        process = FreshPopen(
+            [sys.executable, __file__, str(listener.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            pass_fds=[listener.fileno()],
+        )
+    os.environ[SOCKET_VARIABLE] = str(address)
+    try:
+        yield
+    finally:
+        del os.environ[SOCKET_VARIABLE]
+        process.communicate()
+
+
+# --- the nursery -------------------------------------------------------------------------------
+
+
+class Order(NamedTuple):
+    words: list[str]
+    directory: str
+    environment: dict[str, str]
+    descriptors: dict[int, int]
+    """What was sent, by what the program knows it as."""
+
+
+def receive(client: socket.socket) -> Order:
+    head, sent, _, _ = socket.recv_fds(client, STATUS.size, 64)
+    (length,) = STATUS.unpack(head)
+    data = client.recv(length, socket.MSG_WAITALL)
+    order = json.loads(data)
+    descriptors = dict(zip(order["targets"], sent, strict=True))
+    return Order(order["words"], order["directory"], order["environment"], descriptors)
+
+
+def serve(listener: socket.socket) -> Order:
+    """Fork a process for each order. Returns in those processes only."""
+    running: dict[int, socket.socket] = {}
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(sys.stdin.buffer, selectors.EVENT_READ)
+        loaded, words = False, {}
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is listener:
+                    if not loaded:
+                        preload()
+                        loaded = True
+                    client, _ = listener.accept()
+                    order = receive(client)
+                    pid = os.fork()
+                    if pid == 0:
+                        become(order)
+                        return order
+                    for descriptor in order.descriptors.values():
+                        os.close(descriptor)
+                    with suppress(OSError):  # Whoever asked may be gone.
+                        client.sendall(STATUS.pack(pid))
+                    ending = os.pidfd_open(pid)
+                    running[ending] = client
+                    words[pid] = order.words
+                    selector.register(ending, selectors.EVENT_READ, pid)
+                elif key.fileobj is sys.stdin.buffer:
+                    os._exit(0)
+                else:
+                    _, status, used = os.wait4(key.data, 0)
+                    seconds = used.ru_utime + used.ru_stime
+                    print(f"{seconds:.2f} s", *words.pop(key.data), flush=True)
+                    selector.unregister(key.fd)
+                    os.close(key.fd)
+                    with suppress(OSError), running.pop(key.fd) as client:
+                        client.sendall(STATUS.pack(os.waitstatus_to_exitcode(status)))
+
+
+def preload() -> None:
+    package = importlib.import_module(PACKAGE)
+    modules = [each.name for each in pkgutil.walk_packages(package.__path__, f"{PACKAGE}.")]
+    for name in (*PRELOADED, *modules):
+        if not name.endswith(NOT_PRELOADED):
+            with suppress(ImportError):  # Of an extra that is not installed.
+                importlib.import_module(name)
+    _lower_once()
+    assert "onnxruntime" not in sys.modules
+    # What is there stays shared with the forked processes.
+    gc.collect()
+    gc.freeze()
+
+
+def _lower_once() -> None:
+    """ExecuTorch prepares patterns to look for with the first network, for seconds."""
+    import torch
+
+    # With more there would be threads, which no forked process has.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    exported = torch.export.export(torch.nn.Linear(1, 1).eval(), (torch.zeros(1, 1),))
+    to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    torch.set_num_threads(threads)
+
+
+def become(order: Order) -> None:
+    """Give the forked process its descriptors, its directory and its environment."""
+    high = {
+        target: fcntl.fcntl(sent, fcntl.F_DUPFD, MANY_FDS)
+        for target, sent in order.descriptors.items()
+    }
+    os.closerange(3, MANY_FDS)
+    for target, sent in high.items():
+        os.dup2(sent, target)
+    os.closerange(MANY_FDS, 2 * MANY_FDS)
+    os.environ.clear()
+    os.environ.update(order.environment)
+    os.chdir(order.directory)
+    sys.path[0] = order.directory
+    sys.argv = ["-m", *order.words[1:]]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    atexit._clear()  # What libraries do at the end of the process that imported them.
+    subprocess.Popen = WarmPopen
+
+
+def main() -> None:
+    order = serve(socket.socket(fileno=int(sys.argv[1])))
+    warnings.filterwarnings("ignore", message=".*found in sys.modules", category=RuntimeWarning)
+    status = 0
+    try:
+        runpy.run_module(order.words[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        status = -signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    # As at the end of Python, but for taking down all that was imported.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    sys.modules["warm"] = sys.modules["__main__"]
+    main()
