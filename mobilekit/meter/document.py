@@ -5,7 +5,7 @@ from __future__ import annotations
 from mobilekit.contract.codec import Record
 from mobilekit.meter.records import MeterEstimate, MeterTrace
 from mobilekit.records.energy import ChargeEstimate, GaugeGain, Plane
-from mobilekit.records.statistics import Interval
+from mobilekit.results.tables.cell_text import quantity_text
 from mobilekit.units import (
     NS_PER_S,
     format_count,
@@ -72,8 +72,8 @@ def render_meter(document: MeterDocument) -> str:
         ),
         (
             "energy",
-            f"{_with_interval(estimate.gross_j, estimate.gross_interval_j)} gross, "
-            f"{_with_interval(estimate.marginal_j, estimate.marginal_interval_j)} marginal   "
+            f"{quantity_text(estimate.gross_j, 'J', estimate.gross_interval_j)} gross, "
+            f"{quantity_text(estimate.marginal_j, 'J', estimate.marginal_interval_j)} marginal   "
             f"{estimate.source}, {PLANE_TEXTS[estimate.plane]}{_range_text(estimate)}",
         ),
         ("budget", _budget_text(estimate)),
@@ -95,11 +95,6 @@ def render_meter(document: MeterDocument) -> str:
     heading = " · ".join((trace.file, trace.format, f"{estimate.plane} plane"))
     lines = [heading, *(f"  {name:8}  {text}" for name, text in rows)]
     return "\n".join([*lines, *(f"Note: {note}." for note in trace.notes)])
-
-
-def _with_interval(energy_j: float, interval: Interval) -> str:
-    low, high = format_energy(interval.low), format_energy(interval.high)
-    return f"{format_energy(energy_j)} [{low}, {high}]"
 
 
 def _windows_from(estimate: MeterEstimate) -> str:
