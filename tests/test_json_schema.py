@@ -10,16 +10,14 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from examples import MS, device_info, energy_plan, measured, measurement, traced_run
+from examples import MS, device_info, energy_plan, measured, traced_run
 from schemas import SCHEMA, check_document, validators
+from simulated import work
 from typer.testing import CliRunner
 
 from mobilekit.cli import main
 from mobilekit.errors import UsageError
 from mobilekit.results.store import Store
-from mobilekit.runner.energy_phase import measure_window
-from mobilekit.virtual.battery import BatteryState, SimulatedBattery
-from mobilekit.virtual.companion import SimulatedEnergyStage
 
 SCRIPT = Path(__file__).parents[1] / "scripts/make_json_schema.py"
 
@@ -55,13 +53,8 @@ def test_the_guide_names_every_schema(name):
 
 def paid_windows():
     """Three blocks on a simulated battery."""
-    plan = energy_plan(blocks=3, idle_ns=60 * 10**9, load_ns=60 * 10**9)
-    profile = measurement().profile
-    state = BatteryState(
-        charge_uah=0.8 * profile.battery.capacity_uah, plugged=False, seed=1, gauge_seed=1
-    )
-    stage = SimulatedEnergyStage(profile, SimulatedBattery(profile, state, None), [13 * MS], 0)
-    return tuple(measure_window(plan, stage, is_load=bool(number % 2)) for number in range(7))
+    windows, _, _ = work(energy_plan(blocks=3, idle_ns=60 * 10**9, load_ns=60 * 10**9))
+    return tuple(windows)
 
 
 @pytest.fixture
