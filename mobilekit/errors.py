@@ -116,7 +116,7 @@ class RunFailedError(MobilekitError):
 
 
 class StoreError(MobilekitError):
-    """The results database cannot be opened, or is of another schema version."""
+    """The results database cannot be opened, or is of a later schema version."""
 
 
 class UnlikeRunsError(MobilekitError):
