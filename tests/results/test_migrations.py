@@ -345,6 +345,20 @@ def test_a_stop_from_the_keyboard_becomes_a_code():
     assert code("its process died") == "interrupted"
 
 
+@pytest.mark.parametrize(
+    ("name", "activation", "precision"),
+    [("nin", None, "int8"), ("nin-tanh", "tanh", "fp32"), ("my-tanh-tanh", "tanh", "fp16")],
+)
+def test_what_changes_a_network_becomes_one_record(name, activation, precision):
+    """Its name loses the activation, which was put behind it once."""
+    old = {"model": {"name": name, "activation": activation}, "precision": precision}
+
+    model = to_3.with_variant(old)["model"]
+
+    assert model["variant"] == {"activation": activation, "precision": precision}
+    assert model["name"] == {"nin": "nin", "nin-tanh": "nin", "my-tanh-tanh": "my-tanh"}[name]
+
+
 # --- what is stored ----------------------------------------------------------------------------
 
 

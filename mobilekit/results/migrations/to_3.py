@@ -1,5 +1,5 @@
-"""From schema version 2 to 3: what a run is for is in its record, and that a person stopped it;
-and what changes a network before its export is one record.
+"""From schema version 2 to 3: what a run is for is in its record, that a person stopped it is a
+code, and what changes a network before its export is one record.
 
 The companion's protocol went from 1 to 2 at the same time, by the code ``stopped`` alone.
 """
