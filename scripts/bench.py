@@ -94,8 +94,9 @@ def bench_overhead(rounds: int) -> list[dict]:
     for name in MODELS:
         artifact, inputs = exported(name)
         program = ExecutorchEngine(None).load(
-            places.artifacts_directory() / Path(artifact.file.path).name, "forward", inputs
+            places.artifacts_directory() / Path(artifact.file.path).name, "forward"
         )
+        program.set_inputs(inputs)
         call = program._method.call
         bound = tuple(torch.from_numpy(array) for array in inputs)
 
@@ -137,8 +138,9 @@ def bench_eager(rounds: int) -> list[dict]:
         engine = ExecutorchEngine(None)
         torch.set_num_threads(engine.threads)
         program = engine.load(
-            places.artifacts_directory() / Path(artifact.file.path).name, "forward", inputs
+            places.artifacts_directory() / Path(artifact.file.path).name, "forward"
         )
+        program.set_inputs(inputs)
         module = load_module(find_model(name))
         tensors = [torch.from_numpy(array) for array in inputs]
 

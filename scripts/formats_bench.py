@@ -77,8 +77,8 @@ def load_candidates(spec: ModelSpec, threads: int) -> tuple[dict[str, Candidate]
         program = engine_of(artifact_format, threads).load(
             places.artifacts_directory() / Path(artifact.file.path).name,
             artifact.file.method,
-            read_inputs(artifact),
         )
+        program.set_inputs(read_inputs(artifact))
         candidates[name] = Candidate(program.execute, artifact)
     candidates[EAGER] = Candidate(load_eager(spec, threads), None)
     return candidates, failures

@@ -49,15 +49,15 @@ exactly its own ``protocol_version``, and looks at it before any other field.
 1. ``verify``: the request is decoded, every file it names is there and hashes to its name.
 2. ``load``: ``cold_loads`` times: the program is opened and its method loaded, timed as one
    interval, then closed (the last one is kept). Memory freed by a close is given back to the
-   system first, where the platform can.
-3. ``warmup``: iterations until ``WarmupRule`` holds.
+   system first, where the platform can. Binding the inputs is outside of the interval.
+3. ``warmup``: the inputs are bound, then iterations until ``WarmupRule`` holds.
 4. ``iterate``: back-to-back iterations until ``min_iterations`` and ``min_duration_ns`` are both
    reached, or ``max_duration_ns``. Nothing is allocated, logged or written between them.
 5. ``check``: the outputs of the last iteration against the reference outputs:
    the largest absolute difference over all elements, relative to the largest absolute reference
    value, is at most ``relative_tolerance``.
-6. ``memory``: with the program closed a reading (``closed``), load, a reading (``loaded``),
-   ``MEMORY_ITERATIONS`` iterations, a reading (``inferred``).
+6. ``memory``: with the program closed a reading (``closed``), load, bind the inputs, a reading
+   (``loaded``), ``MEMORY_ITERATIONS`` iterations, a reading (``inferred``).
 7. ``profile``, if asked for, in one of two ways. Either way the program is closed before it, and
    loaded again without tracing after it.
 

@@ -19,13 +19,13 @@ class TracingUnavailableError(Exception):
 
 
 class Program(Protocol):
-    """A loaded method, ready to run on inputs that are already bound."""
+    """A loaded method. It has to be given its inputs before it is executed."""
 
     execute: Callable[[], object]
     """One inference and nothing else; raises ``EngineError``."""
 
     def set_inputs(self, inputs: Sequence[Array]) -> None:
-        """Bind other inputs, of the shapes and types of those before."""
+        """Bind these inputs in place of those before; raises ``EngineError``."""
 
     def outputs(self) -> list[Array]:
         """Copies of the last inference's outputs."""
@@ -48,8 +48,8 @@ class Engine(Protocol):
     version: str
     threads: int
 
-    def load(self, path: Path, method: str, inputs: Sequence[Array]) -> Program:
-        """Open a program, load its method and bind the inputs; raises ``EngineError``."""
+    def load(self, path: Path, method: str) -> Program:
+        """Open a program and load its method; raises ``EngineError``."""
 
-    def load_traced(self, path: Path, method: str, inputs: Sequence[Array]) -> TracedProgram:
+    def load_traced(self, path: Path, method: str) -> TracedProgram:
         """``load`` with tracing on; raises ``TracingUnavailableError`` too."""

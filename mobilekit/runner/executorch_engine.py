@@ -22,23 +22,18 @@ from mobilekit.runner.engine import EngineError, Program, TracedProgram
 
 
 class ExecutorchProgram:
-    """A loaded method with its inputs; with ``traced`` it records an ETDump."""
+    """A loaded method; with ``traced`` it records an ETDump."""
 
     trace_kind: TraceKind = "etdump"
 
-    def __init__(
-        self, path: Path, method: str, inputs: Sequence[Array], *, traced: bool = False
-    ) -> None:
+    def __init__(self, path: Path, method: str, *, traced: bool = False) -> None:
         try:
             self._program = _C._load_program(str(path), enable_etdump=traced)
             self._method = self._program.load_method(method)
         except RuntimeError as error:
             raise EngineError(str(error)) from None
-        self.execute: Callable[[], object]
-        self.set_inputs(inputs)
-
-    def set_inputs(self, inputs: Sequence[Array]) -> None:
-        tensors = tuple(torch.from_numpy(array) for array in inputs)
+        tensors: list[torch.Tensor] = []
+        self._tensors = tensors
         call = self._method.call
 
         def execute() -> None:
@@ -47,7 +42,10 @@ class ExecutorchProgram:
             except RuntimeError as error:
                 raise EngineError(str(error)) from None
 
-        self.execute = execute
+        self.execute: Callable[[], object] = execute
+
+    def set_inputs(self, inputs: Sequence[Array]) -> None:
+        self._tensors[:] = (torch.from_numpy(array) for array in inputs)
 
     def outputs(self) -> list[Array]:
         return [np.array(tensor.numpy()) for tensor in self._method.get_outputs(True)]
@@ -57,7 +55,7 @@ class ExecutorchProgram:
         self.close()
 
     def close(self) -> None:
-        del self.execute, self._method, self._program
+        del self.execute, self._tensors, self._method, self._program
 
 
 class ExecutorchEngine:
@@ -70,8 +68,8 @@ class ExecutorchEngine:
         self.threads = threads or os.cpu_count() or 1
         _C._unsafe_reset_threadpool(self.threads)
 
-    def load(self, path: Path, method: str, inputs: Sequence[Array]) -> Program:
-        return ExecutorchProgram(path, method, inputs)
+    def load(self, path: Path, method: str) -> Program:
+        return ExecutorchProgram(path, method)
 
-    def load_traced(self, path: Path, method: str, inputs: Sequence[Array]) -> TracedProgram:
-        return ExecutorchProgram(path, method, inputs, traced=True)
+    def load_traced(self, path: Path, method: str) -> TracedProgram:
+        return ExecutorchProgram(path, method, traced=True)

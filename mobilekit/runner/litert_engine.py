@@ -19,18 +19,17 @@ from mobilekit.runner.engine import (
 
 
 class LiteRtProgram:
-    """An interpreter with its inputs copied into it by position, once.
+    """An interpreter whose inputs are copied into it by position, once.
 
     Its memory planner never gives an input's place to another tensor, so that they stay.
     """
 
-    def __init__(self, path: Path, threads: int, inputs: Sequence[Array]) -> None:
+    def __init__(self, path: Path, threads: int) -> None:
         try:
             self._interpreter = Interpreter(str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise EngineError(str(error)) from None
-        self.set_inputs(inputs)
         invoke = self._interpreter.invoke
 
         def execute() -> None:
@@ -67,8 +66,8 @@ class LiteRtEngine:
         self.version = version("ai-edge-litert")
         self.threads = threads or os.cpu_count() or 1
 
-    def load(self, path: Path, method: str, inputs: Sequence[Array]) -> Program:
-        return LiteRtProgram(path, self.threads, inputs)
+    def load(self, path: Path, method: str) -> Program:
+        return LiteRtProgram(path, self.threads)
 
-    def load_traced(self, path: Path, method: str, inputs: Sequence[Array]) -> TracedProgram:
+    def load_traced(self, path: Path, method: str) -> TracedProgram:
         raise TracingUnavailableError("LiteRT's Python package cannot record its operators' times")

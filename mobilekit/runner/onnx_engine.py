@@ -32,16 +32,14 @@ REFUSALS = (
 
 
 class OnnxProgram:
-    """A session with its inputs bound by position, so that an inference copies none of them.
+    """A session whose inputs are bound by position, so that an inference copies none of them.
 
     With ``traced`` it records ONNX Runtime's profile.
     """
 
     trace_kind: TraceKind = "onnxruntime"
 
-    def __init__(
-        self, path: Path, threads: int, inputs: Sequence[Array], *, traced: bool = False
-    ) -> None:
+    def __init__(self, path: Path, threads: int, *, traced: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = LOG_ERRORS_ONLY
@@ -54,7 +52,6 @@ class OnnxProgram:
                 str(path), options, providers=["CPUExecutionProvider"]
             )
             self._binding = self._session.io_binding()
-            self.set_inputs(inputs)
             for node in self._session.get_outputs():
                 self._binding.bind_output(node.name)
         except REFUSALS as error:
@@ -70,9 +67,12 @@ class OnnxProgram:
         self.execute: Callable[[], object] = execute
 
     def set_inputs(self, inputs: Sequence[Array]) -> None:
-        for node, array in zip(self._session.get_inputs(), inputs, strict=True):
-            value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
-            self._binding.bind_ortvalue_input(node.name, value)
+        try:
+            for node, array in zip(self._session.get_inputs(), inputs, strict=True):
+                value = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+                self._binding.bind_ortvalue_input(node.name, value)
+        except REFUSALS as error:
+            raise EngineError(str(error)) from None
 
     def outputs(self) -> list[Array]:
         return list(self._binding.copy_outputs_to_cpu())
@@ -96,8 +96,8 @@ class OnnxEngine:
         self.version: str = onnxruntime.__version__
         self.threads = threads or os.cpu_count() or 1
 
-    def load(self, path: Path, method: str, inputs: Sequence[Array]) -> Program:
-        return OnnxProgram(path, self.threads, inputs)
+    def load(self, path: Path, method: str) -> Program:
+        return OnnxProgram(path, self.threads)
 
-    def load_traced(self, path: Path, method: str, inputs: Sequence[Array]) -> TracedProgram:
-        return OnnxProgram(path, self.threads, inputs, traced=True)
+    def load_traced(self, path: Path, method: str) -> TracedProgram:
+        return OnnxProgram(path, self.threads, traced=True)

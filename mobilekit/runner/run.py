@@ -137,8 +137,9 @@ class _Run:
         self._sample_state()
 
         self._enter("load")
-        program = self._measure_loads(engine, path, request, inputs)
+        program = self._measure_loads(engine, path, request)
         self._enter("warmup")
+        program.set_inputs(inputs)
         self._warm_up(program, request)
         self._enter("iterate")
         latency_ns = self._iterate(program, request)
@@ -154,7 +155,8 @@ class _Run:
                 self._time_segments(engine, request.segments, request.profile_iterations)
             else:
                 self._profile(engine, path, request, inputs, request.profile_iterations)
-            program = engine.load(path, request.artifact.method, inputs)
+            program = engine.load(path, request.artifact.method)
+            program.set_inputs(inputs)
         if request.evaluation is not None:
             self._enter("evaluate")
             self._evaluate(program, request.evaluation)
@@ -212,9 +214,7 @@ class _Run:
 
     # --- time
 
-    def _measure_loads(
-        self, engine: Engine, path: Path, request: RunRequest, inputs: Sequence[Array]
-    ) -> Program:
+    def _measure_loads(self, engine: Engine, path: Path, request: RunRequest) -> Program:
         clock_ns = self._machine.clock_ns
         program: Program | None = None
         for _ in range(request.cold_loads):
@@ -222,7 +222,7 @@ class _Run:
                 program.close()
             release_freed_memory()
             started_ns = clock_ns()
-            program = engine.load(path, request.artifact.method, inputs)
+            program = engine.load(path, request.artifact.method)
             load_ns = clock_ns() - started_ns
             self._journal.append(LoadMeasured(load_ns=load_ns))
         assert program is not None, "decode_request lets no request with fewer than 1 load through"
@@ -262,10 +262,11 @@ class _Run:
         iterations: int,
     ) -> None:
         try:
-            program = engine.load_traced(path, request.artifact.method, inputs)
+            program = engine.load_traced(path, request.artifact.method)
         except TracingUnavailableError as error:
             self._journal.append(ProfileRefused(reason=str(error)))
             return
+        program.set_inputs(inputs)
         latency_ns = self._time_warm(program, iterations)
         target = self._journal.directory / TRACE_NAME
         program.write_trace(target)
@@ -282,7 +283,8 @@ class _Run:
             path = self._files.path(segment.artifact)
             inputs = [self._files.tensor(tensor) for tensor in segment.inputs]
             try:
-                program = engine.load(path, segment.artifact.method, inputs)
+                program = engine.load(path, segment.artifact.method)
+                program.set_inputs(inputs)
                 latency_ns = self._time_warm(program, iterations)
             except EngineError as error:
                 raise EngineError(f"segments[{number}]: {error}") from None
@@ -340,7 +342,8 @@ class _Run:
         release_freed_memory()
         read_memory(self._now_ns(), "closed")  # The first reading only resets the peak.
         self._append_memory("closed")
-        program = engine.load(path, request.artifact.method, inputs)
+        program = engine.load(path, request.artifact.method)
+        program.set_inputs(inputs)
         self._append_memory("loaded")
         for _ in range(MEMORY_ITERATIONS):
             program.execute()

@@ -60,8 +60,9 @@ def run_on_host(artifact: Artifact, directory: Path) -> float:
         return np.frombuffer(content, tensor.dtype).reshape(tensor.shape).copy()
 
     program = make_engine(artifact.file.format, 1).load(
-        directory / Path(artifact.file.path).name, "forward", [read(t) for t in artifact.inputs]
+        directory / Path(artifact.file.path).name, "forward"
     )
+    program.set_inputs([read(tensor) for tensor in artifact.inputs])
     program.execute()
     references = [read(tensor) for tensor in artifact.reference_outputs]
     return check_outputs(program.outputs(), references, 1.0).max_relative_error

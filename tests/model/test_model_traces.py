@@ -89,7 +89,8 @@ def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     )
     inputs = [np.ones((1, 3, 16, 16), np.float32)]
     path = directory / "cache" / Path(artifact.file.path).name
-    program = make_engine(request.param, 1).load_traced(path, "forward", inputs)
+    program = make_engine(request.param, 1).load_traced(path, "forward")
+    program.set_inputs(inputs)
     for _ in range(PROFILE_WARMUPS + ITERATIONS):
         program.execute()
     program.write_trace(directory / "trace.bin")

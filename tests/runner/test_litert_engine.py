@@ -35,7 +35,8 @@ def path(tmp_path_factory):
 def test_inputs_are_bound_by_position_and_stay(path):
     """Each keeps its type through many inferences; outputs stay after the program is closed."""
     engine = make_engine("tflite", 1)
-    program = engine.load(path, "forward", [DATA, INDEX])
+    program = engine.load(path, "forward")
+    program.set_inputs([DATA, INDEX])
 
     for _ in range(10):
         program.execute()
@@ -53,13 +54,17 @@ def test_inputs_are_bound_by_position_and_stay(path):
 )
 def test_inputs_that_do_not_fit_are_refused(path, inputs):
     """Too few, too many, of another type, or of another shape."""
+    program = make_engine("tflite", 1).load(path, "forward")
+
     with pytest.raises(EngineError):
-        make_engine("tflite", 1).load(path, "forward", inputs)
+        program.set_inputs(inputs)
 
 
 def test_other_inputs_can_be_bound(path):
     """As an evaluation does, example by example."""
-    program = make_engine("tflite", 1).load(path, "forward", [DATA, INDEX])
+    program = make_engine("tflite", 1).load(path, "forward")
+    program.set_inputs([DATA, INDEX])
+    program.execute()
 
     program.set_inputs([DATA + 1, INDEX])
     program.execute()
@@ -70,7 +75,7 @@ def test_other_inputs_can_be_bound(path):
 def test_operators_cannot_be_timed(path):
     """The reason is said."""
     with pytest.raises(TracingUnavailableError, match="LiteRT"):
-        make_engine("tflite", 1).load_traced(path, "forward", [DATA, INDEX])
+        make_engine("tflite", 1).load_traced(path, "forward")
 
 
 def test_what_is_no_model_is_refused(tmp_path):
@@ -79,7 +84,7 @@ def test_what_is_no_model_is_refused(tmp_path):
     path.write_bytes(b"nonsense")
 
     with pytest.raises(EngineError, match="not a valid"):
-        make_engine("tflite", 1).load(path, "forward", [])
+        make_engine("tflite", 1).load(path, "forward")
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -35,7 +35,8 @@ DATA = np.array([1, 2, 3, 4], np.float32)
 def test_inputs_are_bound_by_position(gather_file):
     """Each input keeps its type, and what is returned stays after the program is closed."""
     engine = make_engine("onnx", 1)
-    program = engine.load(gather_file, "forward", [DATA, np.array([3, 1])])
+    program = engine.load(gather_file, "forward")
+    program.set_inputs([DATA, np.array([3, 1])])
 
     program.execute()
     (output,) = program.outputs()
@@ -47,7 +48,8 @@ def test_inputs_are_bound_by_position(gather_file):
 
 def test_a_failing_inference_is_told(gather_file):
     """The runtime's own words, without a traceback of its own kind."""
-    program = make_engine("onnx", 1).load(gather_file, "forward", [DATA, np.array([3, 9])])
+    program = make_engine("onnx", 1).load(gather_file, "forward")
+    program.set_inputs([DATA, np.array([3, 9])])
 
     with pytest.raises(EngineError, match="out of data bounds"):
         program.execute()
@@ -57,9 +59,15 @@ def test_a_failing_inference_is_told(gather_file):
     "inputs", [[DATA], [DATA, np.array([0.5, 1.0])], [DATA, np.array([1, 2]), DATA]]
 )
 def test_inputs_that_do_not_fit_are_refused(gather_file, inputs):
-    """Too few, too many, or of another type: at the load or at the first inference."""
+    """Too few, too many, or of another type: at the binding or at the first inference."""
+    program = make_engine("onnx", 1).load(gather_file, "forward")
+
+    def infer():
+        program.set_inputs(inputs)
+        program.execute()
+
     with pytest.raises(EngineError):
-        make_engine("onnx", 1).load(gather_file, "forward", inputs).execute()
+        infer()
 
 
 def test_what_is_no_model_is_refused(tmp_path):
@@ -68,7 +76,7 @@ def test_what_is_no_model_is_refused(tmp_path):
     path.write_bytes(b"nonsense")
 
     with pytest.raises(EngineError, match="INVALID_PROTOBUF"):
-        make_engine("onnx", 1).load(path, "forward", [])
+        make_engine("onnx", 1).load(path, "forward")
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -35,6 +35,7 @@ from mobilekit.runner.timed_loop import iterate
 
 RUN_ID = "test-run-1"
 MS = 1_000_000
+BINDING_NS = 7 * MS
 
 
 class FakeClock:
@@ -48,8 +49,8 @@ class FakeClock:
 class FakeProgram:
     """Takes the given latencies in turn, the last for ever, and returns the input doubled."""
 
-    def __init__(self, clock, latencies_ns, inputs, fail_at=None):
-        self._clock, self._inputs = clock, inputs
+    def __init__(self, clock, latencies_ns, fail_at=None):
+        self._clock = clock
         self._latencies = iter(latencies_ns)
         self._last = 0
         self.executed = 0
@@ -65,6 +66,7 @@ class FakeProgram:
         self._clock.ns += self._last
 
     def set_inputs(self, inputs):
+        self._clock.ns += BINDING_NS
         self._inputs = inputs
 
     def outputs(self):
@@ -92,17 +94,17 @@ class FakeEngine:
         self._fail_load, self._can_trace = fail_load, can_trace
         self.programs = []
 
-    def load(self, path, method, inputs):
+    def load(self, path, method):
         self._clock.ns += 50 * MS
         if self._fail_load or path.read_bytes() == b"corrupt":
             raise EngineError("not a program")
-        self.programs.append(FakeProgram(self._clock, self._latencies, inputs, self._fail_at))
+        self.programs.append(FakeProgram(self._clock, self._latencies, self._fail_at))
         return self.programs[-1]
 
-    def load_traced(self, path, method, inputs):
+    def load_traced(self, path, method):
         if not self._can_trace:
             raise TracingUnavailableError("built without tracing")
-        self.programs.append(FakeTracedProgram(self._clock, self._latencies, inputs))
+        self.programs.append(FakeTracedProgram(self._clock, self._latencies))
         return self.programs[-1]
 
 
@@ -256,6 +258,21 @@ def test_a_run_goes_through_its_phases_in_order(roots):
     assert samples.ended_ns == clock.ns
 
 
+def test_a_load_is_over_before_the_inputs_are_bound(roots):
+    """What binding takes is neither in the loads nor in the warm-up's first iteration."""
+    root, request = roots
+    write_request(root, msgspec.structs.replace(request, cold_loads=1))
+    clock = FakeClock()
+
+    samples = carry_out(root, machine(clock, FakeEngine(clock))).samples
+
+    started_ns = {start.phase: start.at_ns for start in samples.phases}
+    assert samples.load_ns == (50 * MS,)
+    assert started_ns["warmup"] - started_ns["load"] == 50 * MS
+    assert set(samples.warmup_ns) == {10 * MS}
+    assert started_ns["iterate"] - started_ns["warmup"] == BINDING_NS + sum(samples.warmup_ns)
+
+
 def test_the_files_hold_what_is_returned(roots):
     """result.json is the result, and progress.jsonl folds to the same samples."""
     root, _ = roots
@@ -314,7 +331,7 @@ def test_iterations_end_when_count_and_duration_are_reached(
 ):
     """Both a count and a duration are asked for, and a limit ends it all the same."""
     clock = FakeClock()
-    program = FakeProgram(clock, [10 * MS], [np.zeros(1)])
+    program = FakeProgram(clock, [10 * MS])
 
     latency_ns = iterate(
         program.execute,

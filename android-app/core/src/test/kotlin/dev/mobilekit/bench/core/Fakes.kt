@@ -41,10 +41,11 @@ class FakeClock : Clock {
     }
 }
 
-/** Multiplies its only input by two; each load and inference takes the time it is given. */
+/** Multiplies its only input by two; each load, binding and inference takes the time it is given. */
 class FakeEngine(
     private val clock: FakeClock,
     private val loadNs: Long = 50,
+    private val bindNs: Long = 0,
     private val canTrace: Boolean = true,
     private val latencyNs: (Int) -> Long = { 10 },
 ) : Engine {
@@ -86,6 +87,7 @@ class FakeEngine(
         private val output = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN)
 
         override fun bind(inputs: List<Tensor>) {
+            clock.spend(bindNs)
             input = inputs.single()
         }
 

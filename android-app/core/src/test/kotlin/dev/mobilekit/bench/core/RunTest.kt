@@ -100,6 +100,22 @@ class RunTest {
     }
 
     @Test
+    fun `a load is over before the inputs are bound`() {
+        engine = FakeEngine(clock, bindNs = 7)
+
+        val samples = run(roots.request().copy(coldLoads = 1)).samples
+
+        val startedNs = samples.phases.associate { it.phase to it.atNs }
+        assertEquals(listOf(50L), samples.loadNs)
+        assertEquals(50L, startedNs.getValue(Phase.WARMUP) - startedNs.getValue(Phase.LOAD))
+        assertEquals(setOf(10L), samples.warmupNs.toSet())
+        assertEquals(
+            7 + samples.warmupNs.sum(),
+            startedNs.getValue(Phase.ITERATE) - startedNs.getValue(Phase.WARMUP),
+        )
+    }
+
+    @Test
     fun `threads are the processors where none are asked for`() {
         run(roots.request().copy(threads = null))
 
