@@ -4,20 +4,19 @@ import hashlib
 import itertools
 import os
 import tracemalloc
-from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-from examples import THERMAL, energy_plan
+from examples import energy_plan
+from fake_machine import BINDING_NS, MS, FakeClock, FakeEngine, FakeProgram, FakeStage, machine
+from run_roots import RUN_ID, carry_out, put_tensor, write_request, written
 
 from mobilekit.contract.checks import decode_events, decode_result
 from mobilekit.contract.codec import decode, encode
 from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
     ArtifactFile,
-    BatterySample,
     RunFailure,
     RunRequest,
     RunSuccess,
@@ -25,211 +24,10 @@ from mobilekit.contract.protocol import (
     Segment,
     TemperatureGate,
     TensorFile,
-    WarmupRule,
 )
 from mobilekit.contract.samples import collect_samples
-from mobilekit.runner.engine import EngineError, TracingUnavailableError
-from mobilekit.runner.machine import Machine
 from mobilekit.runner.run import carry_out_run, take_run
 from mobilekit.runner.timed_loop import iterate
-
-RUN_ID = "test-run-1"
-MS = 1_000_000
-BINDING_NS = 7 * MS
-
-
-class FakeClock:
-    def __init__(self):
-        self.ns = 0
-
-    def __call__(self):
-        return self.ns
-
-
-class FakeProgram:
-    """Takes the given latencies in turn, the last for ever, and returns the input doubled."""
-
-    def __init__(self, clock, latencies_ns, fail_at=None):
-        self._clock = clock
-        self._latencies = iter(latencies_ns)
-        self._last = 0
-        self.executed = 0
-        self.closed = False
-        self._fail_at = fail_at
-
-    def execute(self):
-        assert not self.closed
-        self.executed += 1
-        if self.executed == self._fail_at:
-            raise EngineError("kernel failed with 0x12")
-        self._last = next(self._latencies, self._last)
-        self._clock.ns += self._last
-
-    def set_inputs(self, inputs):
-        self._clock.ns += BINDING_NS
-        self._inputs = inputs
-
-    def outputs(self):
-        return [2 * self._inputs[0]]
-
-    def close(self):
-        self.closed = True
-
-
-class FakeTracedProgram(FakeProgram):
-    trace_kind = "etdump"
-
-    def write_trace(self, target):
-        target.write_bytes(b"%d iterations" % self.executed)
-        self.close()
-
-
-class FakeEngine:
-    name, version, threads = "fake", "1", 1
-
-    def __init__(
-        self, clock, latencies_ns=(10 * MS,), fail_at=None, fail_load=False, can_trace=True
-    ):
-        self._clock, self._latencies, self._fail_at = clock, latencies_ns, fail_at
-        self._fail_load, self._can_trace = fail_load, can_trace
-        self.programs = []
-
-    def load(self, path, method):
-        self._clock.ns += 50 * MS
-        if self._fail_load or path.read_bytes() == b"corrupt":
-            raise EngineError("not a program")
-        self.programs.append(FakeProgram(self._clock, self._latencies, self._fail_at))
-        return self.programs[-1]
-
-    def load_traced(self, path, method):
-        if not self._can_trace:
-            raise TracingUnavailableError("built without tracing")
-        self.programs.append(FakeTracedProgram(self._clock, self._latencies))
-        return self.programs[-1]
-
-
-class FakeStage:
-    """An energy stage on the fake clock whose battery is plugged in during some times.
-
-    It is as warm as ``warm_until_ns`` says.
-    """
-
-    def __init__(self, clock, *plugged_ns, warm_until_ns=0):
-        self._clock, self._plugged_ns = clock, plugged_ns
-        self._warm_until_ns = warm_until_ns
-
-    def now_ns(self):
-        return self._clock.ns
-
-    def idle_until(self, until_ns):
-        self._clock.ns = until_ns
-
-    def iterate_until(self, until_ns):
-        self._clock.ns = until_ns + 3 * MS
-        return 4
-
-    def read_battery(self):
-        now_ns = self._clock.ns
-        plugged = any(start_ns <= now_ns < end_ns for start_ns, end_ns in self._plugged_ns)
-        return battery_sample(now_ns, plugged, 400 if now_ns < self._warm_until_ns else 250)
-
-    def read_rails(self):
-        return ()
-
-    def read_thermal(self):
-        return msgspec.structs.replace(THERMAL, at_ns=self._clock.ns)
-
-
-def battery_sample(at_ns, plugged=False, temperature_decicelsius=250):
-    return BatterySample(
-        at_ns=at_ns,
-        charge_counter_uah=1_000_000,
-        current_now_ua=-1000,
-        energy_counter_nwh=None,
-        voltage_mv=3800,
-        temperature_decicelsius=temperature_decicelsius,
-        level_percent=50,
-        plugged=plugged,
-    )
-
-
-def machine(clock, engine, stage: Callable | None = None, settle=lambda: None):
-    def make_engine(artifact_format, threads):
-        if artifact_format != "pte":
-            raise EngineError(f"no engine for .{artifact_format}")
-        return engine
-
-    return Machine(
-        name="test",
-        clock_ns=clock,
-        make_engine=make_engine,
-        battery="simulated" if stage else None,
-        read_battery=battery_sample if stage else None,
-        make_energy_stage=stage,
-        settle=settle,
-    )
-
-
-@pytest.fixture
-def roots(tmp_path):
-    """Input and output roots with a request whose reference is what the fake program computes."""
-    artifacts = tmp_path / "in/artifacts"
-    artifacts.mkdir(parents=True)
-
-    def put(data, suffix):
-        sha256 = hashlib.sha256(data).hexdigest()
-        (artifacts / f"{sha256}.{suffix}").write_bytes(data)
-        return sha256
-
-    values = np.arange(6, dtype="<f4").reshape(1, 6)
-    program = b"a program"
-    request = RunRequest(
-        protocol_version=PROTOCOL_VERSION,
-        run_id=RUN_ID,
-        artifact=ArtifactFile(
-            sha256=put(program, "pte"), format="pte", size_bytes=len(program), method="forward"
-        ),
-        inputs=(TensorFile(sha256=put(values.tobytes(), "bin"), dtype="float32", shape=(1, 6)),),
-        reference_outputs=(
-            TensorFile(sha256=put((2 * values).tobytes(), "bin"), dtype="float32", shape=(1, 6)),
-        ),
-        relative_tolerance=1e-3,
-        threads=1,
-        cold_loads=3,
-        warmup=WarmupRule(
-            window_iterations=2, tolerance=0.05, max_iterations=20, max_duration_ns=10**12
-        ),
-        min_iterations=10,
-        min_duration_ns=200 * MS,
-        max_duration_ns=10**12,
-        profile_iterations=None,
-        segments=(),
-        evaluation=None,
-        energy=None,
-    )
-    write_request(tmp_path, request)
-    return tmp_path, request
-
-
-def write_request(root, request):
-    directory = root / "in/runs" / RUN_ID
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "request.json").write_bytes(encode(request))
-
-
-def put_tensor(root, array) -> TensorFile:
-    sha256 = hashlib.sha256(array.tobytes()).hexdigest()
-    tensor = TensorFile(sha256=sha256, dtype=array.dtype.name, shape=array.shape)
-    (root / "in" / tensor.path).write_bytes(array.tobytes())
-    return tensor
-
-
-def carry_out(root, machine):
-    return carry_out_run(root / "in", take_run(root / "out", RUN_ID), machine)
-
-
-def written(root) -> Path:
-    return root / "out/runs" / RUN_ID
 
 
 def test_a_run_goes_through_its_phases_in_order(roots):
