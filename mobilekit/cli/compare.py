@@ -9,23 +9,14 @@ import typer
 
 from mobilekit.cli.failure import after_the_answer, show_failure
 from mobilekit.cli.options import (
-    ApkOption,
-    CalibrationOption,
-    DeviceOption,
-    FastFlag,
-    FormatOption,
-    InstallOption,
+    DeviceOptions,
     JsonFlag,
-    PrecisionOption,
-    RequirePhoneFlag,
-    RigorousFlag,
+    PresetOptions,
+    RunOptions,
     StoreOption,
-    ThreadsOption,
-    WeightsOption,
     refuse_shared_weights,
     wanted_of,
 )
-from mobilekit.records.network import Variant
 
 if TYPE_CHECKING:
     from mobilekit.analysis.compare.records import Comparison
@@ -44,7 +35,9 @@ def compare(
             show_default=False,
         ),
     ],
-    device: DeviceOption = "auto",
+    on: DeviceOptions,
+    run: RunOptions,
+    length: PresetOptions,
     against: Annotated[
         str, typer.Option("--against", help="As --device: the one that it is compared against.")
     ] = "pc",
@@ -56,10 +49,6 @@ def compare(
             "against the second.",
         ),
     ] = False,
-    weights: WeightsOption = None,
-    fast: FastFlag = False,
-    rigorous: RigorousFlag = False,
-    threads: ThreadsOption = None,
     energy: Annotated[
         bool | None,
         typer.Option(
@@ -72,9 +61,6 @@ def compare(
         bool,
         typer.Option("--layers/--no-layers", help="Compare the shares of layer types too."),
     ] = True,
-    format: FormatOption = "auto",
-    precision: PrecisionOption = "fp32",
-    calibration: CalibrationOption = None,
     published: Annotated[
         str | None,
         typer.Option(
@@ -87,9 +73,6 @@ def compare(
     ] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one number a line.")] = False,
-    apk: ApkOption = None,
-    install: InstallOption = True,
-    require_phone: RequirePhoneFlag = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -112,23 +95,10 @@ def compare(
         raise UsageError("--markdown, --csv and --json exclude each other", fix="Give one of them.")
     if plot is not None:
         check_plot_path(plot)
-    refuse_shared_weights(models, weights)
+    refuse_shared_weights(models, run.weights)
     publication = load_publication(published) if published else None
-    wanted = wanted_of(
-        models[0],
-        device,
-        fast=fast,
-        rigorous=rigorous,
-        weights=weights,
-        threads=threads,
-        energy=publication is not None if energy is None else energy,
-        format=format,
-        variant=Variant(precision=precision),
-        calibration=calibration,
-        apk=apk,
-        install=install,
-        require_phone=require_phone,
-    )
+    with_energy = publication is not None if energy is None else energy
+    wanted = wanted_of(models[0], on, run, length, energy=with_energy)
     if stored:
         measured = _read_pairs(models, open_to_read(store))
     else:

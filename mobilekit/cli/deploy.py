@@ -8,44 +8,28 @@ import typer
 
 from mobilekit.cli.answer import tell
 from mobilekit.cli.options import (
-    ApkOption,
-    CalibrationOption,
-    DeviceOption,
-    FastFlag,
-    FormatOption,
-    InstallOption,
+    DeviceOptions,
     JsonFlag,
     ModelArgument,
-    PrecisionOption,
-    RequirePhoneFlag,
-    RigorousFlag,
+    NetworkOptions,
+    PresetOptions,
+    RunOptions,
     StoreOption,
     StrictFlag,
-    ThreadsOption,
-    WeightsOption,
     wanted_of,
 )
 from mobilekit.contract.protocol import Format
 from mobilekit.formats import formats_text
-from mobilekit.records.network import Variant
 
 
 def deploy(
     model: ModelArgument,
-    device: DeviceOption = "auto",
-    weights: WeightsOption = None,
-    fast: FastFlag = False,
-    rigorous: RigorousFlag = False,
-    threads: ThreadsOption = None,
+    on: DeviceOptions,
+    run: RunOptions,
+    length: PresetOptions,
     energy: Annotated[
         bool, typer.Option("--energy/--no-energy", help="Measure energy where a battery pays.")
     ] = True,
-    format: FormatOption = "auto",
-    precision: PrecisionOption = "fp32",
-    calibration: CalibrationOption = None,
-    apk: ApkOption = None,
-    install: InstallOption = True,
-    require_phone: RequirePhoneFlag = False,
     strict: StrictFlag = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
@@ -56,21 +40,7 @@ def deploy(
     from mobilekit.flow import deploy as flow
     from mobilekit.results.store import Store
 
-    wanted = wanted_of(
-        model,
-        device,
-        weights=weights,
-        fast=fast,
-        rigorous=rigorous,
-        threads=threads,
-        energy=energy,
-        format=format,
-        variant=Variant(precision=precision),
-        calibration=calibration,
-        apk=apk,
-        install=install,
-        require_phone=require_phone,
-    )
+    wanted = wanted_of(model, on, run, length, energy=energy)
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = flow.deploy(wanted, opened, reporter)
@@ -79,13 +49,11 @@ def deploy(
 
 def export(
     model: ModelArgument,
-    weights: WeightsOption = None,
+    network: NetworkOptions,
     format: Annotated[
         Format,
         typer.Option("--format", help=f"{formats_text()}."),
     ] = "pte",
-    precision: PrecisionOption = "fp32",
-    calibration: CalibrationOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Export a network to ExecuTorch, ONNX or LiteRT without running it."""
@@ -100,9 +68,9 @@ def export(
     directory = places.artifacts_directory()
     with TerminalReporter() as reporter:
         artifact = export_artifact(
-            with_variant(find_model(model, weights=weights), Variant(precision=precision)),
+            with_variant(find_model(model, weights=network.weights), network.variant),
             format,
-            calibration=calibration,
+            calibration=network.calibration,
             cache_directory=directory,
             on_progress=reporter.note,
         )

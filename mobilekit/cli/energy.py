@@ -9,27 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from mobilekit.cli.command import Commands
 from mobilekit.cli.failure import exit_for, show_failure
 from mobilekit.cli.group import Group
 from mobilekit.cli.options import (
-    ApkOption,
-    CalibrationOption,
-    DeviceOption,
-    FastFlag,
-    FormatOption,
-    InstallOption,
+    DeviceOptions,
     JsonFlag,
-    PrecisionOption,
-    RequirePhoneFlag,
-    RigorousFlag,
+    PresetOptions,
+    RunOptions,
     StoreOption,
     StrictFlag,
-    ThreadsOption,
-    WeightsOption,
     refuse_shared_weights,
     wanted_of,
 )
-from mobilekit.records.network import Variant
 
 if TYPE_CHECKING:
     from mobilekit.analysis.energy.usage import LifeBasis
@@ -62,7 +54,7 @@ class _ModelsOrCommand(Group):
         return super().shell_complete(ctx, incomplete)
 
 
-app = typer.Typer(
+app = Commands(
     cls=_ModelsOrCommand,
     rich_markup_mode=None,
     subcommand_metavar="MODEL... | COMMAND [OPTIONS]",
@@ -73,8 +65,9 @@ app = typer.Typer(
 @app.command()
 def measure(
     models: Annotated[list[str], typer.Argument(help="Names or model files, as for `deploy`.")],
-    device: DeviceOption = "auto",
-    weights: WeightsOption = None,
+    on: DeviceOptions,
+    run: RunOptions,
+    length: PresetOptions,
     target_error: Annotated[
         str | None,
         typer.Option(
@@ -84,12 +77,6 @@ def measure(
             show_default=False,
         ),
     ] = None,
-    fast: FastFlag = False,
-    rigorous: RigorousFlag = False,
-    threads: ThreadsOption = None,
-    format: FormatOption = "auto",
-    precision: PrecisionOption = "fp32",
-    calibration: CalibrationOption = None,
     sync_pattern: Annotated[
         bool,
         typer.Option(
@@ -100,9 +87,6 @@ def measure(
     explain: Annotated[
         bool, typer.Option("--explain", help="Show every term of the energy's uncertainty.")
     ] = False,
-    apk: ApkOption = None,
-    install: InstallOption = True,
-    require_phone: RequirePhoneFlag = False,
     strict: StrictFlag = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
@@ -121,26 +105,11 @@ def measure(
     from mobilekit.results.text.energy import render_budget, render_use
     from mobilekit.results.text.measurement import render_measurement
 
-    refuse_shared_weights(models, weights)
+    refuse_shared_weights(models, run.weights)
     opened = Store(store or places.default_store())
     measurements: list[Measurement] = []
-    wanted = [
-        wanted_of(
-            model,
-            device,
-            fast=fast,
-            rigorous=rigorous,
-            weights=weights,
-            threads=threads,
-            format=format,
-            variant=Variant(precision=precision),
-            calibration=calibration,
-            apk=apk,
-            install=install,
-            require_phone=require_phone,
-        )
-        for model in random.sample(models, len(models))
-    ]
+    order = random.sample(models, len(models))
+    wanted = [wanted_of(model, on, run, length) for model in order]
 
     def show(measurement: Measurement) -> None:
         measurements.append(measurement)
@@ -175,7 +144,7 @@ def measure(
 
 @app.command()
 def calibrate(
-    device: DeviceOption = "auto",
+    on: DeviceOptions,
     model: Annotated[
         str, typer.Option("--model", help="The network that makes the load.")
     ] = "squeezenet",
@@ -207,9 +176,6 @@ def calibrate(
         ),
     ] = True,
     yes: YesFlag = False,
-    apk: ApkOption = None,
-    install: InstallOption = True,
-    require_phone: RequirePhoneFlag = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -230,15 +196,7 @@ def calibrate(
         current_sign=None if current_sign is None else 1 if current_sign == "negative" else -1,
         source=source,
     )
-    wanted = wanted_of(
-        model,
-        device,
-        fast=True,
-        rigorous=False,
-        apk=apk,
-        install=install,
-        require_phone=require_phone,
-    )
+    wanted = wanted_of(model, on, RunOptions())
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         if measured:

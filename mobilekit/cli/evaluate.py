@@ -9,27 +9,20 @@ import typer
 
 from mobilekit.cli.answer import tell
 from mobilekit.cli.options import (
-    ApkOption,
-    CalibrationOption,
-    DeviceOption,
-    FormatOption,
-    InstallOption,
+    DeviceOptions,
     JsonFlag,
     ModelArgument,
-    PrecisionOption,
-    RequirePhoneFlag,
+    RunOptions,
     StoreOption,
     StrictFlag,
-    ThreadsOption,
-    WeightsOption,
     wanted_of,
 )
-from mobilekit.records.network import Variant
 
 
 def evaluate(
     model: ModelArgument,
-    device: DeviceOption = "auto",
+    on: DeviceOptions,
+    run: RunOptions,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -38,14 +31,6 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    weights: WeightsOption = None,
-    threads: ThreadsOption = None,
-    format: FormatOption = "auto",
-    precision: PrecisionOption = "fp32",
-    calibration: CalibrationOption = None,
-    apk: ApkOption = None,
-    install: InstallOption = True,
-    require_phone: RequirePhoneFlag = False,
     strict: StrictFlag = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
@@ -56,21 +41,7 @@ def evaluate(
     from mobilekit.flow import evaluate as evaluation
     from mobilekit.results.store import Store
 
-    wanted = wanted_of(
-        model,
-        device,
-        fast=True,
-        rigorous=False,
-        weights=weights,
-        threads=threads,
-        energy=False,
-        format=format,
-        variant=Variant(precision=precision),
-        calibration=calibration,
-        apk=apk,
-        install=install,
-        require_phone=require_phone,
-    )
+    wanted = wanted_of(model, on, run, energy=False)
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = evaluation.evaluate(wanted, data, opened, reporter)

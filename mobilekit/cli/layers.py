@@ -11,24 +11,16 @@ from msgspec.structs import replace
 
 from mobilekit.cli.failure import after_the_answer, exit_for
 from mobilekit.cli.options import (
-    ApkOption,
-    CalibrationOption,
-    DeviceOption,
-    FastFlag,
-    FormatOption,
-    InstallOption,
+    DeviceOptions,
     JsonFlag,
     ModelArgument,
-    PrecisionOption,
-    RequirePhoneFlag,
-    RigorousFlag,
+    PresetOptions,
+    RunOptions,
     StoreOption,
-    ThreadsOption,
     WeightsOption,
     wanted_of,
 )
 from mobilekit.formats import FORMATS
-from mobilekit.records.network import Variant
 
 if TYPE_CHECKING:
     from mobilekit.records.measurement import Measurement
@@ -67,8 +59,9 @@ def describe(
 
 def profile(
     model: ModelArgument,
-    device: DeviceOption = "auto",
-    weights: WeightsOption = None,
+    on: DeviceOptions,
+    run: RunOptions,
+    length: PresetOptions,
     iterations: Annotated[
         int | None,
         typer.Option(
@@ -99,15 +92,6 @@ def profile(
             "relu,tanh,sigmoid.",
         ),
     ] = None,
-    fast: FastFlag = False,
-    rigorous: RigorousFlag = False,
-    threads: ThreadsOption = None,
-    format: FormatOption = "auto",
-    precision: PrecisionOption = "fp32",
-    calibration: CalibrationOption = None,
-    apk: ApkOption = None,
-    install: InstallOption = True,
-    require_phone: RequirePhoneFlag = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -120,21 +104,7 @@ def profile(
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.store import Store
 
-    wanted = wanted_of(
-        model,
-        device,
-        weights=weights,
-        fast=fast,
-        rigorous=rigorous,
-        threads=threads,
-        energy=False,
-        format=format,
-        variant=Variant(precision=precision),
-        calibration=calibration,
-        apk=apk,
-        install=install,
-        require_phone=require_phone,
-    )
+    wanted = wanted_of(model, on, run, length, energy=False)
     opened = Store(store or places.default_store())
     activations = _activations(swap_activation)
     if activations and (plot is not None or trace is not None):
@@ -142,9 +112,9 @@ def profile(
             "--plot and --trace draw one network, --swap-activation measures several",
             fix="`mobilekit results profile ID` draws each of them afterwards.",
         )
-    if segments is False and format != "auto" and not FORMATS[format].has_tracer:
+    if segments is False and run.format != "auto" and not FORMATS[run.format].has_tracer:
         raise UsageError(
-            f"{FORMATS[format].engine} has no tracer, and --no-segments asks for a trace",
+            f"{FORMATS[run.format].engine} has no tracer, and --no-segments asks for a trace",
             fix="Leave --no-segments out: the layers are then measured by segments.",
         )
     if plot is not None:

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from mobilekit import __version__
+from mobilekit.cli.command import Commands
 from mobilekit.cli.failure import show_failure
 from mobilekit.cli.group import Group
 from mobilekit.errors import MobilekitError
@@ -77,7 +78,7 @@ def load_command(name: str) -> Any:
     """Import and build one of ``COMMANDS``, with its options or with the commands below it."""
     module, _, attribute = COMMANDS[name][0].partition(":")
     part = getattr(import_module(module), attribute)
-    parent = typer.Typer(rich_markup_mode=None)
+    parent = Commands(rich_markup_mode=None)
     if isinstance(part, typer.Typer):
         parent.add_typer(part, name=name)
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mobilekit.cli.command import Commands
 from mobilekit.cli.failure import after_the_answer
 from mobilekit.cli.group import Group
 from mobilekit.cli.options import JsonFlag, StoreOption
@@ -16,7 +17,7 @@ from mobilekit.cli.options import JsonFlag, StoreOption
 if TYPE_CHECKING:
     from mobilekit.meter.envelope import Span
 
-app = typer.Typer(cls=Group, help="Energy from an external power meter's trace.")
+app = Commands(cls=Group, help="Energy from an external power meter's trace.")
 
 
 @app.command("import")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mobilekit.errors import UsageError
 from mobilekit.formats import WantedFormat, formats_text
 from mobilekit.records.network import Precision, Variant
 
@@ -98,13 +100,65 @@ StoreOption = Annotated[
 ]
 
 
-UNCHANGED = Variant()
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """On which device, and what may be done to it for that."""
+
+    device: DeviceOption = "auto"
+    apk: ApkOption = None
+    install: InstallOption = True
+    require_phone: RequirePhoneFlag = False
+
+    def __post_init__(self) -> None:
+        if self.apk is not None and not self.install:
+            raise UsageError(
+                "--apk and --no-install contradict each other", fix="Give one of them."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions:
+    """What is made of a network before its export."""
+
+    weights: WeightsOption = None
+    precision: PrecisionOption = "fp32"
+    calibration: CalibrationOption = None
+
+    @property
+    def variant(self) -> Variant:
+        return Variant(precision=self.precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(NetworkOptions):
+    """As what a network runs."""
+
+    format: FormatOption = "auto"
+    threads: ThreadsOption = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetOptions:
+    """How long a measurement takes."""
+
+    fast: FastFlag = False
+    rigorous: RigorousFlag = False
+
+    def __post_init__(self) -> None:
+        if self.fast and self.rigorous:
+            raise UsageError("--fast and --rigorous contradict each other", fix="Give one of them.")
+
+    @property
+    def preset(self) -> str:
+        return "fast" if self.fast else "rigorous" if self.rigorous else "default"
+
+
+FAST = PresetOptions(fast=True)
+"""Of commands whose length the presets do not set."""
 
 
 def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:
     """Raise ``UsageError`` where one network's weights are given for several networks."""
-    from mobilekit.errors import UsageError
-
     if weights is not None and len(models) > 1:
         raise UsageError(
             "--weights goes with one network",
@@ -115,39 +169,26 @@ def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:
 
 def wanted_of(
     model: str,
-    device: str,
+    on: DeviceOptions,
+    run: RunOptions,
+    length: PresetOptions = FAST,
     *,
-    fast: bool,
-    rigorous: bool,
-    weights: Path | None = None,
-    threads: int | None = None,
     energy: bool = True,
-    format: WantedFormat = "auto",
-    variant: Variant = UNCHANGED,
-    calibration: Path | None = None,
-    apk: Path | None = None,
-    install: bool = True,
-    require_phone: bool = False,
 ) -> Wanted:
-    """What a command's options ask for; raises ``UsageError`` for those that exclude each other."""
-    from mobilekit.errors import UsageError
+    """What a command's options ask for."""
     from mobilekit.flow.prepare import Wanted
 
-    if fast and rigorous:
-        raise UsageError("--fast and --rigorous contradict each other", fix="Give one of them.")
-    if apk is not None and not install:
-        raise UsageError("--apk and --no-install contradict each other", fix="Give one of them.")
     return Wanted(
         model=model,
-        device=device,
-        weights=weights,
-        preset="fast" if fast else "rigorous" if rigorous else "default",
-        threads=threads,
+        device=on.device,
+        weights=run.weights,
+        preset=length.preset,
+        threads=run.threads,
         energy=energy,
-        require_phone=require_phone,
-        format=format,
-        variant=variant,
-        calibration=calibration,
-        apk=apk,
-        install=install,
+        require_phone=on.require_phone,
+        format=run.format,
+        variant=run.variant,
+        calibration=run.calibration,
+        apk=on.apk,
+        install=on.install,
     )

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from mobilekit.cli.command import Commands
 from mobilekit.cli.group import Group
 from mobilekit.cli.layers import show_stored
 from mobilekit.cli.options import JsonFlag, StoreOption
 
-app = typer.Typer(cls=Group, help="Look at stored measurements; no phone is needed.")
+app = Commands(cls=Group, help="Look at stored measurements; no phone is needed.")
 IdArgument = Annotated[
     str, typer.Argument(help="A measurement's id or its beginning, or `last`.", show_default=False)
 ]

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from mobilekit.cli.command import Commands
 from mobilekit.cli.group import Group
 from mobilekit.cli.options import JsonFlag
 
-app = typer.Typer(cls=Group, help="Start, list and stop virtual phones.")
+app = Commands(cls=Group, help="Start, list and stop virtual phones.")
 NameArgument = Annotated[str, typer.Argument(help="A device profile's name, such as nexus7.")]
 
 
