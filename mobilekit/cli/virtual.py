@@ -49,7 +49,7 @@ def start(
     """Start a virtual phone that stays until it is stopped."""
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.executor import virtual_phones
-    from mobilekit.virtual.companions import CompanionSettings
+    from mobilekit.virtual.companion_settings import CompanionSettings
     from mobilekit.virtual.document import VirtualPhoneDocument
 
     settings = CompanionSettings(kind=companion, energy_speed=energy_speed)

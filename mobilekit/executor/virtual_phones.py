@@ -18,7 +18,7 @@ from mobilekit.phone.adb import AdbServer
 from mobilekit.phone.device import VIRTUAL_PREFIX, profile_named
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.virtual import service
-from mobilekit.virtual.companions import CompanionSettings
+from mobilekit.virtual.companion_settings import CompanionSettings
 
 
 def start_virtual(

@@ -10,7 +10,7 @@ from pathlib import Path
 from mobilekit.errors import MobilekitError
 from mobilekit.runner.abi import this_abi
 from mobilekit.virtual.companion import CompanionProcess, PhoneBattery, read_profile
-from mobilekit.virtual.companions import CompanionSettings
+from mobilekit.virtual.companion_settings import CompanionSettings
 from mobilekit.virtual.phone import VirtualPhone
 from mobilekit.virtual.service import registered
 

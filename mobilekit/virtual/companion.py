@@ -46,7 +46,7 @@ from mobilekit.virtual.battery import (
     SimulatedBattery,
     gauge_of_profile,
 )
-from mobilekit.virtual.companions import (
+from mobilekit.virtual.companion_settings import (
     CompanionKind,
     CompanionSettings,
     companion_command,

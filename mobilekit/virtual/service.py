@@ -24,7 +24,7 @@ from mobilekit.contract.codec import Record, decode, encode, encode_pretty
 from mobilekit.errors import PhoneError, UsageError
 from mobilekit.records.device import DeviceProfile
 from mobilekit.virtual.battery import GAUGE_FILE, gauge_named, gauge_of_profile
-from mobilekit.virtual.companions import CompanionKind, CompanionSettings, check_companion
+from mobilekit.virtual.companion_settings import CompanionKind, CompanionSettings, check_companion
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0

@@ -9,7 +9,7 @@ import time
 import pytest
 from following import RUNS, is_over, progress_of, wait_for
 
-from mobilekit.virtual.companions import CompanionSettings
+from mobilekit.virtual.companion_settings import CompanionSettings
 from mobilekit.virtual.phone import Faults, read_faults
 
 

@@ -13,7 +13,7 @@ from following import is_over, progress_of, wait_for
 
 from mobilekit.contract.checks import decode_events
 from mobilekit.contract.protocol import WindowMeasured
-from mobilekit.virtual.companions import CompanionSettings
+from mobilekit.virtual.companion_settings import CompanionSettings
 from mobilekit.virtual.phone import Faults
 
 MOMENTS = int(os.environ.get("MOBILEKIT_MOMENTS", "4"))

@@ -8,7 +8,7 @@ import pytest
 from conftest import TINY_MODEL
 from following import RUNS, progress_of, wait_for
 
-from mobilekit.virtual.companions import CompanionSettings
+from mobilekit.virtual.companion_settings import CompanionSettings
 from mobilekit.virtual.phone import Faults
 
 MODELS = ("tiny.py", "tiny_two.py", "tiny_three.py")

@@ -8,7 +8,7 @@ import pytest
 from mobilekit import places
 from mobilekit.contract.protocol import OUTPUT_ROOT
 from mobilekit.errors import UsageError
-from mobilekit.virtual.companions import check_companion, companion_command
+from mobilekit.virtual.companion_settings import check_companion, companion_command
 from mobilekit.virtual.files import PhoneFiles
 
 
