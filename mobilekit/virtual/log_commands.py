@@ -1,0 +1,57 @@
+"""``logcat`` and ``log``. What they print is what a phone prints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from mobilekit.virtual.logcat import LEVELS, Level, LogEntry
+from mobilekit.virtual.shell import Call, CommandError, to_bytes
+
+FOLLOW_S = 0.1
+LEVEL_LETTERS: dict[str, Level] = {"v": "V", "d": "D", "i": "I", "w": "W", "e": "E", "f": "F"}
+
+
+async def run_logcat(call: Call) -> int:
+    options, operands = call.options("dcs", "tTvbm")
+    if "c" in options:
+        call.device.log.clear()
+        return 0
+    shows = _log_filter([*(["*:S"] if "s" in options else []), *operands])
+    entries = [entry for entry in call.device.log.since(0) if shows(entry)]
+    newest = options.get("t") or options.get("T")
+    if newest is not None and newest.isdecimal():
+        entries = entries[len(entries) - min(int(newest), len(entries)) :]
+    await call.print("--------- beginning of main\n")
+    await call.print("".join(entry.render() for entry in entries))
+    if "d" in options or "t" in options:
+        return 0
+    last = max((entry.number for entry in call.device.log.since(0)), default=0)
+    while True:
+        await asyncio.sleep(FOLLOW_S)
+        new = call.device.log.since(last)
+        last = new[-1].number if new else last
+        text = "".join(entry.render() for entry in new if shows(entry))
+        # Even of nothing, so that a reader that is gone ends it.
+        await call.streams.stdout.write(to_bytes(text))
+
+
+def _log_filter(specs: list[str]) -> Callable[[LogEntry], bool]:
+    """From ``TAG:LEVEL`` words; ``*`` is for every other tag."""
+    least = {"*": "V"}
+    for spec in specs:
+        tag, _, level = spec.partition(":")
+        level = level.upper() or "V"
+        if len(level) != 1 or level not in LEVELS:
+            raise CommandError(f"Invalid filter expression '{spec}'")
+        least[tag] = level
+    return lambda entry: LEVELS.index(entry.level) >= LEVELS.index(least.get(entry.tag, least["*"]))
+
+
+async def run_log(call: Call) -> int:
+    options, operands = call.options("", "pt")
+    level = LEVEL_LETTERS.get(options.get("p", "i").lower())
+    if level is None:
+        raise CommandError(f"Invalid priority '{options['p']}'")
+    call.device.log.add(options.get("t", "shell"), " ".join(operands), level=level, pid=4242)
+    return 0
