@@ -52,6 +52,7 @@ def device_info(device="flo", **fields) -> DeviceInfo:
         "ram_bytes": None,
         "available_bytes": None,
         "virtual": False,
+        "gauge": None,
         "link": "usb",
     }
     return DeviceInfo(**(values | fields))

@@ -33,6 +33,7 @@ from mobilekit.records.device import (
 VIRTUAL_PREFIX = "virtual:"
 VIRTUAL_PROPERTY = "ro.mobilekit.virtual"
 FORMATS_PROPERTY = "ro.mobilekit.formats"
+GAUGE_PROPERTY = "ro.mobilekit.gauge"
 
 
 class VirtualChoice(NamedTuple):
@@ -150,6 +151,7 @@ def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> Device
         ram_bytes=parse_ram_bytes(meminfo),
         available_bytes=parse_available_bytes(meminfo),
         virtual=properties.get(VIRTUAL_PROPERTY) == "1",
+        gauge=properties.get(GAUGE_PROPERTY),
         link=link_of(phone.serial),
     )
     profile = match_profile(info, profiles)

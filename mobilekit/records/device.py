@@ -101,6 +101,9 @@ class DeviceInfo(Record, frozen=True):
     available_bytes: int | None
     """Memory that could be had without swapping when the device was found."""
     virtual: bool
+    gauge: str | None
+    """Which simulated gauge a virtual phone was started with; ``None``: as its profile says, and
+    for every real phone."""
     link: Literal["usb", "network", "none"]
 
     @property
@@ -110,11 +113,9 @@ class DeviceInfo(Record, frozen=True):
 
     @property
     def gauge_key(self) -> str:
-        """Whose fuel gauge it is: a virtual phone has another one with each ``--gauge``, which its
-        serial number tells."""
-        if not self.virtual or not self.hardware_serial:
-            return self.key
-        return f"virtual:{self.hardware_serial.removeprefix('virtual-')}"
+        """Whose fuel gauge it is: a virtual phone has another one with each ``--gauge``, and what
+        was found out about one must not be held for another's."""
+        return self.key if self.gauge is None else f"{self.key}-{self.gauge}"
 
 
 class DeviceState(Record, frozen=True):

@@ -49,6 +49,7 @@ def read_computer() -> DeviceInfo:
         ram_bytes=_ram_bytes(),
         available_bytes=read_kib_fields(Path("/proc/meminfo")).get("MemAvailable"),
         virtual=False,
+        gauge=None,
         link="none",
     )
 

@@ -196,10 +196,10 @@ def _property_values(
         "ro.hardware": device,
         "ro.debuggable": "0",
         "ro.secure": "1",
-        # What was found out about one gauge must not be held for another's.
-        "ro.serialno": f"virtual-{profile.name}{gauge and '-'}{gauge}",
+        "ro.serialno": f"virtual-{profile.name}",
         "ro.mobilekit.virtual": "1",
         **({"ro.mobilekit.formats": ",".join(formats)} if formats else {}),
+        **({"ro.mobilekit.gauge": gauge} if gauge else {}),
         "persist.sys.timezone": "UTC",
         "sys.boot_completed": "1",
     }

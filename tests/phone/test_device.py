@@ -61,9 +61,8 @@ def test_a_phone_that_is_attached_twice_is_one(wanted):
     [
         ({"hardware_serial": "N7", "serial": "192.168.1.7:5555"}, "N7"),
         ({"hardware_serial": "", "serial": "A1"}, "A1"),
-        ({"virtual": True, "hardware_serial": "virtual-nexus7"}, "virtual:nexus7"),
-        ({"virtual": True, "hardware_serial": "virtual-nexus7-percent"}, "virtual:nexus7-percent"),
-        ({"virtual": True, "hardware_serial": ""}, "virtual:nexus7"),
+        ({"virtual": True}, "virtual:nexus7"),
+        ({"virtual": True, "gauge": "percent"}, "virtual:nexus7-percent"),
     ],
 )
 def test_whose_gauge_it_is(fields, expected):

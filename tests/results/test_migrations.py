@@ -278,7 +278,12 @@ def document(**changes):
         "result": {"type": "success", "protocol_version": 1},
         "examples": None,
         "findings": [],
-        "device": {"name": "nexus7", "serial": "0123"},
+        "device": {
+            "name": "nexus7",
+            "serial": "0123",
+            "hardware_serial": "0123",
+            "virtual": False,
+        },
         "host": {},
         **changes,
     }
@@ -357,6 +362,20 @@ def test_what_changes_a_network_becomes_one_record(name, activation, precision):
 
     assert model["variant"] == {"activation": activation, "precision": precision}
     assert model["name"] == {"nin": "nin", "nin-tanh": "nin", "my-tanh-tanh": "my-tanh"}[name]
+
+
+@pytest.mark.parametrize(
+    ("device", "gauge"),
+    [
+        ({"hardware_serial": "virtual-nexus5-dual-cell", "virtual": True}, "dual-cell"),
+        ({"hardware_serial": "virtual-nexus5", "virtual": True}, None),
+        ({"hardware_serial": "", "virtual": True}, None),
+        ({"hardware_serial": "R58M123", "virtual": False}, None),
+    ],
+)
+def test_the_gauge_of_a_virtual_phone_becomes_a_field(device, gauge):
+    """Its serial number held it."""
+    assert to_3.gauge_of({"name": "nexus5", **device}) == gauge
 
 
 # --- what is stored ----------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """From schema version 2 to 3: what a run is for is in its record, that a person stopped it is a
-code, and what changes a network before its export is one record.
+code, what changes a network before its export is one record, and a virtual phone's gauge a field.
 
 The companion's protocol went from 1 to 2 at the same time, by the code ``stopped`` alone.
 """
@@ -40,6 +40,13 @@ def purpose_of(measurement: Json) -> str:
     return "measure" if request["profile_iterations"] is None else "profile"
 
 
+def gauge_of(device: Json) -> str | None:
+    """A virtual phone's serial number held the name of the gauge that it was started with."""
+    start = f"virtual-{device['name']}-"
+    serial: str = device["hardware_serial"]
+    return serial.removeprefix(start) if device["virtual"] and serial.startswith(start) else None
+
+
 def with_purpose(measurement: Json) -> Json:
     purpose = purpose_of(measurement)
     planned = measurement["request"]["energy"] is not None
@@ -54,6 +61,7 @@ def with_purpose(measurement: Json) -> Json:
         "result": _result_of(measurement["result"]),
         # Of a phone's run, which computer it was is not known.
         "host": {**host, "name": device["serial"] if device["name"] == "pc" else None},
+        "device": {**device, "gauge": gauge_of(device)},
     }
 
 
