@@ -39,7 +39,7 @@ COMMANDS = {
         "Measure the time of each layer and of each type of layer.",
     ),
     "collect": (
-        "mobilekit.cli.energy:collect",
+        "mobilekit.cli.collect:collect",
         "Fetch the results of runs that were left on their phones.",
     ),
     "compare": (
