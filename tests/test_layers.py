@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "executor": BASE | {"phone", "runner", "virtual"},
     "results": BASE | {"analysis"},
     "meter": BASE | {"analysis", "results"},
-    "flow": BASE | {"model", "executor", "phone", "runner", "results", "analysis"},
+    "flow": BASE | {"model", "executor", "phone", "runner", "meter", "results", "analysis"},
     "cli": BASE | {"flow", "executor", "meter", "model", "phone", "virtual", "results", "analysis"},
 }
 ONLY_IN = {

@@ -19,11 +19,9 @@ from mobilekit.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from mobilekit.analysis.compare.records import Comparison
     from mobilekit.errors import MobilekitError
-    from mobilekit.flow.compare import Measured, Pair
+    from mobilekit.flow.compare import Measured
     from mobilekit.results.documents import ComparisonDocument
-    from mobilekit.results.store import Store
 
 
 def compare(
@@ -81,7 +79,7 @@ def compare(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
-    from mobilekit.flow.compare import measure_pairs
+    from mobilekit.flow.compare import compare_pair, measure_pairs, read_pairs
     from mobilekit.results.compare_plot import draw_comparisons
     from mobilekit.results.compare_tables import numbers_table
     from mobilekit.results.documents import Unmeasured, make_comparison_document
@@ -100,7 +98,7 @@ def compare(
     with_energy = publication is not None if energy is None else energy
     wanted = wanted_of(models[0], on, run, length, energy=with_energy)
     if stored:
-        measured = _read_pairs(models, open_to_read(store))
+        measured = read_pairs(models, open_to_read(store))
     else:
         opened = Store(store or places.default_store())
         with TerminalReporter() as reporter:
@@ -113,7 +111,7 @@ def compare(
                 traced_iterations="auto" if layers else None,
             )
     document = make_comparison_document(
-        (_compared(pair) for pair in measured.pairs),
+        (compare_pair(pair) for pair in measured.pairs),
         (
             Unmeasured(model=model, kind=error.kind, what=error.what, fix=error.fix)
             for model, error in measured.unmeasured
@@ -137,30 +135,6 @@ def compare(
             write_figure(draw_comparisons(document.comparisons), plot)
     if failures:
         raise typer.Exit(failures[0].exit_code)
-
-
-def _compared(pair: Pair) -> Comparison:
-    from mobilekit.analysis.compare.comparison import MeasuredSide
-    from mobilekit.analysis.compare.comparison import compare as compare_measurements
-
-    layers = pair.layers or (None, None)
-    device, against = (
-        MeasuredSide(*each) for each in zip((pair.device, pair.against), layers, strict=True)
-    )
-    return compare_measurements([device], against)
-
-
-def _read_pairs(ids: list[str], store: Store) -> Measured:
-    from mobilekit.errors import UsageError
-    from mobilekit.flow.compare import Measured, Pair
-
-    if len(ids) % 2:
-        raise UsageError(
-            f"--results takes ids in pairs, and there are {len(ids)}",
-            fix="`mobilekit results list` shows all ids.",
-        )
-    found = [store.read(each) for each in ids]
-    return Measured([Pair(*pair, None) for pair in zip(found[::2], found[1::2], strict=True)], [])
 
 
 def _failures_of(document: ComparisonDocument, measured: Measured) -> list[MobilekitError]:

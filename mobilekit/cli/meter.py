@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -113,19 +112,14 @@ def import_(
     as_json: JsonFlag = False,
 ) -> None:
     """Import a power trace: joules per inference, gross and marginal, and inferences per charge."""
-    from mobilekit.analysis.energy.charge import estimate_charge
     from mobilekit.cli.progress import reading_progress
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
+    from mobilekit.flow.meter import RunOfTrace, import_meter_trace
     from mobilekit.meter.columns import FileOptions
-    from mobilekit.meter.document import make_meter_document, render_meter
-    from mobilekit.meter.estimate import compare_with_gauge
-    from mobilekit.meter.importing import TraceOptions, import_trace
+    from mobilekit.meter.document import render_meter
+    from mobilekit.meter.importing import TraceOptions
     from mobilekit.meter.plot import draw_trace
-    from mobilekit.meter.windows import read_run
-    from mobilekit.phone.device import profile_named
-    from mobilekit.phone.profiles import load_profiles
-    from mobilekit.records.energy import GaugeGain
     from mobilekit.results.plot_file import check_plot_path, write_figure
     from mobilekit.results.store import open_to_read
 
@@ -149,15 +143,12 @@ def import_(
             raise UsageError(f"{option} is not above zero", fix="Give ohms and volts.")
     if plot is not None:
         check_plot_path(plot)
-    profile = profile_named(device, load_profiles()) if device is not None else None
     results = open_to_read(store) if run is not None else None
-    measurement = results.read(run) if results is not None and run is not None else None
     trace_options = TraceOptions(
         iterations=iterations,
         zero=_parse_zero(zero),
         offset=offset,
         gain_uncertainty=gain_uncertainty,
-        run=read_run(measurement) if measurement is not None else None,
     )
     file_options = FileOptions(
         format=None if format == "auto" else format,
@@ -175,25 +166,14 @@ def import_(
         plane=plane,
     )
     with reading_progress(file.name) as on_bytes:
-        imported = import_trace(file, file_options, trace_options, on_bytes=on_bytes)
-    comparison = None
-    if measurement is not None and results is not None:
-        comparison = compare_with_gauge(
-            imported.estimate,
-            imported.trace,
-            measurement,
-            measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        document, imported = import_meter_trace(
+            file,
+            file_options,
+            trace_options,
+            device=device,
+            run=RunOfTrace(results.read(run), results) if results and run else None,
+            on_bytes=on_bytes,
         )
-        if isinstance(comparison, GaugeGain):
-            results.save_gain(comparison)
-        profile = profile or measurement.profile
-    document = make_meter_document(
-        imported.trace,
-        imported.estimate,
-        profile.name if profile is not None else None,
-        estimate_charge(imported.estimate, profile) if profile is not None else None,
-        comparison,
-    )
     if as_json:
         typer.echo(encode_pretty(document), nl=False)
     else:

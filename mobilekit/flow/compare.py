@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mobilekit.analysis.compare.comparison import MeasuredSide, compare
+from mobilekit.analysis.compare.records import Comparison
 from mobilekit.analysis.layers.profile import why_by_segments
 from mobilekit.contract.protocol import RunSuccess
-from mobilekit.errors import ExportError, MobilekitError
+from mobilekit.errors import ExportError, MobilekitError, UsageError
 from mobilekit.flow.deploy import Iterations, deploy
 from mobilekit.flow.prepare import Wanted
 from mobilekit.flow.profile import profile
@@ -99,3 +101,22 @@ def _deploy_one(
 ) -> Measurement:
     reporter.note(f"{wanted.model} on {wanted.device}")
     return deploy(wanted, store, reporter, traced_iterations=traced_iterations)
+
+
+def read_pairs(ids: list[str], store: Store) -> Measured:
+    """Stored measurements, each first one on the device and each second one to compare against."""
+    if len(ids) % 2:
+        raise UsageError(
+            f"--results takes ids in pairs, and there are {len(ids)}",
+            fix="`mobilekit results list` shows all ids.",
+        )
+    found = [store.read(each) for each in ids]
+    return Measured([Pair(*pair, None) for pair in zip(found[::2], found[1::2], strict=True)], [])
+
+
+def compare_pair(pair: Pair) -> Comparison:
+    layers = pair.layers or (None, None)
+    device, against = (
+        MeasuredSide(*each) for each in zip((pair.device, pair.against), layers, strict=True)
+    )
+    return compare([device], against)
