@@ -3,12 +3,12 @@
 import pytest
 from examples import MS, measured, traced_run
 
-from mobilekit.cli.options import wanted_of
+from mobilekit.cli.options import DeviceOptions, RunOptions, wanted_of
 from mobilekit.errors import DeviceError, DisconnectedError, ExportError, UnknownModelError
 from mobilekit.flow import compare as comparison
 from mobilekit.flow.compare import measure_pairs
 
-WANTED = wanted_of("nin", "nexus7", fast=True, rigorous=False, energy=False)
+WANTED = wanted_of("nin", DeviceOptions(device="nexus7"), RunOptions(), energy=False)
 
 
 class FakeFlow:
