@@ -73,28 +73,30 @@ def read_description(
         with running_code_of(spec):
             cost = count_cost(module, inputs)
         exported = trace(spec, module, inputs)
-        description = keep_description(spec, exported, cost, cache_directory=cache_directory)
+        description = describe(spec, exported, cost)
+        keep_description(spec, description, cache_directory=cache_directory)
     return description
 
 
-def keep_description(
-    spec: ModelSpec, exported: Any, cost: ModelCost, *, cache_directory: Path
-) -> Description:
-    """Describe a graph of ``trace``, and put what is found in the cache. Raises ``ExportError``."""
+def describe(spec: ModelSpec, exported: Any, cost: ModelCost) -> Description:
+    """The layers of a graph of ``trace``. Raises ``ExportError``."""
     from mobilekit.model.failures import describe_error
     from mobilekit.model.layers import describe_layers
 
     try:
-        description = describe_layers(exported, cost)
+        return describe_layers(exported, cost)
     except Exception as error:
         raise ExportError(
             f"The layers of {spec.name} cannot be counted: {describe_error(error)}",
             fix="Replace the operator that it names by others that do the same.",
             model=spec.path,
         ) from error
+
+
+def keep_description(spec: ModelSpec, description: Description, *, cache_directory: Path) -> None:
+    """Put it in the cache. Raises ``ExportError`` where that cannot be written to."""
     with reporting_full_disk(cache_directory):
         write_whole(_layers_path(spec, cache_directory), encode_pretty(description))
-    return description
 
 
 def find_description(spec: ModelSpec, *, cache_directory: Path) -> Description | None:

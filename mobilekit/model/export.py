@@ -127,12 +127,11 @@ def _export(
     on_progress("Tracing the network")
     exported = trace_for(spec, target, module, inputs)
     on_progress("Counting its layers")
-    with suppress(ExportError):
-        # A deploy looks at them without torch; what cannot be described runs all the same.
-        if is_halved(spec, target) or target.calibration is not None:
-            describe.read_description(spec, cache_directory=cache_directory, module=module)
-        else:
-            describe.keep_description(spec, exported, cost, cache_directory=cache_directory)
+    # A deploy looks at them without torch; what cannot be described runs all the same.
+    description = None
+    if not is_halved(spec, target) and target.calibration is None:
+        with suppress(ExportError):
+            description = describe.describe(spec, exported, cost)
     program = make_program(spec, target, exported, examples, on_progress)
     on_progress("Writing the program")
     with reporting_full_disk(cache_directory):
@@ -141,6 +140,11 @@ def _export(
         write_whole(operators_path(spec, file, cache_directory), encode_pretty(program.operators))
         input_files = tuple(write_tensor(tensor, cache_directory) for tensor in inputs)
         reference_files = tuple(write_tensor(tensor, cache_directory) for tensor in references)
+    with suppress(ExportError):
+        if description is None:
+            describe.read_description(spec, cache_directory=cache_directory, module=module)
+        else:
+            describe.keep_description(spec, description, cache_directory=cache_directory)
     versions = {package: version_of(package) for package in packages}
     return Artifact(
         model=spec,
