@@ -11,7 +11,7 @@ def wait_for(condition, timeout_s=150.0):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def progress_of(phone: RunningPhone) -> str:

@@ -12,6 +12,8 @@ from following import RUNS, is_over, progress_of, wait_for
 from mobilekit.virtual.companion_settings import CompanionSettings
 from mobilekit.virtual.phone import Faults, read_faults
 
+IMPATIENT = {"MOBILEKIT_RECONNECT_S": "2"}
+
 
 @pytest.fixture
 def abandoned(cli, bench_phone):
@@ -24,9 +26,9 @@ def abandoned(cli, bench_phone):
 
 
 @pytest.fixture
-def left_for_20_s(cli, bench_phone):
+def left_for_10_s(cli, bench_phone):
     """A phone with a run of that length, whose command was killed."""
-    CompanionSettings(energy_speed=20.0).write(bench_phone.directory)
+    CompanionSettings(energy_speed=40.0).write(bench_phone.directory)
     process = cli.start("energy", "calibrate", "-d", bench_phone.serial, "--model", "tiny.py")
     wait_for(lambda: windows_told(bench_phone) >= 1)
     os.kill(process.pid, signal.SIGKILL)
@@ -61,7 +63,7 @@ def test_a_killed_command_loses_nothing(cli, abandoned):
     assert cli("collect", "--json").document["collected"] == []
 
 
-def test_a_run_that_goes_on_is_left_alone_or_followed(cli, left_for_20_s):
+def test_a_run_that_goes_on_is_left_alone_or_followed(cli, left_for_10_s):
     """Without --wait it is listed as running; with it, it is followed to its end."""
     listed = cli("collect", "--json")
     followed = cli("collect", "--wait")
@@ -72,9 +74,9 @@ def test_a_run_that_goes_on_is_left_alone_or_followed(cli, left_for_20_s):
     assert "No run is waiting" in followed.stdout
 
 
-def test_no_other_run_is_started_meanwhile(cli, left_for_20_s):
+def test_no_other_run_is_started_meanwhile(cli, left_for_10_s):
     """It would wait behind the first one: it is refused, and the first is collected."""
-    refused = cli("deploy", "tiny.py", "--device", left_for_20_s.serial, "--no-energy")
+    refused = cli("deploy", "tiny.py", "--device", left_for_10_s.serial, "--no-energy")
     collected = cli("collect", "--wait", "--json")
 
     assert refused.exit_code == 3
@@ -89,7 +91,7 @@ def test_a_phone_with_two_addresses_is_one(cli, bench_phone):
     bench_phone.server.adb("connect", other)
     bench_phone.server.wait_for_state(other, "device")
     try:
-        CompanionSettings(energy_speed=20.0).write(bench_phone.directory)
+        CompanionSettings(energy_speed=40.0).write(bench_phone.directory)
         process = cli.start("energy", "calibrate", "-d", "auto", "--model", "tiny.py")
         wait_for(lambda: windows_told(bench_phone) >= 1)
 
@@ -127,7 +129,8 @@ def test_a_calibration_that_is_collected(cli, bench_phone):
 
 def test_what_was_heard_of_a_run_that_is_gone(cli, bench_phone):
     """A phone whose app was removed meanwhile has nothing left: what was heard before stays."""
-    process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    arguments = ("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    process = cli.start(*arguments, **IMPATIENT)
     wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone))
     time.sleep(1)
     bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
@@ -192,7 +195,8 @@ def test_a_link_that_comes_back_in_time(cli, bench_phone):
 
 def test_what_a_lost_phone_had_told_is_completed_later(cli, bench_phone):
     """The partial result of a phone that stays away is stored, and collecting replaces it."""
-    process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    arguments = ("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    process = cli.start(*arguments, **IMPATIENT)
     wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone))
     bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
     _, stderr = process.communicate(timeout=150)
@@ -252,7 +256,7 @@ def test_the_cable_is_pulled_and_plugged_in_again(cli, bench_phone):
 
 def test_a_block_with_the_cable_in_is_made_up_for(cli, bench_phone):
     """Plugging in for a moment spoils a block, which is measured again."""
-    CompanionSettings(energy_speed=30.0).write(bench_phone.directory)
+    CompanionSettings(energy_speed=100.0).write(bench_phone.directory)
     process = cli.start("energy", "tiny.py", "-d", bench_phone.serial, "--fast", "--yes", "--json")
     wait_for(lambda: planned_windows_told(bench_phone) >= 3)
     bench_phone.battery.set_plugged(True)
@@ -269,7 +273,7 @@ def test_a_block_with_the_cable_in_is_made_up_for(cli, bench_phone):
 
 def test_ctrl_c_leaves_an_absent_phone_alone(cli, bench_phone):
     """The command ends with 4 and what it had heard; the run goes on and is collected."""
-    CompanionSettings(energy_speed=30.0).write(bench_phone.directory)
+    CompanionSettings(energy_speed=60.0).write(bench_phone.directory)
     process = cli.start("energy", "tiny.py", "-d", bench_phone.serial, "--fast", "--yes")
     wait_for(lambda: planned_windows_told(bench_phone) >= 1)
     bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))

@@ -224,7 +224,8 @@ def test_unplugged_in_mid_run(cli, bench_phone):
     """A phone that goes away in the middle exits with 4, and what it had told is stored."""
     from mobilekit.virtual.phone import Faults
 
-    process = cli.start("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    arguments = ("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
+    process = cli.start(*arguments, MOBILEKIT_RECONNECT_S="2")
     wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone), 60)
     time.sleep(0.5)
     bench_phone.call(bench_phone.phone.set_faults(Faults(cable="unplugged")))
