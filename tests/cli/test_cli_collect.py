@@ -247,7 +247,7 @@ def test_the_cable_is_pulled_and_plugged_in_again(cli, bench_phone):
     assert "Pull the cable now" in stderr
     assert "goes on by itself" in stderr
     assert "is back" in stderr
-    (document,) = json.loads(stdout)
+    (document,) = json.loads(stdout)["measurements"]
     samples = document["measurement"]["result"]["samples"]
     assert len(samples["windows"]) == 11
     assert [wait["reason"] for wait in samples["waits"]] == ["unplug", "rest"]
@@ -265,7 +265,7 @@ def test_a_block_with_the_cable_in_is_made_up_for(cli, bench_phone):
     stdout, stderr = process.communicate(timeout=150)
 
     assert process.returncode == 0, stderr
-    (document,) = json.loads(stdout)
+    (document,) = json.loads(stdout)["measurements"]
     windows = document["measurement"]["result"]["samples"]["windows"]
     assert len(windows) > 11
     assert document["answer"]["energy"]["blocks"] == 5
