@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # What the tests have passed with: a release of today does not come in unseen.
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
+# Processes that share the tests.
+WORKERS ?= auto
+
 # npm brings two of the app's native runtimes; without it the app is built without them.
 ifeq ($(shell command -v npm),)
 APP_FLAGS := MVN_FLAGS="-Dwithout-executorch -Dwithout-onnxruntime"
@@ -30,7 +33,7 @@ types: install-dev
 	$(BIN)/mypy
 
 python-tests: install-dev
-	$(BIN)/python -m pytest --durations=20
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --durations=20
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev

@@ -355,12 +355,12 @@ def test_a_calibrated_gauge_is_used_explained_and_overridden(cli, bench_phone):
     assert "GAUGE-UNCALIBRATED" not in measured.stdout
     assert "quantisation" in measured.stdout
     assert "one inference a minute for" in measured.stdout
-    assert overridden.document["overridden"] == ["source"]
+    assert overridden.document["found"]["overridden"] == ["source"]
     assert [outcome.exit_code for outcome in refused] == [5, 5]
     assert "energy counter: unsupported" in refused[0].stderr
     assert "1e+03 of the charge counter's change" in refused[1].stderr
     assert again["answer"]["energy"]["source"] == "charge_counter"
-    assert again["measurement"]["gauge"] == overridden.document
+    assert again["measurement"]["gauge"] == overridden.document["found"]
     found = {finding["id"] for finding in again["measurement"]["findings"]}
     assert "GAUGE-OVERRIDDEN" in found
 
