@@ -34,13 +34,13 @@ def told(blocks, terms=()):
 
 def test_energy_is_that_of_all_inferences():
     """Of windows of different length, all joules over all inferences: not the mean of windows."""
-    energy = told(blocks_of([1, 3, 1, 5, 1], load_s=[10, 30], iterations=[10, 10]))
+    energy = told(blocks_of([1, 3, 1, 5, 1], load_s=[10, 60], iterations=[10, 30]))
 
-    assert energy.gross_j == pytest.approx((3 * 10 + 5 * 30) / 20)
-    assert energy.marginal_j == pytest.approx((2 * 10 + 4 * 30) / 20)
-    assert energy.seconds_per_inference == pytest.approx(2)
-    assert (energy.load_w, energy.idle_w) == (pytest.approx(4.5), pytest.approx(1))
-    assert (energy.blocks, energy.iterations, energy.interval_kind) == (2, 20, "block_range")
+    assert energy.gross_j == pytest.approx((3 * 10 + 5 * 60) / 40)
+    assert energy.marginal_j == pytest.approx((2 * 10 + 4 * 60) / 40)
+    assert energy.seconds_per_inference == pytest.approx(70 / 40)
+    assert (energy.load_w, energy.idle_w) == (pytest.approx(330 / 70), pytest.approx(1))
+    assert (energy.blocks, energy.iterations, energy.interval_kind) == (2, 40, "block_range")
 
 
 def test_power_times_time_is_energy():
