@@ -606,6 +606,39 @@ OUTPUT_CHECK = [
 ]
 
 
+ENGINES_FAILURES = ("refused", "unexpected", "assertion", "io")
+OTHER_FAILURES = ("unexpected", "assertion", "io")
+ALL_PHASES = get_args(p.Phase)
+
+
+def failing(
+    call: str, phases: Iterable[str], code: str, failures: tuple[str, ...] = ENGINES_FAILURES
+) -> dict[str, Any]:
+    """What a run ends with when a call throws: ``code``, or what is the same wherever it is."""
+    codes = dict.fromkeys(failures, code)
+    if failures == ENGINES_FAILURES:
+        codes["library_missing"] = "engine_missing"
+    codes |= {"out_of_memory": "out_of_memory", "storage_full": "storage_full"}
+    return {"call": call, "phases": list(phases), "codes": codes}
+
+
+FAILURES = [
+    failing("make_engine", ["verify"], "engine_missing"),
+    failing("load", ["load", "memory", "profile"], "load_failed"),
+    failing("load_traced", ["profile"], "load_failed"),
+    failing("bind", ["warmup", "memory", "profile", "evaluate"], "inference_failed"),
+    failing(
+        "infer",
+        ["warmup", "iterate", "memory", "profile", "evaluate", "energy"],
+        "inference_failed",
+    ),
+    failing("outputs", ["check", "evaluate"], "inference_failed"),
+    failing("write_trace", ["profile"], "inference_failed"),
+    failing("read_battery", ["verify", "energy"], "internal", OTHER_FAILURES),
+    failing("record", ALL_PHASES, "internal", OTHER_FAILURES),
+]
+
+
 def changed(message: Any, path: list[str | int], value: Any) -> Any:
     message = copy.deepcopy(message)
     target = message
@@ -642,6 +675,7 @@ def main() -> None:
         write(VECTORS / "invalid" / f"{name}.json", vector)
     write(VECTORS / "warmup.json", WARMUP)
     write(VECTORS / "output_check.json", OUTPUT_CHECK)
+    write(VECTORS / "failures.json", FAILURES)
 
 
 if __name__ == "__main__":

@@ -99,6 +99,21 @@ exactly its own ``protocol_version``, and looks at it before any other field.
 The battery and the thermal state are also read once before ``load`` and once after the last
 phase.
 
+**Failures.** However a run ends early, other than by the end of its process, a companion leaves a
+``RunFailure`` with the phase and what was measured; only where that cannot be written, none. The
+first of these that fits is its code:
+
+- ``out_of_memory``, ``storage_full``: the system says so, wherever it happens.
+- ``engine_missing``: there is no engine for the format, it cannot be made, or a native library or a
+  package of it is not there, even if that shows only later.
+- ``load_failed``: the engine throws anything while it loads a program, in any phase.
+- ``inference_failed``: the engine throws anything while it binds inputs, executes, gives its
+  outputs or writes its trace.
+- ``bad_request``, ``protocol_version``, ``file_missing``, ``file_corrupt``: what ``verify`` finds.
+- ``internal``: anything else, whatever it is.
+
+``interrupted``, ``disconnected`` and ``stopped`` are said of runs that left no result.
+
 **Clock.** ``at_ns``, ``started_ns`` and ``ended_ns`` are nanoseconds of a monotonic clock, zero at
 the start of the run; on a phone one that counts while it sleeps (``elapsedRealtimeNanos``).
 

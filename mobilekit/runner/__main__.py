@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from mobilekit.runner.engines import make_engine
 from mobilekit.runner.machine import Machine
 from mobilekit.runner.run import carry_out_run, take_run
 
+COMPUTER = Machine(
+    name="mobilekit runner",
+    clock_ns=time.monotonic_ns,
+    make_engine=make_engine,
+    battery=None,
+    read_battery=None,
+    make_energy_stage=None,
+)
+
 
 def main(input_root: str, output_root: str, run_id: str) -> None:
-    machine = Machine(
-        name="mobilekit runner",
-        clock_ns=time.monotonic_ns,
-        make_engine=make_engine,
-        battery=None,
-        read_battery=None,
-        make_energy_stage=None,
-        settle=lambda: None,
-    )
-    carry_out_run(Path(input_root), take_run(Path(output_root), run_id), machine)
+    journal = take_run(Path(output_root), run_id)
+    carry_out_run(Path(input_root), journal, lambda: nullcontext(COMPUTER))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from mobilekit.contract.protocol import (
     Window,
     WindowMeasured,
 )
+from mobilekit.runner.failures import inferring
 
 PLUGGED_IN = "the phone is plugged in, so its battery does not pay for the work"
 
@@ -119,7 +120,8 @@ def make_sync_pattern(stage: EnergyStage) -> SyncPattern:
     edges_ns = []
     for _ in range(SYNC_PULSES):
         edges_ns.append(stage.now_ns())
-        stage.iterate_until(edges_ns[-1] + SYNC_PULSE_NS)
+        with inferring():
+            stage.iterate_until(edges_ns[-1] + SYNC_PULSE_NS)
         edges_ns.append(stage.now_ns())
         stage.idle_until(edges_ns[-1] + SYNC_PULSE_NS)
     return SyncPattern(edges_ns=tuple(edges_ns))
@@ -134,7 +136,8 @@ def measure_window(plan: EnergyPlan, stage: EnergyStage, *, is_load: bool) -> Wi
     while now_ns < end_ns:
         next_ns = min(end_ns, now_ns + plan.sample_period_ns)
         if is_load:
-            iterations += stage.iterate_until(next_ns)
+            with inferring():
+                iterations += stage.iterate_until(next_ns)
         else:
             stage.idle_until(next_ns)
         now_ns = stage.now_ns()

@@ -57,13 +57,13 @@ class InputFiles:
         except ValueError as error:
             raise RunStopped("bad_request", f"{tensor.path}: {error}") from None
 
-    def verify_examples(self, stack: TensorFile) -> None:
+    def verify_tensor(self, tensor: TensorFile) -> None:
         """All that ``tensor`` finds out, but without reading them into memory."""
-        size_bytes = self.verified(stack).stat().st_size
-        if size_bytes != math.prod(stack.shape) * np.dtype(stack.dtype).itemsize:
+        size_bytes = self.verified(tensor).stat().st_size
+        if size_bytes != math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize:
             raise RunStopped(
                 "bad_request",
-                f"{stack.path}: {size_bytes} bytes are no {stack.dtype} {stack.shape}",
+                f"{tensor.path}: {size_bytes} bytes are no {tensor.dtype} {tensor.shape}",
             )
 
     def examples(self, stack: TensorFile) -> Iterator[Array]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mobilekit.contract.checks import encode_event, run_directory
 from mobilekit.contract.codec import encode
-from mobilekit.contract.protocol import ProgressEvent, RunResult, Samples
-from mobilekit.contract.samples import collect_samples
+from mobilekit.contract.protocol import FailureCode, ProgressEvent, RunFailure, RunResult, Samples
+from mobilekit.contract.samples import collect_samples, interrupted
 
 
 class Journal:
@@ -28,6 +28,10 @@ class Journal:
 
     def samples(self) -> Samples:
         return collect_samples(self._events)
+
+    def failure(self, code: FailureCode, message: str) -> RunFailure:
+        """The result of a run that ended early, in the phase that it was in."""
+        return interrupted(self.run_id, self._events, message, code)
 
     def write_result(self, result: RunResult) -> None:
         """Make ``result.json`` appear whole, and close the journal."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple
 
 from mobilekit.contract.protocol import BatterySample, Format
@@ -24,5 +25,8 @@ class Machine(NamedTuple):
     make_energy_stage: Callable[[Program, Sequence[int], int], EnergyStage] | None
     """From the program, the measured latencies and the time on the run's clock; ``None`` where
     there is no battery."""
-    settle: Callable[[], None]
-    """Called when all is measured, before the result tells everybody that the run is over."""
+
+
+OpenMachine = Callable[[], AbstractContextManager[Machine]]
+"""Makes a run its machine; closed when all is measured, before the result tells everybody that
+the run is over."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from mobilekit.contract.protocol import (
     PROFILE_WARMUPS,
     PROTOCOL_VERSION,
     TRACE_NAME,
+    ArtifactFile,
     CompanionInfo,
     CompanionStarted,
     DType,
@@ -28,7 +29,6 @@ from mobilekit.contract.protocol import (
     EnergyRefused,
     Evaluation,
     EvaluationMade,
-    FailureCode,
     IterationsMeasured,
     LoadMeasured,
     MemoryMeasured,
@@ -38,7 +38,6 @@ from mobilekit.contract.protocol import (
     PhaseStarted,
     ProfileRefused,
     RunEnded,
-    RunFailure,
     RunRequest,
     RunResult,
     RunSuccess,
@@ -55,11 +54,11 @@ from mobilekit.contract.protocol import (
 from mobilekit.hashing import file_sha256
 from mobilekit.runner.abi import this_abi
 from mobilekit.runner.energy_phase import measure_energy
-from mobilekit.runner.engine import Engine, EngineError, Program, TracingUnavailableError
-from mobilekit.runner.failures import RunStopped
+from mobilekit.runner.engine import Engine, Program, TracingUnavailableError
+from mobilekit.runner.failures import RunStopped, engine_does, inferring, stopped_by
 from mobilekit.runner.input_files import InputFiles
 from mobilekit.runner.journal import Journal
-from mobilekit.runner.machine import Machine
+from mobilekit.runner.machine import Machine, OpenMachine
 from mobilekit.runner.readers import read_memory, read_thermal, release_freed_memory
 from mobilekit.runner.timed_loop import UNLIMITED_NS, iterate
 from mobilekit.runner.warmup import WarmupDetector
@@ -77,30 +76,23 @@ def take_run(output_root: Path, run_id: str) -> Journal:
     return journal
 
 
-def carry_out_run(input_root: Path, journal: Journal, machine: Machine) -> RunResult:
+def carry_out_run(input_root: Path, journal: Journal, open_machine: OpenMachine) -> RunResult:
     """Carry out the request of a run that was taken, and write its progress and its result.
 
-    A failure is the ``RunFailure`` that is written and returned.
+    Whatever goes wrong becomes the ``RunFailure`` that is written and returned, also in opening
+    and in closing the machine. Raises ``OSError`` only where the result cannot be written.
     """
-    run_id = journal.run_id
-    started_ns = machine.clock_ns()
-    attempt = _Run(input_root, journal, machine, lambda: machine.clock_ns() - started_ns)
     try:
-        attempt.go(run_id)
+        with open_machine() as machine:
+            _Run(InputFiles(input_root), journal, machine).go()
         result: RunResult = RunSuccess(
-            protocol_version=PROTOCOL_VERSION, run_id=run_id, samples=journal.samples()
+            protocol_version=PROTOCOL_VERSION, run_id=journal.run_id, samples=journal.samples()
         )
-    except RunStopped as error:
-        result = attempt.failure(run_id, error.code, str(error))
-    except EngineError as error:
-        code: FailureCode = "load_failed" if attempt.phase == "load" else "inference_failed"
-        result = attempt.failure(run_id, code, str(error))
-    except MemoryError:
-        result = attempt.failure(run_id, "out_of_memory", "the process ran out of memory")
-    except OSError as error:
-        code = "storage_full" if error.errno == errno.ENOSPC else "internal"
-        result = attempt.failure(run_id, code, str(error))
-    machine.settle()
+    except Exception as error:
+        stopped = stopped_by(error)
+        if stopped.code == "internal":
+            traceback.print_exception(error)
+        result = journal.failure(stopped.code, str(stopped))
     journal.write_result(result)
     return result
 
@@ -108,84 +100,69 @@ def carry_out_run(input_root: Path, journal: Journal, machine: Machine) -> RunRe
 class _Run:
     """One run under way: the phases share its clock, journal and program."""
 
-    def __init__(
-        self,
-        input_root: Path,
-        journal: Journal,
-        machine: Machine,
-        now_ns: Callable[[], int],
-    ) -> None:
-        self.phase: Phase = "verify"
-        self._files = InputFiles(input_root)
+    def __init__(self, files: InputFiles, journal: Journal, machine: Machine) -> None:
+        self._files = files
         self._journal = journal
         self._machine = machine
-        self._now_ns = now_ns
+        self._started_ns = machine.clock_ns()
 
-    def go(self, run_id: str) -> None:
+    def go(self) -> None:
         self._enter("verify")
-        request = self._files.request(run_id)
-        path = self._files.verified(request.artifact)
+        request = self._files.request(self._journal.run_id)
+        self._files.verified(request.artifact)
         inputs = [self._files.tensor(tensor) for tensor in request.inputs]
         references = [self._files.tensor(tensor) for tensor in request.reference_outputs]
         if request.evaluation is not None:
-            self._files.verify_examples(request.evaluation)
+            self._files.verify_tensor(request.evaluation)
         for segment in request.segments:
             self._files.verified(segment.artifact)
             for tensor in segment.inputs:
-                self._files.verified(tensor)
+                self._files.verify_tensor(tensor)
         engine = self._start_engine(request)
         self._sample_state()
 
         self._enter("load")
-        program = self._measure_loads(engine, path, request)
+        program = self._measure_loads(engine, request)
         self._enter("warmup")
-        program.set_inputs(inputs)
+        _bind(program, inputs)
         self._warm_up(program, request)
         self._enter("iterate")
         latency_ns = self._iterate(program, request)
         self._enter("check")
-        check = check_outputs(program.outputs(), references, request.relative_tolerance)
+        with inferring():
+            outputs = program.outputs()
+        check = check_outputs(outputs, references, request.relative_tolerance)
         self._journal.append(OutputsChecked(check=check))
         self._enter("memory")
-        program = self._measure_memory(program, engine, path, request, inputs)
+        program = self._measure_memory(program, engine, request.artifact, inputs)
         if request.profile_iterations is not None:
             self._enter("profile")
             program.close()
             if request.segments:
                 self._time_segments(engine, request.segments, request.profile_iterations)
             else:
-                self._profile(engine, path, request, inputs, request.profile_iterations)
-            program = engine.load(path, request.artifact.method)
-            program.set_inputs(inputs)
+                self._profile(engine, request.artifact, inputs, request.profile_iterations)
+            program = self._load(engine, request.artifact)
+            _bind(program, inputs)
         if request.evaluation is not None:
             self._enter("evaluate")
             self._evaluate(program, request.evaluation)
-            program.set_inputs(inputs)
+            _bind(program, inputs)
         if request.energy is not None:
             self._enter("energy")
             self._measure_energy(request.energy, program, latency_ns)
         self._sample_state()
         self._journal.append(RunEnded(at_ns=self._now_ns()))
 
-    def failure(self, run_id: str, code: FailureCode, message: str) -> RunFailure:
-        return RunFailure(
-            protocol_version=PROTOCOL_VERSION,
-            run_id=run_id,
-            phase=self.phase,
-            code=code,
-            message=message,
-            samples=self._journal.samples(),
-        )
+    def _now_ns(self) -> int:
+        return self._machine.clock_ns() - self._started_ns
 
     def _enter(self, phase: Phase) -> None:
-        self.phase = phase
         self._journal.append(PhaseStarted(phase=phase, at_ns=self._now_ns()))
 
     def _start_engine(self, request: RunRequest) -> Engine:
-        try:
+        with engine_does("engine_missing"):
             engine = self._machine.make_engine(request.artifact.format, request.threads)
-        except EngineError as error:
-            raise RunStopped("engine_missing", str(error)) from None
         self._journal.append(
             CompanionStarted(
                 companion=CompanionInfo(
@@ -212,18 +189,24 @@ class _Run:
             )
         )
 
+    def _load(self, engine: Engine, artifact: ArtifactFile) -> Program:
+        with engine_does("load_failed"):
+            return engine.load(self._files.path(artifact), artifact.method)
+
     # --- time
 
-    def _measure_loads(self, engine: Engine, path: Path, request: RunRequest) -> Program:
+    def _measure_loads(self, engine: Engine, request: RunRequest) -> Program:
         clock_ns = self._machine.clock_ns
+        path = self._files.path(request.artifact)
         program: Program | None = None
         for _ in range(request.cold_loads):
             if program is not None:
                 program.close()
             release_freed_memory()
-            started_ns = clock_ns()
-            program = engine.load(path, request.artifact.method)
-            load_ns = clock_ns() - started_ns
+            with engine_does("load_failed"):
+                started_ns = clock_ns()
+                program = engine.load(path, request.artifact.method)
+                load_ns = clock_ns() - started_ns
             self._journal.append(LoadMeasured(load_ns=load_ns))
         assert program is not None, "decode_request lets no request with fewer than 1 load through"
         return program
@@ -232,22 +215,24 @@ class _Run:
         detector = WarmupDetector(request.warmup)
         clock_ns = self._machine.clock_ns
         execute = program.execute
-        while detector.needs_another():
-            started_ns = clock_ns()
-            execute()
-            detector.add(clock_ns() - started_ns)
+        with inferring():
+            while detector.needs_another():
+                started_ns = clock_ns()
+                execute()
+                detector.add(clock_ns() - started_ns)
         self._journal.append(
             WarmupMeasured(latency_ns=detector.latency_ns, settled=detector.settled)
         )
 
     def _iterate(self, program: Program, request: RunRequest) -> list[int]:
-        latency_ns = iterate(
-            program.execute,
-            self._machine.clock_ns,
-            min_iterations=request.min_iterations,
-            min_duration_ns=request.min_duration_ns,
-            max_duration_ns=request.max_duration_ns,
-        )
+        with inferring():
+            latency_ns = iterate(
+                program.execute,
+                self._machine.clock_ns,
+                min_iterations=request.min_iterations,
+                min_duration_ns=request.min_duration_ns,
+                max_duration_ns=request.max_duration_ns,
+            )
         self._journal.append(IterationsMeasured(latency_ns=tuple(latency_ns)))
         return latency_ns
 
@@ -256,20 +241,21 @@ class _Run:
     def _profile(
         self,
         engine: Engine,
-        path: Path,
-        request: RunRequest,
+        artifact: ArtifactFile,
         inputs: Sequence[Array],
         iterations: int,
     ) -> None:
         try:
-            program = engine.load_traced(path, request.artifact.method)
+            with engine_does("load_failed"):
+                program = engine.load_traced(self._files.path(artifact), artifact.method)
         except TracingUnavailableError as error:
             self._journal.append(ProfileRefused(reason=str(error)))
             return
-        program.set_inputs(inputs)
+        _bind(program, inputs)
         latency_ns = self._time_warm(program, iterations)
         target = self._journal.directory / TRACE_NAME
-        program.write_trace(target)
+        with inferring():
+            program.write_trace(target)
         trace = Trace(
             kind=program.trace_kind,
             sha256=file_sha256(target),
@@ -280,14 +266,13 @@ class _Run:
 
     def _time_segments(self, engine: Engine, segments: Sequence[Segment], iterations: int) -> None:
         for number, segment in enumerate(segments):
-            path = self._files.path(segment.artifact)
             inputs = [self._files.tensor(tensor) for tensor in segment.inputs]
             try:
-                program = engine.load(path, segment.artifact.method)
-                program.set_inputs(inputs)
+                program = self._load(engine, segment.artifact)
+                _bind(program, inputs)
                 latency_ns = self._time_warm(program, iterations)
-            except EngineError as error:
-                raise EngineError(f"segments[{number}]: {error}") from None
+            except RunStopped as error:
+                raise RunStopped(error.code, f"segments[{number}]: {error}") from None
             program.close()
             latency = SegmentLatency(segment=number, latency_ns=tuple(latency_ns))
             self._journal.append(SegmentMeasured(latency=latency))
@@ -295,15 +280,16 @@ class _Run:
     def _time_warm(self, program: Program, iterations: int) -> list[int]:
         """Of so many iterations after ``PROFILE_WARMUPS`` untimed ones."""
         clock_ns = self._machine.clock_ns
-        for _ in range(PROFILE_WARMUPS):
-            program.execute()
-        return iterate(
-            program.execute,
-            clock_ns,
-            min_iterations=iterations,
-            min_duration_ns=0,
-            max_duration_ns=UNLIMITED_NS,
-        )
+        with inferring():
+            for _ in range(PROFILE_WARMUPS):
+                program.execute()
+            return iterate(
+                program.execute,
+                clock_ns,
+                min_iterations=iterations,
+                min_duration_ns=0,
+                max_duration_ns=UNLIMITED_NS,
+            )
 
     def _evaluate(self, program: Program, examples: TensorFile) -> None:
         clock_ns = self._machine.clock_ns
@@ -311,11 +297,12 @@ class _Run:
         digest = hashlib.sha256()
         with (self._journal.directory / OUTPUTS_NAME).open("wb") as file:
             for example in self._files.examples(examples):
-                program.set_inputs([example])
-                started_ns = clock_ns()
-                program.execute()
-                latency_ns.append(clock_ns() - started_ns)
-                output = program.outputs()[0]
+                with inferring():
+                    program.set_inputs([example])
+                    started_ns = clock_ns()
+                    program.execute()
+                    latency_ns.append(clock_ns() - started_ns)
+                    output = program.outputs()[0]
                 data = np.ascontiguousarray(output, output.dtype.newbyteorder("<")).tobytes()
                 digest.update(data)
                 file.write(data)
@@ -333,8 +320,7 @@ class _Run:
         self,
         program: Program,
         engine: Engine,
-        path: Path,
-        request: RunRequest,
+        artifact: ArtifactFile,
         inputs: Sequence[Array],
     ) -> Program:
         program.close()
@@ -342,11 +328,12 @@ class _Run:
         release_freed_memory()
         read_memory(self._now_ns(), "closed")  # The first reading only resets the peak.
         self._append_memory("closed")
-        program = engine.load(path, request.artifact.method)
-        program.set_inputs(inputs)
+        program = self._load(engine, artifact)
+        _bind(program, inputs)
         self._append_memory("loaded")
-        for _ in range(MEMORY_ITERATIONS):
-            program.execute()
+        with inferring():
+            for _ in range(MEMORY_ITERATIONS):
+                program.execute()
         self._append_memory("inferred")
         return program
 
@@ -363,6 +350,11 @@ class _Run:
         stage = make_stage(program, latency_ns, self._now_ns())
         for event in measure_energy(plan, stage):
             self._journal.append(event)
+
+
+def _bind(program: Program, inputs: Sequence[Array]) -> None:
+    with inferring():
+        program.set_inputs(inputs)
 
 
 def _contract_dtype(array: Array) -> DType:

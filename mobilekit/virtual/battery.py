@@ -121,8 +121,11 @@ def gauge_of_profile(profile: DeviceProfile) -> GaugeKind:
     )
 
 
-class BatteryEmpty(Exception):  # noqa: N818 - an event in the life of a phone, not a mistake
-    """Nothing is left: the phone is off at once."""
+class BatteryEmpty(BaseException):
+    """Nothing is left: the phone is off at once.
+
+    To the run that it happens in it is like the end of its process: no failure to write down.
+    """
 
 
 class BatteryState(Record, frozen=True):

@@ -16,7 +16,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
@@ -257,15 +258,9 @@ def read_gauge(phone_directory: Path, profile: DeviceProfile) -> GaugeKind:
     return kind
 
 
-def main(phone_directory: str, run_id: str, until_end_of: str | None = None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The phone decides when its companion ends.
-    directory = Path(phone_directory)
-    files = PhoneFiles(directory / "files", {})
-    journal = take_run(files.host_path(OUTPUT_ROOT), run_id)
-    if until_end_of is not None:
-        Path(until_end_of).read_bytes()
-        if read_faults(directory).powered_off:
-            return
+@contextmanager
+def open_machine(directory: Path, run_id: str) -> Iterator[Machine]:
+    """The phone in that directory as a run's machine: what the run does to it outlasts the run."""
     profile = read_profile(directory)
     battery_path = directory / "battery.json"
     kind = read_gauge(directory, profile)
@@ -277,26 +272,35 @@ def main(phone_directory: str, run_id: str, until_end_of: str | None = None) -> 
         speed = CompanionSettings.read(directory).energy_speed
         return PacedStage(stages[-1], battery, battery_path, speed, time.sleep)
 
-    def settle() -> None:
+    try:
+        yield Machine(
+            name="mobilekit virtual companion",
+            clock_ns=time.monotonic_ns,
+            make_engine=make_engine,
+            battery="simulated",
+            read_battery=battery.read,
+            make_energy_stage=make_energy_stage,
+        )
+    finally:
         battery.state.write(battery_path)
         for stage in stages:
             truth = directory / "truth" / f"{run_id}.json"
             truth.parent.mkdir(exist_ok=True)
             truth.write_bytes(encode(stage.truth))
 
-    machine = Machine(
-        name="mobilekit virtual companion",
-        clock_ns=time.monotonic_ns,
-        make_engine=make_engine,
-        battery="simulated",
-        read_battery=battery.read,
-        make_energy_stage=make_energy_stage,
-        settle=settle,
-    )
+
+def main(phone_directory: str, run_id: str, until_end_of: str | None = None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The phone decides when its companion ends.
+    directory = Path(phone_directory)
+    files = PhoneFiles(directory / "files", {})
+    journal = take_run(files.host_path(OUTPUT_ROOT), run_id)
+    if until_end_of is not None:
+        Path(until_end_of).read_bytes()
+        if read_faults(directory).powered_off:
+            return
     try:
-        carry_out_run(files.host_path(INPUT_ROOT), journal, machine)
+        carry_out_run(files.host_path(INPUT_ROOT), journal, lambda: open_machine(directory, run_id))
     except BatteryEmpty:
-        battery.state.write(battery_path)
         write_faults(directory, msgspec.structs.replace(read_faults(directory), powered_off=True))
 
 

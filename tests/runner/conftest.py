@@ -1,5 +1,6 @@
 """What the tests of runs share."""
 
+import gc
 import os
 
 import pytest
@@ -15,3 +16,11 @@ def roots(tmp_path):
 def _no_disk_loses_its_power(monkeypatch):
     """A sync for each event would take most of the tests' time."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_garbage_in_what_was_imported():
+    """A run collects garbage before each measurement, and would look through all of pytest."""
+    gc.freeze()
+    yield
+    gc.unfreeze()

@@ -13,6 +13,10 @@ MS = 1_000_000
 BINDING_NS = 7 * MS
 
 
+def ignore(_call):
+    """Nothing fails."""
+
+
 class FakeClock:
     def __init__(self):
         self.ns = 0
@@ -24,8 +28,8 @@ class FakeClock:
 class FakeProgram:
     """Takes the given latencies in turn, the last for ever, and returns the input doubled."""
 
-    def __init__(self, clock, latencies_ns, fail_at=None):
-        self._clock = clock
+    def __init__(self, clock, latencies_ns, fail_at=None, before=ignore):
+        self._clock, self._before = clock, before
         self._latencies = iter(latencies_ns)
         self._last = 0
         self.executed = 0
@@ -34,6 +38,7 @@ class FakeProgram:
 
     def execute(self):
         assert not self.closed
+        self._before("infer")
         self.executed += 1
         if self.executed == self._fail_at:
             raise EngineError("kernel failed with 0x12")
@@ -41,10 +46,12 @@ class FakeProgram:
         self._clock.ns += self._last
 
     def set_inputs(self, inputs):
+        self._before("bind")
         self._clock.ns += BINDING_NS
         self._inputs = inputs
 
     def outputs(self):
+        self._before("outputs")
         return [2 * self._inputs[0]]
 
     def close(self):
@@ -55,31 +62,43 @@ class FakeTracedProgram(FakeProgram):
     trace_kind = "etdump"
 
     def write_trace(self, target):
+        self._before("write_trace")
         target.write_bytes(b"%d iterations" % self.executed)
         self.close()
 
 
 class FakeEngine:
+    """``before`` is told of each call, and may raise what the call is to fail with."""
+
     name, version, threads = "fake", "1", 1
 
     def __init__(
-        self, clock, latencies_ns=(10 * MS,), fail_at=None, fail_load=False, can_trace=True
+        self,
+        clock,
+        latencies_ns=(10 * MS,),
+        fail_at=None,
+        fail_load=False,
+        can_trace=True,
+        before=ignore,
     ):
+        self._before = before
         self._clock, self._latencies, self._fail_at = clock, latencies_ns, fail_at
         self._fail_load, self._can_trace = fail_load, can_trace
         self.programs = []
 
     def load(self, path, method):
+        self._before("load")
         self._clock.ns += 50 * MS
         if self._fail_load or path.read_bytes() == b"corrupt":
             raise EngineError("not a program")
-        self.programs.append(FakeProgram(self._clock, self._latencies, self._fail_at))
+        self.programs.append(FakeProgram(self._clock, self._latencies, self._fail_at, self._before))
         return self.programs[-1]
 
     def load_traced(self, path, method):
+        self._before("load_traced")
         if not self._can_trace:
             raise TracingUnavailableError("built without tracing")
-        self.programs.append(FakeTracedProgram(self._clock, self._latencies))
+        self.programs.append(FakeTracedProgram(self._clock, self._latencies, before=self._before))
         return self.programs[-1]
 
 
@@ -128,7 +147,7 @@ def battery_sample(at_ns, plugged=False, temperature_decicelsius=250):
     )
 
 
-def machine(clock, engine, stage: Callable | None = None, settle=lambda: None):
+def machine(clock, engine, stage: Callable | None = None):
     def make_engine(artifact_format, threads):
         if artifact_format != "pte":
             raise EngineError(f"no engine for .{artifact_format}")
@@ -141,5 +160,4 @@ def machine(clock, engine, stage: Callable | None = None, settle=lambda: None):
         battery="simulated" if stage else None,
         read_battery=battery_sample if stage else None,
         make_energy_stage=stage,
-        settle=settle,
     )

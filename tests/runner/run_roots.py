@@ -1,6 +1,7 @@
 """The two roots of the contract, with a request for what the fake program computes."""
 
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ def put_tensor(root, array) -> TensorFile:
 
 
 def carry_out(root, machine):
-    return carry_out_run(root / "in", take_run(root / "out", RUN_ID), machine)
+    journal = take_run(root / "out", RUN_ID)
+    return carry_out_run(root / "in", journal, lambda: nullcontext(machine))
 
 
 def written(root) -> Path:

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import os
 import tracemalloc
+from contextlib import contextmanager, nullcontext
 
 import msgspec
 import numpy as np
@@ -94,23 +95,25 @@ def test_a_run_is_taken_before_it_begins(roots):
     journal = take_run(root / "out", RUN_ID)
     before = list(decode_events((written(root) / "progress.jsonl").read_bytes()))
 
-    carry_out_run(root / "in", journal, machine(clock, FakeEngine(clock)))
+    carry_out_run(root / "in", journal, lambda: nullcontext(machine(clock, FakeEngine(clock))))
 
     events = list(decode_events((written(root) / "progress.jsonl").read_bytes()))
     assert before == events[:1] == [RunTaken(pid=os.getpid())]
     assert sum(isinstance(event, RunTaken) for event in events) == 1
 
 
-def test_settling_comes_before_the_result(roots):
-    """Whoever sees the result can rely on what ``settle`` left behind."""
+def test_the_machine_is_closed_before_the_result(roots):
+    """Whoever sees the result can rely on what closing the machine left behind."""
     root, _ = roots
     clock = FakeClock()
     seen = []
 
-    def settle():
+    @contextmanager
+    def open_machine():
+        yield machine(clock, FakeEngine(clock))
         seen.append((written(root) / "result.json").exists())
 
-    carry_out(root, machine(clock, FakeEngine(clock), settle=settle))
+    carry_out_run(root / "in", take_run(root / "out", RUN_ID), open_machine)
 
     assert seen == [False]
 
@@ -351,7 +354,7 @@ def test_a_segment_that_does_not_load_is_named(roots):
 
     result = carry_out(root, machine(clock, FakeEngine(clock)))
 
-    assert (result.phase, result.code) == ("profile", "inference_failed")
+    assert (result.phase, result.code) == ("profile", "load_failed")
     assert result.message == "segments[1]: not a program"
     assert [each.segment for each in result.samples.segments] == [0]
 

@@ -1,13 +1,17 @@
 """The programs that play the companion app: what they need and how they are started."""
 
+import subprocess
 import sys
 from importlib import import_module
 
 import pytest
 
 from mobilekit import places
-from mobilekit.contract.protocol import OUTPUT_ROOT
+from mobilekit.contract.checks import decode_result
+from mobilekit.contract.codec import encode
+from mobilekit.contract.protocol import INPUT_ROOT, OUTPUT_ROOT
 from mobilekit.errors import UsageError
+from mobilekit.phone.profiles import load_profiles
 from mobilekit.virtual.companion_settings import check_companion, companion_command
 from mobilekit.virtual.files import PhoneFiles
 
@@ -65,3 +69,20 @@ def test_both_work_on_the_phones_own_files(jar, tmp_path):
     assert options["--run-id"] == "run-1"
     assert options["--input-root"] == f"{tmp_path}/files/data/local/tmp/mobilekit"
     assert options["--output-root"].startswith(f"{tmp_path}/files/")
+
+
+def test_a_damaged_phone_fails_the_run_with_a_result(tmp_path):
+    """What is wrong with its files is told by the run that finds it, not by a process that ends."""
+    files = PhoneFiles(tmp_path / "files", {})
+    for root in (INPUT_ROOT, OUTPUT_ROOT):
+        files.make_directories(root)
+    (tmp_path / "profile.json").write_bytes(encode(load_profiles()["nexus7"]))
+    (tmp_path / "battery.json").write_text("{")
+    command = companion_command("python", tmp_path, "run-1", waits_for_input=False)
+
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    result = decode_result((files.host_path(OUTPUT_ROOT) / "runs/run-1/result.json").read_bytes())
+    assert (ended.returncode, result.phase, result.code) == (0, "verify", "internal")
+    assert "battery.json" in result.message
+    assert "Traceback" in ended.stderr

@@ -113,10 +113,12 @@ internal class EnergyPhase(
 
     private fun inferUntil(endNs: Long): Long {
         var iterations = 0L
-        do {
-            program.infer()
-            iterations++
-        } while (clock.nowNs() < endNs)
+        inferring {
+            do {
+                program.infer()
+                iterations++
+            } while (clock.nowNs() < endNs)
+        }
         return iterations
     }
 

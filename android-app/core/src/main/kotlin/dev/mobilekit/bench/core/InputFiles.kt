@@ -6,12 +6,6 @@ import java.nio.ByteBuffer
 import java.nio.channels.FileChannel
 import java.security.MessageDigest
 
-/** Why a run cannot go on; becomes a [RunFailure]. */
-internal class RunStopped(
-    val code: FailureCode,
-    override val message: String,
-) : Exception(message)
-
 /** What the host put below the input root. */
 internal class InputFiles(
     private val root: File,

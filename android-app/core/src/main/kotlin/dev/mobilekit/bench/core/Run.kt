@@ -2,7 +2,6 @@ package dev.mobilekit.bench.core
 
 import java.io.File
 import java.io.FileOutputStream
-import java.io.IOException
 import java.io.RandomAccessFile
 import java.security.MessageDigest
 
@@ -65,17 +64,8 @@ internal class Run(
             try {
                 measure()
                 RunSuccess(PROTOCOL_VERSION, runId, collectSamples(events))
-            } catch (stopped: RunStopped) {
-                failure(stopped.code, stopped.message)
-            } catch (problem: OutOfMemoryError) {
-                failure(FailureCode.OUT_OF_MEMORY, problem.toString())
-            } catch (problem: LinkageError) {
-                // Only engines link native libraries: this one's is not here, or not for this processor.
-                failure(FailureCode.ENGINE_MISSING, problem.toString())
-            } catch (problem: IOException) {
-                failure(storageCode(problem), problem.toString())
-            } catch (problem: Exception) {
-                failure(FailureCode.INTERNAL, problem.toString())
+            } catch (problem: Throwable) {
+                failure(stoppedBy(problem))
             },
         )
 
@@ -86,7 +76,12 @@ internal class Run(
             if (earlier.lastOrNull() is RunEnded) {
                 RunSuccess(PROTOCOL_VERSION, runId, collectSamples(events))
             } else {
-                failure(FailureCode.INTERRUPTED, "the companion's process ended in the middle of this run")
+                failure(
+                    RunStopped(
+                        FailureCode.INTERRUPTED,
+                        "the companion's process ended in the middle of this run",
+                    ),
+                )
             },
         )
     }
@@ -298,7 +293,7 @@ internal class Run(
         plan: EnergyPlan,
     ) = when (val gauge = device.battery) {
         null -> tell(EnergyRefused("this companion has no battery to read"))
-        else -> inferring { EnergyPhase(program, plan, device, gauge, ::tell).run() }
+        else -> EnergyPhase(program, plan, device, gauge, ::tell).run()
     }
 
     private fun sampleMemory(stage: MemoryStage) = tell(MemoryMeasured(device.memory.read(clock.nowNs(), stage)))
@@ -309,7 +304,7 @@ internal class Run(
     }
 
     private fun engineFor(format: Format): Engine =
-        when (val choice = device.engines.choose(format)) {
+        when (val choice = engineDoes(FailureCode.ENGINE_MISSING) { device.engines.choose(format) }) {
             is EngineChoice.Found -> choice.engine
             is EngineChoice.Missing -> throw RunStopped(FailureCode.ENGINE_MISSING, choice.reason)
         }
@@ -344,16 +339,14 @@ internal class Run(
         try {
             record.finish(result)
             result
-        } catch (problem: IOException) {
-            failure(storageCode(problem), problem.toString())
+        } catch (problem: Exception) {
+            failure(stoppedBy(problem))
         } finally {
             device.sleepGuard?.maySleep()
         }
 
-    private fun failure(
-        code: FailureCode,
-        message: String,
-    ) = RunFailure(PROTOCOL_VERSION, runId, phase, code, message, collectSamples(events))
+    private fun failure(stopped: RunStopped) =
+        RunFailure(PROTOCOL_VERSION, runId, phase, stopped.code, stopped.message, collectSamples(events))
 
     /** The program of this run: at most one is loaded at a time. */
     private inner class Loader(
@@ -398,29 +391,6 @@ internal class Run(
         const val MAX_THREADS = 1024L
     }
 }
-
-private fun storageCode(problem: IOException): FailureCode {
-    val text = problem.message.orEmpty()
-    val full = "ENOSPC" in text || "No space left" in text
-    return if (full) FailureCode.STORAGE_FULL else FailureCode.INTERNAL
-}
-
-private inline fun <T> inferring(action: () -> T): T = engineDoes(FailureCode.INFERENCE_FAILED, action)
-
-/** An engine fails with exceptions of its own, which are not known here. */
-private inline fun <T> engineDoes(
-    code: FailureCode,
-    action: () -> T,
-): T =
-    try {
-        action()
-    } catch (problem: IOException) {
-        throw problem
-    } catch (problem: TracingUnavailableException) {
-        throw problem
-    } catch (problem: Exception) {
-        throw RunStopped(code, problem.toString())
-    }
 
 /**
  * How long the run takes at the very most between two of its events, and as a whole where nothing

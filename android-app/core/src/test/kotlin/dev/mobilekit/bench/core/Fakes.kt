@@ -47,6 +47,8 @@ class FakeEngine(
     private val loadNs: Long = 50,
     private val bindNs: Long = 0,
     private val canTrace: Boolean = true,
+    /** Is told of each call, and may throw what the call is to fail with. */
+    private val before: (String) -> Unit = {},
     private val latencyNs: (Int) -> Long = { 10 },
 ) : Engine {
     override val name = "fake"
@@ -64,6 +66,14 @@ class FakeEngine(
         method: String,
         threads: Int,
     ): TracedProgram {
+        before("load")
+        return open(artifact, threads)
+    }
+
+    private fun open(
+        artifact: File,
+        threads: Int,
+    ): TracedProgram {
         if (artifact.readText() == "corrupt") throw IllegalArgumentException("no such opcode")
         clock.spend(loadNs)
         open++
@@ -76,8 +86,9 @@ class FakeEngine(
         method: String,
         threads: Int,
     ): TracedProgram {
+        before("load_traced")
         if (!canTrace) throw TracingUnavailableException("built without tracing")
-        return load(artifact, method, threads)
+        return open(artifact, threads)
     }
 
     private inner class FakeProgram : TracedProgram {
@@ -87,20 +98,30 @@ class FakeEngine(
         private val output = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN)
 
         override fun bind(inputs: List<Tensor>) {
+            before("bind")
             clock.spend(bindNs)
             input = inputs.single()
         }
 
         override fun infer() {
+            before("infer")
             onInfer(inferences)
             clock.spend(latencyNs(inferences++))
             for (index in 0..1) output.putFloat(4 * index, 2 * input[index].toFloat())
-            onOutput(outputs()[0])
+            onOutput(output())
         }
 
-        override fun writeTrace(target: File) = target.writeText("${inferences - inferencesBefore} inferences")
+        override fun writeTrace(target: File) {
+            before("write_trace")
+            target.writeText("${inferences - inferencesBefore} inferences")
+        }
 
-        override fun outputs() = listOf(Tensor(DType.FLOAT32, listOf(2), output.duplicate()))
+        override fun outputs(): List<Tensor> {
+            before("outputs")
+            return listOf(output())
+        }
+
+        private fun output() = Tensor(DType.FLOAT32, listOf(2), output.duplicate())
 
         override fun close() {
             open--
@@ -110,6 +131,7 @@ class FakeEngine(
 
 class FakeBattery(
     private val clock: FakeClock,
+    private val before: (String) -> Unit = {},
 ) : BatteryReader {
     override val source = BatterySource.GAUGE
 
@@ -121,6 +143,7 @@ class FakeBattery(
     var reads = 0
 
     override fun read(atNs: Long): BatterySample {
+        before("read_battery")
         reads++
         val temperature = if (clock.nowNs() < warmUntilNs) 400L else 250L
         return BatterySample(atNs, 1000L - reads, -5, null, 3800, temperature, 50, clock.nowNs() in pluggedNs)
@@ -147,6 +170,23 @@ class FullDisk(
     }
 
     override fun finish(result: RunResult) = record.finish(result)
+
+    override fun file(name: String) = record.file(name)
+}
+
+class Killed : Error()
+
+/** Ends with its process, as it were, from the given number of events on. */
+class KilledRecord(
+    private val record: RunRecord,
+    private var events: Int,
+) : RunRecord {
+    override fun append(event: ProgressEvent) {
+        if (events-- <= 0) throw Killed()
+        record.append(event)
+    }
+
+    override fun finish(result: RunResult) = throw Killed()
 
     override fun file(name: String) = record.file(name)
 }

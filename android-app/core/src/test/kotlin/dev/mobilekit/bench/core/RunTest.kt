@@ -652,9 +652,9 @@ class RunTest {
 
     @Test
     fun `a run whose process was killed ends as interrupted with what was measured`() {
-        class Killed : Error()
-        engine.onInfer = { if (it == 7) throw Killed() }
-        assertThrows(Killed::class.java) { run() }
+        roots.put(roots.request())
+        val killed = KilledRecord(RunDirectory(roots.output, "run-1"), 10)
+        assertThrows(Killed::class.java) { Run("run-1", InputFiles(roots.input), device(), killed, {}).start() }
         roots.progress("run-1").appendText("""{"type":"iterations","latency_ns":[10,1""")
         assertFalse(roots.result("run-1").exists())
 
