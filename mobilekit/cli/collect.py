@@ -12,7 +12,7 @@ from mobilekit.cli.options import JsonFlag, StoreOption
 
 def collect(
     wait: Annotated[
-        bool, typer.Option("--wait", help="Follow runs that still go on to their end.")
+        bool, typer.Option("--wait", help="Follow runs that are still under way to their end.")
     ] = False,
     forget: Annotated[
         str | None,
@@ -54,7 +54,7 @@ def collect(
     for run_id in left:
         show_failure(
             DisconnectedError(
-                "Watched no longer: the run goes on",
+                "The run goes on without being watched",
                 run_id=run_id,
                 fix="`mobilekit collect` fetches it when it is over.",
             )

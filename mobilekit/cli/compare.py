@@ -37,40 +37,43 @@ def compare(
     run: RunOptions,
     length: PresetOptions,
     against: Annotated[
-        str, typer.Option("--against", help="As --device: the one that it is compared against.")
+        str, typer.Option("--against", help="The device to compare against, named as for --device.")
     ] = "pc",
     stored: Annotated[
         bool,
         typer.Option(
             "--results",
-            help="Measure nothing: compare stored measurements, ids in pairs, each the first "
-            "against the second.",
+            help="Compare stored measurements in place of measuring: ids in pairs, each first "
+            "against its second.",
         ),
     ] = False,
     energy: Annotated[
         bool | None,
         typer.Option(
             "--energy/--no-energy",
-            help="Measure energy where a battery pays. [default: with --published only]",
+            help="Measure energy where the device runs on its battery. "
+            "[default: with --published only]",
             show_default=False,
         ),
     ] = None,
     layers: Annotated[
         bool,
-        typer.Option("--layers/--no-layers", help="Compare the shares of layer types too."),
+        typer.Option(
+            "--layers/--no-layers", help="Also compare the share of time of each type of layer."
+        ),
     ] = True,
     published: Annotated[
         str | None,
         typer.Option(
-            "--published", help="Put a paper's figures beside ours: fantozzi2016, lane2015."
+            "--published", help="Show a paper's figures beside these: fantozzi2016 or lane2015."
         ),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", help="Draw it too, into a file: .png, .svg or .pdf."),
+        typer.Option("--plot", help="Also draw the comparison into this file: .png, .svg or .pdf."),
     ] = None,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one number a line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one number per line.")] = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -144,7 +147,7 @@ def _failures_of(document: ComparisonDocument, measured: Measured) -> list[Mobil
     failures: list[MobilekitError] = [error for _, error in measured.unmeasured]
     failures += [
         UnlikeRunsError(
-            f"The two runs of {comparison.model} are unlike",
+            f"The two runs of {comparison.model} cannot be compared",
             differs=refusal_text(side.refusals),
             fix="Both are stored: `mobilekit results show ID` shows "
             f"{side.id} and {comparison.against.id}.",

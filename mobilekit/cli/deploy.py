@@ -28,7 +28,10 @@ def deploy(
     run: RunOptions,
     length: PresetOptions,
     energy: Annotated[
-        bool, typer.Option("--energy/--no-energy", help="Measure energy where a battery pays.")
+        bool,
+        typer.Option(
+            "--energy/--no-energy", help="Measure energy where the device runs on its battery."
+        ),
     ] = True,
     strict: StrictFlag = False,
     store: StoreOption = None,

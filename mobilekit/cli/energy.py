@@ -68,7 +68,7 @@ def measure(
         str | None,
         typer.Option(
             "--target-error",
-            help="Half-width that the marginal energy's interval may get from the gauge: 2%. "
+            help="How precisely to measure the marginal energy: half of its interval's width, 2%. "
             "[default: the preset's]",
             show_default=False,
         ),
@@ -76,7 +76,8 @@ def measure(
     sync_pattern: Annotated[
         bool,
         typer.Option(
-            "--sync-pattern", help="Make a load pattern that an external meter's trace shows."
+            "--sync-pattern",
+            help="Make load patterns by which an external meter's trace is matched to the run.",
         ),
     ] = False,
     yes: YesFlag = False,
@@ -87,7 +88,7 @@ def measure(
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure energy with the cable out; several models in random order, with one pull of it."""
+    """Measure energy with the cable out: of several models in random order, with one pull of it."""
     import random
 
     from mobilekit import places
@@ -148,7 +149,7 @@ def calibrate(
         Literal["uA", "mA"] | None,
         typer.Option(
             "--current-unit",
-            help="Set the current's unit against the evidence.",
+            help="Take this for the current's unit, whatever the evidence says.",
             show_default=False,
         ),
     ] = None,
@@ -156,26 +157,28 @@ def calibrate(
         Literal["negative", "positive"] | None,
         typer.Option(
             "--discharge",
-            help="Set the sign of a discharge against the evidence.",
+            help="Take this for the current's sign while discharging, whatever the evidence says.",
             show_default=False,
         ),
     ] = None,
     source: Annotated[
         Literal["charge_counter", "current_now", "energy_counter", "power_rails"] | None,
-        typer.Option("--source", help="Trust this source whatever it shows.", show_default=False),
+        typer.Option(
+            "--source", help="Trust this source, whatever the evidence says.", show_default=False
+        ),
     ] = None,
     measured: Annotated[
         bool,
         typer.Option(
             "--measure/--no-measure",
-            help="Measure anew, or only put the options above into what is known.",
+            help="Measure again, or only apply the options above to the last calibration.",
         ),
     ] = True,
     yes: YesFlag = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Find out what a phone's fuel gauge tells, once for each phone; later runs use it."""
+    """Find out what a phone's fuel gauge can tell: once for each phone; later runs use it."""
     from mobilekit import places
     from mobilekit.analysis.energy.gauge import Overrides
     from mobilekit.cli.progress import TerminalReporter
@@ -213,7 +216,7 @@ def calibrate(
         exit_for([measurement])
     if found is None:
         raise UnreliableError(
-            "The run told nothing of the gauge",
+            "The run showed nothing about the gauge",
             fix="See what it did measure: `mobilekit results show last`.",
         )
     if isinstance(found, GaugeRefusal):
@@ -246,7 +249,8 @@ def _ask() -> None:
 
     if not sys.stdin.isatty():
         raise UsageError(
-            "Nobody is there to confirm the plan", fix="Give --yes to start without asking."
+            "There is no terminal on which to confirm the plan",
+            fix="Give --yes to start without asking.",
         )
     typer.confirm("Start?", default=True, abort=True, err=True)
 

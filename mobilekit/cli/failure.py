@@ -62,7 +62,7 @@ def _failure_of(measurement: Measurement, *, strict: bool) -> MobilekitError | N
     classification = measurement.classification
     if classification is not None and not classification.agreement.matches:
         return UnreliableError(
-            "The device does not compute for the examples what PyTorch does",
+            "For the examples the device computes something other than PyTorch",
             fix="The finding EXAMPLES-DIFFER says by how much.",
         )
     doubts = [finding.id for finding in measurement.findings if finding.severity != "info"]

@@ -68,7 +68,8 @@ def profile(
             "--iterations",
             "-n",
             min=1,
-            help="Inferences traced, or of each segment. [default: 50, more of small networks]",
+            help="How many inferences to trace, or to run of each segment. "
+            "[default: 50, more for small networks]",
             show_default=False,
         ),
     ] = None,
@@ -76,9 +77,9 @@ def profile(
         bool | None,
         typer.Option(
             "--segments/--no-segments",
-            help="Cut the network and run each segment by itself, or trace it whatever that costs. "
-            "[default: cut where the engine cannot trace, or tracing takes too much of so short an "
-            "inference]",
+            help="Cut the network into segments and time each by itself, or trace it, however much "
+            "that slows it down. [default: segments where the engine cannot trace, or where "
+            "tracing would slow so short an inference too much]",
             show_default=False,
         ),
     ] = None,
@@ -88,7 +89,7 @@ def profile(
         str | None,
         typer.Option(
             "--swap-activation",
-            help="Compare the network with every activation replaced by each of these: "
+            help="Replace every activation by each of these in turn, and compare: "
             "relu,tanh,sigmoid.",
         ),
     ] = None,
@@ -149,7 +150,7 @@ def _activations(given: str | None) -> list[Activation]:
     fix = f"Give some of {','.join(known)}, separated by commas."
     words = [word.strip() for word in given.split(",")] if given is not None else []
     if "" in words:
-        raise UsageError(f"--swap-activation {given!r} leaves a name empty", fix=fix)
+        raise UsageError(f"--swap-activation {given!r} has an empty name in it", fix=fix)
     unknown = [word for word in words if word not in known]
     if unknown or len(set(words)) < len(words):
         raise UsageError(

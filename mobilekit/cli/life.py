@@ -14,14 +14,15 @@ from mobilekit.errors import UsageError
 def life(
     model: Annotated[str, typer.Argument(help="A model whose energy has been measured.")],
     every: Annotated[
-        str, typer.Option("--every", help="One inference in this time: 10s, 5min, 1h.")
+        str, typer.Option("--every", help="Time from one inference to the next: 10s, 5min, 1h.")
     ],
     idle_mw: Annotated[
         float | None,
         typer.Option(
             "--idle-mw",
             min=0,
-            help="What the phone draws in between. [default: the idle power of the measurement]",
+            help="What the phone draws in between, in milliwatts. "
+            "[default: the measured idle power]",
             show_default=False,
         ),
     ] = None,
@@ -39,14 +40,14 @@ def life(
         typer.Option(
             "--device",
             "-d",
-            help="Start from the newest of this device: nexus7, virtual:nexus7 or a serial.",
+            help="Start from the newest on this device: nexus7, virtual:nexus7 or a serial.",
             show_default=False,
         ),
     ] = None,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """How long a charge lasts with an inference every so often."""
+    """Tell how long a charge lasts with an inference at regular intervals."""
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.flow.life import estimate_life_of
     from mobilekit.results.documents import make_life_document

@@ -12,7 +12,7 @@ from mobilekit.cli.options import JsonFlag
 def models(
     model: Annotated[
         str | None,
-        typer.Argument(help="Tell all about this one: a name, or a model file (./mynet.py)."),
+        typer.Argument(help="Show the card of this one: a name, or a model file (./mynet.py)."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -81,7 +81,7 @@ def devices(as_json: JsonFlag = False) -> None:
     for first, *others in links_by_phone(listed):
         if others:
             names = " and ".join(device.attached.serial for device in (first, *others))
-            typer.echo(f"{names} are one phone")
+            typer.echo(f"{names} are the same phone")
     for device in listed:
         if device.info is None:
             typer.echo(f"{device.attached.serial}: {advice(device.attached)}")

@@ -27,20 +27,27 @@ def import_(
     iterations: Annotated[
         int | None,
         typer.Option(
-            "--iterations", "-n", min=1, help="Inferences in all load windows; known with --run."
+            "--iterations",
+            "-n",
+            min=1,
+            help="How many inferences are in all load windows; known with --run.",
         ),
     ] = None,
     format: Annotated[
         Literal["auto", "monsoon", "ppk2", "joulescope", "csv"],
-        typer.Option("--format", help="Whose file it is; auto looks at its columns."),
+        typer.Option("--format", help="Which meter wrote the file; auto tells from its columns."),
     ] = "auto",
     plane: Annotated[
         Literal["usb", "battery"] | None,
-        typer.Option("--plane", help="Where the meter was. [default: by channel or voltage]"),
+        typer.Option(
+            "--plane", help="Where the meter was connected. [default: told from channel or voltage]"
+        ),
     ] = None,
     shunt_ohm: Annotated[
         float | None,
-        typer.Option("--shunt-ohm", help="The reading is the voltage across this resistance."),
+        typer.Option(
+            "--shunt-ohm", help="The reading is the voltage across a shunt of so many ohms."
+        ),
     ] = None,
     supply_volt: Annotated[
         float | None,
@@ -48,24 +55,42 @@ def import_(
     ] = None,
     time_column: Annotated[
         str | None,
-        typer.Option("--time-column", help="Name or number, or `row` to count the rows."),
+        typer.Option(
+            "--time-column",
+            help="The column of times: its name or number, or `row` to count the rows.",
+        ),
     ] = None,
     time_unit: Annotated[
         str | None,
-        typer.Option("--time-unit", help="s, ms, us or ns, or the seconds of one count: 2e-5."),
+        typer.Option(
+            "--time-unit",
+            help="The unit of the times: s, ms, us or ns, or the seconds of one count: 2e-5.",
+        ),
     ] = None,
     value_column: Annotated[
-        str | None, typer.Option("--value-column", help="Name or number of the reading's column.")
+        str | None,
+        typer.Option("--value-column", help="The column of the reading: its name or number."),
     ] = None,
     value_unit: Annotated[
-        str | None, typer.Option("--value-unit", help="V, mV, uV, A, mA, uA, nA, W, mW or uW.")
+        str | None,
+        typer.Option(
+            "--value-unit", help="The unit of the reading: V, mV, uV, A, mA, uA, nA, W, mW or uW."
+        ),
     ] = None,
     voltage_column: Annotated[
-        str | None, typer.Option("--voltage-column", help="The supply's voltage in each line.")
+        str | None,
+        typer.Option(
+            "--voltage-column", help="The column of the supply's voltage: its name or number."
+        ),
     ] = None,
-    voltage_unit: Annotated[str | None, typer.Option("--voltage-unit", help="V, mV or uV.")] = None,
+    voltage_unit: Annotated[
+        str | None, typer.Option("--voltage-unit", help="The unit of that column: V, mV or uV.")
+    ] = None,
     delimiter: Annotated[
-        str | None, typer.Option("--delimiter", help="Of the columns: a character, tab or space.")
+        str | None,
+        typer.Option(
+            "--delimiter", help="What stands between the columns: a character, tab or space."
+        ),
     ] = None,
     decimal: Annotated[
         str | None, typer.Option("--decimal", help="The decimal sign: a point or a comma.")
@@ -79,12 +104,12 @@ def import_(
     zero: Annotated[
         str | None,
         typer.Option(
-            "--zero", help="Seconds of the trace in which nothing was drawn, to zero on: 0:5."
+            "--zero", help="Seconds of the trace with nothing connected, to zero the meter on: 0:5."
         ),
     ] = None,
     offset: Annotated[
         float | None,
-        typer.Option("--offset", help="What the meter shows of nothing, in V, A or W."),
+        typer.Option("--offset", help="What the meter shows with nothing connected, in V, A or W."),
     ] = None,
     gain_uncertainty: Annotated[
         float | None,
@@ -92,17 +117,20 @@ def import_(
             "--gain-uncertainty",
             min=0.0,
             max=0.5,
-            help="The meter's, relative, as a standard uncertainty: 0.01. [default: assumed]",
+            help="Standard uncertainty of the meter's gain, relative: 0.01. [default: assumed]",
         ),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option("--device", "-d", help="A profile's name, for the inferences per charge."),
+        typer.Option(
+            "--device", "-d", help="The profile whose battery the inferences per charge are for."
+        ),
     ] = None,
     run: Annotated[
         str | None,
         typer.Option(
-            "--run", help="A stored run (id, its beginning, or `last`) that this is the trace of."
+            "--run",
+            help="The stored run that this is the trace of: its id, the id's beginning, or `last`.",
         ),
     ] = None,
     plot: Annotated[
@@ -136,11 +164,15 @@ def import_(
             raise UsageError(f"{first} and {second} exclude each other", fix="Give one of them.")
     if voltage_unit is not None and voltage_column is None:
         raise UsageError(
-            "--voltage-unit is of no column", fix="Name the column with --voltage-column."
+            "--voltage-unit is given, and no column that it is the unit of",
+            fix="Name the column with --voltage-column.",
         )
-    for option, value in (("--shunt-ohm", shunt_ohm), ("--supply-volt", supply_volt)):
+    for option, value, unit in (
+        ("--shunt-ohm", shunt_ohm, "ohms"),
+        ("--supply-volt", supply_volt, "volts"),
+    ):
         if value is not None and not value > 0:
-            raise UsageError(f"{option} is not above zero", fix="Give ohms and volts.")
+            raise UsageError(f"{option} must be above zero", fix=f"Give it in {unit}.")
     if plot is not None:
         check_plot_path(plot)
     results = open_to_read(store) if run is not None else None
@@ -194,6 +226,7 @@ def _parse_zero(text: str | None) -> Span | None:
     match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)", text)
     if match is None or not float(match[1]) < float(match[2]):
         raise UsageError(
-            f"{text!r} is no part of a trace", fix="Give its start and end in seconds: --zero 0:5."
+            f"--zero {text!r} is not a part of a trace",
+            fix="Give its start and end in seconds: --zero 0:5.",
         )
     return Span(float(match[1]), float(match[2]))

@@ -25,14 +25,17 @@ ModelArgument = Annotated[
 DeviceOption = Annotated[
     str,
     typer.Option(
-        "--device", "-d", help="A serial, a profile's name (nexus7), auto, virtual:NAME, or pc."
+        "--device",
+        "-d",
+        help="A serial, a profile's name (nexus7), auto, virtual:NAME, or pc for this computer.",
     ),
 ]
 WeightsOption = Annotated[
     Path | None,
     typer.Option(
         "--weights",
-        help="State dict to load: .pt, .pth or .safetensors, or a Hugging Face style directory.",
+        help="Weights to load: a state dict (.pt, .pth or .safetensors), or a Hugging Face style "
+        "directory.",
     ),
 ]
 FastFlag = Annotated[
@@ -44,7 +47,9 @@ RigorousFlag = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="Threads. [default: all]", show_default=False),
+    typer.Option(
+        "--threads", min=1, help="How many threads to use. [default: all]", show_default=False
+    ),
 ]
 FormatOption = Annotated[
     WantedFormat,
@@ -55,7 +60,9 @@ FormatOption = Annotated[
 ]
 PrecisionOption = Annotated[
     Precision,
-    typer.Option("--precision", help="What the program stores and computes with."),
+    typer.Option(
+        "--precision", help="The type of number that the program stores and computes with."
+    ),
 ]
 CalibrationOption = Annotated[
     Path | None,
@@ -86,7 +93,7 @@ RequirePhoneFlag = Annotated[
     ),
 ]
 StrictFlag = Annotated[
-    bool, typer.Option("--strict", help="Exit with 5 when there is a warning or an error.")
+    bool, typer.Option("--strict", help="Exit with 5 if any finding is a warning or an error.")
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 StoreOption = Annotated[
@@ -161,7 +168,7 @@ def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:
     """Raise ``UsageError`` where one network's weights are given for several networks."""
     if weights is not None and len(models) > 1:
         raise UsageError(
-            "--weights goes with one network",
+            "--weights is for one network only",
             models=", ".join(models),
             fix="Measure the others in commands of their own.",
         )

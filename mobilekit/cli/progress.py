@@ -62,6 +62,11 @@ WAIT_TEXTS = {
     "rest": "The phone rests before its energy is measured.",
     "temperature": "The phone's battery is warm: waiting until it has cooled down.",
 }
+TIMEOUT_TEXTS = {
+    "unplug": "The cable was not pulled in time.",
+    "rest": "The phone did not rest for as long as was asked.",
+    "temperature": "The battery did not cool down in time: measuring all the same.",
+}
 
 
 class TerminalReporter:
@@ -142,9 +147,9 @@ class TerminalReporter:
         elif isinstance(event, WaitStarted):
             self.note(WAIT_TEXTS[event.reason])
         elif isinstance(event, WaitEnded) and not event.wait.passed:
-            self.note(f"Waited in vain ({event.wait.reason}).")
+            self.note(TIMEOUT_TEXTS[event.wait.reason])
         elif isinstance(event, EnergyRefused):
-            self.note(f"No energy: {event.reason}")
+            self.note(f"No energy is measured: {event.reason}")
 
     def lost(self, requests: Sequence[RunRequest]) -> None:
         plans = [request.energy for request in requests if request.energy is not None]
@@ -156,7 +161,7 @@ class TerminalReporter:
         self.note(
             "The phone is away and goes on by itself. Plug it in again when it is done, at "
             f"{over:%H:%M} or later. Ctrl-C leaves it alone: `mobilekit collect` fetches "
-            "everything, also days later."
+            "everything, even days later."
         )
 
     def back(self) -> None:

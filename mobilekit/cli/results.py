@@ -23,9 +23,11 @@ app.command("profile")(show_stored)
 
 @app.command("list")
 def list_results(
-    model: Annotated[str | None, typer.Option("--model", help="Only of this model.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 20,
-    show_all: Annotated[bool, typer.Option("--all", help="All, however many.")] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", help="Only measurements of this model.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 20,
+    show_all: Annotated[bool, typer.Option("--all", help="All of them, however many.")] = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -81,11 +83,9 @@ def show(measurement_id: IdArgument, store: StoreOption = None, as_json: JsonFla
 @app.command()
 def export(
     measurement_id: IdArgument,
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Only the durations, as CSV, in place of JSON.")
-    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write only the durations, as CSV.")] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file in place of stdout.")
+        Path | None, typer.Option("--output", "-o", help="Write to this file in place of stdout.")
     ] = None,
     store: StoreOption = None,
 ) -> None:
@@ -113,7 +113,9 @@ def export(
 @app.command()
 def plot(
     measurement_id: IdArgument,
-    file: Annotated[Path, typer.Argument(help="Where to: .png, .svg or .pdf.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help="The file to draw into: .png, .svg or .pdf.", metavar="FILE")
+    ],
     store: StoreOption = None,
 ) -> None:
     """Draw one measurement's power over time, as its gauge tells it, with the counter below."""

@@ -31,7 +31,7 @@ def start(
             "--energy-speed",
             min=0.1,
             help="Let the simulated energy phase go this many times as fast as real time, to try "
-            "pulling cables. [default: in no time]",
+            "pulling cables. [default: it takes no time]",
             show_default=False,
         ),
     ] = None,
@@ -39,8 +39,8 @@ def start(
         str | None,
         typer.Option(
             "--gauge",
-            help="Which fuel gauge it has, such as reports-ma or dual-cell (docs/devices.md); "
-            "without it a sound one as the profile says.",
+            help="Which fuel gauge it has, such as reports-ma or dual-cell (docs/devices.md). "
+            "[default: a sound one, as the profile says]",
             show_default=False,
         ),
     ] = None,

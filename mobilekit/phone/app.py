@@ -38,7 +38,7 @@ def ensure_app(
     what = (
         "The companion app is not installed"
         if found is None
-        else f"The companion app is of version {found}, mobilekit of {__version__}"
+        else f"The companion app has version {found}, mobilekit has {__version__}"
     )
     if not may_install:
         raise AppError(
@@ -62,10 +62,10 @@ def ensure_app(
     now = _installed_version(phone)
     if now != __version__:
         raise AppError(
-            f"The phone has the companion app of version {now} after the installation, mobilekit "
-            f"is of {__version__}"
+            f"After the installation the companion app has version {now}, mobilekit has "
+            f"{__version__}"
             if now is not None
-            else "The phone does not have the companion app after the installation",
+            else "After the installation the companion app is not there",
             serial=phone.serial,
             apk=source.path,
             fix="Use the app of this version: make it anew with `make app`, or name another file "

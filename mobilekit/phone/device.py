@@ -226,7 +226,7 @@ def _no_choice(
     what = "No phone is attached" if wanted == "auto" else f"No attached phone is {wanted!r}"
     if wanted != "auto" and wanted not in profiles:
         near = difflib.get_close_matches(wanted, profiles, n=1)
-        what += f", and no profile is named so (did you mean {near[0]!r}?)" if near else ""
+        what += f", and no profile has that name (did you mean {near[0]!r}?)" if near else ""
     waiting = [device.attached for device in found if device.info is None]
     names = ", ".join(sorted(profiles))
     if waiting:

@@ -33,7 +33,7 @@ def choose_format(
             raise UsageError(
                 f"{info.name} cannot run .{wanted}: {obstacles[wanted]}",
                 serial=info.serial,
-                fix=f"It takes --format {usable[0]}, and so does --format auto."
+                fix=f"Use --format {usable[0]}, which --format auto chooses too."
                 if usable
                 else "It can run no other format either.",
             )

@@ -46,7 +46,7 @@ def parse_profile(data: bytes, source: str) -> DeviceProfile:
         raise ProfileError(f"The profile is not valid: {error}", file=source, fix=fix) from None
     for figure in figures(profile):
         if figure not in profile.sources:
-            raise ProfileError(f"[sources] says nothing of {figure}", file=source, fix=fix)
+            raise ProfileError(f"[sources] says nothing about {figure}", file=source, fix=fix)
     if profile.power.active_mw <= profile.power.idle_mw:
         raise ProfileError("power.active_mw is not above power.idle_mw", file=source, fix=fix)
     uploads_j = [upload.energy_j for upload in profile.uploads]

@@ -103,7 +103,7 @@ def test_a_phone_with_two_addresses_is_one(cli, bench_phone):
         bench_phone.server.adb("disconnect", other)
 
     assert process.returncode == 0, stderr
-    assert "are one phone" in listed.splitlines()[-1]
+    assert "are the same phone" in listed.splitlines()[-1]
     assert refused.exit_code == 3
     assert "Another mobilekit is using this phone" in refused.stderr
     assert [run["why"] for run in waiting] == ["followed by another mobilekit"]

@@ -190,7 +190,7 @@ def test_activations_as_a_document(cli, wide):
     [
         (("--swap-activation", "relu,softmax"), "takes no softmax"),
         (("--swap-activation", "relu,relu"), "takes no activation twice"),
-        (("--swap-activation", ""), "'' leaves a name empty"),
+        (("--swap-activation", ""), "'' has an empty name in it"),
         (("--swap-activation", "relu", "--plot", "x.png"), "measures several"),
         (("--trace", "."), "it is a directory (path: .)"),
         (("--format", "tflite", "--no-segments"), "LiteRT has no tracer"),

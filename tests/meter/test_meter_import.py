@@ -508,7 +508,7 @@ def test_a_wrong_line_is_named_by_its_number(meter_import, tmp_path):
         (("-n", 1, "--zero", "0:5", "--offset", 0.1), "exclude each other"),
         (("-n", 1, "--run", "x", "--load-channel", "D0"), "exclude each other"),
         (("-n", 1, "--supply-volt", 4, "--voltage-column", "U"), "exclude each other"),
-        (("-n", 1, "--voltage-unit", "mV"), "of no column"),
+        (("-n", 1, "--voltage-unit", "mV"), "no column that it is the unit of"),
         (("-n", 1, "--format", "joulescope", "--supply-volt", 4), "says all of itself"),
         (("-n", 1, "--zero", "5:0"), "no part of a trace"),
         (("-n", 1, "--shunt-ohm", 0), "not above zero"),

@@ -73,7 +73,7 @@ def test_an_app_of_another_version_is_updated(ensure, phone, write_apk):
 
     notes, _ = ensure(write_apk())
 
-    assert "of version 0.0.9" in notes[0]
+    assert "has version 0.0.9" in notes[0]
     assert __version__ in notes[0]
 
 
