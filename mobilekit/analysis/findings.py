@@ -133,7 +133,7 @@ def _of_artifact(artifact: Artifact) -> list[Finding]:
                 severity="warning",
                 summary=f"{artifact.precision} moves the outputs by {artifact.relative_error:.0%} "
                 "of the largest value",
-                advice="Time and size count; for outputs that mean something take a higher "
+                advice="Time and size are valid; for meaningful outputs use a higher "
                 "--precision, or examples of real inputs with --calibration.",
             )
         )
@@ -142,7 +142,8 @@ def _of_artifact(artifact: Artifact) -> list[Finding]:
             Finding(
                 id="UNCALIBRATED",
                 severity="warning",
-                summary="int8 ranges are from generated inputs: timing counts, outputs mean little",
+                summary="int8 ranges are from generated inputs: timing is valid, outputs mean "
+                "little",
                 advice="Give examples of real inputs with --calibration.",
             )
         )
@@ -152,7 +153,7 @@ def _of_artifact(artifact: Artifact) -> list[Finding]:
                 id="UNTRAINED-WEIGHTS",
                 severity="info",
                 summary="untrained weights: timing only",
-                advice="Give trained ones with --weights for outputs that mean something.",
+                advice="Give trained ones with --weights for meaningful outputs.",
             )
         )
     return findings
@@ -253,7 +254,8 @@ def _of_latencies(samples: Samples) -> list[Finding]:
                 id="TWO-MODES",
                 severity="warning",
                 summary=f"the latencies fall into two groups, about {fast} and {slow} "
-                f"({modes.slow_share:.0%} of them), so that the median is either by chance",
+                f"({modes.slow_share:.0%} of them), so that chance decides which is the "
+                "median",
                 advice="Something takes processors away at times: close other apps, use fewer "
                 "threads, or use --rigorous.",
             )

@@ -159,7 +159,8 @@ def _address_of(virtual: str) -> str:
         if phone.name == virtual:
             return phone.address
     raise DisconnectedError(
-        f"The virtual {virtual} runs no more", fix=f"`mobilekit virtual start {virtual}` starts it."
+        f"The virtual {virtual} is no longer running",
+        fix=f"`mobilekit virtual start {virtual}` starts it.",
     )
 
 

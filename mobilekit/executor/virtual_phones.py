@@ -54,7 +54,7 @@ def _refuse_busy(virtual: service.RunningPhone) -> None:
         ]
     if going_on:
         raise InUseError(
-            f"A run goes on on the virtual {virtual.name}",
+            f"A run is still under way on the virtual {virtual.name}",
             run_id=", ".join(going_on),
             fix="Ctrl-C ends it where it is followed, and `mobilekit collect --wait` follows one "
             f"that was left; `ANDROID_ADB_SERVER_PORT={service.server_port()} adb -s "

@@ -90,7 +90,7 @@ def _measure_pair(
         )
     except MobilekitError as error:
         # What there is of the pair is worth more than its layers.
-        reporter.note(f"Not by segments: {error.what}")
+        reporter.note(f"The layers could not be measured by segments: {error.what}")
         return Pair(first, second, None)
     are_whole = all(isinstance(run.result, RunSuccess) for run in (one, other))
     return Pair(first, second, (one, other) if are_whole else None)

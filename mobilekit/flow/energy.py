@@ -81,7 +81,7 @@ def measure_energy(
                     each, prepared, preset="fast", energy=plan_pilot(), name="pilot"
                 )
                 of_which = f" of {prepared.artifact.model.label}" if several else ""
-                reporter.note(f"A pilot run{of_which}, to plan by.")
+                reporter.note(f"A pilot run{of_which}, to plan the energy run by.")
                 measured = run(prepared, begin(prepared, request, "pilot"), store, reporter)
                 if isinstance(measured.result, RunFailure):
                     on_measured(measured)

@@ -186,7 +186,7 @@ def _refuse_occupied(opened: Opened, store: Store) -> None:
         if opened.executor.is_going_on(run_id):
             serial = opened.state.info.serial
             raise InUseError(
-                "A run that was started before goes on on this phone",
+                "An earlier run is still under way on this phone",
                 serial=serial,
                 run_id=run_id,
                 fix="`mobilekit collect --wait` follows it to its end; "

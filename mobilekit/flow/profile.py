@@ -54,7 +54,7 @@ def profile(
     except ExportError as error:
         if traced.layer_trace is None:
             raise
-        reporter.note(f"The trace has to do: {error.what}")
+        reporter.note(f"The trace stands in for segments: {error.what}")
         return traced
 
 

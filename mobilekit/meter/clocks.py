@@ -64,7 +64,7 @@ def align(bins: Bins, patterns: Sequence[SyncPattern]) -> Alignment:
     weakest = min(float(one[place]) for one, place in zip(correlations, places, strict=True))
     if weakest < MIN_CORRELATION or lead < MIN_LEAD:
         raise TraceRefusedError(
-            "The run's synchronisation pattern is not to be found in the trace",
+            "The run's synchronisation pattern cannot be found in the trace",
             correlation=f"{weakest:.2f}, needed {MIN_CORRELATION}",
             lead_over_other_places=f"{lead:.2f}, needed {MIN_LEAD}",
             fix="Check that the trace is of this run and holds it whole. Without --run the windows "
@@ -166,7 +166,7 @@ def _fit_clocks(pairs: Floats, *, patterns: int, weakest: float) -> Alignment:
     late = int(np.count_nonzero(phone_s > middle_s))
     if min(len(pairs) - late, late) < 2:
         raise TraceRefusedError(
-            "The edges of the run's synchronisation pattern are not to be found in the trace",
+            "The edges of the run's synchronisation pattern cannot be found in the trace",
             found=len(pairs),
             fix="Without --run the windows are found from the trace's own steps.",
         )

@@ -94,7 +94,7 @@ def find_columns(layout: Layout, options: FileOptions, path: object) -> Columns:
         voltage = _own_voltage(table, column)
     if quantity != "power" and voltage is None and options.supply_volt is None:
         raise table.error(
-            f"A {quantity} alone is no power: the supply's voltage is missing",
+            f"A {quantity} alone is not a power: the supply's voltage is missing",
             "Give --supply-volt, or the column that has it with --voltage-column.",
         )
     if found_format == "monsoon" and time.scale == UNITS["ms"][1]:
@@ -177,7 +177,7 @@ def _find_time(table: _Table, options: FileOptions, notes: list[str]) -> Scaled:
     if options.time_column == ROW:
         if options.time_unit is None:
             raise table.error(
-                "Row numbers are no times", "Give the seconds from row to row: --time-unit 2e-5."
+                "Row numbers are not times", "Give the seconds from row to row: --time-unit 2e-5."
             )
         return Scaled(-1, _time_scale(table, options.time_unit))
     if options.time_column is not None:
@@ -188,10 +188,10 @@ def _find_time(table: _Table, options: FileOptions, notes: list[str]) -> Scaled:
         ]
         if not table.layout.has_header:
             likely = [0]
-            notes.append("there is no header: the first column is taken for the time")
+            notes.append("there is no header: the first column is taken as the time")
         if len(likely) != 1:
             raise table.error(
-                "Which column is the time cannot be told",
+                "It cannot be told which column is the time",
                 "Give --time-column and --time-unit; `--time-column row` counts the rows.",
             )
         index = likely[0]
@@ -221,7 +221,7 @@ def _time_scale(table: _Table, text: str) -> float:
     scale = float(text) if is_number(text, ".") else 0.0
     if not scale > 0:
         raise table.error(
-            f"{text!r} is no unit of time", "Give s, ms, us or ns, or the seconds of one count."
+            f"{text!r} is not a unit of time", "Give s, ms, us or ns, or the seconds of one count."
         )
     return scale
 
@@ -232,13 +232,13 @@ def _quantity(table: _Table, index: int, options: FileOptions) -> Quantity:
     known = known_unit(unit)
     if unit is not None and (known is None or UNITS[known][0] == "time"):
         raise table.error(
-            f"{unit!r} is no unit of a reading", "Give V, mV, uV, A, mA, uA, W, mW or uW."
+            f"{unit!r} is not a unit of a reading", "Give V, mV, uV, A, mA, uA, W, mW or uW."
         )
     told = UNITS[known][0] if known else "voltage" if options.shunt_ohm is not None else None
     title = table.layout.columns[index].title
     if told is None:
         raise table.error(
-            f"What column {title!r} measures is not said",
+            f"Nothing says what column {title!r} measures",
             "Give --value-unit, or --shunt-ohm if it is the voltage across a shunt.",
         )
     if (told == "voltage") != (options.shunt_ohm is not None):
@@ -262,7 +262,7 @@ def _scale(table: _Table, index: int, told: str | None, quantity: str, notes: li
         return 1.0
     if unit is None or UNITS[unit][0] != quantity:
         raise table.error(
-            f"{told or unit!r} is no unit of a {quantity}, which column {column.title!r} holds",
+            f"{told or unit!r} is not a unit of a {quantity}, which column {column.title!r} holds",
             "Correct the unit, or name another column.",
         )
     return UNITS[unit][1]
@@ -285,7 +285,7 @@ def _only_value(table: _Table, options: FileOptions, taken: set[int]) -> int:
         fix = "Give --value-column, and --value-unit if its header has no unit."
         if options.shunt_ohm is None and table.of_quantity("voltage"):
             fix = f"{fix} If it is the voltage across a shunt, give --shunt-ohm."
-        raise table.error("Which column is the reading cannot be told", fix)
+        raise table.error("It cannot be told which column is the reading", fix)
     return likely[0]
 
 

@@ -125,7 +125,7 @@ def _range_text(estimate: MeterEstimate) -> str:
     if estimate.interval_kind == "interval_95":
         return ""
     windows = f"{estimate.blocks} load window{'s' if estimate.blocks > 1 else ''}"
-    return f"; range of {windows}, which promises no 95 %"
+    return f"; range of {windows}, not a 95 % interval"
 
 
 def _charge_text(charge: ChargeEstimate, device: str | None) -> str:

@@ -143,7 +143,7 @@ def _check_plausible(load_w: Floats, idle_w: Floats) -> None:
     mean_w = float(load_w.mean())
     if not low_w <= mean_w <= high_w:
         raise TraceRefusedError(
-            f"The load's power is {format_power(mean_w)}, which is no phone's",
+            f"The load's power is {format_power(mean_w)}, which no phone draws",
             plausible=f"{low_w:g} W to {high_w:g} W",
             fix="Check the units of the columns (--value-unit, --time-unit), the shunt and the "
             "supply voltage; a negative power means that the probes are swapped.",

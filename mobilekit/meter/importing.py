@@ -121,7 +121,7 @@ def _iterations(options: TraceOptions) -> tuple[int, ...] | int:
         return told
     if options.iterations is None:
         raise UsageError(
-            "How many inferences are in the trace is not said",
+            "Nothing says how many inferences are in the trace",
             fix="Give --iterations, or the stored run that it is of with --run.",
         )
     return options.iterations
@@ -135,7 +135,7 @@ def _check_unused(file_options: FileOptions) -> None:
     ]
     if given:
         raise UsageError(
-            "A recording of a Joulescope says all of itself",
+            "A Joulescope's recording needs no description",
             options=", ".join(given),
             fix="Leave these options out.",
         )
@@ -163,7 +163,7 @@ def _plane_of(
             notes.append(f"the {plane} plane is taken from {supply_volt:.3g} V (--plane)")
             return "usb" if plane == "usb" else "battery"
     raise TraceFileError(
-        "Which side of the charger the meter was on cannot be told",
+        "It cannot be told on which side of the charger the meter was",
         path=path,
         supply=f"{supply_volt:.3g} V" if supply_volt is not None else "not known",
         fix="Give --plane usb for a meter in the USB cable, --plane battery for one at the cell.",

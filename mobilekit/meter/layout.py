@@ -129,7 +129,7 @@ def find_layout(head: bytes, *, path: object, delimiter: str | None, decimal: st
         )
     if decimal not in (None, ".", ","):
         raise TraceFileError(
-            f"{decimal!r} is no decimal sign", path=path, fix="Give a point or a comma."
+            f"{decimal!r} is not a decimal sign", path=path, fix="Give a point or a comma."
         )
     encoding = encoding_of(head)
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")

@@ -84,7 +84,7 @@ def read_cached(manifest: Path, directory: Path) -> Artifact:
     try:
         read_operators(artifact, cache_directory=directory)
     except ExportError:
-        raise DamagedError("what its operators are is missing") from None
+        raise DamagedError("the list of its operators is missing") from None
     return artifact
 
 
@@ -110,7 +110,7 @@ def read_operators(artifact: Artifact, *, cache_directory: Path) -> tuple[Progra
         )
     except (OSError, ProtocolError) as error:
         raise ExportError(
-            f"What the program's operators are is not in the cache: {error}",
+            f"The list of the program's operators is not in the cache: {error}",
             path=path,
             fix="`mobilekit export` with the same options makes it anew.",
         ) from None

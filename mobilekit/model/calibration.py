@@ -23,7 +23,7 @@ def calibration_files(path: Path) -> list[Path]:
     files = sorted(path.glob("*.npy")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise UsageError(
-            "There is no .npy file" if path.is_dir() else "There is no such calibration file",
+            "There is not a .npy file" if path.is_dir() else "There is no such calibration file",
             path=path,
             fix="--calibration takes a .npy file, or a directory of them.",
         )
@@ -73,7 +73,7 @@ def _read_stack(file: Path, shape: tuple[int, ...], dtype: str) -> Iterator[Arra
         found = stack = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UsageError(
-            f"{file.name} is no .npy file: {error}",
+            f"{file.name} is not a .npy file: {error}",
             path=file,
             fix="Write it with numpy.save(file, array).",
         ) from None

@@ -26,7 +26,7 @@ def find_files(path: Path) -> tuple[Path, ...]:
         names = set(json.loads(path.read_bytes())["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"{path.name} is no index of weights",
+            f"{path.name} is not an index of weights",
             fix="It must be JSON with a weight_map from each tensor's name to its file's.",
             file=path,
             reason=f"{type(error).__name__}: {error}",
@@ -37,7 +37,7 @@ def find_files(path: Path) -> tuple[Path, ...]:
         # A file beside the index, and nothing elsewhere on this computer.
         if Path(name).name != name or not name.endswith(".safetensors") or not part.is_file():
             raise WeightsError(
-                f"{path.name} names {name!r}, which is no .safetensors file beside it",
+                f"{path.name} names {name!r}, and there is no such .safetensors file beside it",
                 fix="Put all of the files into one directory.",
                 file=path,
             )

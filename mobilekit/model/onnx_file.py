@@ -110,7 +110,7 @@ def load_network(path: Path, inputs: Sequence[Tensor]) -> nn.Module:
     )
     if not check.matches:
         raise ModelFileError(
-            f"onnx2torch reads {path.name} otherwise than ONNX Runtime does",
+            f"onnx2torch reads {path.name} differently from ONNX Runtime",
             fix="Write the network as a model file and give it the weights.",
             relative_error=f"{check.max_relative_error:.3g}",
             file=path,
@@ -194,7 +194,7 @@ def _read(path: Path, *, with_weights: bool) -> Any:
         onnx.checker.check_model(str(path))
     except (OSError, DecodeError, onnx.checker.ValidationError, ValueError) as error:
         raise ModelFileError(
-            f"{path.name} is no valid ONNX file",
+            f"{path.name} is not a valid ONNX file",
             fix="Check that it is whole, and that the files of its weights lie beside it.",
             file=path,
             reason=str(error).splitlines()[0] if str(error) else type(error).__name__,

@@ -148,7 +148,7 @@ def _check(
     )
     if not check.matches:
         raise ExportError(
-            f"The exported {spec.name} computes something else than PyTorch does"
+            f"The exported {spec.name} does not compute what PyTorch does"
             if precision == "fp32"
             else f"{spec.name} in {precision} is too far from PyTorch in fp32",
             fix=_fix_of_difference(precision, target),
@@ -168,6 +168,6 @@ def _fix_of_difference(precision: Precision, target: Target) -> str:
     if precision == "int8" and target.calibration is None:
         return (
             "Give examples of its real inputs with --calibration, or use --precision fp32: not "
-            "every network bears int8."
+            "every network tolerates int8."
         )
-    return "Use --precision fp32: not every network bears less."
+    return "Use --precision fp32: not every network tolerates less."

@@ -182,7 +182,7 @@ def _checked_program(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
         raise _refused(path, "inputs that are no plain tensors, or have keywords")
     for node in graph_module["graph"]["nodes"]:
         if not _OPERATOR.fullmatch(node["target"]):
-            raise _refused(path, f"{node['target']}, which is no ATen operator")
+            raise _refused(path, f"{node['target']}, which is not an ATen operator")
         if any(
             argument["name"] in ("train", "training") and argument["arg"].get("as_bool")
             for argument in node["inputs"]

@@ -71,7 +71,7 @@ def cut(
     What an engine computes inside another operator depends on ``format``.
 
     Raises ``ExportError`` for a graph that cannot be cut, or whose segments, one after another,
-    yield something else than the network.
+    do not yield what the network does.
     """
     try:
         with quiet_python(), torch.no_grad():
@@ -132,7 +132,7 @@ def _check_chain(spec: ModelSpec, outputs: Sequence[Tensor], expected: Sequence[
     )
     if not check.matches:
         raise ExportError(
-            f"The segments of {spec.name}, one after another, yield something else than the whole",
+            f"The segments of {spec.name}, one after another, do not yield what the whole does",
             fix=_FIX,
             relative_error=f"{check.max_relative_error:.3g}",
             relative_tolerance=LARGEST_CHAIN_ERROR,

@@ -59,8 +59,7 @@ def open_to_read(given: str | None) -> Store:
     raise StoreError(
         "There is no such results database",
         url=place,
-        fix="Check --store or MOBILEKIT_STORE; the first measurement that is stored there makes "
-        "it.",
+        fix="Check --store or MOBILEKIT_STORE; storing a measurement there makes it.",
     )
 
 

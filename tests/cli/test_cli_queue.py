@@ -103,7 +103,7 @@ def test_all_pilots_come_before_the_first_run(cli, bench_phone):
         each["measurement"]["artifact"]["model"]["name"]
         for each in outcome.document["measurements"]
     ]
-    steps = [f"A pilot run of {name}, to plan by." for name in names]
+    steps = [f"A pilot run of {name}, to plan the energy run by." for name in names]
     steps += [f"{name}:\nEnergy by the charge counter" for name in names]
     steps += [f"2 runs, in this order: {', '.join(names)}.", f"Run 1 of 2: {names[0]}"]
     positions = [outcome.stderr.index(step) for step in steps]

@@ -178,7 +178,11 @@ def test_activations_by_segments(cli, forked):
     ("precision", "by", "said"),
     [
         ("fp32", "segments", "measured by segments, in a run of their own"),
-        ("int8", "trace", "The trace has to do: An int8 network cannot be measured by segments"),
+        (
+            "int8",
+            "trace",
+            "The trace stands in for segments: An int8 network cannot be measured by segments",
+        ),
     ],
 )
 def test_an_inference_that_tracing_swells_is_cut(cli, precision, by, said):

@@ -195,7 +195,7 @@ def test_a_trace_of_another_run_is_refused(run, stored, meter_import, tmp_path):
     error = meter_import(trace, "--run", "last").error
 
     assert isinstance(error, TraceRefusedError)
-    assert "not to be found" in error.what
+    assert "cannot be found" in error.what
 
 
 def test_a_trace_that_ends_before_its_run_is_refused(run, stored, meter_import, tmp_path):

@@ -156,19 +156,19 @@ def test_pickles_in_a_pt2_file_are_never_read(pt2: Path, tmp_path: Path) -> None
     [
         (
             lambda p: p["graph_module"]["graph"]["nodes"][0].update(target="torch.os.system"),
-            "torch.os.system, which is no ATen operator",
+            "torch.os.system, which is not an ATen operator",
         ),
         (
             lambda p: p["graph_module"]["graph"]["nodes"][0].update(
                 target="torch.ops.aten.save.default"
             ),
-            "no ATen operator",
+            "not an ATen operator",
         ),
         (
             lambda p: p["graph_module"]["graph"]["nodes"][0].update(
                 target="torch.ops.aten.__init__.__globals__"
             ),
-            "no ATen operator",
+            "not an ATen operator",
         ),
         (
             lambda p: p["graph_module"]["graph"]["nodes"][0]["inputs"].append(
@@ -366,7 +366,7 @@ def test_weights_beside_an_onnx_file_take_part(tmp_path: Path, export: Export) -
     (tmp_path / "w.bin").write_bytes(content)
     assert before.content_sha256 != find_model(str(path)).content_sha256
     (tmp_path / "w.bin").unlink()
-    with pytest.raises(ModelFileError, match="no valid ONNX"):
+    with pytest.raises(ModelFileError, match="not a valid ONNX"):
         find_model(str(path))
 
 
@@ -397,7 +397,7 @@ def graph_of(*nodes: Any, kind: int = TensorProto.FLOAT, shape: Any = (1, 4)) ->
         (graph_of(helper.make_node("Relu", ["x"], ["y"]), shape=(1, "width")), "no fixed size"),
         (graph_of(helper.make_node("Relu", ["x"], ["y"]), kind=TensorProto.DOUBLE), "is none of"),
         (graph_of(helper.make_node("Det", ["x"], ["y"]), shape=(1, 4, 4)), "onnx2torch cannot"),
-        (graph_of(helper.make_node("Relu", ["z"], ["y"])), "no valid ONNX file"),
+        (graph_of(helper.make_node("Relu", ["z"], ["y"])), "not a valid ONNX file"),
     ],
 )
 def test_an_onnx_file_that_cannot_be_read_is_refused(
@@ -415,7 +415,7 @@ def test_an_onnx_file_that_cannot_be_read_is_refused(
 def test_a_damaged_onnx_file_is_refused(tmp_path: Path, content: bytes) -> None:
     """Whatever a file holds."""
     (tmp_path / "other.onnx").write_bytes(content)
-    with pytest.raises(ModelFileError, match="no valid ONNX file"):
+    with pytest.raises(ModelFileError, match="not a valid ONNX file"):
         find_model(str(tmp_path / "other.onnx"))
 
 

@@ -251,9 +251,9 @@ def test_several_inputs_have_a_file_each(write_model: WriteModel, write_npy) -> 
         (np.zeros((4, 3, 8, 8), np.float64), "holds no examples"),
         (np.zeros((0, 3, 8, 8), np.float32), "holds no examples"),
         (np.full((4, 3, 8, 8), np.nan, np.float32), "not finite"),
-        (np.array([{}]), "no .npy file"),
-        (b"nonsense", "no .npy file"),
-        (b"", "no .npy file"),
+        (np.array([{}]), "not a .npy file"),
+        (b"nonsense", "not a .npy file"),
+        (b"", "not a .npy file"),
         (None, "no such calibration file"),
     ],
 )

@@ -245,7 +245,7 @@ class Random(nn.Module):
 
 def test_segments_that_yield_something_else_than_the_whole_are_refused() -> None:
     """Here because the network itself yields something else each time."""
-    with pytest.raises(ExportError, match="one after another, yield something else"):
+    with pytest.raises(ExportError, match="one after another, do not yield what the whole does"):
         cut(Random(), torch.zeros(1, 8))
 
 

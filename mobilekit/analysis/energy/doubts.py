@@ -24,7 +24,7 @@ MAX_IDLE_DRIFT = 0.1
 RADIO_ON = Finding(
     id="RADIO-ON",
     severity="info",
-    summary="airplane mode was off when the run began: what the radio did is in the energy",
+    summary="airplane mode was off when the run began: the energy includes what the radio did",
     advice="Switch it on before the cable is pulled, unless the run needs Wi-Fi.",
 )
 
@@ -133,7 +133,7 @@ def _of_windows(
                 severity="warning",
                 summary=f"{estimate.spoiled_windows} of {len(samples.windows)} windows are left "
                 f"out, plugged in or without the rest of their block: {estimate.blocks} blocks "
-                "are left",
+                "remain",
                 advice="Keep the cable out until the run is over.",
             )
         )
@@ -153,7 +153,7 @@ def _of_windows(
                 id="IDLE-DRIFT",
                 severity="warning",
                 summary="the idle power drifted by "
-                f"{abs(estimate.drift_ratio):.0%} of the load's share",
+                f"{abs(estimate.drift_ratio):.0%} of the power that the load adds",
                 advice="Something else was at work on the phone: airplane mode, apps closed.",
             )
         )
@@ -168,7 +168,7 @@ def _of_blocks(estimate: GaugeEstimate | None) -> list[Finding]:
             id="FEW-BLOCKS",
             severity="warning",
             summary=f"only {estimate.blocks} blocks: what is printed is their range, "
-            "which promises no 95 %",
+            "not a 95 % interval",
             advice=f"At least {MIN_INTERVAL_BLOCKS} blocks make an interval.",
         )
     ]
@@ -181,7 +181,8 @@ def _of_waits(samples: Samples) -> list[Finding]:
             id="GATE-TIMED-OUT",
             severity="warning",
             summary="the battery was still too warm after "
-            f"{format_duration(wait.ended_ns - wait.started_ns)}, and was measured all the same",
+            f"{format_duration(wait.ended_ns - wait.started_ns)}, and energy was measured "
+            "all the same",
             advice="Let the phone cool down, out of its case, and run it again.",
         )
         for wait in late

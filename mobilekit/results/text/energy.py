@@ -55,7 +55,7 @@ def render_life(document: LifeDocument) -> str:
         f"  count     {format_count(life.inferences)} inferences "
         f"[{format_count(life.inferences_interval.low)}, "
         f"{format_count(life.inferences_interval.high)}]{how}",
-        f"  power     {format_significant(life.mean_w)} W in the mean, "
+        f"  power     {format_significant(life.mean_w)} W on average, "
         f"{life.inference_share:.1%} of it for inferences; idle {life.idle_w:.3g} W ({idle})",
         f"  from      {document.measurement_id}: marginal energy by "
         f"{unless_measured(document.origin, '{} ')}{SOURCE_NAMES[document.source]} "
@@ -120,7 +120,7 @@ def render_budget(energy: GaugeEstimate) -> str:
     interval = (
         "95 % intervals"
         if energy.interval_kind == "interval_95"
-        else f"ranges of the {energy.blocks} blocks, which promise no 95 %"
+        else f"ranges of the {energy.blocks} blocks, not 95 % intervals"
     )
     return "\n".join(
         [
@@ -177,8 +177,8 @@ def render_use(use: Use, origin: Origin) -> str:
     note = unless_measured(origin, " ({})")
     lines = [
         f"one inference a minute for {format_significant(use.days_at_one_a_minute)} days "
-        f"[{format_significant(low)}, {format_significant(high)}], were it all that the phone "
-        f"does{note}"
+        f"[{format_significant(low)}, {format_significant(high)}], if the phone did nothing "
+        f"else{note}"
     ]
     for item in use.uploads:
         lower, upper = item.inferences_interval.low, item.inferences_interval.high

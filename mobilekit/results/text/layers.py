@@ -112,7 +112,7 @@ def _unreconciled(profile: LayerProfile) -> str:
         f"Warning: the sum differs by more than {RECONCILED_WITHIN:.0%} from the plain inference"
     )
     if abs(profile.fastest_difference) <= RECONCILED_WITHIN:
-        return f"{warning}, but not where neither was disturbed: other work ran on the device."
+        return f"{warning}, but not for the fastest of both: other work ran on the device."
     undisturbed = "an inference without tracing" if profile.by == "trace" else "the whole network"
     return f"{warning}: the shares may not be those of {undisturbed}."
 
@@ -131,8 +131,8 @@ def render_activations(
     folded = [cost.activation for cost in costs if cost.folded_layers]
     if folded:
         lines.append(
-            f"Note: {', '.join(folded)}: computed inside the operator before it where that can be. "
-            "What that costs cannot be measured apart, which does not mean that it is nothing."
+            f"Note: {', '.join(folded)}: computed inside the operator before it where possible. "
+            "That cost cannot be measured separately, which does not mean that there is none."
         )
     if any(is_below_clock(cost) for cost in costs):
         lines.append(
