@@ -132,6 +132,14 @@ def test_the_guide_names_no_option_that_is_not_there():
     assert set(re.findall(r"`(--[a-z-]+)", GUIDE_TEXT)) <= known
 
 
+def test_the_guide_names_the_schemas_of_today():
+    """A document's number is raised there too."""
+    named = r"mobilekit\.[a-z-]+/\d+"
+    known = re.findall(named, (ROOT / "docs/schema.json").read_text(encoding="utf-8"))
+
+    assert set(re.findall(named, GUIDE_TEXT)) == set(known)
+
+
 # --- tables ------------------------------------------------------------------------------------
 
 
