@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from model_files import SMALL, Export, WriteModel
+from model_files import SMALL, Export, Known, WriteModel
 
 from mobilekit.contract.protocol import Format
 from mobilekit.model.export import export_artifact
@@ -49,6 +49,18 @@ def export(tmp_path: Path) -> Export:
         return artifact, messages
 
     return run
+
+
+@pytest.fixture
+def known(exports: Path) -> Known:
+    """An artifact from the cache that all tests share, for those that do not look at its export."""
+
+    def get(spec: ModelSpec, artifact_format: Format = "pte") -> Artifact:
+        return export_artifact(
+            spec, artifact_format, cache_directory=exports, on_progress=lambda message: None
+        )
+
+    return get
 
 
 @pytest.fixture(scope="session")

@@ -23,3 +23,4 @@ def build():
 
 WriteModel = Callable[..., Path]
 Export = Callable[..., tuple[Artifact, list[str]]]
+Known = Callable[..., Artifact]

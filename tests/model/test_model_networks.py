@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from model_files import Export
+from model_files import Known
 
 from mobilekit.contract.outputs import check_outputs
 from mobilekit.model.describe import count_cost
@@ -72,9 +72,9 @@ def test_the_counts_are_the_published_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_exports_whole(name: str, export: Export) -> None:
+def test_exports_whole(name: str, known: Known) -> None:
     """Nothing is left undelegated, and the program's outputs are eager PyTorch's."""
-    artifact, _ = export(find_model(name))
+    artifact = known(find_model(name))
     assert NETWORKS[name].parameters == artifact.cost.parameters
     assert artifact.delegation.portable_operator_counts == {}
     assert artifact.delegation.mac_fraction == 1.0

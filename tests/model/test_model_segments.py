@@ -27,6 +27,7 @@ from mobilekit.records.artifact import Cut
 from mobilekit.records.network import Precision, Variant
 
 SPEC = find_model("digits")
+ExportSmall = Callable[[Format, Precision], tuple[Cut, list[str]]]
 
 
 def cut(module: nn.Module, *inputs: Tensor, format: Format = "tflite") -> list[Segment]:
@@ -303,23 +304,29 @@ def build():
 """
 
 
+@pytest.fixture
+def export_small(write_model: WriteModel, tmp_path: Path) -> ExportSmall:
+    """Exports the small network's segments into ``tmp_path``; gives them and what was said."""
+
+    def export(format: Format, precision: Precision) -> tuple[Cut, list[str]]:
+        spec = with_variant(read_spec(write_model(SMALL)), Variant(precision=precision))
+        said: list[str] = []
+        made = export_segments(spec, format, cache_directory=tmp_path, on_progress=said.append)
+        return made, said
+
+    return export
+
+
 @pytest.mark.parametrize(
     ("format", "precision"),
     [("pte", "fp32"), ("pte", "fp16"), ("tflite", "fp32"), ("tflite", "fp16"), ("onnx", "fp16")],
 )
 def test_segments_are_exported_one_by_one(
-    write_model: WriteModel, tmp_path: Path, format: Format, precision: Precision
+    export_small: ExportSmall, tmp_path: Path, format: Format, precision: Precision
 ) -> None:
     """Each is a program with inputs of its own, checked against PyTorch, and cached."""
-    spec = with_variant(read_spec(write_model(SMALL)), Variant(precision=precision))
-
-    def export() -> tuple[Cut, list[str]]:
-        said: list[str] = []
-        made = export_segments(spec, format, cache_directory=tmp_path, on_progress=said.append)
-        return made, said
-
-    made, said = export()
-    again, silence = export()
+    made, said = export_small(format, precision)
+    again, silence = export_small(format, precision)
 
     assert [each.layers for each in made.segments] == [("0", "1", "2"), ("3", "4"), ("5",)]
     assert [each.inputs[0].shape for each in made.segments] == [(1, 3, 8, 8), (1, 4, 6, 6), (1, 36)]
@@ -332,8 +339,14 @@ def test_segments_are_exported_one_by_one(
     assert "Exporting its 3 segments one by one" in said
     assert (again, silence) == (made, [])
 
+
+def test_a_damaged_segment_is_made_anew(export_small: ExportSmall, tmp_path: Path) -> None:
+    """All of them are exported again, to the same."""
+    made, _ = export_small("onnx", "fp32")
     (tmp_path / Path(made.segments[1].file.path).name).write_bytes(b"damaged")
-    repaired, said = export()
+
+    repaired, said = export_small("onnx", "fp32")
+
     assert "Exporting its 3 segments one by one" in said
     assert repaired == made
 
