@@ -4,8 +4,9 @@ Importing PyTorch and the exporters takes a process seconds, and a suite that st
 processes spends its time so. Here ``python -m mobilekit...`` is a real process all the same, with
 a pid, memory, signals and an environment of its own; it only begins where the imports are done.
 
-``python tests/warm.py SOCKET`` is that process, the nursery. It imports nothing before it is asked
-for the first time, and ends with its standard input. ``WarmPopen`` asks it.
+``python tests/warm.py DESCRIPTOR``, of a socket that listens, is that process, the nursery. It
+imports nothing before it is asked for the first time, and ends with its standard input.
+``WarmPopen`` asks it.
 """
 
 from __future__ import annotations
@@ -103,7 +104,12 @@ class WarmPopen(subprocess.Popen):
         )
         self._nursery.sendall(message)
         self._close_pipe_fds(*pipes)
-        self.pid = STATUS.unpack(self._nursery.recv(STATUS.size, socket.MSG_WAITALL))[0]
+        pid = b""
+        with suppress(ConnectionResetError):
+            pid = self._nursery.recv(STATUS.size, socket.MSG_WAITALL)
+        if not pid:
+            raise ChildProcessError(f"The nursery has ended: {log_path().read_text()[-2000:]}")
+        self.pid = STATUS.unpack(pid)[0]
         self._child_created = True
 
     def _internal_poll(self, *arguments: Any, **options: Any) -> int | None:
@@ -133,6 +139,11 @@ def _python_settings(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
 
 
+def log_path() -> Path:
+    """What the nursery says, and the processor time of each process that it had."""
+    return Path(os.environ[SOCKET_VARIABLE]).with_suffix(".log")
+
+
 def _connect() -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
     client.connect(os.environ[SOCKET_VARIABLE])
@@ -142,9 +153,9 @@ def _connect() -> socket.socket:
 @contextmanager
 def running_nursery(directory: Path) -> Iterator[None]:
     """A nursery that ``WarmPopen`` finds by the environment, also in child processes."""
-    address = directory / "nursery"
-    with socket.socket(socket.AF_UNIX) as listener, (directory / "nursery.log").open("wb") as log:
-        listener.bind(str(address))
+    os.environ[SOCKET_VARIABLE] = str(directory / "nursery")
+    with socket.socket(socket.AF_UNIX) as listener, log_path().open("wb") as log:
+        listener.bind(os.environ[SOCKET_VARIABLE])
         listener.listen(100)
         process = FreshPopen(
             [sys.executable, __file__, str(listener.fileno())],
@@ -153,7 +164,6 @@ def running_nursery(directory: Path) -> Iterator[None]:
             stderr=log,
             pass_fds=[listener.fileno()],
         )
-    os.environ[SOCKET_VARIABLE] = str(address)
     try:
         yield
     finally:
@@ -270,6 +280,7 @@ def become(order: Order) -> None:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends when the tests have ended.
     order = serve(socket.socket(fileno=int(sys.argv[1])))
     warnings.filterwarnings("ignore", message=".*found in sys.modules", category=RuntimeWarning)
     status = 0
