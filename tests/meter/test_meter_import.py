@@ -472,7 +472,7 @@ UNREADABLE = {
     "delimiter": (GOOD.encode(), ("--delimiter", "::"), "cannot divide columns"),
     "decimal sign": (GOOD.encode(), ("--decimal", "'"), "not a decimal sign"),
     "dates": (b"time,P(W)\n" + b"2026-05-04 10:00:00,2\n" * 40, (), "has no numbers"),
-    "no plane": (GOOD.encode(), (), "Which side of the charger"),
+    "no plane": (GOOD.encode(), (), "on which side of the charger"),
     "no channel": (GOOD.encode(), ("--load-channel", "D9"), "no digital channel"),
 }  # fmt: skip
 
@@ -504,14 +504,14 @@ def test_a_wrong_line_is_named_by_its_number(meter_import, tmp_path):
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        ((), "How many inferences"),
+        ((), "how many inferences"),
         (("-n", 1, "--zero", "0:5", "--offset", 0.1), "exclude each other"),
         (("-n", 1, "--run", "x", "--load-channel", "D0"), "exclude each other"),
         (("-n", 1, "--supply-volt", 4, "--voltage-column", "U"), "exclude each other"),
         (("-n", 1, "--voltage-unit", "mV"), "no column that it is the unit of"),
         (("-n", 1, "--format", "joulescope", "--supply-volt", 4), "needs no description"),
-        (("-n", 1, "--zero", "5:0"), "no part of a trace"),
-        (("-n", 1, "--shunt-ohm", 0), "not above zero"),
+        (("-n", 1, "--zero", "5:0"), "not a part of a trace"),
+        (("-n", 1, "--shunt-ohm", 0), "must be above zero"),
         (("-n", 1, "--device", "nokia"), "no device profile"),
         (("-n", 1, "--plot", "power.txt"), "cannot be written as"),
         (("-n", 1, "--plot", "no/directory/power.png"), "no such directory"),
