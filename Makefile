@@ -14,7 +14,7 @@ ifeq ($(shell command -v npm),)
 APP_FLAGS := MVN_FLAGS="-Dwithout-executorch -Dwithout-onnxruntime"
 endif
 
-.PHONY: demo test app lint types python-tests install install-dev
+.PHONY: demo test soak app lint types python-tests install install-dev
 
 demo: install
 	$(BIN)/mobilekit deploy nin --device nexus7
@@ -37,6 +37,11 @@ types: install-dev
 
 python-tests: install-dev
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --durations=20
+
+# Before a release: 50 random moments of each fault in place of 4, and coverage over every gauge.
+soak: install-dev
+	MOBILEKIT_MOMENTS=50 $(BIN)/python -m pytest --timeout=3600 tests/cli/test_cli_moments.py
+	$(BIN)/python scripts/energy_coverage.py
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from mobilekit.contract.protocol import Format
 from mobilekit.records.network import Precision
 
-WantedFormat = Literal["auto", Format]
+FormatOrAuto = Literal["auto", Format]
 """``auto``: the first in ``FORMATS`` that the device runs."""
 
 

@@ -14,8 +14,8 @@ from mobilekit.cli.options import (
     PresetOptions,
     RunOptions,
     StoreOption,
+    deploy_options,
     refuse_shared_weights,
-    wanted_of,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def compare(
     refuse_shared_weights(models, run.weights)
     publication = load_publication(published) if published else None
     with_energy = publication is not None if energy is None else energy
-    wanted = wanted_of(models[0], on, run, length, energy=with_energy)
+    options = deploy_options(models[0], on, run, length, energy=with_energy)
     if stored:
         measured = read_pairs(models, open_to_read(store))
     else:
@@ -107,7 +107,7 @@ def compare(
         with TerminalReporter() as reporter:
             measured = measure_pairs(
                 models,
-                wanted,
+                options,
                 against,
                 opened,
                 reporter,

@@ -16,7 +16,7 @@ from mobilekit.cli.options import (
     RunOptions,
     StoreOption,
     StrictFlag,
-    wanted_of,
+    deploy_options,
 )
 from mobilekit.contract.protocol import Format
 from mobilekit.formats import formats_text
@@ -43,10 +43,10 @@ def deploy(
     from mobilekit.flow import deploy as flow
     from mobilekit.results.store import Store
 
-    wanted = wanted_of(model, on, run, length, energy=energy)
+    options = deploy_options(model, on, run, length, energy=energy)
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
-        measurement = flow.deploy(wanted, opened, reporter)
+        measurement = flow.deploy(options, opened, reporter)
     tell(measurement, as_json=as_json, strict=strict)
 
 

@@ -19,8 +19,8 @@ from mobilekit.cli.options import (
     RunOptions,
     StoreOption,
     StrictFlag,
+    deploy_options,
     refuse_shared_weights,
-    wanted_of,
 )
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def measure(
     opened = Store(store or places.default_store())
     measurements: list[Measurement] = []
     order = random.sample(models, len(models))
-    wanted = [wanted_of(model, on, run, length) for model in order]
+    options = [deploy_options(model, on, run, length) for model in order]
 
     def show(measurement: Measurement) -> None:
         measurements.append(measurement)
@@ -125,7 +125,7 @@ def measure(
 
     with TerminalReporter() as reporter:
         energy_runs.measure_energy(
-            wanted,
+            options,
             opened,
             reporter,
             target_error=_ratio_of(target_error),
@@ -195,17 +195,17 @@ def calibrate(
         current_sign=None if current_sign is None else 1 if current_sign == "negative" else -1,
         source=source,
     )
-    wanted = wanted_of(model, on, RunOptions())
+    options = deploy_options(model, on, RunOptions())
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         if measured:
             measurement, found = energy_runs.calibrate_gauge(
-                wanted, opened, reporter, overrides, confirm=_confirming(reporter, yes=yes)
+                options, opened, reporter, overrides, confirm=_confirming(reporter, yes=yes)
             )
         else:
             measurement, found = (
                 None,
-                energy_runs.override_gauge(wanted, opened, reporter, overrides),
+                energy_runs.override_gauge(options, opened, reporter, overrides),
             )
     if found is not None:
         if as_json:

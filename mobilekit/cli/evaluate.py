@@ -15,7 +15,7 @@ from mobilekit.cli.options import (
     RunOptions,
     StoreOption,
     StrictFlag,
-    wanted_of,
+    deploy_options,
 )
 
 
@@ -41,8 +41,8 @@ def evaluate(
     from mobilekit.flow import evaluate as evaluation
     from mobilekit.results.store import Store
 
-    wanted = wanted_of(model, on, run, energy=False)
+    options = deploy_options(model, on, run, energy=False)
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
-        measurement = evaluation.evaluate(wanted, data, opened, reporter)
+        measurement = evaluation.evaluate(options, data, opened, reporter)
     tell(measurement, as_json=as_json, strict=strict)

@@ -18,7 +18,7 @@ from mobilekit.cli.options import (
     RunOptions,
     StoreOption,
     WeightsOption,
-    wanted_of,
+    deploy_options,
 )
 from mobilekit.formats import FORMATS
 
@@ -40,7 +40,7 @@ def describe(
 ) -> None:
     """Show a network's layers: shapes, parameters, MACs, memory."""
     from mobilekit import places
-    from mobilekit.analysis.layers.footprint import weigh
+    from mobilekit.analysis.layers.footprint import footprint_of
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_description
     from mobilekit.model.zoo import find_model
@@ -49,7 +49,7 @@ def describe(
 
     spec = find_model(model, weights=weights)
     description = read_description(spec, cache_directory=places.artifacts_directory())
-    footprint = weigh(description)
+    footprint = footprint_of(description)
     if as_json:
         document = DescriptionDocument(model=spec, description=description, footprint=footprint)
         typer.echo(encode_pretty(document), nl=False)
@@ -105,7 +105,7 @@ def profile(
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.store import Store
 
-    wanted = wanted_of(model, on, run, length, energy=False)
+    options = deploy_options(model, on, run, length, energy=False)
     opened = Store(store or places.default_store())
     activations = _activations(swap_activation)
     if activations and (plot is not None or trace is not None):
@@ -125,10 +125,10 @@ def profile(
     with TerminalReporter() as reporter:
         measurements = profile_alike(
             [
-                wanted._replace(variant=replace(wanted.variant, activation=one))
+                options._replace(variant=replace(options.variant, activation=one))
                 for one in activations
             ]
-            or [wanted],
+            or [options],
             opened,
             reporter,
             iterations=iterations or "auto",
@@ -185,14 +185,14 @@ def _show_profile(
 
 
 def _show_activations(measurements: Sequence[Measurement], *, as_json: bool) -> None:
-    from mobilekit.analysis.layers.profile import profile_of, weigh_activation
+    from mobilekit.analysis.layers.profile import activation_cost_of, profile_of
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.documents import make_activations_document, make_profile_document
     from mobilekit.results.text.layers import render_activations
 
     profiles = [profile_of(measurement) for measurement in measurements]
     pairs = list(zip(measurements, profiles, strict=True))
-    costs = [weigh_activation(*pair) for pair in pairs]
+    costs = [activation_cost_of(*pair) for pair in pairs]
     if as_json:
         documents = [make_profile_document(*pair) for pair in pairs]
         typer.echo(encode_pretty(make_activations_document(costs, documents)), nl=False)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilekit.errors import UsageError
-from mobilekit.formats import WantedFormat, formats_text
+from mobilekit.formats import FormatOrAuto, formats_text
 from mobilekit.records.network import Precision, Variant
 
 if TYPE_CHECKING:
-    from mobilekit.flow.prepare import Wanted
+    from mobilekit.flow.prepare import DeployOptions
 
 ModelArgument = Annotated[
     str,
@@ -52,7 +52,7 @@ ThreadsOption = Annotated[
     ),
 ]
 FormatOption = Annotated[
-    WantedFormat,
+    FormatOrAuto,
     typer.Option(
         "--format",
         help=f"{formats_text()}, or what the device can run.",
@@ -174,18 +174,18 @@ def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:
         )
 
 
-def wanted_of(
+def deploy_options(
     model: str,
     on: DeviceOptions,
     run: RunOptions,
     length: PresetOptions = FAST,
     *,
     energy: bool = True,
-) -> Wanted:
+) -> DeployOptions:
     """What a command's options ask for."""
-    from mobilekit.flow.prepare import Wanted
+    from mobilekit.flow.prepare import DeployOptions
 
-    return Wanted(
+    return DeployOptions(
         model=model,
         device=on.device,
         weights=run.weights,

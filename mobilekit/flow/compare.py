@@ -10,7 +10,7 @@ from mobilekit.analysis.layers.profile import why_by_segments
 from mobilekit.contract.protocol import RunSuccess
 from mobilekit.errors import ExportError, MobilekitError, UsageError
 from mobilekit.flow.deploy import Iterations, deploy
-from mobilekit.flow.prepare import Wanted
+from mobilekit.flow.prepare import DeployOptions
 from mobilekit.flow.profile import profile
 from mobilekit.flow.reporter import Reporter
 from mobilekit.model.zoo import find_model
@@ -35,25 +35,25 @@ class Measured(NamedTuple):
 
 def measure_pairs(
     models: list[str],
-    wanted: Wanted,
+    options: DeployOptions,
     against: str,
     store: Store,
     reporter: Reporter,
     *,
     traced_iterations: Iterations | None,
 ) -> Measured:
-    """Deploy each model as ``wanted`` says, and again to ``against``; every run is stored.
+    """Deploy each model as ``options`` says, and again to ``against``; every run is stored.
 
     An export that fails ends that network alone; anything else ends them all, and is raised where
     there is no pair yet. ``UnknownModelError`` comes before anything is measured.
     """
     for model in models:
-        find_model(model, weights=wanted.weights)
+        find_model(model, weights=options.weights)
     measured = Measured([], [])
     for model in models:
         try:
             pair = _measure_pair(
-                wanted._replace(model=model), against, store, reporter, traced_iterations
+                options._replace(model=model), against, store, reporter, traced_iterations
             )
         except MobilekitError as error:
             # A device that is gone is gone for the other networks too.
@@ -69,13 +69,13 @@ def measure_pairs(
 
 
 def _measure_pair(
-    wanted: Wanted,
+    options: DeployOptions,
     against: str,
     store: Store,
     reporter: Reporter,
     traced_iterations: Iterations | None,
 ) -> Pair:
-    both = wanted, wanted._replace(device=against)
+    both = options, options._replace(device=against)
     first, second = (_deploy_one(each, store, reporter, traced_iterations) for each in both)
     if traced_iterations is None:
         return Pair(first, second, None)
@@ -97,10 +97,10 @@ def _measure_pair(
 
 
 def _deploy_one(
-    wanted: Wanted, store: Store, reporter: Reporter, traced_iterations: Iterations | None
+    options: DeployOptions, store: Store, reporter: Reporter, traced_iterations: Iterations | None
 ) -> Measurement:
-    reporter.note(f"{wanted.model} on {wanted.device}")
-    return deploy(wanted, store, reporter, traced_iterations=traced_iterations)
+    reporter.note(f"{options.model} on {options.device}")
+    return deploy(options, store, reporter, traced_iterations=traced_iterations)
 
 
 def read_pairs(ids: list[str], store: Store) -> Measured:

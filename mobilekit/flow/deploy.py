@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from mobilekit import places
 from mobilekit.analysis.energy.doubts import refuse_energy
 from mobilekit.analysis.energy.planning import plan_energy
-from mobilekit.flow.prepare import Prepared, Wanted, make_request, prepare
+from mobilekit.flow.prepare import DeployOptions, Prepared, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
 from mobilekit.model.describe import read_description
@@ -24,7 +24,7 @@ Iterations = int | Literal["auto"]
 
 
 def deploy(
-    wanted: Wanted,
+    options: DeployOptions,
     store: Store,
     reporter: Reporter,
     *,
@@ -37,12 +37,12 @@ def deploy(
     their own. Where the engine could not trace, or its trace cannot be read, the run's samples say
     why. Raises a ``MobilekitError`` for what keeps the run from taking place.
     """
-    with prepare(wanted, store, reporter) as prepared:
-        planned = _plan_energy(wanted, prepared)
+    with prepare(options, store, reporter) as prepared:
+        planned = _plan_energy(options, prepared)
         if planned is not None:
             reporter.planned_energy(planned, simulated=prepared.state.info.virtual)
         plan = None if planned is None else planned.plan
-        request = make_request(wanted, prepared, energy=plan)
+        request = make_request(options, prepared, energy=plan)
         if traced_iterations is not None:
             with prepared.steps("layers"):
                 read_description(
@@ -50,20 +50,20 @@ def deploy(
                 )
             iterations = iterations_of(traced_iterations, prepared.artifact)
             request = replace(request, profile_iterations=iterations)
-        begun = begin(prepared, request, purpose, energy_wanted=wanted.energy)
-        if wanted.energy and prepared.is_on_battery and prepared.refusal is not None:
+        begun = begin(prepared, request, purpose, energy_wanted=options.energy)
+        if options.energy and prepared.is_on_battery and prepared.refusal is not None:
             begun = replace(begun, findings=(*begun.findings, refuse_energy(prepared.refusal)))
         return run(prepared, begun, store, reporter)
 
 
-def iterations_of(wanted: Iterations, artifact: Artifact) -> int:
-    return profiled_iterations(artifact.cost.macs) if wanted == "auto" else wanted
+def iterations_of(asked: Iterations, artifact: Artifact) -> int:
+    return profiled_iterations(artifact.cost.macs) if asked == "auto" else asked
 
 
-def _plan_energy(wanted: Wanted, prepared: Prepared) -> PlannedEnergy | None:
+def _plan_energy(options: DeployOptions, prepared: Prepared) -> PlannedEnergy | None:
     """``None`` where energy is not wanted, or cannot be measured now."""
-    profile, preset = prepared.state.profile, PRESETS[wanted.preset]
-    if not wanted.energy or not prepared.is_on_battery or profile is None or prepared.refusal:
+    profile, preset = prepared.state.profile, PRESETS[options.preset]
+    if not options.energy or not prepared.is_on_battery or profile is None or prepared.refusal:
         return None
     return plan_energy(
         profile,

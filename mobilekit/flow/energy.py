@@ -24,8 +24,8 @@ from mobilekit.errors import (
 )
 from mobilekit.flow.gauge import learn_gauge
 from mobilekit.flow.prepare import (
+    DeployOptions,
     Prepared,
-    Wanted,
     make_request,
     open_device_of,
     prepare,
@@ -48,7 +48,7 @@ from mobilekit.units import NS_PER_S
 
 
 def measure_energy(
-    wanted: Sequence[Wanted],
+    options: Sequence[DeployOptions],
     store: Store,
     reporter: Reporter,
     *,
@@ -66,15 +66,15 @@ def measure_energy(
     place. Raises ``UsageError`` for this computer, ``DeviceError`` for a phone of which nothing is
     known, and what ``confirm`` raises.
     """
-    _refuse_computer(wanted[0])
-    with prepare_all(wanted, store, reporter) as every:
+    _refuse_computer(options[0])
+    with prepare_all(options, store, reporter) as every:
         virtual = every[0].state.info.virtual
         profile = _profile_with_battery(every[0])
         _refuse_contradictory_gauge(every[0].refusal)
-        preset = PRESETS[wanted[0].preset]
+        preset = PRESETS[options[0].preset]
         several = len(every) > 1
-        piloted: list[tuple[Wanted, Prepared, EnergyPilot | None]] = []
-        for each, prepared in zip(wanted, every, strict=True):
+        piloted: list[tuple[DeployOptions, Prepared, EnergyPilot | None]] = []
+        for each, prepared in zip(options, every, strict=True):
             pilot = None
             if prepared.is_on_battery:
                 request = make_request(
@@ -139,7 +139,7 @@ class Calibration(NamedTuple):
 
 
 def calibrate_gauge(
-    wanted: Wanted,
+    options: DeployOptions,
     store: Store,
     reporter: Reporter,
     overrides: Overrides,
@@ -148,32 +148,32 @@ def calibrate_gauge(
 ) -> Calibration:
     """Find out what a phone's gauge tells, and remember it for the device's later runs.
 
-    ``wanted.model`` is the load. Raises as ``measure_energy``.
+    ``options.model`` is the load. Raises as ``measure_energy``.
     """
-    _refuse_computer(wanted)
-    with prepare(wanted, store, reporter) as prepared:
+    _refuse_computer(options)
+    with prepare(options, store, reporter) as prepared:
         _profile_with_battery(prepared)
         plan = _waiting_plan(plan_calibration())
         simulated = prepared.state.info.virtual
         reporter.planned_calibration(plan, simulated=simulated)
         if not simulated:
             confirm()
-        request = make_request(wanted, prepared, preset="fast", energy=plan, name="calibrate")
+        request = make_request(options, prepared, preset="fast", energy=plan, name="calibrate")
         begun = begin(prepared, request, "calibrate")
         measured = run(prepared, begun, store, reporter, overrides=overrides)
     return Calibration(measured, learn_gauge(measured, store, overrides))
 
 
 def override_gauge(
-    wanted: Wanted, store: Store, reporter: Reporter, overrides: Overrides
+    options: DeployOptions, store: Store, reporter: Reporter, overrides: Overrides
 ) -> GaugeVerdict:
     """Put a person's own word into what is known of a phone's gauge, without a run.
 
     It is held against the readings of the calibration. Raises ``UsageError`` where there are none,
     ``UnreliableError`` where they contradict it: then nothing is changed.
     """
-    _refuse_computer(wanted)
-    with open_device_of(wanted, reporter) as opened:
+    _refuse_computer(options)
+    with open_device_of(options, reporter) as opened:
         gauge_key = opened.state.info.gauge_key
     found = store.read_gauge(gauge_key)
     measured = None if found is None else store.find(found.run_id)
@@ -212,8 +212,8 @@ def _waiting_plan(plan: EnergyPlan) -> EnergyPlan:
     )
 
 
-def _refuse_computer(wanted: Wanted) -> None:
-    if wanted.device == COMPUTER:
+def _refuse_computer(options: DeployOptions) -> None:
+    if options.device == COMPUTER:
         raise UsageError(
             "This computer has no battery to measure with",
             fix="Name a phone, or a virtual one: --device nexus7.",

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from mobilekit import places
-from mobilekit.flow.prepare import Wanted, make_request, prepare
+from mobilekit.flow.prepare import DeployOptions, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
 from mobilekit.model.examples import prepare_examples
@@ -17,12 +17,14 @@ from mobilekit.records.measurement import (
 from mobilekit.results.store import Store
 
 
-def evaluate(wanted: Wanted, data: Path | None, store: Store, reporter: Reporter) -> Measurement:
+def evaluate(
+    options: DeployOptions, data: Path | None, store: Store, reporter: Reporter
+) -> Measurement:
     """Run labelled examples on the device as well; the measurement holds what came of each.
 
     ``data`` as in ``open_dataset``. Raises a ``MobilekitError`` like ``deploy``, and ``DataError``.
     """
-    with prepare(wanted, store, reporter) as prepared:
+    with prepare(options, store, reporter) as prepared:
         with prepared.steps("examples"):
             examples = prepare_examples(
                 prepared.artifact.model,
@@ -31,6 +33,6 @@ def evaluate(wanted: Wanted, data: Path | None, store: Store, reporter: Reporter
                 on_progress=reporter.note,
             )
         prepared.deliver((examples.inputs,), reporter)
-        request = replace(make_request(wanted, prepared), evaluation=examples.inputs)
+        request = replace(make_request(options, prepared), evaluation=examples.inputs)
         begun = begin(prepared, request, "evaluate", examples=examples)
         return run(prepared, begun, store, reporter)

@@ -24,7 +24,7 @@ from mobilekit.errors import InUseError
 from mobilekit.executor.base import Executor, Opened
 from mobilekit.executor.open import open_device
 from mobilekit.flow.reporter import Reporter, Steps
-from mobilekit.formats import WantedFormat
+from mobilekit.formats import FormatOrAuto
 from mobilekit.model.describe import find_description
 from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import find_model, with_variant
@@ -39,7 +39,7 @@ from mobilekit.results.store import Store
 from mobilekit.results.text.measurement import render_findings
 
 
-class Wanted(NamedTuple):
+class DeployOptions(NamedTuple):
     """What a person asks ``deploy`` for."""
 
     model: str
@@ -49,7 +49,7 @@ class Wanted(NamedTuple):
     threads: int | None
     energy: bool
     require_phone: bool
-    format: WantedFormat
+    format: FormatOrAuto
     variant: Variant
     calibration: Path | None
     """Examples for int8; ``None``: generated ones."""
@@ -96,41 +96,41 @@ class Prepared(NamedTuple):
 
 
 @contextmanager
-def prepare(wanted: Wanted, store: Store, reporter: Reporter) -> Iterator[Prepared]:
+def prepare(options: DeployOptions, store: Store, reporter: Reporter) -> Iterator[Prepared]:
     """Find the model and the device, export, install the app and push."""
-    with prepare_all((wanted,), store, reporter) as (prepared,):
+    with prepare_all((options,), store, reporter) as (prepared,):
         yield prepared
 
 
 @contextmanager
 def prepare_all(
-    wanted: Sequence[Wanted], store: Store, reporter: Reporter
+    options: Sequence[DeployOptions], store: Store, reporter: Reporter
 ) -> Iterator[tuple[Prepared, ...]]:
     """As ``prepare``, for several models on the device of the first."""
-    all_steps = tuple(Steps(reporter) for _ in wanted)
+    all_steps = tuple(Steps(reporter) for _ in options)
     specs = []
-    for each, steps in zip(wanted, all_steps, strict=True):
+    for each, steps in zip(options, all_steps, strict=True):
         with steps("model"):
             specs.append(_find(each))
     with ExitStack() as stack:
         with all_steps[0]("device"):
-            opened = stack.enter_context(open_device_of(wanted[0], reporter))
+            opened = stack.enter_context(open_device_of(options[0], reporter))
             _refuse_occupied(opened, store)
             choices = [
                 choose_format(each.format, opened.state.info, opened.state.companion_formats)
-                for each in wanted
+                for each in options
             ]
             for reason in dict.fromkeys(choice.reason for choice in choices):
                 if reason is not None:
                     reporter.note(reason)
             opened.executor.install(
-                wanted[0].apk,
-                may_install=wanted[0].install,
+                options[0].apk,
+                may_install=options[0].install,
                 on_note=reporter.note,
                 on_bytes=reporter.pushed,
             )
         every = []
-        for each, steps, spec, choice in zip(wanted, all_steps, specs, choices, strict=True):
+        for each, steps, spec, choice in zip(options, all_steps, specs, choices, strict=True):
             with steps("export"):
                 artifact = export_artifact(
                     spec,
@@ -145,8 +145,8 @@ def prepare_all(
         yield tuple(every)
 
 
-def _find(wanted: Wanted) -> ModelSpec:
-    return with_variant(find_model(wanted.model, weights=wanted.weights), wanted.variant)
+def _find(options: DeployOptions) -> ModelSpec:
+    return with_variant(find_model(options.model, weights=options.weights), options.variant)
 
 
 def _prepared(
@@ -170,11 +170,11 @@ def _prepared(
     )
 
 
-def open_device_of(wanted: Wanted, reporter: Reporter) -> AbstractContextManager[Opened]:
+def open_device_of(options: DeployOptions, reporter: Reporter) -> AbstractContextManager[Opened]:
     return open_device(
-        wanted.device,
-        require_phone=wanted.require_phone,
-        energy=wanted.energy,
+        options.device,
+        require_phone=options.require_phone,
+        energy=options.energy,
         on_note=reporter.note,
     )
 
@@ -196,7 +196,7 @@ def _refuse_occupied(opened: Opened, store: Store) -> None:
 
 
 def make_request(
-    wanted: Wanted,
+    options: DeployOptions,
     prepared: Prepared,
     *,
     preset: str | None = None,
@@ -206,7 +206,7 @@ def make_request(
     """The run that a preset asks for, the person's unless it is given; ``name`` tells its id from
     others'."""
     artifact = prepared.artifact
-    settings = PRESETS[preset or wanted.preset]
+    settings = PRESETS[preset or options.preset]
     stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
     prefix = "".join(
         char if char.isascii() and char.isalnum() else "-"
@@ -219,7 +219,7 @@ def make_request(
         inputs=artifact.inputs,
         reference_outputs=artifact.reference_outputs,
         relative_tolerance=artifact.relative_tolerance,
-        threads=wanted.threads,
+        threads=options.threads,
         cold_loads=settings.cold_loads,
         warmup=WARMUP,
         min_iterations=settings.min_iterations,

@@ -15,7 +15,7 @@ from mobilekit.errors import (
     ExportError,
 )
 from mobilekit.flow.deploy import Iterations, deploy, iterations_of
-from mobilekit.flow.prepare import Wanted, make_request, prepare
+from mobilekit.flow.prepare import DeployOptions, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
 from mobilekit.model.export_segments import (
@@ -29,7 +29,7 @@ from mobilekit.results.store import Store
 
 
 def profile(
-    wanted: Wanted,
+    options: DeployOptions,
     store: Store,
     reporter: Reporter,
     *,
@@ -43,14 +43,14 @@ def profile(
     ``ExportError`` for a network without a trace that cannot be cut into segments.
     """
     if by_segments:
-        return _profile_by_segments(wanted, store, reporter, iterations)
-    traced = deploy(wanted, store, reporter, traced_iterations=iterations, purpose="profile")
+        return _profile_by_segments(options, store, reporter, iterations)
+    traced = deploy(options, store, reporter, traced_iterations=iterations, purpose="profile")
     why = why_by_segments(traced)
     if why is None or by_segments is False:
         return traced
     reporter.note(why)
     try:
-        return _profile_by_segments(wanted, store, reporter, iterations)
+        return _profile_by_segments(options, store, reporter, iterations)
     except ExportError as error:
         if traced.layer_trace is None:
             raise
@@ -59,7 +59,7 @@ def profile(
 
 
 def profile_alike(
-    each_wanted: Sequence[Wanted],
+    all_options: Sequence[DeployOptions],
     store: Store,
     reporter: Reporter,
     *,
@@ -69,22 +69,22 @@ def profile_alike(
     """``profile`` of several networks, all in one way: where one is cut, all are."""
     found = [
         profile(each, store, reporter, iterations=iterations, by_segments=by_segments)
-        for each in each_wanted
+        for each in all_options
     ]
     if all(each.cut is None for each in found):
         return found
     return [
-        each if each.cut is not None else _profile_by_segments(wanted, store, reporter, iterations)
-        for wanted, each in zip(each_wanted, found, strict=True)
+        each if each.cut is not None else _profile_by_segments(options, store, reporter, iterations)
+        for options, each in zip(all_options, found, strict=True)
     ]
 
 
 def _profile_by_segments(
-    wanted: Wanted, store: Store, reporter: Reporter, iterations: Iterations
+    options: DeployOptions, store: Store, reporter: Reporter, iterations: Iterations
 ) -> Measurement:
-    check_can_be_cut(wanted.variant)
+    check_can_be_cut(options.variant)
     reporter.note("The layers are measured by segments, in a run of their own")
-    with prepare(wanted, store, reporter) as prepared:
+    with prepare(options, store, reporter) as prepared:
         with prepared.steps("segments"):
             cut = export_segments(
                 prepared.artifact.model,
@@ -94,7 +94,7 @@ def _profile_by_segments(
             )
         prepared.deliver(cut.files, reporter)
         request = replace(
-            make_request(wanted, prepared),
+            make_request(options, prepared),
             profile_iterations=iterations_of(iterations, prepared.artifact),
             segments=tuple(
                 Segment(artifact=each.file, inputs=each.inputs) for each in cut.programs

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.formats import FORMATS, WantedFormat
+from mobilekit.formats import FORMATS, FormatOrAuto
 from mobilekit.records.device import DeviceInfo
 
 
@@ -18,7 +18,7 @@ class FormatChoice(NamedTuple):
 
 
 def choose_format(
-    wanted: WantedFormat, info: DeviceInfo, companion_formats: tuple[str, ...] | None
+    wanted: FormatOrAuto, info: DeviceInfo, companion_formats: tuple[str, ...] | None
 ) -> FormatChoice:
     """The format that is asked for, or the first of ``FORMATS`` that runs there.
 

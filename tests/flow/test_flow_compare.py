@@ -3,12 +3,12 @@
 import pytest
 from examples import MS, measured, traced_run
 
-from mobilekit.cli.options import DeviceOptions, RunOptions, wanted_of
+from mobilekit.cli.options import DeviceOptions, RunOptions, deploy_options
 from mobilekit.errors import DeviceError, DisconnectedError, ExportError, UnknownModelError
 from mobilekit.flow import compare as comparison
 from mobilekit.flow.compare import measure_pairs
 
-WANTED = wanted_of("nin", DeviceOptions(device="nexus7"), RunOptions(), energy=False)
+OPTIONS = deploy_options("nin", DeviceOptions(device="nexus7"), RunOptions(), energy=False)
 
 
 class FakeFlow:
@@ -20,8 +20,8 @@ class FakeFlow:
         self.segment_failure = segment_failure
         self.asked = []
 
-    def deploy(self, wanted, store, reporter, *, traced_iterations):
-        place = (wanted.model, wanted.device)
+    def deploy(self, options, store, reporter, *, traced_iterations):
+        place = (options.model, options.device)
         self.asked.append(place)
         if place in self.failures:
             raise self.failures[place]
@@ -30,12 +30,12 @@ class FakeFlow:
             return measured(id)
         return self.runs.get(place) or traced_run(id, 10 * MS, 3 * MS)
 
-    def profile(self, wanted, store, reporter, *, iterations, by_segments):
+    def profile(self, options, store, reporter, *, iterations, by_segments):
         assert (iterations, by_segments) == (3, True)
-        self.asked.append((wanted.model, wanted.device, "segments"))
+        self.asked.append((options.model, options.device, "segments"))
         if self.segment_failure:
             raise self.segment_failure
-        return measured(f"{wanted.model}-{wanted.device}-segments")
+        return measured(f"{options.model}-{options.device}-segments")
 
 
 class FakeReporter:
@@ -50,7 +50,7 @@ def pairs_of(monkeypatch, models, failures=None, *, runs=None, segment_failure=N
     flow, reporter = FakeFlow(failures or {}, runs or {}, segment_failure), FakeReporter()
     monkeypatch.setattr(comparison, "deploy", flow.deploy)
     monkeypatch.setattr(comparison, "profile", flow.profile)
-    pairs = measure_pairs(models, WANTED, "pc", None, reporter, traced_iterations=iterations)
+    pairs = measure_pairs(models, OPTIONS, "pc", None, reporter, traced_iterations=iterations)
     return pairs, flow.asked, reporter.notes
 
 
@@ -100,7 +100,7 @@ def test_an_unknown_model_is_found_before_anything_is_measured(monkeypatch):
     monkeypatch.setattr(comparison, "deploy", flow.deploy)
 
     with pytest.raises(UnknownModelError):
-        measure_pairs(["nin", "nothing"], WANTED, "pc", None, FakeReporter(), traced_iterations=3)
+        measure_pairs(["nin", "nothing"], OPTIONS, "pc", None, FakeReporter(), traced_iterations=3)
 
     assert flow.asked == []
 

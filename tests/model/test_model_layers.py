@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from model_files import WriteModel
 from torch import Tensor, nn
 
-from mobilekit.analysis.layers.footprint import weigh
+from mobilekit.analysis.layers.footprint import footprint_of
 from mobilekit.model.describe import count_cost, read_description
 from mobilekit.model.layers import describe_layers, layer_name, name_layers
 from mobilekit.model.rewrite import ExactRewrites
@@ -68,7 +68,7 @@ def test_alexnet_is_the_published_one_layer_by_layer(alexnet: Description) -> No
 
 def test_alexnets_memory_is_in_three_layers(alexnet: Description) -> None:
     """Lane et al.: nearly all, 93 %, of what it occupies is needed during only 3 of its layers."""
-    footprint = weigh(alexnet)
+    footprint = footprint_of(alexnet)
     by_name = {layer.name: layer for layer in alexnet.layers}
     assert [by_name[name].type for name in footprint.heaviest] == ["feed-forward"] * 3
     assert footprint.heaviest_share == pytest.approx(0.93, abs=0.005)
@@ -163,7 +163,7 @@ def test_weights_are_parameters_and_buffers(residual: Description) -> None:
 def test_the_peak_is_what_lives_together(residual: Description) -> None:
     """At the concatenation both its inputs and its output: 32 + 32 + 64 numbers."""
     assert (residual.peak_activation_bytes, residual.peak_layer) == (4 * 128, "cat")
-    footprint = weigh(residual)
+    footprint = footprint_of(residual)
     assert footprint.weights_bytes == 4 * (38 + 8)
     # The input, seven outputs of 32 or 64 numbers; dropout and the reshape are their inputs.
     assert footprint.whole_bytes == footprint.weights_bytes + 4 * (32 + 5 * 32 + 2 * 64)

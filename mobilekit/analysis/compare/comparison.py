@@ -20,7 +20,7 @@ from mobilekit.analysis.compare.likeness import (
     threads_of,
 )
 from mobilekit.analysis.compare.records import Comparison, Difference, Network, Side
-from mobilekit.analysis.layers.footprint import weigh
+from mobilekit.analysis.layers.footprint import footprint_of
 from mobilekit.analysis.memory import weight_bytes
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Measurement
@@ -55,7 +55,7 @@ def compare(sides: Sequence[MeasuredSide], against: MeasuredSide) -> Comparison:
             macs=artifact.cost.macs,
             weights_bytes=weight_bytes(artifact),
         ),
-        footprint=weigh(known[0].description) if known else None,
+        footprint=footprint_of(known[0].description) if known else None,
         sides=tuple(
             _side(side.measurement, profile, items)
             for side, profile, items in zip(sides, profiles, differences, strict=True)

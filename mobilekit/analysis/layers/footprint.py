@@ -9,7 +9,7 @@ from mobilekit.records.network import Description, Footprint, LayerSpec
 FOOTPRINT_SHARE = 0.9
 
 
-def weigh(description: Description) -> Footprint:
+def footprint_of(description: Description) -> Footprint:
     """How much memory a network needs whole and one layer at a time, and which layers hold it.
 
     N. Lane et al. (IoT-App 2015) look at AlexNet in this way: nearly all of what it occupies is

@@ -136,7 +136,7 @@ def resolve(trace: LayerTrace) -> Resolution:
     return _resolve_by_order(trace)
 
 
-class _Found:
+class _Matches:
     """A resolution while it grows."""
 
     def __init__(self, description: Description) -> None:
@@ -173,7 +173,7 @@ class _Found:
 
 
 def _resolve_by_name(trace: LayerTrace) -> Resolution:
-    found = _Found(trace.description)
+    found = _Matches(trace.description)
     by_name = {each.name: each for each in trace.program}
     by_output = {output: each for each in trace.program for output in each.outputs}
     for place, timed in enumerate(trace.operators):
@@ -206,7 +206,7 @@ def _named(
 
 
 def _resolve_by_order(trace: LayerTrace) -> Resolution:
-    found = _Found(trace.description)
+    found = _Matches(trace.description)
     program: dict[int, list[ProgramOperator]] = defaultdict(list)
     for operator in trace.program:
         assert operator.part is not None
@@ -237,7 +237,7 @@ def _resolve_delegate(
     places: Sequence[int],
     traced: Sequence[OperatorTime],
     program: Sequence[ProgramOperator],
-    found: _Found,
+    found: _Matches,
 ) -> None:
     """Anchor the kinds that are equally many, then fit those that may fold in between."""
     places_of: dict[_Kind, list[int]] = defaultdict(list)

@@ -174,7 +174,7 @@ def why_by_segments(traced: Measurement) -> str | None:
     return None
 
 
-def weigh_activation(measurement: Measurement, profile: LayerProfile) -> ActivationCost:
+def activation_cost_of(measurement: Measurement, profile: LayerProfile) -> ActivationCost:
     """What the non-linear layers of a network with a swapped activation cost."""
     activation = measurement.artifact.model.variant.activation
     assert activation is not None
