@@ -61,11 +61,11 @@ class ProfileError(UsageError):
     """A device profile that does not parse or contradicts itself."""
 
 
-class TraceFileError(UsageError):
+class MeterFileError(UsageError):
     """A meter's file that cannot be read as it is said to be."""
 
 
-class TraceRefusedError(MobilekitError):
+class MeterTraceError(MobilekitError):
     """A meter's trace from which no energy can be told: no clear load, a gap, an overload."""
 
 

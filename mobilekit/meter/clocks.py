@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d
 
 from mobilekit.contract.protocol import SyncPattern
-from mobilekit.errors import TraceRefusedError
+from mobilekit.errors import MeterTraceError
 from mobilekit.meter.envelope import Bins, Floats
 from mobilekit.meter.records import ClockFit
 from mobilekit.units import NS_PER_S
@@ -45,11 +45,11 @@ class Alignment(NamedTuple):
 def align(bins: Bins, patterns: Sequence[SyncPattern]) -> Alignment:
     """Find the phone's synchronisation patterns in the trace, and fit its clock to the meter's.
 
-    Raises ``TraceRefusedError`` for a weak or ambiguous correlation and for clocks that differ by
+    Raises ``MeterTraceError`` for a weak or ambiguous correlation and for clocks that differ by
     more than ``MAX_DRIFT``.
     """
     if not patterns:
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "The run made no synchronisation pattern",
             fix="Without --run the windows are found from the trace's own steps.",
         )
@@ -63,7 +63,7 @@ def align(bins: Bins, patterns: Sequence[SyncPattern]) -> Alignment:
     places, lead = _best_places(correlations, [edges_s[0] / width_s for edges_s in ends_s], width_s)
     weakest = min(float(one[place]) for one, place in zip(correlations, places, strict=True))
     if weakest < MIN_CORRELATION or lead < MIN_LEAD:
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "The run's synchronisation pattern cannot be found in the trace",
             correlation=f"{weakest:.2f}, needed {MIN_CORRELATION}",
             lead_over_other_places=f"{lead:.2f}, needed {MIN_LEAD}",
@@ -115,7 +115,7 @@ def _correlate(power_w: Floats, width_s: float, edges_s: Floats) -> Floats:
     template -= template.mean()
     template /= np.sqrt((template**2).sum())
     if count > len(power_w):
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "The trace is shorter than the run's synchronisation pattern",
             fix="Check that the trace is of this run.",
         )
@@ -165,7 +165,7 @@ def _fit_clocks(pairs: Floats, *, patterns: int, weakest: float) -> Alignment:
     middle_s = float(phone_s.mean()) if len(pairs) else 0.0
     late = int(np.count_nonzero(phone_s > middle_s))
     if min(len(pairs) - late, late) < 2:
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "The edges of the run's synchronisation pattern cannot be found in the trace",
             found=len(pairs),
             fix="Without --run the windows are found from the trace's own steps.",
@@ -178,7 +178,7 @@ def _fit_clocks(pairs: Floats, *, patterns: int, weakest: float) -> Alignment:
     rate_uncertainty = scatter_s / spread_s if patterns > 1 else MAX_DRIFT / 3**0.5
     # What the edges themselves leave open is not the clocks' drift.
     if abs(rate - 1) - 2 * rate_uncertainty > MAX_DRIFT:
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "The phone's clock and the meter's differ too much",
             drift=f"{(rate - 1) * 1e6:+.0f} ppm, allowed {MAX_DRIFT * 1e6:.0f} ppm",
             fix="Check that the trace is of this run, and the unit of its times.",

@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 from typing import Literal, NamedTuple, cast
 
-from mobilekit.errors import TraceFileError
+from mobilekit.errors import MeterFileError
 from mobilekit.meter.envelope import ReadingKind
 from mobilekit.meter.layout import UNITS, Column, Layout, is_number, is_value, known_unit
 from mobilekit.meter.records import MeterSource
@@ -71,7 +71,7 @@ class Columns(NamedTuple):
 
 
 def find_columns(layout: Layout, options: FileOptions, path: object) -> Columns:
-    """Raises ``TraceFileError`` naming the columns that there are, where one cannot be told."""
+    """Raises ``MeterFileError`` naming the columns that there are, where one cannot be told."""
     table = _Table(layout, path)
     found_format = options.format or _recognise(layout)
     notes: list[str] = []
@@ -124,9 +124,9 @@ class _Table(NamedTuple):
     layout: Layout
     path: object
 
-    def error(self, what: str, fix: str) -> TraceFileError:
+    def error(self, what: str, fix: str) -> MeterFileError:
         titles = ", ".join(column.title for column in self.layout.columns)
-        return TraceFileError(what, path=self.path, columns=titles, fix=fix)
+        return MeterFileError(what, path=self.path, columns=titles, fix=fix)
 
     def named(self, name: str) -> int:
         """By its name, with its unit or without, or by its number from 1."""

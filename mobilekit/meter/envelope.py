@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilekit.errors import TraceRefusedError
+from mobilekit.errors import MeterTraceError
 
 Floats = npt.NDArray[np.float64]
 ReadingKind = Literal["shunt voltage", "current", "power"]
@@ -168,14 +168,14 @@ class Envelope:
     ) -> None:
         """Take the next samples: times in seconds, readings in the unit of their kind.
 
-        NaN is a missing sample. Raises ``TraceRefusedError`` for a reading that is infinite and
+        NaN is a missing sample. Raises ``MeterTraceError`` for a reading that is infinite and
         for a time that stands still.
         """
         self._samples += len(time_s)
         rows = self._as_rows(time_s, reading, supply_v, marker)
         if np.isinf(rows).any():
             first = int(np.argmax(np.isinf(rows).any(axis=0)))
-            raise TraceRefusedError(
+            raise MeterTraceError(
                 "The trace has infinite readings: the meter was overloaded",
                 sample=self._samples - len(time_s) + first + 1,
                 fix="Choose a larger range of the meter, and record it again.",
@@ -196,7 +196,7 @@ class Envelope:
     def finish(self) -> tuple[Bins, TraceFacts]:
         """The bins of all samples.
 
-        Raises ``TraceRefusedError`` for a trace of fewer than two times, and for one in which more
+        Raises ``MeterTraceError`` for a trace of fewer than two times, and for one in which more
         than ``MAX_MISPLACED`` of the samples are missing or misplaced.
         """
         if self._period_s is None and self._waiting:
@@ -204,7 +204,7 @@ class Envelope:
         if self._last is not None:
             self._integrate(_merge_equal_times(self._last))
         if self._used == 0 or self._period_s is None or self._origin_s is None:
-            raise TraceRefusedError(
+            raise MeterTraceError(
                 "The trace has fewer than two samples with different times",
                 samples=self._samples,
                 fix="Check that the columns are the right ones.",
@@ -223,7 +223,7 @@ class Envelope:
             (self._misplaced, "lie in time before an earlier one"),
         ):
             if count > MAX_MISPLACED * self._samples:
-                raise TraceRefusedError(
+                raise MeterTraceError(
                     f"{count:,} of {self._samples:,} samples {what}; at most {MAX_MISPLACED:.0%} "
                     "may be left out",
                     fix="A meter that was restarted has begun a second trace: import it by itself. "
@@ -268,7 +268,7 @@ class Envelope:
         ordered_s = np.maximum.accumulate(rows[0])
         steps_s = np.diff(ordered_s[:PERIOD_SAMPLES])
         if len(steps_s) >= PERIOD_SAMPLES - 1 and not steps_s.any():
-            raise TraceRefusedError(
+            raise MeterTraceError(
                 f"The first {PERIOD_SAMPLES:,} samples have the same time",
                 fix="Check that the column of times is the right one; `--time-column row` counts "
                 "the rows of a meter whose clock is too coarse.",
@@ -291,7 +291,7 @@ class Envelope:
         open_from = int(np.searchsorted(rows[0], rows[0, -1]))
         self._last = rows[:, open_from:].copy()
         if self._last.shape[1] > 1_000_000:
-            raise TraceRefusedError(
+            raise MeterTraceError(
                 "A million samples in a row have the same time",
                 time_s=float(self._last[0, 0]),
                 fix="Check that the column of times is the right one.",

@@ -21,7 +21,7 @@ from mobilekit.analysis.energy.blocks import (
 )
 from mobilekit.analysis.energy.budget import combine, fixed_term, gross_standards, share_term
 from mobilekit.analysis.energy.estimate import estimate_energy
-from mobilekit.errors import TraceRefusedError
+from mobilekit.errors import MeterTraceError
 from mobilekit.meter.envelope import PARTS, Bins, Floats, Span
 from mobilekit.meter.instrument import MIN_COVERED, InstrumentUncertainty, standard_error
 from mobilekit.meter.records import (
@@ -56,7 +56,7 @@ def estimate_meter_energy(
     """Energy per inference over the blocks of a zeroed trace.
 
     ``iterations`` are those of each load window, or of all together, which then are spread by the
-    windows' lengths. Raises ``TraceRefusedError`` for windows that the trace does not cover, for a
+    windows' lengths. Raises ``MeterTraceError`` for windows that the trace does not cover, for a
     power that no phone draws and for blocks without idle time.
     """
     for number, block in enumerate(found.blocks, start=1):
@@ -113,7 +113,7 @@ def estimate_meter_energy(
 
 def _check_covered(bins: Bins, block: Block, number: int) -> None:
     if not block.idle:
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "A load window has no idle time beside it",
             window=number,
             at=f"{block.load.start_s:.3f} s",
@@ -121,7 +121,7 @@ def _check_covered(bins: Bins, block: Block, number: int) -> None:
         )
     for span in (block.load, *block.idle):
         if span.start_s < -bins.width_s or span.end_s > bins.duration_s + bins.width_s:
-            raise TraceRefusedError(
+            raise MeterTraceError(
                 "A window of the run lies outside the trace",
                 window=f"{span.start_s:.3f} s to {span.end_s:.3f} s",
                 trace=f"{bins.duration_s:.3f} s",
@@ -129,7 +129,7 @@ def _check_covered(bins: Bins, block: Block, number: int) -> None:
             )
         covered = bins.integral(bins.covered_s, span) / span.length_s
         if covered < MIN_COVERED:
-            raise TraceRefusedError(
+            raise MeterTraceError(
                 "The trace has a gap in a window",
                 window=f"{span.start_s:.3f} s to {span.end_s:.3f} s",
                 covered=f"{covered:.1%}, needed {MIN_COVERED:.0%}",
@@ -142,14 +142,14 @@ def _check_plausible(load_w: Floats, idle_w: Floats) -> None:
     low_w, high_w = PLAUSIBLE_LOAD_W
     mean_w = float(load_w.mean())
     if not low_w <= mean_w <= high_w:
-        raise TraceRefusedError(
+        raise MeterTraceError(
             f"The load's power is {format_power(mean_w)}, which no phone draws",
             plausible=f"{low_w:g} W to {high_w:g} W",
             fix="Check the units of the columns (--value-unit, --time-unit), the shunt and the "
             "supply voltage; a negative power means that the probes are swapped.",
         )
     if not (idle_w < load_w).all():
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "A load window takes no more power than the idle time beside it",
             window=int(np.argmax(idle_w >= load_w)) + 1,
             fix="Check that the trace is of this run and that its columns are the right ones.",

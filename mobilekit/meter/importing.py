@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilekit.errors import TraceFileError, UsageError
+from mobilekit.errors import MeterFileError, UsageError
 from mobilekit.meter.clocks import align
 from mobilekit.meter.columns import FileOptions
 from mobilekit.meter.envelope import Bins, Envelope, Reading, Span, TraceFacts
@@ -62,7 +62,7 @@ def import_trace(
 ) -> Imported:
     """Read the trace and estimate; ``on_bytes`` is told how many bytes of how many are read.
 
-    Raises ``TraceFileError`` for a file that cannot be understood, ``TraceRefusedError`` for a
+    Raises ``MeterFileError`` for a file that cannot be understood, ``MeterTraceError`` for a
     trace from which no energy can be told and ``UsageError`` for iterations that contradict the
     run's.
     """
@@ -162,7 +162,7 @@ def _plane_of(
         if supply_volt is not None and low_v <= supply_volt < high_v:
             notes.append(f"the {plane} plane is taken from {supply_volt:.3g} V (--plane)")
             return "usb" if plane == "usb" else "battery"
-    raise TraceFileError(
+    raise MeterFileError(
         "It cannot be told on which side of the charger the meter was",
         path=path,
         supply=f"{supply_volt:.3g} V" if supply_volt is not None else "not known",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilekit.errors import TraceRefusedError
+from mobilekit.errors import MeterTraceError
 from mobilekit.meter.envelope import PARTS, Bins, Floats, ReadingKind, Span
 from mobilekit.meter.records import MeterSource
 from mobilekit.meter.windows import Block
@@ -61,11 +61,11 @@ def measure_offset(bins: Bins, zero: Span) -> tuple[float, float]:
     """The mean reading of the part in which nothing was drawn, and its standard uncertainty.
 
     The uncertainty is the standard error over ``PARTS`` parts, so that slow noise counts.
-    Raises ``TraceRefusedError`` where the trace has too little of it.
+    Raises ``MeterTraceError`` where the trace has too little of it.
     """
     covered_s = bins.integral(bins.covered_s, zero)
     if zero.end_s > bins.duration_s or covered_s < MIN_COVERED * zero.length_s:
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "The trace does not cover the time that its zero is to be taken from",
             zero=f"{zero.start_s:g} s to {zero.end_s:g} s",
             trace=f"{bins.duration_s:g} s",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilekit.errors import TraceFileError
+from mobilekit.errors import MeterFileError
 from mobilekit.meter.columns import Format
 from mobilekit.meter.envelope import Floats, ReadingKind
 from mobilekit.meter.records import MeterSource
@@ -23,17 +23,17 @@ class Recording:
     """A recording's power, or its current and voltage; iterate over ``chunks`` once."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ``TraceFileError`` for a file that pyjls does not read or that lacks signals."""
+        """Raises ``MeterFileError`` for a file that pyjls does not read or that lacks signals."""
         try:
             import pyjls
         except ImportError:
-            raise TraceFileError(
+            raise MeterFileError(
                 "Joulescope recordings are read by pyjls, which is not installed",
                 path=path,
                 fix='It comes with an extra: pip install "mobilekit[joulescope]".',
             ) from None
         if not path.is_file():
-            raise TraceFileError(
+            raise MeterFileError(
                 "There is no such file", path=path, fix="Give the path of a recording."
             )
         # Its C library logs what its errors say.
@@ -43,7 +43,7 @@ class Recording:
         try:
             self._reader: Any = pyjls.Reader(str(path))
         except (RuntimeError, OSError, ValueError) as error:
-            raise TraceFileError(
+            raise MeterFileError(
                 f"The recording cannot be read: {error}",
                 path=path,
                 fix="Check that it is a .jls file of version 2; the Joulescope's program converts "
@@ -56,7 +56,7 @@ class Recording:
         }
         if not ("power" in signals or {"current", "voltage"} <= set(signals)):
             self._reader.close()
-            raise TraceFileError(
+            raise MeterFileError(
                 "The recording has neither power nor both current and voltage",
                 path=path,
                 signals=", ".join(sorted(signals)) or "-",
@@ -70,7 +70,7 @@ class Recording:
             self._voltage.sample_rate != self._value.sample_rate
             or self._voltage.sample_id_offset != self._value.sample_id_offset
         ):
-            raise TraceFileError(
+            raise MeterFileError(
                 f"The recording's {self.kind} and voltage are not sampled together",
                 path=path,
                 fix="Record them at one rate.",

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from mobilekit.errors import TraceFileError
+from mobilekit.errors import MeterFileError
 
 MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "-", "--", "---")
 DELIMITERS = (",", ";", "\t", " ")
@@ -120,15 +120,15 @@ def find_layout(head: bytes, *, path: object, delimiter: str | None, decimal: st
     """The layout of a table that begins with ``head``, whose last line may be cut off.
 
     What is not told is what makes the most lines into rows of numbers, then the most columns.
-    Raises ``TraceFileError`` where there are none.
+    Raises ``MeterFileError`` where there are none.
     """
     delimiter = DELIMITER_NAMES.get(delimiter or "", delimiter)
     if delimiter is not None and not re.fullmatch(r"[^\w\n\r\".+-]", delimiter):
-        raise TraceFileError(
+        raise MeterFileError(
             f"{delimiter!r} cannot divide columns", path=path, fix="Give a sign, tab or space."
         )
     if decimal not in (None, ".", ","):
-        raise TraceFileError(
+        raise MeterFileError(
             f"{decimal!r} is not a decimal sign", path=path, fix="Give a point or a comma."
         )
     encoding = encoding_of(head)
@@ -141,7 +141,7 @@ def find_layout(head: bytes, *, path: object, delimiter: str | None, decimal: st
         if one != point and (rows := _find_rows(lines, one, point)) is not None
     ]
     if not candidates:
-        raise TraceFileError(
+        raise MeterFileError(
             "No table of numbers is found in the beginning of the file",
             path=path,
             fix="Give --delimiter and --decimal, or check that the file is a meter's export.",
@@ -218,7 +218,7 @@ def _read_header(
         return ()
     names = above[-1]
     if 1 < len(names) < width <= 2 * len(names) and delimiter == ",":
-        raise TraceFileError(
+        raise MeterFileError(
             f"The header has {len(names)} names, but a line of data {width} fields",
             path=path,
             header=lines[-1].strip(),

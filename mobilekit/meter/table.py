@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from mobilekit.errors import TraceFileError
+from mobilekit.errors import MeterFileError
 from mobilekit.meter.columns import FileOptions, Marker, Scaled, find_columns
 from mobilekit.meter.envelope import Floats
 from mobilekit.meter.layout import MISSING, find_layout, is_value, split_line
@@ -41,20 +41,20 @@ class Table:
     """A meter's text table, opened and understood; iterate over ``chunks`` once."""
 
     def __init__(self, path: Path, options: FileOptions) -> None:
-        """Raises ``TraceFileError`` for a file that cannot be read, or not as it is told."""
+        """Raises ``MeterFileError`` for a file that cannot be read, or not as it is told."""
         self._path = path
         try:
             with path.open("rb") as file:
                 head = file.read(HEAD_BYTES)
                 self.size_bytes = path.stat().st_size
         except OSError as error:
-            raise TraceFileError(
+            raise MeterFileError(
                 f"The file cannot be read: {error.strerror}",
                 path=path,
                 fix="Give the path of a meter's export.",
             ) from None
         if not head:
-            raise TraceFileError("The file is empty", path=path, fix="Export it again.")
+            raise MeterFileError("The file is empty", path=path, fix="Export it again.")
         if len(head) < HEAD_BYTES and not head.endswith(b"\n"):
             head += b"\n"
         self._has_scalars = NUMPY_SCALAR.search(head) is not None
@@ -81,7 +81,7 @@ class Table:
     ) -> Iterator[Chunk]:
         """Parse the table; ``on_bytes`` is told how far it is.
 
-        Raises ``TraceFileError`` for a line that does not fit the table, by its number.
+        Raises ``MeterFileError`` for a line that does not fit the table, by its number.
         """
         rows_before = 0
         with self._path.open("rb") as file:
@@ -108,7 +108,7 @@ class Table:
                 text = text.removeprefix(codecs.BOM_UTF8)
             cut = len(text) if not data else text.rfind(b"\n") + 1
             if not cut and len(text) > MAX_LINE_BYTES:
-                raise TraceFileError(
+                raise MeterFileError(
                     "A line is longer than a mebibyte",
                     path=self._path,
                     line=line,
@@ -197,8 +197,8 @@ class Table:
             start += len(raw)
         return None
 
-    def _line_error(self, line: int, what: str) -> TraceFileError:
-        return TraceFileError(
+    def _line_error(self, line: int, what: str) -> MeterFileError:
+        return MeterFileError(
             f"A line {what}",
             path=self._path,
             line=line,

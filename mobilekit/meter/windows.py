@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import SyncPattern, Window
-from mobilekit.errors import TraceRefusedError, UsageError
+from mobilekit.errors import MeterTraceError, UsageError
 from mobilekit.meter.clocks import Alignment
 from mobilekit.meter.envelope import PARTS, Bins, Floats, Span, smooth
 from mobilekit.records.measurement import Measurement
@@ -78,7 +78,7 @@ class TraceBlocks(NamedTuple):
 def find_steps(bins: Bins, *, leave_out: Span | None) -> TraceBlocks:
     """The blocks that the trace's own steps show.
 
-    ``leave_out`` is no part of it (nothing was connected). Raises ``TraceRefusedError`` where the
+    ``leave_out`` is no part of it (nothing was connected). Raises ``MeterTraceError`` where the
     trace has no clear step between two levels, or no idle part beside a load.
     """
     factor = max(1, round(SMOOTHING_S / bins.width_s))
@@ -90,7 +90,7 @@ def find_steps(bins: Bins, *, leave_out: Span | None) -> TraceBlocks:
     low_w, high_w, spread_w = _two_levels(smooth_w[np.isfinite(smooth_w) & ~is_out])
     step_w = high_w - low_w
     if not step_w > MIN_CONTRAST * spread_w or step_w < MIN_STEP * abs(high_w):
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "The trace has no clear step between idle and load",
             levels=f"{format_power(low_w)} and {format_power(high_w)}",
             spread=format_power(spread_w),
@@ -111,12 +111,12 @@ def find_steps(bins: Bins, *, leave_out: Span | None) -> TraceBlocks:
 def find_marked(bins: Bins, channel: str) -> TraceBlocks:
     """The blocks that a digital channel marks.
 
-    Raises ``TraceRefusedError`` where the channel never changes.
+    Raises ``MeterTraceError`` where the channel never changes.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         states = _with_hysteresis(bins.marked_s / bins.covered_s, 0.5, 0.5)
     if not np.diff(states).any():
-        raise TraceRefusedError(
+        raise MeterTraceError(
             f"Digital channel {channel} is {'always' if states[0] == LOAD else 'never'} high",
             fix="Name the one that is high under load with --load-channel; without it the load is "
             "found by its steps.",
@@ -149,7 +149,7 @@ def _placed(alignment: Alignment, window: Window) -> Span:
 def _two_levels(power_w: Floats) -> tuple[float, float, float]:
     """Median of the lower group and of the upper, and the larger of their spreads."""
     if len(power_w) < PARTS:
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "The trace is too short to find a load in it", fix="Record idle time and load."
         )
     low_w, high_w = (float(level) for level in np.percentile(power_w, [1, 99]))
@@ -178,7 +178,7 @@ def _spans(states: States, width_s: float) -> tuple[list[Span], list[Span]]:
 
     A pause within a load that is shorter than ``SHORT_SHARE`` of that again, and than
     ``MAX_PAUSE_S``, belongs to the load. Shorter loads are left out, and end the idle window that
-    they lie in. Raises ``TraceRefusedError`` where there are not both, and where a load is cut off
+    they lie in. Raises ``MeterTraceError`` where there are not both, and where a load is cut off
     by an end of the trace.
     """
     longest_s = max(
@@ -195,13 +195,13 @@ def _spans(states: States, width_s: float) -> tuple[list[Span], list[Span]]:
     loads = [span for state, span in runs if state == LOAD]
     idles = [span for state, span in runs if state == IDLE and span.length_s >= pause_s]
     if not loads or not idles:
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "The trace shows no change between idle and load",
             fix="Record idle time before and after the load.",
         )
     for name, (state, _) in (("begins", runs[0]), ("ends", runs[-1])):
         if state == LOAD:
-            raise TraceRefusedError(
+            raise MeterTraceError(
                 f"The trace {name} within a load, so that some of its inferences are not in it",
                 fix="Record idle time before and after the load.",
             )
@@ -271,7 +271,7 @@ def _settled(span: Span) -> Span:
 def read_run(measurement: Measurement) -> RunWindows:
     """The windows of complete blocks, and the synchronisation patterns around them.
 
-    Raises ``UsageError`` for a virtual phone's run, which no meter saw, and ``TraceRefusedError``
+    Raises ``UsageError`` for a virtual phone's run, which no meter saw, and ``MeterTraceError``
     for one without a complete block on battery.
     """
     if measurement.virtual:
@@ -283,7 +283,7 @@ def read_run(measurement: Measurement) -> RunWindows:
     samples = measurement.result.samples
     windows = [window for stretch in find_stretches(samples.windows) for window in stretch]
     if not windows:
-        raise TraceRefusedError(
+        raise MeterTraceError(
             "The run has no complete block on battery",
             run=measurement.id,
             fix="Name a run whose energy was measured; `mobilekit results list` shows all.",

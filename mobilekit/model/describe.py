@@ -64,15 +64,15 @@ def read_description(
     description = find_description(spec, cache_directory=cache_directory)
     if description is None:
         from mobilekit.model.failures import running_code_of
+        from mobilekit.model.graph import make_graph
         from mobilekit.model.load import load_module
         from mobilekit.model.reference import make_inputs
-        from mobilekit.model.trace import trace
 
         module = load_module(spec) if module is None else module
         inputs = make_inputs(spec)
         with running_code_of(spec):
             cost = count_cost(module, inputs)
-        exported = trace(spec, module, inputs)
+        exported = make_graph(spec, module, inputs)
         description = describe(spec, exported, cost)
         keep_description(spec, description, cache_directory=cache_directory)
     return description

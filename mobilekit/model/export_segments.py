@@ -81,13 +81,13 @@ def _export_segments(
         cache_directory.mkdir(parents=True, exist_ok=True)
     on_progress("Importing PyTorch")
     from mobilekit.model import describe, load, reference, segments
-    from mobilekit.model.trace import trace
+    from mobilekit.model.graph import make_graph
 
     on_progress(f"Cutting {spec.name} into segments")
     description = describe.read_description(spec, cache_directory=cache_directory)
     module = load.load_module(spec)
     inputs = reference.make_inputs(spec)
-    exported = trace(spec, module, inputs)
+    exported = make_graph(spec, module, inputs)
     parts = segments.cut(spec, exported, description, inputs, target.format)
     on_progress(f"Exporting its {len(parts)} segments one by one")
     *made, call = (

@@ -53,13 +53,13 @@ def check_packages(facts: FormatFacts, packages: Sequence[str]) -> None:
 def trace_for(spec: ModelSpec, target: Target, module: nn.Module, inputs: Sequence[Tensor]) -> Any:
     """The graph (a ``torch.export.ExportedProgram``) that the program is made from, of the whole
     network or of a part of it."""
-    from mobilekit.model.trace import trace
+    from mobilekit.model.graph import make_graph
 
     if is_halved(spec, target):
         from mobilekit.model.pt2e import Halved
 
         module = Halved(module)
-    return trace(spec, module, inputs)
+    return make_graph(spec, module, inputs)
 
 
 def is_halved(spec: ModelSpec, target: Target) -> bool:
@@ -116,7 +116,7 @@ def write_program(
     cache_directory: Path,
 ) -> tuple[ArtifactFile, OutputCheck]:
     """Write a program under its content's hash, once its outputs have been checked."""
-    from mobilekit.model.trace import METHOD
+    from mobilekit.model.graph import METHOD
 
     with written_aside(cache_directory) as aside:
         program.write(aside)

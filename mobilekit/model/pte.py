@@ -19,10 +19,10 @@ from torch.utils.flop_counter import flop_registry
 
 from mobilekit.errors import ExportError
 from mobilekit.model.failures import describe_error
+from mobilekit.model.graph import METHOD
 from mobilekit.model.layers import layer_name
 from mobilekit.model.quiet import captured_stderr, quiet_python
 from mobilekit.model.spared_work import sparing_work
-from mobilekit.model.trace import METHOD
 from mobilekit.records.artifact import Delegation, ProgramOperator
 from mobilekit.records.network import ModelSpec
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilekit.errors import TraceRefusedError
+from mobilekit.errors import MeterTraceError
 from mobilekit.meter.envelope import Envelope, Reading
 
 POWER = Reading("power")
@@ -127,5 +127,5 @@ def test_memory_is_bounded():
 )
 def test_a_trace_of_no_length_is_refused(time_s, what):
     """Nothing can be integrated."""
-    with pytest.raises(TraceRefusedError, match=what):
+    with pytest.raises(MeterTraceError, match=what):
         envelope_of(np.array(time_s), np.ones(len(time_s)))

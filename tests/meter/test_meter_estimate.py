@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
-from mobilekit.errors import TraceRefusedError
+from mobilekit.errors import MeterTraceError
 from mobilekit.meter.envelope import Envelope, Reading, Span
 from mobilekit.meter.estimate import estimate_meter_energy
 from mobilekit.meter.instrument import judge_instrument, measure_offset
@@ -172,7 +172,7 @@ def test_noise_alone_is_no_load(seed):
     wander = 1 + 0.002 * np.cumsum(generator.normal(0, 1, 60 * RATE_HZ))
 
     for power_w in (white, wander):
-        with pytest.raises(TraceRefusedError):
+        with pytest.raises(MeterTraceError):
             blocks_of(power_w)
 
 

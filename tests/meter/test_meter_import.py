@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mobilekit.cli.main import app
 from mobilekit.contract.codec import decode
-from mobilekit.errors import TraceFileError, TraceRefusedError, UsageError
+from mobilekit.errors import MeterFileError, MeterTraceError, UsageError
 from mobilekit.meter.columns import FileOptions
 from mobilekit.meter.document import MeterDocument
 from mobilekit.meter.importing import TraceOptions, import_trace
@@ -247,7 +247,7 @@ def test_what_is_no_recording_is_one_error(meter_import, tmp_path, capfd):
 
     error = meter_import(trace, "-n", 1, "--format", "joulescope").error
 
-    assert isinstance(error, TraceFileError)
+    assert isinstance(error, MeterFileError)
     assert "invalid file header" not in capfd.readouterr().err
 
 
@@ -258,7 +258,7 @@ def test_without_pyjls_a_recording_is_refused_with_the_extra(meter_import, tmp_p
 
     error = meter_import(tmp_path / "trace.jls", "-n", 1).error
 
-    assert isinstance(error, TraceFileError)
+    assert isinstance(error, MeterFileError)
     assert "mobilekit[joulescope]" in error.fix
 
 
@@ -381,7 +381,7 @@ def test_a_trace_that_tells_nothing_is_refused(name, meter_import, tmp_path):
 
     error = meter_import(trace, "-n", ITERATIONS, "--plane", "usb").error
 
-    assert isinstance(error, TraceRefusedError)
+    assert isinstance(error, MeterTraceError)
     assert what in error.what
 
 
@@ -394,7 +394,7 @@ def test_a_gap_in_a_load_that_is_marked_is_refused(meter_import, tmp_path):
 
     error = meter_import(trace, *words).error
 
-    assert isinstance(error, TraceRefusedError)
+    assert isinstance(error, MeterTraceError)
     assert "gap in a window" in error.what
     assert "delete the lines" in error.fix
 
@@ -410,7 +410,7 @@ def test_a_channel_that_marks_nothing_is_named(meter_import, tmp_path, high, sai
 
     error = meter_import(trace, *words).error
 
-    assert isinstance(error, TraceRefusedError)
+    assert isinstance(error, MeterTraceError)
     assert f"D2 is {said} high" in error.what
 
 
@@ -437,7 +437,7 @@ def test_a_zero_outside_the_trace_is_refused(meter_import, tmp_path):
 
     error = meter_import(trace, "-n", 1, "--plane", "usb", "--zero", "20:40").error
 
-    assert isinstance(error, TraceRefusedError)
+    assert isinstance(error, MeterTraceError)
     assert "zero" in error.what
 
 
@@ -486,7 +486,7 @@ def test_a_file_that_cannot_be_understood_is_refused(name, meter_import, tmp_pat
 
     error = meter_import(trace, "-n", 1, *words).error
 
-    assert isinstance(error, TraceFileError)
+    assert isinstance(error, MeterFileError)
     assert what in f"{error.what}. {error.fix}"
     assert error.facts["path"] == str(trace)
 
@@ -542,7 +542,7 @@ def test_a_file_that_is_not_there(meter_import, tmp_path):
     """The path is named."""
     error = meter_import(tmp_path / "no.csv", "-n", 1).error
 
-    assert isinstance(error, TraceFileError)
+    assert isinstance(error, MeterFileError)
     assert "no.csv" in error.facts["path"]
 
 

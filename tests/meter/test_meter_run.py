@@ -13,7 +13,7 @@ from traces import write_table
 from mobilekit import places
 from mobilekit.analysis.energy.estimate import estimate_energy
 from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
-from mobilekit.errors import TraceRefusedError, UsageError
+from mobilekit.errors import MeterTraceError, UsageError
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.energy import GaugeGain
 from mobilekit.results.power_plot import IDLE, LOAD, UNUSED, draw_measurement
@@ -180,7 +180,7 @@ def test_clocks_that_differ_too_much_are_refused(drift, run, stored, meter_impor
     """A drift beyond 200 ppm is no clock's, but a wrong trace's or unit's."""
     error = meter_import(run.write(tmp_path / "t.csv", drift=drift), "--run", "last").error
 
-    assert isinstance(error, TraceRefusedError)
+    assert isinstance(error, MeterTraceError)
     assert "differ too much" in error.what
 
 
@@ -194,7 +194,7 @@ def test_a_trace_of_another_run_is_refused(run, stored, meter_import, tmp_path):
 
     error = meter_import(trace, "--run", "last").error
 
-    assert isinstance(error, TraceRefusedError)
+    assert isinstance(error, MeterTraceError)
     assert "cannot be found" in error.what
 
 
@@ -208,7 +208,7 @@ def test_a_trace_that_ends_before_its_run_is_refused(run, stored, meter_import, 
 
     error = meter_import(trace, "--run", "last").error
 
-    assert isinstance(error, TraceRefusedError)
+    assert isinstance(error, MeterTraceError)
 
 
 def test_a_run_without_pattern_is_refused(mobilekit, meter_import, run, tmp_path):
@@ -218,7 +218,7 @@ def test_a_run_without_pattern_is_refused(mobilekit, meter_import, run, tmp_path
 
     error = meter_import(run.write(tmp_path / "trace.csv"), "--run", "last").error
 
-    assert isinstance(error, TraceRefusedError)
+    assert isinstance(error, MeterTraceError)
     assert "no synchronisation pattern" in error.what
 
 

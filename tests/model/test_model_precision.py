@@ -14,9 +14,9 @@ from mobilekit.errors import ExportError, UsageError
 from mobilekit.model import onnx, pt2e
 from mobilekit.model.calibration import calibration_sha256, read_examples
 from mobilekit.model.export import relative_tolerance
+from mobilekit.model.graph import make_graph
 from mobilekit.model.load import load_module
 from mobilekit.model.reference import make_inputs
-from mobilekit.model.trace import trace
 from mobilekit.model.zoo import read_spec
 from mobilekit.records.artifact import Artifact
 from mobilekit.runner.engines import make_engine
@@ -123,7 +123,7 @@ def build():
     spec = read_spec(write_model(source))
     module, inputs = load_module(spec), make_inputs(spec)
 
-    quantized = pt2e.quantize(spec, trace(spec, module, inputs), [inputs])
+    quantized = pt2e.quantize(spec, make_graph(spec, module, inputs), [inputs])
 
     def read_by(operator):
         return [

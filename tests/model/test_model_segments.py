@@ -17,11 +17,11 @@ from mobilekit.errors import ExportError
 from mobilekit.model import segments
 from mobilekit.model.describe import count_cost
 from mobilekit.model.export_segments import export_segments
+from mobilekit.model.graph import make_graph
 from mobilekit.model.layers import describe_layers
 from mobilekit.model.load import load_module
 from mobilekit.model.reference import make_inputs, run_eager
 from mobilekit.model.segments import Segment
-from mobilekit.model.trace import trace
 from mobilekit.model.zoo import find_model, read_spec, with_variant
 from mobilekit.records.artifact import Cut
 from mobilekit.records.network import Precision, Variant
@@ -33,7 +33,7 @@ ExportSmall = Callable[[Format, Precision], tuple[Cut, list[str]]]
 def cut(module: nn.Module, *inputs: Tensor, format: Format = "tflite") -> list[Segment]:
     torch.manual_seed(0)
     module.eval()
-    exported = trace(SPEC, module, inputs)
+    exported = make_graph(SPEC, module, inputs)
     description = describe_layers(exported, count_cost(module, inputs))
     return segments.cut(SPEC, exported, description, inputs, format)
 
@@ -277,7 +277,7 @@ def test_every_layer_of_the_zoo_is_in_one_segment(name: str) -> None:
     """All but dropout, and each once; and what does the work is what its type says."""
     spec = find_model(name)
     module, inputs = load_module(spec), make_inputs(spec)
-    exported = trace(spec, module, inputs)
+    exported = make_graph(spec, module, inputs)
     description = describe_layers(exported, count_cost(module, inputs))
 
     parts = segments.cut(spec, exported, description, inputs, "pte")

@@ -22,7 +22,7 @@ METHOD = "forward"
 """What is traced; where a format has methods, the name of its only one."""
 
 
-def trace(spec: ModelSpec, module: nn.Module, inputs: Sequence[Tensor]) -> Any:
+def make_graph(spec: ModelSpec, module: nn.Module, inputs: Sequence[Tensor]) -> Any:
     """The network as one graph (a ``torch.export.ExportedProgram``) for inputs of these shapes.
 
     Each operation in it knows its layer (``layers.layer_name``).
