@@ -157,7 +157,7 @@ def test_activations_are_compared(cli, wide):
     rows = [line.split() for line in outcome.stdout.splitlines()[2:4]]
     assert rows[0][:6] == ["relu", "0", "of", "2", "folded", "-"]
     assert rows[1][:4] == ["sigmoid", "2", "of", "2"]
-    assert "does not mean that it is nothing" in outcome.stdout
+    assert "does not mean that there is none" in outcome.stdout
     models = [
         cli("results", "profile", row[-1], "--json", **NO_PHONE).document["measurement"][
             "artifact"
