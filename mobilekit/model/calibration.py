@@ -23,7 +23,7 @@ def calibration_files(path: Path) -> list[Path]:
     files = sorted(path.glob("*.npy")) if path.is_dir() else [path]
     if not files or not all(file.is_file() for file in files):
         raise UsageError(
-            "There is not a .npy file" if path.is_dir() else "There is no such calibration file",
+            "There is no .npy file" if path.is_dir() else "There is no such calibration file",
             path=path,
             fix="--calibration takes a .npy file, or a directory of them.",
         )
