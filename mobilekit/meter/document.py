@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mobilekit.contract.codec import Record
+from mobilekit.meter.instrument import UNIT_OF_READING
 from mobilekit.meter.records import MeterEstimate, MeterTrace
 from mobilekit.records.energy import ChargeEstimate, GaugeGain, Plane
 from mobilekit.results.tables.cell_text import quantity_text
@@ -57,7 +58,7 @@ def make_meter_document(
 def render_meter(document: MeterDocument) -> str:
     """A figure a line, each with its source, plane and interval, then what was assumed."""
     trace, estimate = document.trace, document.estimate
-    unit = {"shunt": "V", "current": "A", "power": "W"}[trace.reading.split()[0]]
+    unit = UNIT_OF_READING[trace.kind]
     each_ns = estimate.seconds_per_inference * NS_PER_S
     rows = [
         (

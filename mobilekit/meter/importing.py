@@ -177,6 +177,7 @@ def _describe(
         file=path.name,
         sha256=file.sha256,
         format=file.format,
+        kind=file.kind,
         reading=file.reading,
         samples=facts.samples,
         missing=facts.missing,

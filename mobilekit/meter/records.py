@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
+from mobilekit.meter.envelope import ReadingKind
 from mobilekit.records.energy import EnergyEstimate
 
 MeterSource = Literal["shunt", "monsoon", "ppk2", "joulescope", "meter"]
@@ -55,8 +56,10 @@ class MeterTrace(Record, frozen=True):
     file: str
     sha256: str
     format: str
+    kind: ReadingKind
+    """Of what was read."""
     reading: str
-    """What was read: ``shunt voltage``, ``current`` or ``power``, and from which column."""
+    """The same with the column that it is from, for people."""
     samples: int
     missing: int
     misplaced: int

@@ -9,25 +9,12 @@ from pathlib import Path
 
 import pytest
 from schemas import check_document
+from tiny_model import TINY_MODEL
 from warm import interruptible
 
 from mobilekit.contract.codec import encode
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.virtual.companion import CompanionProcess, PhoneBattery
-
-TINY_MODEL = '''
-"""A network that exports in no time."""
-
-from torch import nn
-
-INPUT_SHAPES = ((1, 3, 16, 16),)
-
-
-def build():
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
-    )
-'''
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import os
 import signal
 
 import pytest
-from conftest import TINY_MODEL
 from following import RUNS, progress_of, wait_for
+from tiny_model import TINY_MODEL
 
 from mobilekit.virtual.companion_settings import CompanionSettings
 from mobilekit.virtual.phone import Faults

@@ -83,7 +83,7 @@ def complete(cli):
         ("mobilekit --version ", [*LISTED]),
         ("mobilekit results ", [*COMMANDS["mobilekit results"].commands]),
         ("mobilekit energy li", ["life"]),
-        ("mobilekit deploy --f", ["--fast", "--format"]),
+        ("mobilekit deploy --f", ["--format", "--fast"]),
         ("mobilekit deploy nin --format ", ["auto", "pte", "onnx", "tflite"]),
         ("mobilekit results export last --c", ["--csv"]),
         # Its models may come before and after their options.

@@ -16,6 +16,7 @@ import android.widget.TextView
 import dev.mobilekit.bench.core.EngineProvider
 import dev.mobilekit.bench.core.FailureCode
 import dev.mobilekit.bench.core.Format
+import dev.mobilekit.bench.core.PROTOCOL_VERSION
 import dev.mobilekit.bench.core.Phase
 import dev.mobilekit.bench.core.PhaseStarted
 import dev.mobilekit.bench.core.Roots
@@ -386,7 +387,9 @@ class RunActivityTest {
 
     @Test
     fun `another protocol version is refused`() {
-        val text = encodeRequest(realRequest("version")).replace("\"protocol_version\":1", "\"protocol_version\":2")
+        val text =
+            encodeRequest(realRequest("version"))
+                .replace("\"protocol_version\":$PROTOCOL_VERSION", "\"protocol_version\":${PROTOCOL_VERSION + 1}")
         roots.putRequest("version", text)
 
         amStart("version")
