@@ -64,7 +64,7 @@ def test_two_runs_of_one_start(cli, jvm_phone):
     outcome = cli("energy", "tiny.py", "tiny.py", "-d", "virtual:nexus7", "--fast", "--json")
 
     assert outcome.exit_code == 0, outcome.stderr
-    results = [each["measurement"]["result"] for each in outcome.document]
+    results = [each["measurement"]["result"] for each in outcome.document["measurements"]]
     assert [result["type"] for result in results] == ["success", "success"]
     companions = [result["samples"]["companion"]["name"] for result in results]
     assert companions == ["mobilekit jvm", "mobilekit jvm"]
