@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 # What the tests have passed with: a release of today does not come in unseen.
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-# Processes that share the tests.
-WORKERS ?= auto
+# Processes that share the tests. One more than two processors: many tests wait for a phone.
+WORKERS ?= 3
 
 # npm brings two of the app's native runtimes; without it the app is built without them.
 ifeq ($(shell command -v npm),)
