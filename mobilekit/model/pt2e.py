@@ -40,6 +40,11 @@ def quantize(spec: ModelSpec, exported: Any, examples: Sequence[Sequence[Tensor]
             from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
             class Quantizer(XNNPACKQuantizer):  # type: ignore[misc]  # it is untyped
+                # Each pattern of training is exported to look for it, and none can occur here.
+                SUPPORTED_PATTERNS = [
+                    pattern for pattern in XNNPACKQuantizer.SUPPORTED_PATTERNS if not pattern.is_qat
+                ]
+
                 def annotate(self, model: Any) -> Any:
                     model = super().annotate(model)
                     _quantize_padding(model)
