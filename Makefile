@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 # What the tests have passed with: a release of today does not come in unseen.
 INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 
-# Processes that share the tests. One more than two processors: many tests wait for a phone.
-WORKERS ?= 3
+# Processes that share the tests. Two more than two processors: many tests wait for a phone.
+WORKERS ?= 4
 
 # npm brings two of the app's native runtimes; without it the app is built without them.
 ifeq ($(shell command -v npm),)
@@ -38,8 +38,10 @@ types: install-dev
 python-tests: install-dev
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --durations=20
 
-# Before a release: 50 random moments of each fault in place of 4, and coverage over every gauge.
+# Before a release: what takes long, 50 random moments of each fault in place of 4, and coverage over
+# every gauge.
 soak: install-dev
+	$(BIN)/python -m pytest --timeout=3600 -m soak
 	MOBILEKIT_MOMENTS=50 $(BIN)/python -m pytest --timeout=3600 tests/cli/test_cli_moments.py
 	$(BIN)/python scripts/energy_coverage.py
 

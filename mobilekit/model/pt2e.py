@@ -41,9 +41,9 @@ def quantize(spec: ModelSpec, exported: Any, examples: Sequence[Sequence[Tensor]
 
             class Quantizer(XNNPACKQuantizer):  # type: ignore[misc]  # it is untyped
                 # Each pattern of training is exported to look for it, and none can occur here.
-                SUPPORTED_PATTERNS = [
+                SUPPORTED_PATTERNS = tuple(
                     pattern for pattern in XNNPACKQuantizer.SUPPORTED_PATTERNS if not pattern.is_qat
-                ]
+                )
 
                 def annotate(self, model: Any) -> Any:
                     model = super().annotate(model)

@@ -230,6 +230,7 @@ sys.exit(exit_code)
 """Runs a command and prints the largest memory of it and of the processes that it started."""
 
 
+@pytest.mark.soak
 def test_many_examples_need_the_memory_of_few(cli, tmp_path):
     """Neither the command nor the runner that it starts holds more than one at a time."""
     (tmp_path / "arrays.py").write_text(ARRAY_MODEL)

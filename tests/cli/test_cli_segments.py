@@ -158,11 +158,24 @@ def test_a_killed_command_leaves_segments_to_collect(cli, bench_phone, forked):
     check_profile(decode(shown.stdout, ProfileDocument, source="stdout"), iterations=200)
 
 
-def test_activations_by_segments(cli, forked):
+ACTIVATED = """
+from torch import nn
+
+INPUT_SHAPES = ((1, 4, 256, 256),)
+
+
+def build():
+    return nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())
+"""
+
+
+def test_activations_by_segments(cli, tmp_path):
     """A ReLU is folded, a sigmoid is a segment of its own, timed by the companion's own clock."""
+    (tmp_path / "activated.py").write_text(ACTIVATED, encoding="utf-8")
+
     outcome = cli(
-        *("profile", forked, "--device", "pc", "--format", "pte", "--fast", "-n", 5, "--segments"),
-        *("--swap-activation", "relu,sigmoid", "--json"),
+        *("profile", tmp_path / "activated.py", "--device", "pc", "--format", "pte", "--fast"),
+        *("-n", 20, "--segments", "--swap-activation", "relu,sigmoid", "--json"),
     )
 
     assert outcome.exit_code == 0, outcome.stderr

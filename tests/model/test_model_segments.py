@@ -319,7 +319,14 @@ def export_small(write_model: WriteModel, tmp_path: Path) -> ExportSmall:
 
 @pytest.mark.parametrize(
     ("format", "precision"),
-    [("pte", "fp32"), ("pte", "fp16"), ("tflite", "fp32"), ("tflite", "fp16"), ("onnx", "fp16")],
+    [
+        ("pte", "fp32"),
+        ("tflite", "fp16"),
+        *(
+            pytest.param(format, precision, marks=pytest.mark.soak)
+            for format, precision in (("pte", "fp16"), ("tflite", "fp32"), ("onnx", "fp16"))
+        ),
+    ],
 )
 def test_segments_are_exported_one_by_one(
     export_small: ExportSmall, tmp_path: Path, format: Format, precision: Precision
