@@ -27,6 +27,9 @@ class FormatFacts(NamedTuple):
     """Of mobilekit's optional dependencies, those that bring them; ``None``: none needed."""
     abis: tuple[str, ...]
     """Of the phones for which the companion app packs the engine: android-app/README.md."""
+    arm_features: frozenset[str]
+    """What an Arm processor must have, in the words of ``/proc/cpuinfo``: the packed library uses
+    it without asking, and a processor that has not dies of it."""
     android_sdk: int
     android_release: str
     """The oldest Android that the engine runs on: its number, and its name for people."""
@@ -55,6 +58,7 @@ FORMATS: dict[Format, FormatFacts] = {
         export_packages={"fp32": _PTE_PACKAGES, "fp16": _PTE_PACKAGES, "int8": _PTE_PACKAGES},
         extra=None,
         abis=("arm64-v8a", "x86_64"),
+        arm_features=frozenset(("atomics",)),
         android_sdk=26,
         android_release="8.0",
         has_tracer=True,
@@ -68,6 +72,7 @@ FORMATS: dict[Format, FormatFacts] = {
         export_packages={"fp32": _ONNX_PACKAGES, "fp16": _ONNX_PACKAGES, "int8": _ONNX_PACKAGES},
         extra="onnx",
         abis=("arm64-v8a", "armeabi-v7a", "x86", "x86_64"),
+        arm_features=frozenset(),
         android_sdk=24,
         android_release="7.0",
         has_tracer=True,
@@ -85,6 +90,7 @@ FORMATS: dict[Format, FormatFacts] = {
         },
         extra="tflite",
         abis=("arm64-v8a", "armeabi-v7a", "x86", "x86_64"),
+        arm_features=frozenset(),
         android_sdk=23,
         android_release="6.0",
         has_tracer=False,

@@ -48,6 +48,7 @@ def device_info(device="flo", **fields) -> DeviceInfo:
         "android_release": "6.0.1",
         "android_sdk": 23,
         "abi": "armeabi-v7a",
+        "cpu_features": None,
         "soc": "",
         "ram_bytes": None,
         "available_bytes": None,

@@ -10,11 +10,14 @@ from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
+from mobilekit.contract.protocol import Format
 from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
 from mobilekit.phone.adb import AdbServer, Phone, advice, not_ready
+from mobilekit.phone.formats import usable_formats
 from mobilekit.phone.parse import (
     parse_available_bytes,
     parse_battery,
+    parse_cpu_features,
     parse_hardware_serial,
     parse_integer,
     parse_learned_uah,
@@ -55,12 +58,14 @@ def find_devices(server: AdbServer, profiles: dict[str, DeviceProfile]) -> list[
 
     def look_at(attached: AttachedDevice) -> ListedDevice:
         info = battery = None
+        formats: tuple[Format, ...] = ()
         if attached.state == "device":
             # Of one that leaves meanwhile, or is still booting, nothing is known.
             with suppress(DeviceError, DisconnectedError, PhoneError):
                 phone = server.phone(attached.serial)
                 info, battery = read_device_info(phone, profiles), read_battery(phone)
-        return ListedDevice(attached=attached, info=info, battery=battery)
+                formats = usable_formats(info, read_companion_formats(phone, info))
+        return ListedDevice(attached=attached, info=info, battery=battery, formats=formats)
 
     devices = server.list_devices()
     with ThreadPoolExecutor(max_workers=max(1, len(devices))) as pool:
@@ -147,6 +152,7 @@ def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> Device
         android_release=properties.get("ro.build.version.release", ""),
         android_sdk=parse_integer(properties.get("ro.build.version.sdk")) or 0,
         abi=properties.get("ro.product.cpu.abi", ""),
+        cpu_features=parse_cpu_features(phone.shell("cat /proc/cpuinfo", check=False).text),
         soc=properties.get("ro.soc.model") or properties.get("ro.board.platform", ""),
         ram_bytes=parse_ram_bytes(meminfo),
         available_bytes=parse_available_bytes(meminfo),

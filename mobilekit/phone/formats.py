@@ -11,6 +11,13 @@ from mobilekit.formats import FORMATS, FormatOrAuto
 from mobilekit.records.device import DeviceInfo
 
 
+def usable_formats(
+    info: DeviceInfo, companion_formats: tuple[str, ...] | None
+) -> tuple[Format, ...]:
+    """What runs there, the usual one first; ``companion_formats`` as in ``choose_format``."""
+    return tuple(name for name in FORMATS if _obstacle(name, info, companion_formats) is None)
+
+
 class FormatChoice(NamedTuple):
     format: Format
     reason: str | None
@@ -27,7 +34,7 @@ def choose_format(
     and cannot run there, ``DeviceError`` where none can.
     """
     obstacles = {name: _obstacle(name, info, companion_formats) for name in FORMATS}
-    usable = [name for name in FORMATS if obstacles[name] is None]
+    usable = usable_formats(info, companion_formats)
     if wanted != "auto":
         if wanted not in usable:
             raise UsageError(
@@ -58,10 +65,17 @@ def _obstacle(
     name: Format, info: DeviceInfo, companion_formats: tuple[str, ...] | None
 ) -> str | None:
     """What keeps this format from running there."""
+    facts = FORMATS[name]
+    if info.cpu_features is not None:
+        missing = " and ".join(sorted(facts.arm_features.difference(info.cpu_features)))
+        if missing:
+            return (
+                f"{facts.engine}'s library for Android needs a processor with {missing} (ARMv8.1: "
+                "Cortex-A55, A75 and newer), and this one has none"
+            )
     if companion_formats is not None:
         runs_it = name in companion_formats
         return None if runs_it else f"its companion runs only .{', .'.join(companion_formats)}"
-    facts = FORMATS[name]
     if info.abi not in facts.abis:
         return f"{facts.engine} has no library for {info.abi}"
     if info.android_sdk < facts.android_sdk:

@@ -32,6 +32,16 @@ def parse_hardware_serial(properties: Mapping[str, str]) -> str:
     return ""
 
 
+def parse_cpu_features(text: str) -> tuple[str, ...] | None:
+    """``/proc/cpuinfo``: what all cores of an Arm processor have; ``None`` where it tells none."""
+    cores = [
+        frozenset(re.findall(r"[a-z][a-z0-9_]{0,30}", features))
+        for features in re.findall(r"^Features[ \t]*:(.*)$", text, flags=re.MULTILINE)
+    ]
+    common = frozenset.intersection(*cores) if cores else frozenset()
+    return tuple(sorted(common)) or None
+
+
 def parse_battery(text: str) -> BatteryStatus:
     """``dumpsys battery``. The charge counter is in microampere-hours; 0 counts as not supported.
 

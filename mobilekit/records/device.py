@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
+from mobilekit.contract.protocol import Format
 from mobilekit.records.energy import UploadEnergy
 
 
@@ -21,6 +22,8 @@ class ProfileHardware(Record, frozen=True):
     max_cpu_khz: int | None
     ram_bytes: int
     abi: str
+    cpu_features: tuple[str, ...] = ()
+    """What a virtual phone's ``/proc/cpuinfo`` lists, in an Arm processor's words; empty: none."""
 
 
 class ProfileBattery(Record, frozen=True):
@@ -96,6 +99,9 @@ class DeviceInfo(Record, frozen=True):
     android_release: str
     android_sdk: int
     abi: str
+    cpu_features: tuple[str, ...] | None
+    """What all cores of an Arm processor have, in the words of ``/proc/cpuinfo``; ``None``: it is
+    not told, or it is no Arm processor."""
     soc: str
     ram_bytes: int | None
     available_bytes: int | None
@@ -142,6 +148,8 @@ class ListedDevice(Record, frozen=True):
     attached: AttachedDevice
     info: DeviceInfo | None
     battery: BatteryStatus | None
+    formats: tuple[Format, ...]
+    """What runs there, the usual one first."""
 
 
 class HostInfo(Record, frozen=True):

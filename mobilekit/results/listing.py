@@ -81,13 +81,14 @@ def models_table(known: Iterable[tuple[ModelSpec, ModelCost]]) -> Table:
 def devices_table(listed: Iterable[ListedDevice]) -> Table:
     """A link to a device a row."""
     return make_table(
-        ("serial", "device", "state", "system", "battery"),
+        ("serial", "device", "state", "system", "formats", "battery"),
         (
             (
                 device.attached.serial,
                 _device_text(device),
                 device.attached.state,
                 f"Android {device.info.android_release}, {device.info.abi}" if device.info else "-",
+                " ".join(f".{name}" for name in device.formats) or "-",
                 _battery_text(device.battery),
             )
             for device in listed

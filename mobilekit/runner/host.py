@@ -45,6 +45,7 @@ def read_computer() -> DeviceInfo:
         android_release="",
         android_sdk=0,
         abi=this_abi(),
+        cpu_features=None,
         soc=_cpu_name(),
         ram_bytes=_ram_bytes(),
         available_bytes=read_kib_fields(Path("/proc/meminfo")).get("MemAvailable"),

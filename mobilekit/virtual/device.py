@@ -165,8 +165,10 @@ class Device:
 
     def _cpuinfo(self) -> str:
         hardware = self.profile.hardware
+        features = " ".join(hardware.cpu_features)
+        told = f"Features\t: {features}\n" if features else ""
         processors = "".join(
-            f"processor\t: {index}\nmodel name\t: {hardware.cpu}\n\n"
+            f"processor\t: {index}\nmodel name\t: {hardware.cpu}\n{told}\n"
             for index in range(hardware.cores or 1)
         )
         return f"{processors}Hardware\t: {hardware.soc}\n"

@@ -445,6 +445,24 @@ def test_a_nexus_7_gets_the_app_and_litert(cli, make_real_phone, tmp_path):
     assert phone.adb("shell", "ls -A /data/local/tmp").stdout.split() == ["mobilekit"]
 
 
+def test_an_old_processor_is_spared_what_it_would_die_of(cli, make_bench_phone):
+    """A Cortex-A53's features: the next format, and why; and `devices` says what runs there."""
+    profile = load_profiles()["nexus7"]
+    hardware = msgspec.structs.replace(profile.hardware, cpu_features=("asimd", "crc32", "fp"))
+    phone = make_bench_phone(msgspec.structs.replace(profile, hardware=hardware))
+
+    (listed,) = cli("devices", "--json").document["devices"]
+    outcome = cli("deploy", "tiny.py", "-d", phone.serial, "--fast", "--no-energy")
+    refused = cli("deploy", "tiny.py", "-d", phone.serial, "--format", "pte")
+
+    assert listed["formats"] == ["onnx", "tflite"]
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "gets .onnx, not .pte: ExecuTorch's library" in outcome.stderr
+    assert "needs a processor with atomics" in outcome.stderr
+    assert refused.exit_code == 2
+    assert "cannot run .pte" in refused.stderr
+
+
 def test_a_missing_onnx_package_is_named(cli, model_directory, tmp_path):
     """With what installs it, and before anything is exported."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['onnxscript'] = None\n")

@@ -20,7 +20,7 @@ def found(serial, name=None, state="device", virtual=False, hardware_serial=None
             link=link_of(serial),
         )
     attached = AttachedDevice(serial=serial, state=state)
-    return ListedDevice(attached=attached, info=info, battery=None)
+    return ListedDevice(attached=attached, info=info, battery=None, formats=())
 
 
 NEXUS = found("N7", "nexus7")

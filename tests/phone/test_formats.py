@@ -2,6 +2,7 @@
 
 import pytest
 from examples import device_info
+from msgspec.structs import replace
 
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.phone.formats import choose_format
@@ -91,3 +92,25 @@ def test_what_a_device_tells_of_itself_counts():
     assert "runs only .onnx" in chosen.reason
     with pytest.raises(UsageError, match=r"runs only \.onnx"):
         choose_format("pte", info, ("onnx",))
+
+
+@pytest.mark.parametrize("asked", ["auto", "pte"])
+def test_a_processor_without_atomics_gets_no_executorch(asked):
+    """A Cortex-A53 would die of ExecuTorch's library, by a signal and with no word."""
+    old = device_info(
+        abi="arm64-v8a", android_sdk=28, cpu_features=("aes", "asimd", "crc32", "evtstrm", "fp")
+    )
+
+    if asked == "auto":
+        choice = choose_format("auto", old, None)
+        assert choice.format == "onnx"
+        reason = choice.reason
+    else:
+        with pytest.raises(UsageError, match=r"cannot run \.pte") as caught:
+            choose_format("pte", old, None)
+        assert "--format onnx" in caught.value.fix
+        reason = str(caught.value)
+
+    assert "a processor with atomics (ARMv8.1: Cortex-A55, A75 and newer)" in reason
+    newer = replace(old, cpu_features=("asimd", "atomics", "fp"))
+    assert choose_format("pte", newer, None).format == "pte"

@@ -8,6 +8,7 @@ from mobilekit.phone.parse import (
     parse_available_bytes,
     parse_battery,
     parse_capacity_uah,
+    parse_cpu_features,
     parse_hardware_serial,
     parse_properties,
     parse_ram_bytes,
@@ -173,3 +174,45 @@ def test_available_memory(text, expected_kib):
 def test_any_meminfo_is_read(text):
     """No text makes it fail."""
     parse_available_bytes(text)
+
+
+CPUINFO = """processor\t: 0
+BogoMIPS\t: 38.40
+Features\t: fp asimd evtstrm aes crc32 atomics fphp asimdhp
+CPU implementer\t: 0x41
+CPU part\t: 0xd05
+
+processor\t: 4
+Features\t: fp asimd evtstrm aes crc32 cpuid
+CPU part\t: 0xd09
+
+Hardware\t: Example
+"""
+"""A maker's processor whose slow cores can more than its fast ones."""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (CPUINFO, ("aes", "asimd", "crc32", "evtstrm", "fp")),
+        (CPUINFO.replace("\n", "\r\n"), ("aes", "asimd", "crc32", "evtstrm", "fp")),
+        (
+            "Features\t: half thumb fastmult vfp neon\n",
+            ["fastmult", "half", "neon", "thumb", "vfp"],
+        ),
+        ("Features\t:\n", None),
+        ("flags\t\t: fpu vme de pse tsc\n", None),
+        ("cat: /proc/cpuinfo: Permission denied\n", None),
+    ],
+)
+def test_what_all_cores_have(text, expected):
+    """A thread may run on any of them; an Intel processor's words are not asked for."""
+    assert parse_cpu_features(text) == (None if expected is None else tuple(expected))
+
+
+@given(st.text())
+def test_features_are_words(text):
+    """Whatever a phone prints goes to no terminal as it is."""
+    for word in parse_cpu_features(f"Features\t: {text}") or ():
+        assert word.isascii()
+        assert word.isidentifier()

@@ -61,7 +61,7 @@ def with_purpose(measurement: Json) -> Json:
         "result": _result_of(measurement["result"]),
         # Of a phone's run, which computer it was is not known.
         "host": {**host, "name": device["serial"] if device["name"] == "pc" else None},
-        "device": {**device, "gauge": gauge_of(device)},
+        "device": {**device, "gauge": gauge_of(device), "cpu_features": None},
     }
 
 
