@@ -29,7 +29,7 @@ from mobilekit.errors import (
 )
 from mobilekit.executor.base import Listener
 from mobilekit.phone.adb import Phone
-from mobilekit.phone.runs import is_held, is_running, list_runs, read_state
+from mobilekit.phone.runs import is_held, is_running, list_runs, read_crash, read_state
 from mobilekit.units import NS_PER_S
 
 POLLS_BETWEEN_LIFE_SIGNS = 5
@@ -205,11 +205,13 @@ class Watch:
         result = self._poll()
         if result is not None:
             return result
-        if self.has_begun:
-            return self._failure("the companion's process ended without a result")
-        if self._events:
-            return self._failure("the companion's process ended before this run began")
-        return self._failure("the companion did not take the run")
+        if not self._events:
+            return self._failure("the companion did not take the run")
+        when = "without a result" if self.has_begun else "before this run began"
+        crash = read_crash(self.phone, self._events[0])
+        return self._failure(
+            f"the companion's process ended {when}" + (f": {crash}" if crash else "")
+        )
 
     def _poll(self) -> RunResult | None:
         """Read new events; the result once it is there."""

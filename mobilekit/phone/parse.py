@@ -42,6 +42,29 @@ def parse_cpu_features(text: str) -> tuple[str, ...] | None:
     return tuple(sorted(common)) or None
 
 
+_FATAL = re.compile(
+    r"^[-\d]+ [\d:.]+ +(?P<pid>\d+) +\d+ F libc *: Fatal signal \d+ \((?P<signal>SIG[A-Z]+)\)",
+    re.MULTILINE,
+)
+_FRAME = re.compile(
+    r"^.* F DEBUG *: +#\d\d pc [0-9a-f]+ +\S*?(?P<library>[\w.+-]+\.so)\b", re.MULTILINE
+)
+
+
+def parse_crash(text: str, pid: int) -> str | None:
+    """``logcat -b crash``: the signal that ended a process, and the library that it was in:
+    ``SIGILL in libexecutorch.so``. ``None`` where no signal of that process is told."""
+    ends = [found for found in _FATAL.finditer(text) if int(found["pid"]) == pid]
+    if not ends:
+        return None
+    following = _FATAL.search(text, ends[-1].end())
+    frames = _FRAME.finditer(text, ends[-1].end(), following.start() if following else len(text))
+    # What aborts calls the system's library to do so.
+    libraries = (frame["library"] for frame in frames if frame["library"] != "libc.so")
+    library = next(libraries, None)
+    return ends[-1]["signal"] + (f" in {library}" if library else "")
+
+
 def parse_battery(text: str) -> BatteryStatus:
     """``dumpsys battery``. The charge counter is in microampere-hours; 0 counts as not supported.
 

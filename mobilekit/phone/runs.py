@@ -28,6 +28,7 @@ from mobilekit.errors import (
     ProtocolError,
 )
 from mobilekit.phone.adb import Phone
+from mobilekit.phone.parse import parse_crash
 
 RunState = Literal["over", "running", "waiting", "dead", "dropped"]
 """``waiting`` for its turn, or to be taken by the companion; ``dead``: it left no result, and no
@@ -156,6 +157,14 @@ def is_running(phone: Phone) -> bool:
 def is_held(phone: Phone, first: ProgressEvent) -> bool:
     """Whether the process lives that wrote a run's first event, and so carries the run."""
     return isinstance(first, RunTaken) and first.pid in _companion_pids(phone)
+
+
+def read_crash(phone: Phone, first: ProgressEvent) -> str | None:
+    """The signal that ended the process which wrote a run's first event, and the library that it
+    was in, as far as the phone's log tells."""
+    if not isinstance(first, RunTaken):
+        return None
+    return parse_crash(phone.shell("logcat -d -b crash -t 1000", check=False).text, first.pid)
 
 
 def _companion_pids(phone: Phone) -> set[int]:

@@ -238,6 +238,7 @@ class QueuePhone:
         self.progress, self.over, self.pids = dict(progress), set(over), pids
         self.now_s = 0.0
         self.commands, self.pushed = [], []
+        self.crashes = b""
 
     def sleep(self, duration_s):
         self.now_s += duration_s
@@ -249,6 +250,8 @@ class QueuePhone:
         self.commands.append(command)
         if command.startswith("pidof"):
             return ShellResult(" ".join(map(str, self.pids)).encode(), b"", int(not self.pids))
+        if command.startswith("logcat -d -b crash"):
+            return ShellResult(self.crashes, b"", 0)
         if command.startswith("ls"):
             return ShellResult("\n".join(self.progress).encode(), b"", 0)
         run_id = next((each for each in self.progress if f"/{each}/" in command), None)
@@ -347,6 +350,21 @@ def test_a_run_whose_process_died_is_over(progress, words):
 
     assert result.code == "interrupted"
     assert words in result.message
+
+
+def test_the_signal_that_ended_a_run_is_told():
+    """And the library that it was in; other processes' signals are not this run's."""
+    phone = QueuePhone({"run-1": TAKEN + BEGUN}, pids=())
+    log = "11-28 10:00:00.123     7    21 F libc    : Fatal signal 4 (SIGILL), code 1, tid 21\n"
+    frame = "11-28 10:00:00.523    31    31 F DEBUG   :       #00 pc 0000abcd  "
+    phone.crashes = f"{log}{frame}/data/app/x/lib/arm64/libexecutorch.so (offset 0x1)\n".encode()
+
+    died = phone.executor().look(run_request(run_id="run-1"), SILENT.on_event).result
+    phone.crashes = phone.crashes.replace(b"    7 ", b"   17 ")
+    other = phone.executor().look(run_request(run_id="run-1"), SILENT.on_event).result
+
+    assert died.message.endswith("without a result: SIGILL in libexecutorch.so")
+    assert other.message.endswith("without a result")
 
 
 def test_a_start_that_is_on_its_way_is_not_given_up():

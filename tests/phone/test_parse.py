@@ -9,6 +9,7 @@ from mobilekit.phone.parse import (
     parse_battery,
     parse_capacity_uah,
     parse_cpu_features,
+    parse_crash,
     parse_hardware_serial,
     parse_properties,
     parse_ram_bytes,
@@ -216,3 +217,31 @@ def test_features_are_words(text):
     for word in parse_cpu_features(f"Features\t: {text}") or ():
         assert word.isascii()
         assert word.isidentifier()
+
+
+CRASHES = """--------- beginning of crash
+11-27 09:00:00.000  4000  4001 F libc    : Fatal signal 11 (SIGSEGV), code 1 (SEGV_MAPERR), fault addr 0x0 in tid 4001 (x), pid 4000 (other)
+11-28 10:00:00.123  4321  4350 F libc    : Fatal signal 6 (SIGABRT), code -1 (SI_QUEUE) in tid 4350 (run), pid 4321 (bilekit.bench)
+11-28 10:00:00.523  4400  4400 F DEBUG   : *** *** *** *** *** *** *** *** *** *** *** *** *** *** *** ***
+11-28 10:00:00.523  4400  4400 F DEBUG   : pid: 4321, tid: 4350, name: run  >>> dev.mobilekit.bench <<<
+11-28 10:00:00.524  4400  4400 F DEBUG   : backtrace:
+11-28 10:00:00.524  4400  4400 F DEBUG   :       #00 pc 000000000008e5a0  /apex/com.android.runtime/lib64/bionic/libc.so (abort+160)
+11-28 10:00:00.524  4400  4400 F DEBUG   :       #01 pc 0000000000301234  /data/app/~~a==/dev.mobilekit.bench-b==/base.apk!libonnxruntime.so (offset 0x1000)
+11-28 10:01:00.123  4500  4550 F libc    : Fatal signal 4 (SIGILL), code 1 (ILL_ILLOPC), fault addr 0x7a in tid 4550 (run), pid 4500 (bilekit.bench)
+11-28 10:01:00.523  4600  4600 F DEBUG   :       #00 pc 000000000012abcd  /data/app/dev.mobilekit.bench-1/lib/arm64/libexecutorch.so (forward+8)
+"""  # noqa: E501
+"""In the layout of Android's debuggerd; the middle one as an app with packed libraries has it."""
+
+
+@pytest.mark.parametrize(
+    ("pid", "expected"),
+    [
+        (4321, "SIGABRT in libonnxruntime.so"),
+        (4500, "SIGILL in libexecutorch.so"),
+        (4000, "SIGSEGV"),
+        (4350, None),
+    ],
+)
+def test_the_signal_and_the_library_of_a_crash(pid, expected):
+    """Of that process, and past the system's library that ends it."""
+    assert parse_crash(CRASHES, pid) == expected
