@@ -20,8 +20,10 @@ import dev.mobilekit.bench.core.Format
 import dev.mobilekit.bench.core.LinuxMemory
 import dev.mobilekit.bench.core.ThermalReader
 import dev.mobilekit.bench.core.ThermalSample
+import dev.mobilekit.bench.core.readArmFeatures
 import dev.mobilekit.bench.core.readCpuKhz
 import org.codehaus.mojo.animal_sniffer.IgnoreJRERequirement
+import java.io.File
 import java.util.ServiceLoader
 import dev.mobilekit.bench.core.SystemClock as RunClock
 
@@ -32,6 +34,7 @@ internal fun androidDevice(
     carried: List<EngineProvider> = carriedEngines(),
 ): Device {
     val abi = if (Process.is64Bit()) Build.SUPPORTED_64_BIT_ABIS[0] else Build.SUPPORTED_32_BIT_ABIS[0]
+    val armFeatures = readArmFeatures(File("/proc/cpuinfo"))
     val clock = RunClock(elapsedNs)
     val mayHaveRails = Build.VERSION.SDK_INT >= Build.VERSION_CODES.VANILLA_ICE_CREAM
     return Device(
@@ -45,7 +48,7 @@ internal fun androidDevice(
         pid = Process.myPid().toLong(),
         processors = Runtime.getRuntime().availableProcessors(),
         debuggable = context.applicationInfo.flags and ApplicationInfo.FLAG_DEBUGGABLE != 0,
-        engines = { format -> chooseEngine(format, carried, abi, Build.VERSION.SDK_INT) },
+        engines = { format -> chooseEngine(format, carried, abi, Build.VERSION.SDK_INT, armFeatures) },
         clock = clock,
         battery = AndroidBattery(context),
         rails = if (mayHaveRails) AndroidRails(context, clock) else null,
@@ -64,11 +67,17 @@ internal fun chooseEngine(
     carried: List<EngineProvider>,
     abi: String,
     api: Int,
+    armFeatures: Set<String>?,
 ): EngineChoice {
     val provider =
         carried.find { it.format == format }
             ?: return EngineChoice.Missing("this build of the app has no engine for .${format.name.lowercase()}")
+    val missing = armFeatures?.let { provider.armFeatures - it }.orEmpty()
     return when {
+        missing.isNotEmpty() -> {
+            EngineChoice.Missing("${provider.title} needs a processor with ${missing.joinToString()}")
+        }
+
         abi !in provider.abis -> {
             EngineChoice.Missing("${provider.title} has no library for $abi")
         }

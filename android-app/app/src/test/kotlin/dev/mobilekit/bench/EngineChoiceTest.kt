@@ -6,6 +6,7 @@ import dev.mobilekit.bench.core.EngineProvider
 import dev.mobilekit.bench.core.Format
 import dev.mobilekit.bench.core.Program
 import dev.mobilekit.bench.core.TracedProgram
+import dev.mobilekit.bench.core.readArmFeatures
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertTrue
 import org.junit.Test
@@ -19,6 +20,7 @@ class EngineChoiceTest {
         override val format = Format.PTE
         override val minimumApi = 26
         override val abis = setOf("arm64-v8a")
+        override val armFeatures = setOf("atomics")
 
         override fun make() = this
 
@@ -39,11 +41,14 @@ class EngineChoiceTest {
         format: Format = Format.PTE,
         abi: String = "arm64-v8a",
         api: Int = 26,
-    ) = (chooseEngine(format, listOf(Fake), abi, api) as EngineChoice.Missing).reason
+        armFeatures: Set<String>? = null,
+    ) = (chooseEngine(format, listOf(Fake), abi, api, armFeatures) as EngineChoice.Missing).reason
 
     @Test
     fun `an engine that the phone can run is chosen`() {
-        assertTrue(chooseEngine(Format.PTE, listOf(Fake), "arm64-v8a", 26) is EngineChoice.Found)
+        for (armFeatures in listOf(setOf("asimd", "atomics"), null)) {
+            assertTrue(chooseEngine(Format.PTE, listOf(Fake), "arm64-v8a", 26, armFeatures) is EngineChoice.Found)
+        }
     }
 
     @Test
@@ -51,5 +56,18 @@ class EngineChoiceTest {
         assertEquals("this build of the app has no engine for .onnx", missing(format = Format.ONNX))
         assertEquals("Fake has no library for armeabi-v7a", missing(abi = "armeabi-v7a"))
         assertEquals("Fake needs Android API 26; this is 25", missing(api = 25))
+        assertEquals("Fake needs a processor with atomics", missing(armFeatures = setOf("asimd", "crc32")))
+    }
+
+    @Test
+    fun `a processor has what all of its cores have`() {
+        val file = File.createTempFile("cpuinfo", null)
+        file.writeText(
+            "processor\t: 0\nFeatures\t: fp asimd atomics\n\nprocessor\t: 4\nFeatures\t: fp asimd \n",
+        )
+        assertEquals(setOf("fp", "asimd"), readArmFeatures(file))
+        file.writeText("flags\t\t: fpu vme\n")
+        assertEquals(null, readArmFeatures(file))
+        assertEquals(null, readArmFeatures(File("/nowhere")))
     }
 }

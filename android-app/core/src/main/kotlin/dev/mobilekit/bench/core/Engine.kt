@@ -88,5 +88,8 @@ interface EngineProvider {
     /** The ABIs that there is a native library for. */
     val abis: Set<String>
 
+    /** What an Arm processor must have, in the words of `/proc/cpuinfo`; the library does not ask. */
+    val armFeatures: Set<String> get() = emptySet()
+
     fun make(): Engine
 }

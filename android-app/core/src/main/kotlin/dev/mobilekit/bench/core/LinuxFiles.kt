@@ -53,6 +53,15 @@ fun readCpuKhz(): List<Long> =
         ).firstOrNull()?.trim()?.toLongOrNull()
     }
 
+/** What all cores of an Arm processor have, by `/proc/cpuinfo`; null where [file] tells none. */
+fun readArmFeatures(file: File): Set<String>? =
+    readLines(file)
+        .mapNotNull { ARM_FEATURES.matchEntire(it)?.groupValues?.get(1) }
+        .map { it.split(' ').filter(String::isNotEmpty).toSet() }
+        .reduceOrNull { common, core -> common intersect core }
+        ?.takeIf { it.isNotEmpty() }
+
+private val ARM_FEATURES = Regex("Features\\s*:(.*)")
 private val KIB_FIELD = Regex("(\\w+):\\s+([0-9]+) kB")
 
 private fun readLines(file: File): List<String> =

@@ -23,6 +23,9 @@ class ExecuTorchProvider : EngineProvider {
     override val minimumApi = 26
     override val abis = setOf("arm64-v8a", "x86_64")
 
+    /** Compiled in without a look at the processor: ARMv8.0's die of it, with SIGILL. */
+    override val armFeatures = setOf("atomics")
+
     override fun make(): Engine = ExecuTorchEngine()
 }
 
