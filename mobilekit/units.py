@@ -8,6 +8,17 @@ MIB = 1024 * 1024
 COULOMB_PER_UAH = 3.6e-3
 NOMINAL_CELL_MV = 3850
 """The usual nominal voltage of a lithium cell, where nothing better is known."""
+PLAUSIBLE_FULL_CHARGE_UAH = (800_000, 30_000_000)
+"""Of phones and tablets. Its ends are less than a thousand apart, so that at most one of the units
+below makes a battery of a number."""
+CHARGE_UNITS_UAH = {"nAh": 1e-3, "uAh": 1.0, "mAh": 1e3}
+SHARE_OF_STATED = (0.55, 1.25)
+"""What a battery can hold of the capacity that its maker has stated: it ages, and the level that is
+shown is rounded and keeps a reserve."""
+LEAST_TELLING_PERCENT = 5
+"""Of a level: below, its rounding alone is a tenth of it."""
+PLAUSIBLE_CELL_MV = (2_000, 10_000)
+"""Of one lithium cell, or of two in a row."""
 
 
 def charge_energy_j(charge_uah: float, voltage_mv: float) -> float:
@@ -15,16 +26,43 @@ def charge_energy_j(charge_uah: float, voltage_mv: float) -> float:
     return charge_uah * COULOMB_PER_UAH * voltage_mv / 1000.0
 
 
-def normalize_voltage_mv(value: int | None) -> int | None:
-    """Android documents millivolts; some phones give microvolts, some whole volts.
+def normalize_voltage_mv(value: float | None) -> int | None:
+    """Android documents millivolts; some phones give microvolts, some volts.
 
     ``None`` for what is no voltage of a battery.
     """
     if not value or value < 0:
         return None
     if value > 100_000:
-        return value // 1000
-    return value * 1000 if value < 10 else value
+        value /= 1000
+    elif value < 10:
+        value *= 1000
+    low_mv, high_mv = PLAUSIBLE_CELL_MV
+    return int(value) if low_mv <= value <= high_mv else None
+
+
+def full_charge_unit(value: float) -> str | None:
+    """The one of ``CHARGE_UNITS_UAH`` in which ``value`` is what a phone's battery holds when it is
+    full; ``None`` where there is none."""
+    low_uah, high_uah = PLAUSIBLE_FULL_CHARGE_UAH
+    return next(
+        (unit for unit, uah in CHARGE_UNITS_UAH.items() if low_uah <= value * uah <= high_uah), None
+    )
+
+
+def charge_unit(counter: float, level_percent: float | None) -> str | None:
+    """The unit that a charge counter is in, told from the charge that would make its battery full.
+
+    Android documents microampere-hours; some phones give milliampere-hours, some nanoampere-hours.
+    Without a level that tells anything, it is the one in which the charge itself is above 25 mAh
+    and below 25 Ah. ``None`` where no unit fits: then the counter does not count what is left.
+    """
+    if level_percent is not None and level_percent >= LEAST_TELLING_PERCENT:
+        return full_charge_unit(counter * 100 / level_percent)
+    return next(
+        (unit for unit, uah in CHARGE_UNITS_UAH.items() if 25_000 <= counter * uah < 25_000_000),
+        None,
+    )
 
 
 def format_duration(duration_ns: float, like_ns: float | None = None) -> str:

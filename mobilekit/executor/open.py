@@ -26,12 +26,11 @@ from mobilekit.phone.device import (
     link_of,
     read_airplane_mode,
     read_battery,
+    read_capacity,
     read_companion_formats,
     read_device_info,
-    read_full_charge_uah,
-    read_generic_profile,
 )
-from mobilekit.phone.profiles import load_profiles
+from mobilekit.phone.profiles import generic_profile, load_profiles
 from mobilekit.records.device import DeviceProfile, DeviceState, ListedDevice
 from mobilekit.runner.host import COMPUTER, installed_formats, read_computer
 from mobilekit.virtual import service
@@ -108,14 +107,17 @@ def _open_phone(
 ) -> Opened:
     phone = server.phone(serial)
     info = read_device_info(phone, profiles)
-    battery = read_battery(phone)
+    battery, profile = read_battery(phone), profiles.get(info.name)
+    # The capacity of a phone with a profile matters to its energy only.
+    capacity = read_capacity(phone, battery, profile) if energy or profile is None else None
     state = DeviceState(
         info=info,
-        profile=profiles.get(info.name) or read_generic_profile(phone, info, battery),
+        profile=generic_profile(info, capacity) if profile is None and capacity else profile,
         battery=battery,
         airplane_mode=read_airplane_mode(phone),
-        full_charge_uah=read_full_charge_uah(phone) if energy else None,
+        full_charge_uah=None if capacity is None else capacity.learned_uah,
         companion_formats=read_companion_formats(phone, info),
+        capacity=capacity,
     )
     reconnect = _reconnector(server, serial, virtual)
     return Opened(state, PhoneExecutor(phone, reconnect, _read_patience()))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from mobilekit.analysis.energy.doubts import refuse_set_battery
 from mobilekit.analysis.energy.gauge import Overrides, characterize_gauge, overrides_of
 from mobilekit.analysis.energy.planning import (
     pilot_of,
@@ -69,7 +70,7 @@ def measure_energy(
     _refuse_computer(options[0])
     with prepare_all(options, store, reporter) as every:
         virtual = every[0].state.info.virtual
-        profile = _profile_with_battery(every[0])
+        profile = _profile_of(every[0])
         _refuse_contradictory_gauge(every[0].refusal)
         preset = PRESETS[options[0].preset]
         several = len(every) > 1
@@ -152,7 +153,7 @@ def calibrate_gauge(
     """
     _refuse_computer(options)
     with prepare(options, store, reporter) as prepared:
-        _profile_with_battery(prepared)
+        _profile_of(prepared)
         plan = _waiting_plan(plan_calibration())
         simulated = prepared.state.info.virtual
         reporter.planned_calibration(plan, simulated=simulated)
@@ -231,11 +232,20 @@ def _refuse_contradictory_gauge(found: GaugeRefusal | None) -> None:
         )
 
 
-def _profile_with_battery(prepared: Prepared) -> DeviceProfile:
-    if prepared.state.profile is None:
+def _profile_of(prepared: Prepared) -> DeviceProfile:
+    """Raises ``DeviceError`` for a phone whose battery cannot be watched."""
+    state = prepared.state
+    if state.battery is not None and state.battery.updates_stopped:
         raise DeviceError(
-            "Nothing is known of this phone's battery",
-            serial=prepared.state.info.serial,
+            "Somebody has set what this phone says of its battery: energy cannot be measured",
+            serial=state.info.serial,
+            dumpsys_battery="UPDATES STOPPED",
+            fix=refuse_set_battery(state.info.serial).advice,
+        )
+    if state.profile is None:
+        raise DeviceError(
+            "Nothing is known of this phone",
+            serial=state.info.serial,
             fix="Write a device profile for it (docs/devices.md).",
         )
-    return prepared.state.profile
+    return state.profile

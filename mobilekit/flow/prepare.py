@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mobilekit import places
+from mobilekit.analysis.energy.doubts import doubt_battery
 from mobilekit.analysis.findings import REPLAYED, foresee_doubts
 from mobilekit.analysis.memory import least_need
 from mobilekit.contract.protocol import (
@@ -83,7 +84,9 @@ class Prepared(NamedTuple):
 
     @property
     def is_on_battery(self) -> bool:
-        return self.state.battery is not None and not self.state.battery.plugged
+        """As far as it can be told: what somebody has set on the phone tells nothing."""
+        battery = self.state.battery
+        return battery is not None and not battery.plugged and not battery.updates_stopped
 
     @property
     def level_percent(self) -> int | None:
@@ -139,7 +142,7 @@ def prepare_all(
                     cache_directory=places.artifacts_directory(),
                     on_progress=reporter.note,
                 )
-            every.append(_prepared(opened, artifact, store, reporter, steps))
+            every.append(_prepared(opened, artifact, store, reporter, steps, energy=each.energy))
         for prepared in every:
             prepared.deliver(prepared.artifact.files, reporter)
         yield tuple(every)
@@ -150,11 +153,19 @@ def _find(options: DeployOptions) -> ModelSpec:
 
 
 def _prepared(
-    opened: Opened, artifact: Artifact, store: Store, reporter: Reporter, steps: Steps
+    opened: Opened,
+    artifact: Artifact,
+    store: Store,
+    reporter: Reporter,
+    steps: Steps,
+    *,
+    energy: bool,
 ) -> Prepared:
     state, executor = opened
     description = find_description(artifact.model, cache_directory=places.artifacts_directory())
     foreseen = foresee_doubts(least_need(artifact, description), state.info)
+    if energy:
+        foreseen += doubt_battery(state)
     if executor.replays:
         foreseen += (REPLAYED,)
     for line in render_findings(foreseen):

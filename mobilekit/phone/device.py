@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
 from mobilekit.phone.adb import AdbServer, Phone, advice, not_ready
+from mobilekit.phone.capacity import judge_capacity
 from mobilekit.phone.formats import usable_formats
 from mobilekit.phone.parse import (
     parse_available_bytes,
@@ -20,13 +21,13 @@ from mobilekit.phone.parse import (
     parse_cpu_features,
     parse_hardware_serial,
     parse_integer,
-    parse_learned_uah,
     parse_properties,
     parse_ram_bytes,
 )
-from mobilekit.phone.profiles import generic_profile, match_profile
+from mobilekit.phone.profiles import match_profile
 from mobilekit.records.device import (
     AttachedDevice,
+    BatteryCapacity,
     BatteryStatus,
     DeviceInfo,
     DeviceProfile,
@@ -186,16 +187,12 @@ def read_airplane_mode(phone: Phone) -> bool | None:
     return {"0": False, "1": True}.get(told)
 
 
-def read_full_charge_uah(phone: Phone) -> int | None:
-    """What the gauge has learned that its battery holds; ``None`` where it does not tell."""
-    return parse_learned_uah(phone.shell("dumpsys batterystats", check=False).text)
-
-
-def read_generic_profile(
-    phone: Phone, info: DeviceInfo, battery: BatteryStatus
-) -> DeviceProfile | None:
-    """A profile for a phone that none matches, from what the phone tells of its battery."""
-    return generic_profile(info, battery, phone.shell("dumpsys batterystats", check=False).text)
+def read_capacity(
+    phone: Phone, battery: BatteryStatus, profile: DeviceProfile | None
+) -> BatteryCapacity:
+    """What the phone itself says that its battery holds, held against a profile's figure."""
+    batterystats = phone.shell("dumpsys batterystats", check=False).text
+    return judge_capacity(battery, batterystats, None if profile is None else profile.capacity_uah)
 
 
 def _describe(device: ListedDevice) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from mobilekit.records.device import BatteryStatus
-from mobilekit.units import normalize_voltage_mv
+from mobilekit.units import CHARGE_UNITS_UAH, charge_unit, normalize_voltage_mv
 
 # android.os.BatteryManager.BATTERY_STATUS_CHARGING, BATTERY_STATUS_FULL.
 _CHARGING_STATUSES = {2, 5}
@@ -66,7 +66,8 @@ def parse_crash(text: str, pid: int) -> str | None:
 
 
 def parse_battery(text: str) -> BatteryStatus:
-    """``dumpsys battery``. The charge counter is in microampere-hours; 0 counts as not supported.
+    """``dumpsys battery``. The charge counter's unit is the one that fits its level; 0 counts as
+    not supported.
 
     Only the first value of a name counts: some vendors append sections of their own.
     """
@@ -78,17 +79,24 @@ def parse_battery(text: str) -> BatteryStatus:
     plugged = any(
         values.get(f"{source} powered") == "true" for source in ("ac", "usb", "wireless", "dock")
     )
-    level, scale = parse_integer(values.get("level")), parse_integer(values.get("scale"))
-    if level is not None and scale:
-        level = round(100 * level / scale)
+    level, scale = parse_integer(values.get("level")), parse_integer(values.get("scale")) or 100
+    level_percent = None if level is None else round(100 * level / scale)
+    if level_percent is not None and not 0 <= level_percent <= 100:
+        level_percent = None
+    counter = parse_integer(values.get("charge counter")) or None
+    unit = None if counter is None else charge_unit(counter, level_percent)
     return BatteryStatus(
-        level_percent=level,
+        level_percent=level_percent,
         plugged=plugged,
         charging=parse_integer(values.get("status")) in _CHARGING_STATUSES,
-        charge_counter_uah=parse_integer(values.get("charge counter")) or None,
-        voltage_mv=normalize_voltage_mv(parse_integer(values.get("voltage"))),
+        charge_counter_uah=None
+        if counter is None or unit is None
+        else round(counter * CHARGE_UNITS_UAH[unit]),
+        voltage_mv=normalize_voltage_mv(_parse_number(values.get("voltage"))),
         temperature_decicelsius=parse_integer(values.get("temperature")),
         technology=values.get("technology") or None,
+        told_counter=counter,
+        updates_stopped="UPDATES STOPPED" in text,
     )
 
 
@@ -135,31 +143,30 @@ def parse_install_failure(text: str) -> str | None:
     return next((line.strip() for line in lines if line.strip()), "it gave no reason")
 
 
-def parse_learned_uah(text: str) -> int | None:
-    """The full charge that the gauge has learned, as ``dumpsys batterystats`` tells it.
-
-    ``None`` where it tells none, or zero.
-    """
+def parse_learned_capacity(text: str) -> float | None:
+    """The full charge that the gauge has learned, as ``dumpsys batterystats`` tells it, in mAh by
+    Android's own word; ``None`` where it tells none, or zero."""
     return _parse_capacity(text, "Last learned battery capacity")
 
 
-def parse_capacity_uah(text: str) -> int | None:
-    """The full charge that ``dumpsys batterystats`` tells: the learned one, else the estimated.
-
-    ``None`` where it tells none, or zero.
-    """
-    return _parse_capacity(
-        text, "Last learned battery capacity", "Estimated battery capacity", "Capacity"
-    )
+def parse_stated_capacity(text: str) -> float | None:
+    """The full charge that the phone's maker has stated, as ``dumpsys batterystats`` tells it, in
+    mAh by Android's own word; ``None`` where it tells none, or zero."""
+    return _parse_capacity(text, "Estimated battery capacity", "Capacity")
 
 
-def _parse_capacity(text: str, *names: str) -> int | None:
+def _parse_capacity(text: str, *names: str) -> float | None:
     for name in names:
         match = re.search(rf"^\s*{name}:\s*(\d[\d,]*(?:\.\d+)?)", text, flags=re.MULTILINE)
-        capacity_mah = float(match[1].replace(",", "")) if match else 0.0
-        if capacity_mah > 0:
-            return round(capacity_mah * 1000)
+        capacity = float(match[1].replace(",", "")) if match else 0.0
+        if capacity > 0:
+            return capacity
     return None
+
+
+def _parse_number(text: str | None) -> float | None:
+    match = re.match(r"-?\d+(?:\.\d+)?", text or "")
+    return float(match[0]) if match else None
 
 
 def parse_integer(text: str | None) -> int | None:

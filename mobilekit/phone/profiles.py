@@ -9,9 +9,8 @@ import msgspec
 
 from mobilekit import places
 from mobilekit.errors import ProfileError
-from mobilekit.phone.parse import parse_capacity_uah
 from mobilekit.records.device import (
-    BatteryStatus,
+    BatteryCapacity,
     DeviceInfo,
     DeviceProfile,
     ProfileBattery,
@@ -44,6 +43,8 @@ def parse_profile(data: bytes, source: str) -> DeviceProfile:
         profile: DeviceProfile = msgspec.toml.decode(data, type=DeviceProfile)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProfileError(f"The profile is not valid: {error}", file=source, fix=fix) from None
+    if profile.battery is None:
+        raise ProfileError("It has no [battery]", file=source, fix=fix)
     for figure in figures(profile):
         if figure not in profile.sources:
             raise ProfileError(f"[sources] says nothing about {figure}", file=source, fix=fix)
@@ -77,20 +78,8 @@ def match_profile(device: DeviceInfo, profiles: dict[str, DeviceProfile]) -> Dev
     return matching[-1] if matching else None
 
 
-def generic_profile(
-    device: DeviceInfo, battery: BatteryStatus, batterystats: str
-) -> DeviceProfile | None:
-    """A profile of an unknown phone with the capacity that the phone itself tells.
-
-    ``None`` when it tells neither a capacity nor a charge counter with its level.
-    """
-    capacity_uah = parse_capacity_uah(batterystats)
-    capacity_source = "the phone's own figure: dumpsys batterystats"
-    if capacity_uah is None and battery.charge_counter_uah and battery.level_percent:
-        capacity_uah = round(battery.charge_counter_uah * 100 / battery.level_percent)
-        capacity_source = "the phone's charge counter over its level"
-    if capacity_uah is None:
-        return None
+def generic_profile(device: DeviceInfo, capacity: BatteryCapacity) -> DeviceProfile:
+    """A profile of an unknown phone, with the capacity that the phone itself tells."""
     guess = "assumed, nothing being known of this phone"
     return DeviceProfile(
         name=GENERIC_NAME,
@@ -106,16 +95,18 @@ def generic_profile(
             ram_bytes=device.ram_bytes or 4 * 1024**3,
             abi=device.abi,
         ),
-        battery=ProfileBattery(
-            capacity_uah=capacity_uah, energy_j=charge_energy_j(capacity_uah, NOMINAL_CELL_MV)
+        battery=None
+        if capacity.uah is None
+        else ProfileBattery(
+            capacity_uah=capacity.uah, energy_j=charge_energy_j(capacity.uah, NOMINAL_CELL_MV)
         ),
         gauge=ProfileGauge(charge_step_uah=1000, current_step_ua=1000, update_period_ms=1000),
         power=ProfilePower(idle_mw=900.0, active_mw=3500.0),
         sources={
             "android_sdk": "the phone",
             "hardware.ram_bytes": "the phone" if device.ram_bytes else guess,
-            "battery.capacity_uah": capacity_source,
-            "battery.energy_j": f"{capacity_source}, x 3.85 V, a lithium cell's nominal voltage",
+            "battery.capacity_uah": capacity.source,
+            "battery.energy_j": f"{capacity.source}, x 3.85 V, a lithium cell's nominal voltage",
             "gauge.charge_step_uah": guess,
             "gauge.current_step_ua": guess,
             "gauge.update_period_ms": guess,

@@ -7,6 +7,7 @@ from typing import Literal
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import Format
 from mobilekit.records.energy import UploadEnergy
+from mobilekit.units import CHARGE_UNITS_UAH
 
 
 class ProfileMatch(Record, frozen=True):
@@ -56,12 +57,17 @@ class DeviceProfile(Record, frozen=True):
     android_release: str
     android_sdk: int
     hardware: ProfileHardware
-    battery: ProfileBattery
+    battery: ProfileBattery | None
+    """``None`` for a phone that has no profile's file and tells no capacity to be believed."""
     gauge: ProfileGauge
     power: ProfilePower
     sources: dict[str, str]
     uploads: tuple[UploadEnergy, ...] = ()
     """In place of the published ones, to compare an inference with."""
+
+    @property
+    def capacity_uah(self) -> int | None:
+        return None if self.battery is None else self.battery.capacity_uah
 
 
 class AttachedDevice(Record, frozen=True):
@@ -79,9 +85,35 @@ class BatteryStatus(Record, frozen=True):
     plugged: bool
     charging: bool
     charge_counter_uah: int | None
+    """``None`` too where no unit makes it what is left in a phone's battery."""
     voltage_mv: int | None
     temperature_decicelsius: int | None
     technology: str | None
+    told_counter: int | None = None
+    """The charge counter as the phone tells it, whatever its unit and sign."""
+    updates_stopped: bool = False
+    """Somebody has set values (``dumpsys battery set``, ``unplug``), and Android tells those and no
+    others until it is told to ``reset``."""
+
+    @property
+    def counter_unit(self) -> str | None:
+        """What the phone tells its charge counter in; ``None`` where that is not known."""
+        if not self.charge_counter_uah or not self.told_counter:
+            return None
+        unit_uah = self.charge_counter_uah / self.told_counter
+        return min(CHARGE_UNITS_UAH, key=lambda unit: abs(CHARGE_UNITS_UAH[unit] - unit_uah))
+
+
+class BatteryCapacity(Record, frozen=True):
+    """What a phone's own words say that its battery holds when it is full."""
+
+    verdict: Literal["known", "unknown", "contradictory"]
+    uah: int | None
+    """``None`` unless it is known."""
+    source: str
+    """Where the figure is from, or why there is none."""
+    learned_uah: int | None
+    """What the gauge has learned; ``None`` where it does not tell, or cannot be right."""
 
 
 class DeviceInfo(Record, frozen=True):
@@ -129,17 +161,20 @@ class DeviceState(Record, frozen=True):
 
     info: DeviceInfo
     profile: DeviceProfile | None
-    """``None`` for this computer, and for a phone of whose battery nothing is known."""
+    """``None`` for this computer."""
     battery: BatteryStatus | None
     """``None`` for this computer."""
     airplane_mode: bool | None
     """``None`` where it is not told."""
     full_charge_uah: int | None
-    """What the gauge has learned that its battery holds; ``None``: it does not tell, or energy is
-    not to be measured."""
+    """What the gauge has learned that its battery holds; ``None``: it does not tell, cannot be
+    right, or energy is not to be measured."""
     companion_formats: tuple[str, ...] | None
     """What its companion says that it runs; ``None`` for a real phone, whose processor and Android
     tell."""
+    capacity: BatteryCapacity | None = None
+    """What the phone says that its battery holds; ``None``: this computer, and where a profile says
+    it and energy is not to be measured."""
 
 
 class ListedDevice(Record, frozen=True):

@@ -271,5 +271,7 @@ class PlannedEnergy(Record, frozen=True):
     expected_duration_ns: int
     expected_charge_fraction: float
     """Of the full battery."""
+    battery_assumed: bool
+    """Its capacity not being known, the battery is taken for a small one."""
     limit: str | None
     """Why the target is not reached, where it is not."""

@@ -62,7 +62,8 @@ def draw_measurement(measurement: Measurement) -> Figure:
                 alpha=0.15,
                 linewidth=0,
             )
-    gauge = known_gauge(measurement.profile.gauge, measurement.gauge)
+    profile = measurement.profile
+    gauge = known_gauge(profile.gauge, measurement.gauge, stretches, profile.capacity_uah)
     gain = measurement.gain.gain if measurement.gain is not None else 1.0
     drawn = 0
     for stretch in stretches:
@@ -72,15 +73,15 @@ def draw_measurement(measurement: Measurement) -> Figure:
             _draw_powers(above, edges_s, powers, gain if source != "power_rails" else 1.0, drawn)
             drawn += 1
     readings = [
-        ((sample.at_ns - start_ns) / NS_PER_S, sample.charge_counter_uah)
+        ((sample.at_ns - start_ns) / NS_PER_S, charge_uah)
         for window in windows
         for sample in window.battery
-        if sample.charge_counter_uah is not None
+        if (charge_uah := gauge.charge_uah(sample)) is not None
     ]
     if readings:
-        at_s, charge_uah = zip(*readings, strict=True)
+        at_s, counted_uah = zip(*readings, strict=True)
         below.step(
-            at_s, np.array(charge_uah) / 1000, where="post", color=COUNTER, label="charge counter"
+            at_s, np.array(counted_uah) / 1000, where="post", color=COUNTER, label="charge counter"
         )
     below.set_ylabel("charge (mAh)")
     below.set_xlabel("time in the energy phase (s)")

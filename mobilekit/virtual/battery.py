@@ -65,6 +65,10 @@ class GaugeKind(Record, frozen=True):
     charge_steps: Literal["charge", "percent"] = "charge"
     """``percent``: the counter moves with the whole percent of the level only."""
     charge_step_uah: float = 500.0
+    charge_divisor: Literal[1, 1000] = 1
+    """1000: the counter is in milliampere-hours."""
+    charge_from_full: bool = False
+    """The counter is 0 at a full battery, and below zero else."""
     charge_period_ms: int = 176
     current_step_ua: float = 156.25
     current_period_ms: int = 176
@@ -121,6 +125,12 @@ def gauge_of_profile(profile: DeviceProfile) -> GaugeKind:
     )
 
 
+def capacity_uah_of(profile: DeviceProfile) -> int:
+    """Of a profile with a file, from which virtual phones are made; it has a battery."""
+    assert profile.capacity_uah is not None
+    return profile.capacity_uah
+
+
 class BatteryEmpty(BaseException):
     """Nothing is left: the phone is off at once.
 
@@ -172,7 +182,7 @@ class SimulatedBattery:
         self._state = state
         self._random = random.Random(state.seed)
         self._idle_w = profile.power.idle_mw / 1000
-        self._capacity_uah = profile.battery.capacity_uah
+        self._capacity_uah = capacity_uah_of(profile)
         self._charge_uah = state.charge_uah
         self._celsius = state.celsius
         self._throttled = False
@@ -249,7 +259,9 @@ class SimulatedBattery:
         step_uah = kind.charge_step_uah
         if kind.charge_steps == "percent":
             step_uah = self._capacity_uah / 100
-        charge_uah = max(0, round(math.floor(self._shown_uah / step_uah) * step_uah))
+        charge_uah = max(0.0, math.floor(self._shown_uah / step_uah) * step_uah)
+        if kind.charge_from_full:
+            charge_uah -= self._capacity_uah
         current_ua = round(self._current_ua * kind.current_share / kind.current_step_ua)
         current = kind.current_sign * current_ua * kind.current_step_ua / kind.current_divisor
         energy_nwh = None
@@ -257,7 +269,7 @@ class SimulatedBattery:
             energy_nwh = int(self._shown_nwh // kind.energy_step_nwh) * kind.energy_step_nwh
         per_mv = {"mV": 1.0, "uV": 1000.0, "V": 0.001}[kind.voltage_unit]
         told: dict[GaugeProperty, int | None] = {
-            "charge_counter_uah": charge_uah,
+            "charge_counter_uah": round(charge_uah / kind.charge_divisor),
             "current_now_ua": round(current),
         }
         for name in kind.stuck:

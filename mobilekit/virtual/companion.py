@@ -45,6 +45,7 @@ from mobilekit.virtual.battery import (
     BatteryState,
     GaugeKind,
     SimulatedBattery,
+    capacity_uah_of,
     gauge_of_profile,
 )
 from mobilekit.virtual.companion_settings import (
@@ -165,12 +166,12 @@ class PhoneBattery:
 
     def set_level(self, percent: int) -> None:
         state = BatteryState.read(self._path)
-        charge_uah = self._profile.battery.capacity_uah * percent / 100
+        charge_uah = capacity_uah_of(self._profile) * percent / 100
         msgspec.structs.replace(state, charge_uah=charge_uah).write(self._path)
 
     def reset(self) -> None:
         """Four fifths full, unplugged: the adb link is a network's, not a cable's."""
-        charge_uah = 0.8 * self._profile.battery.capacity_uah
+        charge_uah = 0.8 * capacity_uah_of(self._profile)
         BatteryState(charge_uah=charge_uah, plugged=False, seed=1).write(self._path)
 
 

@@ -90,8 +90,8 @@ class Device:
         self.profile = profile
         self.battery = battery
         self.companion = companion
-        self.battery_set = False
-        """Whether ``dumpsys battery set`` or ``unplug`` hides the real battery."""
+        self.told_directory = directory / "dumpsys"
+        """What services tell in place of their own words: ``battery.txt``, ``batterystats.txt``."""
         self.log = PhoneLog()
         self.properties = Properties(
             _property_values(profile, abi, companion.formats, battery.gauge)

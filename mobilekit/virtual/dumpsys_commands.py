@@ -21,6 +21,10 @@ async def run_dumpsys(call: Call) -> int:
         await call.print("Currently running services:\n")
         await call.print("".join(f"  {name}\n" for name in _services(call)))
         return 0
+    told = call.device.told_directory / f"{service}.txt"
+    if not args and re.fullmatch(r"\w+", service) and told.is_file():
+        await call.print(told.read_text(encoding="utf-8"))
+        return 0
     if service not in _services(call):
         await call.print_error(f"Can't find service: {service}\n")
         return 0
@@ -45,7 +49,6 @@ async def _dump_battery(call: Call, args: list[str]) -> int:
     battery = call.device.battery.read()
     full = battery.level_percent == 100
     status = (5 if full else 2) if battery.plugged else 3
-    stopped = "  (UPDATES STOPPED -- use 'reset' to restart)\n" if call.device.battery_set else ""
     figures = {
         "AC powered": "false",
         "USB powered": "true" if battery.plugged else "false",
@@ -63,11 +66,13 @@ async def _dump_battery(call: Call, args: list[str]) -> int:
         "technology": "Li-ion",
     }
     lines = "".join(f"  {name}: {value}\n" for name, value in figures.items() if value is not None)
-    await call.print(f"Current Battery Service state:\n{stopped}{lines}")
+    await call.print(f"Current Battery Service state:\n{lines}")
     return 0
 
 
 async def _set_battery(call: Call, args: list[str]) -> int:
+    """Sets the battery itself, whose updates go on: a real phone only tells other values then, and
+    says that its updates are stopped."""
     battery = call.device.battery
     verb, *rest = [arg for arg in args if arg != "-f"]
     if verb == "unplug" and not rest:
@@ -86,7 +91,6 @@ async def _set_battery(call: Call, args: list[str]) -> int:
     else:
         await call.print(f"Unknown command: {' '.join(args)}\n")
         return 255
-    call.device.battery_set = verb != "reset"
     return 0
 
 

@@ -14,7 +14,7 @@ from examples import (
     samples,
 )
 
-from mobilekit.analysis.energy.doubts import refuse_energy
+from mobilekit.analysis.energy.doubts import doubt_battery, refuse_energy
 from mobilekit.analysis.findings import find_doubts, foresee_doubts
 from mobilekit.analysis.memory import LeastNeed
 from mobilekit.contract.protocol import (
@@ -28,6 +28,7 @@ from mobilekit.contract.protocol import (
 from mobilekit.contract.samples import interrupted
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.artifact import Calibration, Delegation
+from mobilekit.records.device import BatteryCapacity, DeviceState
 from mobilekit.records.energy import GaugeRefusal
 from mobilekit.records.measurement import Classification, Predictions
 from mobilekit.records.network import Variant
@@ -352,9 +353,61 @@ def test_idle_power_that_drifts_is_said():
     assert "IDLE-DRIFT" in doubts(request=REQUEST, windows=falling)
 
 
-def test_a_phone_of_which_nothing_is_known():
-    """Without a profile there is no energy, and that is said."""
-    assert list(doubts(profile=None)) == ["NO-PROFILE"]
+def test_a_battery_that_somebody_has_set_is_not_measured():
+    """What Android says of it then is not the phone's word, its cable included."""
+    found = doubts(battery=battery_status(updates_stopped=True))
+
+    assert list(found) == ["BATTERY-SET"]
+    assert "dumpsys battery reset" in found["BATTERY-SET"].advice
+
+
+def battery_doubts(capacity, profile=PROFILE, **battery):
+    state = DeviceState(
+        info=device_info(),
+        profile=profile,
+        battery=battery_status(**battery),
+        airplane_mode=True,
+        full_charge_uah=None,
+        companion_formats=None,
+        capacity=capacity,
+    )
+    return {finding.id: finding for finding in doubt_battery(state)}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        ("known", None),
+        ("unknown", "CAPACITY-UNKNOWN"),
+        ("contradictory", "CAPACITY-CONTRADICTS"),
+    ],
+)
+def test_a_capacity_that_cannot_be_believed_is_said(verdict, expected):
+    """With the reason, and with what becomes of the figures."""
+    uah = 4_000_000 if verdict == "known" else None
+    capacity = BatteryCapacity(verdict=verdict, uah=uah, source="2 against 4", learned_uah=None)
+    unknown = msgspec.structs.replace(PROFILE, battery=None)
+
+    found = battery_doubts(capacity)
+    without = battery_doubts(capacity, unknown)
+
+    assert list(found) == list(without) == ([expected] if expected else [])
+    if expected:
+        assert "2 against 4" in found[expected].summary
+        assert "those of the device profile" in found[expected].summary
+        assert "no inferences per charge" in without[expected].summary
+
+
+def test_a_counter_in_another_unit_is_said():
+    """It is read as it should be, and a person sees how."""
+    capacity = BatteryCapacity(verdict="known", uah=5_303_797, source="-", learned_uah=None)
+
+    found = battery_doubts(
+        capacity, level_percent=79, charge_counter_uah=4_190_000, told_counter=4190
+    )
+
+    assert list(found) == ["COUNTER-UNIT"]
+    assert "in mAh: it tells 4,190 at 79 %" in found["COUNTER-UNIT"].summary
 
 
 def test_a_refusal_is_passed_on():

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from mobilekit.phone.parse import (
     parse_available_bytes,
     parse_battery,
-    parse_capacity_uah,
     parse_cpu_features,
     parse_crash,
     parse_hardware_serial,
+    parse_learned_capacity,
     parse_properties,
     parse_ram_bytes,
+    parse_stated_capacity,
     parse_version_name,
 )
 from mobilekit.records.device import BatteryStatus
@@ -34,6 +35,8 @@ def test_a_constant_zero_counter_is_no_counter():
         voltage_mv=3764,
         temperature_decicelsius=275,
         technology="Li-ion",
+        told_counter=None,
+        updates_stopped=False,
     )
 
 
@@ -64,6 +67,54 @@ def test_microvolts_and_another_scale():
     assert battery.temperature_decicelsius == -35
     assert battery.plugged
     assert battery.technology is None
+    assert battery.updates_stopped
+
+
+def battery_text(level=50, counter=2_000_000, voltage="3850", scale=100) -> str:
+    return (
+        f"Current Battery Service state:\n  Charge counter: {counter}\n  level: {level}\n"
+        f"  scale: {scale}\n  voltage: {voltage}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "counter", "expected_uah", "unit"),
+    [
+        pytest.param(79, 4190, 4_190_000, "mAh", id="Redmi"),
+        pytest.param(50, 2_016_000, 2_016_000, "uAh", id="as documented"),
+        pytest.param(80, 3_200_000_000, 3_200_000, "nAh", id="nAh"),
+        pytest.param(2, 80, 80_000, "mAh", id="mAh at a level that tells nothing"),
+        pytest.param(1, 40_000, 40_000, "uAh", id="uAh at a level that tells nothing"),
+        pytest.param(72, -133_200, None, None, id="below zero"),
+        pytest.param(72, 72, None, None, id="percent"),
+        pytest.param(72, 0, None, None, id="a constant 0"),
+    ],
+)
+def test_a_charge_counters_unit_follows_from_its_level(level, counter, expected_uah, unit):
+    """It is the one in which the full charge is a phone's; where none is, the counter is no
+    charge, and what was told is kept."""
+    battery = parse_battery(battery_text(level, counter))
+
+    assert (battery.charge_counter_uah, battery.counter_unit) == (expected_uah, unit)
+    assert battery.told_counter == (counter or None)
+
+
+@pytest.mark.parametrize(
+    ("level", "scale", "expected"),
+    [(790, 1000, 79), (79, "", 79), (790, 100, None), (-1, 100, None)],
+)
+def test_levels_of_other_scales(level, scale, expected):
+    """In percent of whatever scale is told; a level beyond it is none."""
+    assert parse_battery(battery_text(level, scale=scale)).level_percent == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [("4207", 4207), ("4207000", 4207), ("4.207", 4207), ("4", 4000), ("0", None), ("42", None)],
+)
+def test_voltages_of_other_units(told, expected):
+    """Volts, millivolts and microvolts; what no battery has is none."""
+    assert parse_battery(battery_text(voltage=told)).voltage_mv == expected
 
 
 @given(st.text())
@@ -71,7 +122,8 @@ def test_no_text_breaks_a_parser(text):
     """Whatever a phone prints, parsers give a record or nothing, and never fail."""
     parse_battery(text)
     parse_properties(text)
-    parse_capacity_uah(text)
+    parse_learned_capacity(text)
+    parse_stated_capacity(text)
     parse_ram_bytes(text)
     parse_version_name(text)
 
@@ -116,26 +168,27 @@ def test_a_serial_number_that_many_phones_tell_is_none(properties, expected):
     assert parse_hardware_serial(properties) == expected
 
 
-def test_the_learned_capacity_comes_before_the_estimated():
-    """A capacity that the phone learned of its own battery is the better figure."""
+def test_the_learned_and_the_stated_capacity():
+    """Each by its own name."""
     text = captured("batterystats-pixel.txt")
 
-    assert parse_capacity_uah(text) == 4_174_000
-    assert parse_capacity_uah(text.replace("Last learned", "Somebody's")) == 4_410_000
+    assert parse_learned_capacity(text) == 4174
+    assert parse_stated_capacity(text) == 4410
+    assert parse_learned_capacity(text.replace("Last learned", "Somebody's")) is None
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("  Capacity: 3000, Computed drain: 24.2, actual drain: 0", 3_000_000),
-        ("  Estimated battery capacity: 4,410 mAh", 4_410_000),
+        ("  Capacity: 3000, Computed drain: 24.2, actual drain: 0", 3000),
+        ("  Estimated battery capacity: 4,410 mAh", 4410),
         ("  Estimated battery capacity: 0 mAh", None),
         ("", None),
     ],
 )
 def test_capacities_of_older_and_odd_phones(text, expected):
     """Older releases name it otherwise, some use a comma; zero is none."""
-    assert parse_capacity_uah(text) == expected
+    assert parse_stated_capacity(text) == expected
 
 
 def test_memory_and_version():

@@ -1,7 +1,7 @@
 from importlib.resources import files
 
 import pytest
-from examples import battery_status, device_info
+from examples import device_info
 
 from mobilekit import places
 from mobilekit.errors import ProfileError
@@ -12,6 +12,7 @@ from mobilekit.phone.profiles import (
     match_profile,
     parse_profile,
 )
+from mobilekit.records.device import BatteryCapacity
 
 NEXUS7 = files("mobilekit").joinpath("profiles/nexus7.toml").read_text(encoding="utf-8")
 
@@ -60,6 +61,7 @@ def test_a_users_profile_replaces_the_packaged_one(monkeypatch, tmp_path):
     ("change", "named"),
     [
         pytest.param(("[match]", "[match"), "not valid", id="no TOML"),
+        pytest.param(("[battery]", "[uploads_]"), "uploads_", id="an unknown table"),
         pytest.param(("energy_j = 54_000.0", ""), "energy_j", id="a field is missing"),
         pytest.param(("54_000.0", '"many"'), "energy_j", id="of another type"),
         pytest.param(("[power]", "[power]\nscreen_mw = 1.0"), "screen_mw", id="an unknown field"),
@@ -81,19 +83,21 @@ def test_a_bad_profile_is_refused_by_file_and_field(change, named):
 
 
 def test_an_unknown_phone_tells_its_own_capacity():
-    """The generic profile reads the capacity from the phone, and says where it is from."""
-    half_full = battery_status(level_percent=50, charge_counter_uah=1_000_000)
-    silent = battery_status(level_percent=None, charge_counter_uah=None)
-    told = generic_profile(device_info("x"), half_full, "Estimated battery capacity: 4000 mAh")
-    counted = generic_profile(device_info("x"), half_full, "")
+    """The generic profile has the capacity that the phone tells, and says where it is from."""
+    told = BatteryCapacity(verdict="known", uah=4_000_000, source="batterystats", learned_uah=None)
+    doubtful = BatteryCapacity(
+        verdict="contradictory", uah=None, source="2 against 4", learned_uah=None
+    )
 
-    assert told.battery.capacity_uah == 4_000_000
-    assert told.battery.energy_j == pytest.approx(4.0 * 3.85 * 3600)
-    assert "batterystats" in told.sources["battery.capacity_uah"]
-    assert counted.battery.capacity_uah == 2_000_000
-    assert "charge counter" in counted.sources["battery.capacity_uah"]
-    assert set(figures(told)) <= set(told.sources)
-    assert generic_profile(device_info("x"), silent, "") is None
+    profile = generic_profile(device_info("x"), told)
+    unknown = generic_profile(device_info("x"), doubtful)
+
+    assert profile.battery.capacity_uah == 4_000_000
+    assert profile.battery.energy_j == pytest.approx(4.0 * 3.85 * 3600)
+    assert "batterystats" in profile.sources["battery.capacity_uah"]
+    assert set(figures(profile)) <= set(profile.sources)
+    assert unknown.battery is None
+    assert unknown.sources["battery.capacity_uah"] == "2 against 4"
 
 
 def test_a_profile_may_say_what_an_upload_costs():

@@ -202,11 +202,21 @@ def test_battery_is_dumped_and_set(tmp_path):
         "  scale: 100\n  voltage: 4012\n  temperature: 271\n  technology: Li-ion\n"
     )
     changed = shell("dumpsys battery unplug; dumpsys battery set level 7; dumpsys battery").stdout
-    assert "  (UPDATES STOPPED -- use 'reset' to restart)\n" in changed
     assert "  USB powered: false\n" in changed
     assert "  status: 3\n" in changed
     assert "  level: 7\n" in changed
-    assert "STOPPED" not in shell("dumpsys battery reset; dumpsys battery").stdout
+
+
+def test_a_service_tells_what_a_file_says(tmp_path):
+    """So that a virtual phone can say what a real one was heard to say, and nothing beside it."""
+    (tmp_path / "dumpsys").mkdir()
+    (tmp_path / "dumpsys/batterystats.txt").write_text("  Capacity: 1000\n", encoding="utf-8")
+    (tmp_path / "secret.txt").write_text("not a service", encoding="utf-8")
+    shell = ShellOf(_make_device(tmp_path))
+
+    assert shell("dumpsys batterystats").stdout == "  Capacity: 1000\n"
+    assert "Can't find service" in shell("dumpsys ../secret").stderr
+    assert "level: 80" in shell("dumpsys battery").stdout
 
 
 def test_other_dumps(shell):

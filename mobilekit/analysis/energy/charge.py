@@ -23,19 +23,20 @@ NOMINAL_VOLTAGE_RELATIVE_UNCERTAINTY = 0.02
 def estimate_charge(
     energy: EnergyEstimate, profile: DeviceProfile, full_charge_uah: int | None = None
 ) -> ChargeEstimate | None:
-    """Inferences per charge; ``None`` for the power rails' energy, which is not the whole phone's.
+    """Inferences per charge; ``None`` for the power rails' energy, which is not the whole phone's,
+    and for a battery whose capacity is not known.
 
     Where the gauge has learned its full charge and counts the charge of an inference, N is the one
     over the other, so that the gauge's gain cancels; the charge of an inference is brought from the
     run's voltage to the nominal one of the battery, at which a discharge is on the average.
     Otherwise N = E_battery / E_gross.
     """
-    if energy.plane == "rails":
+    battery = profile.battery
+    if energy.plane == "rails" or battery is None:
         return None
-    capacity_as = profile.battery.capacity_uah * COULOMB_PER_UAH
-    nominal_v = profile.battery.energy_j / capacity_as
+    nominal_v = battery.energy_j / (battery.capacity_uah * COULOMB_PER_UAH)
     method: Literal["coulombs", "energy"] = "energy"
-    battery_j, battery_source = profile.battery.energy_j, profile.sources["battery.energy_j"]
+    battery_j, battery_source = battery.energy_j, profile.sources["battery.energy_j"]
     battery_relative = BATTERY_RELATIVE_UNCERTAINTY
     inferences = battery_j / energy.gross_j
     cancelled: tuple[TermName, ...] = ()

@@ -12,7 +12,7 @@ from mobilekit.contract.protocol import (
     Samples,
     Window,
 )
-from mobilekit.records.device import BatteryStatus, DeviceProfile
+from mobilekit.records.device import BatteryStatus, DeviceProfile, DeviceState
 from mobilekit.records.energy import GaugeEstimate, GaugeRefusal, GaugeVerdict
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Measurement
@@ -52,7 +52,7 @@ def doubt_energy(measurement: Measurement) -> list[Finding]:
     if not measurement.energy_wanted or battery is None:
         return []
     if measurement.request.energy is None:
-        return _of_power_supply(battery, profile)
+        return _of_power_supply(battery, measurement.device.serial)
     findings = []
     if profile is not None:
         samples, gauge = measurement.result.samples, measurement.gauge
@@ -62,7 +62,65 @@ def doubt_energy(measurement: Measurement) -> list[Finding]:
     return findings
 
 
-def _of_power_supply(battery: BatteryStatus, profile: DeviceProfile | None) -> list[Finding]:
+def doubt_battery(state: DeviceState) -> tuple[Finding, ...]:
+    """What can be told before a run of what the phone says of its battery."""
+    battery, capacity = state.battery, state.capacity
+    if battery is None or capacity is None:
+        return ()
+    per_charge = "no inferences per charge are told"
+    if state.profile is not None and state.profile.battery is not None:
+        per_charge = "inferences per charge are those of the device profile"
+    advice = (
+        "Put the maker's figure in a device profile (docs/devices.md), or correct the one there is."
+    )
+    findings = []
+    if capacity.verdict == "contradictory":
+        findings.append(
+            Finding(
+                id="CAPACITY-CONTRADICTS",
+                severity="warning",
+                summary="what this phone says of its battery's capacity contradicts itself "
+                f"({capacity.source}): {per_charge}",
+                advice=advice,
+            )
+        )
+    elif capacity.verdict == "unknown":
+        findings.append(
+            Finding(
+                id="CAPACITY-UNKNOWN",
+                severity="warning",
+                summary="this phone does not say what its battery holds "
+                f"({capacity.source}): {per_charge}",
+                advice=advice,
+            )
+        )
+    if battery.counter_unit not in ("uAh", None) and battery.told_counter is not None:
+        findings.append(
+            Finding(
+                id="COUNTER-UNIT",
+                severity="info",
+                summary=f"the charge counter of this phone is in {battery.counter_unit}: it tells "
+                f"{battery.told_counter:,} at {battery.level_percent} %, and Android documents uAh",
+                advice="Nothing need be done: it is read so.",
+            )
+        )
+    return tuple(findings)
+
+
+def refuse_set_battery(serial: str) -> Finding:
+    """That nothing can be told of a battery whose state somebody has set."""
+    return Finding(
+        id="BATTERY-SET",
+        severity="warning",
+        summary="somebody has set what this phone says of its battery (UPDATES STOPPED), so that "
+        "not even its cable is known of: no energy was measured",
+        advice=f"`adb -s {serial} shell dumpsys battery reset` undoes it.",
+    )
+
+
+def _of_power_supply(battery: BatteryStatus, serial: str) -> list[Finding]:
+    if battery.updates_stopped:
+        return [refuse_set_battery(serial)]
     if battery.plugged:
         return [
             Finding(
@@ -70,15 +128,6 @@ def _of_power_supply(battery: BatteryStatus, profile: DeviceProfile | None) -> l
                 severity="info",
                 summary="the phone is on a cable, which pays for the work: no energy was measured",
                 advice="`mobilekit energy` asks for the cable to be pulled, and collects later.",
-            )
-        ]
-    if profile is None:
-        return [
-            Finding(
-                id="NO-PROFILE",
-                severity="info",
-                summary="nothing is known of this phone's battery: no energy was measured",
-                advice="Write a device profile for it (docs/devices.md).",
             )
         ]
     return []
@@ -112,7 +161,7 @@ def _of_windows(
                     id="NO-ENERGY",
                     severity="warning",
                     summary=f"no energy can be told from {len(samples.windows)} windows: "
-                    + explain_refusal(samples.windows, profile.gauge, gauge),
+                    + explain_refusal(samples.windows, profile.gauge, gauge, profile.capacity_uah),
                     advice="Use --rigorous for longer windows; some phones have no usable gauge.",
                 )
             )
@@ -196,8 +245,9 @@ def _of_gauge(
     estimate: GaugeEstimate | None,
 ) -> list[Finding]:
     findings = []
-    known = known_gauge(profile.gauge, verdict)
-    ratio = charge_ratio(find_stretches(samples.windows), known)
+    stretches = find_stretches(samples.windows)
+    known = known_gauge(profile.gauge, verdict, stretches, profile.capacity_uah)
+    ratio = charge_ratio(stretches, known)
     agreement = judge_ratio(ratio)
     if agreement == "current is odd" and verdict is None:
         findings.append(

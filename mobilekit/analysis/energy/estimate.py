@@ -73,15 +73,18 @@ def estimate_energy(
     gain: GaugeGain | None = None,
     *,
     origin: Origin = "measured",
+    capacity_uah: int | None = None,
 ) -> GaugeEstimate | None:
     """Energy per inference over the complete unplugged blocks of ``windows``.
 
-    ``origin`` is that of the battery's readings. The verdict's source comes first, then its other
-    usable ones by expected error. ``None`` with fewer than two blocks, when no source can be used,
-    and when charge counter and current contradict each other (unless a person chose the source).
+    ``origin`` is that of the battery's readings; ``capacity_uah`` is its full charge, by which a
+    charge counter in an odd unit is found out, where it is known. The verdict's source comes first,
+    then its other usable ones by expected error. ``None`` with fewer than two blocks, when no
+    source can be used, and when charge counter and current contradict each other (unless a person
+    chose the source).
     """
-    gauge = known_gauge(profile_gauge, verdict)
     stretches = find_stretches(windows)
+    gauge = known_gauge(profile_gauge, verdict, stretches, capacity_uah)
     if sum(len(stretch) // 2 for stretch in stretches) < MIN_BLOCKS:
         return None
     for source in usable_sources(stretches, gauge, verdict):
@@ -103,6 +106,7 @@ def energy_of(measurement: Measurement) -> GaugeEstimate | None:
         measurement.gauge,
         measurement.gain,
         origin="simulated" if measurement.virtual else "measured",
+        capacity_uah=profile.capacity_uah,
     )
 
 
@@ -127,11 +131,14 @@ def usable_sources(
 
 
 def explain_refusal(
-    windows: Sequence[Window], profile_gauge: ProfileGauge, verdict: GaugeVerdict | None = None
+    windows: Sequence[Window],
+    profile_gauge: ProfileGauge,
+    verdict: GaugeVerdict | None = None,
+    capacity_uah: int | None = None,
 ) -> str:
     """Why ``estimate_energy`` says nothing, for people."""
-    gauge = known_gauge(profile_gauge, verdict)
     stretches = find_stretches(windows)
+    gauge = known_gauge(profile_gauge, verdict, stretches, capacity_uah)
     blocks = sum(len(stretch) // 2 for stretch in stretches)
     if blocks < MIN_BLOCKS:
         return f"{blocks} complete blocks without a cable, and {MIN_BLOCKS} are needed"

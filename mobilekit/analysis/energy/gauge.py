@@ -40,6 +40,7 @@ from mobilekit.analysis.energy.sources import (
     Gauge,
     Unusable,
     charge_ratio,
+    charge_scale,
     measure_powers,
     rail_age_s,
     rail_names,
@@ -130,14 +131,29 @@ def characterize_gauge(
         return refuse("there is no idle-load-idle block without a cable", contradictory=False)
     current = look_at_current(stretches, overrides.current_scale, overrides.current_sign)
     hint_s = None if current.period_ms is None else current.period_ms / 1000
+    scale = charge_scale(stretches, profile.capacity_uah)
     charge = look_at_counter(
-        stretches, "charge counter", "uAh", lambda sample: sample.charge_counter_uah, hint_s
+        stretches,
+        "charge counter",
+        "uAh",
+        lambda sample: sample.charge_counter_uah,
+        hint_s,
+        scale or 1.0,
     )
     energy = look_at_counter(
         stretches, "energy counter", "nWh", lambda sample: sample.energy_counter_nwh, hint_s
     )
     rails, age_s = rail_names(loads), rail_age_s(loads)
     evidence += [*charge.evidence, *current.evidence, *energy.evidence]
+    if scale not in (1.0, None):
+        evidence.append(
+            GaugeEvidence(
+                name="charge counter's unit",
+                value=scale,
+                unit="uAh",
+                text="it fits the level, or falls by a phone's current, only then",
+            )
+        )
     if rails and age_s is not None:
         evidence.append(
             GaugeEvidence(
@@ -149,6 +165,7 @@ def characterize_gauge(
         )
     period_ms = charge.period_ms or current.period_ms or profile.gauge.update_period_ms
     gauge = Gauge(
+        charge_scale=scale,
         charge_step_uah=charge.step,
         charge_period_s=period_ms / 1000,
         current_step_ua=current.step_ua or profile.gauge.current_step_ua,
@@ -388,7 +405,7 @@ def _with_best_source(
         idle_w=levels.idle_w,
         load_w=levels.load_w,
     )
-    estimate = estimate_energy(windows, profile.gauge, chosen)
+    estimate = estimate_energy(windows, profile.gauge, chosen, capacity_uah=profile.capacity_uah)
     scatter_w = estimate.scatter_w if estimate is not None else 0.0
     return msgspec.structs.replace(chosen, scatter_w=scatter_w)
 

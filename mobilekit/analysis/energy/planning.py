@@ -50,6 +50,9 @@ MAX_BLOCKS = 40
 MAX_BATTERY_SHARE = 0.5
 """Of the battery's energy for one run: from 80 % to 30 % of its charge."""
 LEAST_CHARGE, LEAST_SHARE = 0.3, 0.05
+UNKNOWN_BATTERY_J = charge_energy_j(2_000_000, NOMINAL_CELL_MV)
+"""What a battery of unknown capacity is taken to hold, so that no run empties it: less than nearly
+all phones have had since 2014."""
 SAMPLE_PERIOD_S = 0.193
 """About 5 Hz, and no simple fraction of any gauge's period: polls then fall on all its phases."""
 SAMPLES_PER_WINDOW = 600
@@ -91,7 +94,10 @@ def pilot_of(measurement: Measurement) -> EnergyPilot | None:
     if measurement.profile is None:
         return None
     windows = measurement.result.samples.windows
-    energy = estimate_energy(windows, measurement.profile.gauge, measurement.gauge)
+    profile = measurement.profile
+    energy = estimate_energy(
+        windows, profile.gauge, measurement.gauge, capacity_uah=profile.capacity_uah
+    )
     if energy is None:
         return None
     return EnergyPilot(
@@ -118,7 +124,7 @@ def plan_energy(
 
     Powers are the pilot's, else the verdict's, else the profile's. A run that would draw more than
     half of the battery, or leave less than 30 % of a battery at ``level_percent``, is cut to that,
-    and ``limit`` says so.
+    and ``limit`` says so; a battery of unknown capacity is taken for a small one.
     """
     idle_w, load_w = profile.power.idle_mw / 1000, profile.power.active_mw / 1000
     scatter_w = inference_s = 0.0
@@ -134,7 +140,8 @@ def plan_energy(
     share = MAX_BATTERY_SHARE
     if level_percent is not None:
         share = min(share, max(level_percent / 100 - LEAST_CHARGE, LEAST_SHARE))
-    battery_j = share * profile.battery.energy_j
+    full_j = UNKNOWN_BATTERY_J if profile.battery is None else profile.battery.energy_j
+    battery_j = share * full_j
 
     def longest_s(count: int) -> float:
         return battery_j / _joules_per_second(count, idle_w, load_w)
@@ -179,7 +186,8 @@ def plan_energy(
             [*parts, Standard(gain_relative), Standard(voltage_relative)]
         ),
         expected_duration_ns=planned_duration_ns(plan),
-        expected_charge_fraction=drawn_j / profile.battery.energy_j,
+        expected_charge_fraction=drawn_j / full_j,
+        battery_assumed=profile.battery is None,
         limit="; ".join(limits) or None,
     )
 

@@ -47,8 +47,10 @@ def look_at_counter(
     unit: str,
     read: Callable[[BatterySample], int | None],
     hint_s: float | None,
+    scale: float = 1.0,
 ) -> Property:
-    """A counter's step and period; ``hint_s`` is the period of another property."""
+    """A counter's step and period; ``hint_s`` is the period of another property, ``scale`` what the
+    readings are multiplied with to be in ``unit``."""
     windows = [window for stretch in stretches for window in stretch]
     samples = [sample for window in windows for sample in window.battery]
     values = [value for sample in samples if (value := read(sample)) is not None]
@@ -63,19 +65,22 @@ def look_at_counter(
     step = measure_step(values)
     if step is None:
         return told("stuck", f"stuck at {values[0]}")
+    step_told = step * abs(scale)
     found = [
-        GaugeEvidence(name=f"{name}'s step", value=step, unit=unit, text="largest common divisor")
+        GaugeEvidence(
+            name=f"{name}'s step", value=step_told, unit=unit, text="largest common divisor"
+        )
     ]
     levels = [sample.level_percent for sample in samples if sample.level_percent]
     if levels and PERCENT_STEP[0] <= step / (values[0] * 100 / levels[0]) <= PERCENT_STEP[1]:
         found.append(
             GaugeEvidence(name=name, value=None, unit="", text="moves in steps of 1 % only")
         )
-        return Property("percent steps", step, None, tuple(found))
+        return Property("percent steps", step_told, None, tuple(found))
     period_s = measure_period_s(windows, read, hint_s)
     if period_s is not None:
         found.append(_period_evidence(name, period_s))
-    return Property("fine", step, None if period_s is None else period_s * 1000, tuple(found))
+    return Property("fine", step_told, None if period_s is None else period_s * 1000, tuple(found))
 
 
 def look_at_current(

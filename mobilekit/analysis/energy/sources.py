@@ -24,6 +24,7 @@ Everything here is about one stretch of windows (``stretches``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -33,11 +34,22 @@ import numpy as np
 from mobilekit.contract.protocol import BatterySample, Window
 from mobilekit.records.device import ProfileGauge
 from mobilekit.records.energy import EnergySource, GaugeVerdict
-from mobilekit.units import COULOMB_PER_UAH, NOMINAL_CELL_MV, NS_PER_S, normalize_voltage_mv
+from mobilekit.units import (
+    CHARGE_UNITS_UAH,
+    COULOMB_PER_UAH,
+    LEAST_TELLING_PERCENT,
+    NOMINAL_CELL_MV,
+    NS_PER_S,
+    SHARE_OF_STATED,
+    charge_unit,
+    normalize_voltage_mv,
+)
 
 PLAUSIBLE_LOAD_CURRENT_UA = (50_000, 6_000_000)
 PLAUSIBLE_LOAD_W = (0.05 * 3.85, 6 * 3.85)
 """The same currents at a lithium cell's nominal voltage."""
+PLAUSIBLE_MEAN_CURRENT_UA = (10_000, 6_000_000)
+"""Of idle and load windows together. Its ends are less than a thousand apart, like the units."""
 CONSISTENT_CHARGE_RATIO = (0.85, 1.15)
 """Integral of the current over the change of the charge counter, where both are sound."""
 MIN_RATIO_CHANGES = 5
@@ -72,8 +84,11 @@ class Unusable(NamedTuple):
 
 class Gauge(NamedTuple):
     """What is known of a gauge's readings: measured where there is a verdict, else the
-    profile's."""
+    profile's; the charge counter's unit and sign always from the readings."""
 
+    charge_scale: float | None
+    """What the charge counter is multiplied with to fall with the charge, in microampere-hours;
+    ``None``: there is no such number."""
     charge_step_uah: float | None
     """``None``: the smallest change that is seen."""
     charge_period_s: float
@@ -89,12 +104,24 @@ class Gauge(NamedTuple):
             return None
         return float(sample.current_now_ua * self.current_scale * self.current_sign)
 
+    def charge_uah(self, sample: BatterySample) -> float | None:
+        if sample.charge_counter_uah is None or self.charge_scale is None:
+            return None
+        return sample.charge_counter_uah * self.charge_scale
 
-def known_gauge(profile: ProfileGauge, verdict: GaugeVerdict | None) -> Gauge:
-    """The measured step and period where they were measured, else the profile's."""
+
+def known_gauge(
+    profile: ProfileGauge,
+    verdict: GaugeVerdict | None,
+    stretches: Sequence[Sequence[Window]] = (),
+    capacity_uah: int | None = None,
+) -> Gauge:
+    """The measured step and period where they were measured, else the profile's; the charge
+    counter's unit and sign as ``charge_scale`` says."""
+    scale = charge_scale(stretches, capacity_uah)
     if verdict is None:
         period_s = profile.update_period_ms / 1000
-        return Gauge(None, period_s, profile.current_step_ua, period_s, period_s, 1, 1)
+        return Gauge(scale, None, period_s, profile.current_step_ua, period_s, period_s, 1, 1)
     charge_ms, current_ms, energy_ms = (
         verdict.charge_period_ms,
         verdict.current_period_ms,
@@ -103,6 +130,7 @@ def known_gauge(profile: ProfileGauge, verdict: GaugeVerdict | None) -> Gauge:
     # A property that was too seldom seen to change is updated like the others of its gauge.
     known_ms = charge_ms or current_ms or energy_ms or profile.update_period_ms
     return Gauge(
+        charge_scale=scale,
         charge_step_uah=verdict.charge_step_uah,
         charge_period_s=(charge_ms or known_ms) / 1000,
         current_step_ua=verdict.current_step_ua or profile.current_step_ua,
@@ -110,6 +138,48 @@ def known_gauge(profile: ProfileGauge, verdict: GaugeVerdict | None) -> Gauge:
         energy_period_s=(energy_ms or known_ms) / 1000,
         current_scale=verdict.current_scale,
         current_sign=verdict.current_sign,
+    )
+
+
+def charge_scale(stretches: Sequence[Sequence[Window]], capacity_uah: int | None) -> float | None:
+    """What a charge counter is multiplied with to be microampere-hours that a load drains.
+
+    A counter above zero counts what is left: its unit is the one that fits the level, in
+    ``units.charge_unit``. One that is below zero, or beside which no level is told, counts from
+    anywhere: its unit and sign are those with which it tells a current that a phone can draw. The
+    unit that follows from the level is not fitted to the current, which can then contradict it.
+
+    ``None`` where no unit fits, or where what follows is no battery of ``capacity_uah``.
+    """
+    readings = [
+        (sample.at_ns, sample.charge_counter_uah, sample.level_percent)
+        for stretch in stretches
+        for window in stretch
+        for sample in window.battery
+        if sample.charge_counter_uah is not None
+    ]
+    levels = [(told, level) for _, told, level in readings if level]
+    if readings and levels and min(told for _, told, _ in readings) > 0:
+        told, level = levels[len(levels) // 2]
+        unit = charge_unit(told, level)
+        if unit is None:
+            return None
+        share = told * CHARGE_UNITS_UAH[unit] * 100 / level / (capacity_uah or 1)
+        low, high = SHARE_OF_STATED
+        contradicts = capacity_uah and level >= LEAST_TELLING_PERCENT and not low <= share <= high
+        return None if contradicts else CHARGE_UNITS_UAH[unit]
+    if not readings or readings[0][1] == readings[-1][1]:
+        return 1.0
+    (first_ns, first, _), (last_ns, last, _) = readings[0], readings[-1]
+    change, hours = last - first, (last_ns - first_ns) / NS_PER_S / 3600
+    low_ua, high_ua = PLAUSIBLE_MEAN_CURRENT_UA
+    return next(
+        (
+            math.copysign(unit_uah, -change)
+            for unit_uah in CHARGE_UNITS_UAH.values()
+            if low_ua <= abs(change) * unit_uah / hours <= high_ua
+        ),
+        None,
     )
 
 
@@ -132,9 +202,11 @@ def measure_powers(
 def charge_powers(stretch: Sequence[Window], gauge: Gauge) -> WindowPowers | Unusable:
     """From the charge counter's changes, and each window's mean voltage."""
     joules = [COULOMB_PER_UAH * mean_voltage_mv(window.battery) / 1000 for window in stretch]
+    if gauge.charge_scale is None:
+        return Unusable("no unit makes it the charge of this phone's battery", True)
     return _fit_counter(
         stretch,
-        lambda sample: sample.charge_counter_uah,
+        gauge.charge_uah,
         gauge.charge_step_uah,
         gauge.charge_period_s,
         np.array(joules),
@@ -308,10 +380,10 @@ def charge_ratio(stretches: Sequence[Sequence[Window]], gauge: Gauge) -> float |
     changes = 0
     for stretch in stretches:
         readings = [
-            (sample.at_ns, sample.charge_counter_uah, gauge.current_ua(sample))
+            (sample.at_ns, charge_uah, gauge.current_ua(sample))
             for window in stretch
             for sample in window.battery
-            if sample.charge_counter_uah is not None
+            if (charge_uah := gauge.charge_uah(sample)) is not None
         ]
         if any(current is None for _, _, current in readings):
             return None
@@ -358,13 +430,13 @@ class _Change(NamedTuple):
     """The middle of the two polls that it lies between."""
     poll_s: float
     """The time between those two."""
-    after: int
-    size: int
+    after: float
+    size: float
 
 
 def _fit_counter(
     stretch: Sequence[Window],
-    read: Callable[[BatterySample], int | None],
+    read: Callable[[BatterySample], float | None],
     step: float | None,
     period_s: float,
     joule_per_unit: np.ndarray,
@@ -426,7 +498,7 @@ def _is_a_phone_at_work(power_w: np.ndarray) -> bool:
 
 
 def _counter_changes(
-    samples: Sequence[BatterySample], read: Callable[[BatterySample], int | None]
+    samples: Sequence[BatterySample], read: Callable[[BatterySample], float | None]
 ) -> list[_Change]:
     readings = [(sample.at_ns, value) for sample in samples if (value := read(sample)) is not None]
     return [

@@ -1,5 +1,6 @@
 """From schema version 2 to 3: what a run is for is in its record, that a person stopped it is a
-code, what changes a network before its export is one record, and a virtual phone's gauge a field.
+code, what changes a network before its export is one record, a virtual phone's gauge a field, and a
+charge counter is kept as it was told too.
 
 The companion's protocol went from 1 to 2 at the same time, by the code ``stopped`` alone.
 """
@@ -83,8 +84,19 @@ def _result_of(result: Json) -> Json:
     return {**result, **code, "protocol_version": PROTOCOL_VERSION}
 
 
+def with_told_counter(battery: Json | None) -> Json | None:
+    """Until then a charge counter was taken for microampere-hours, whatever it was."""
+    if battery is None:
+        return None
+    return {**battery, "told_counter": battery["charge_counter_uah"], "updates_stopped": False}
+
+
 def _carried(measurement: Json) -> Json:
-    return {**with_purpose(measurement), "artifact": with_variant(measurement["artifact"])}
+    return {
+        **with_purpose(measurement),
+        "artifact": with_variant(measurement["artifact"]),
+        "battery_before": with_told_counter(measurement["battery_before"]),
+    }
 
 
 def _step_measurement(row: Json) -> Json:

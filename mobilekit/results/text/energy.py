@@ -74,12 +74,15 @@ def render_life(document: LifeDocument) -> str:
 def render_energy_plan(planned: PlannedEnergy, *, simulated: bool) -> str:
     """What an energy run will do and what is to be expected of it, before it begins."""
     plan = planned.plan
+    battery = "the battery"
+    if planned.battery_assumed:
+        battery = "a small battery, since its capacity is not known,"
     lines = [
         f"Energy by the {SOURCE_NAMES[planned.source]}: {plan.blocks} blocks of idle and load, "
         f"{format_duration(plan.load_ns)} each, "
         f"{planned.expected_duration_ns / NS_PER_S / 60:.1f} min"
         f"{' of simulated time' if simulated else ''} and "
-        f"{planned.expected_charge_fraction:.1%} of the battery in all",
+        f"{planned.expected_charge_fraction:.1%} of {battery} in all",
         f"  expected: +-{planned.expected_half_width:.1%} of the marginal energy from resolution "
         f"and scatter (target {planned.target_error:.1%}), "
         f"+-{planned.expected_total_half_width:.1%} with the gauge's gain and voltage"

@@ -290,7 +290,48 @@ def test_a_counter_in_other_units_gives_no_energy():
     huge = change_samples(windows, charge_counter_uah=lambda s: s.charge_counter_uah * 500)
 
     assert estimate_energy(huge, PROFILE.gauge) is None
-    assert estimate_energy(without_current(huge), PROFILE.gauge) is None
+    capacity_uah = PROFILE.capacity_uah
+    assert estimate_energy(without_current(huge), PROFILE.gauge, capacity_uah=capacity_uah) is None
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        pytest.param(lambda s: s.charge_counter_uah // 1000, id="mAh"),
+        pytest.param(lambda s: s.charge_counter_uah * 1000, id="nAh"),
+        pytest.param(lambda s: s.charge_counter_uah - 3_950_000, id="below zero"),
+        pytest.param(lambda s: -s.charge_counter_uah, id="below zero and rising"),
+        pytest.param(lambda s: (s.charge_counter_uah - 3_950_000) // 1000, id="below zero in mAh"),
+    ],
+)
+def test_an_odd_charge_counter_tells_the_same_energy(read):
+    """Its unit and sign are found out, with a current beside it that agrees and without one."""
+    windows, truth = simulate(9, PLAN)
+    odd = change_samples(windows, charge_counter_uah=read)
+    expected = estimate_energy(windows, PROFILE.gauge)
+
+    for told in (odd, without_current(odd)):
+        estimate = estimate_energy(told, PROFILE.gauge, capacity_uah=PROFILE.capacity_uah)
+        assert estimate.source == "charge_counter"
+        assert estimate.gross_j == pytest.approx(expected.gross_j, rel=0.05)
+        assert estimate.gross_interval_j.low < truth.gross_j < estimate.gross_interval_j.high
+        charge = estimate_charge(estimate, PROFILE)
+        assert charge.inferences == pytest.approx(PROFILE.battery.energy_j / estimate.gross_j)
+
+
+def test_a_battery_of_unknown_capacity_has_an_energy_and_no_charge():
+    """And its run is planned for a small one."""
+    unknown = msgspec.structs.replace(PROFILE, battery=None)
+    windows, _ = simulate(9, PLAN)
+
+    planned = planning.plan_energy(unknown, blocks=5, target_error=0.05)
+
+    assert estimate_charge(estimate_energy(windows, PROFILE.gauge), unknown) is None
+    assert planned.battery_assumed
+    assert (
+        planned.expected_charge_fraction
+        > 1.5 * planning.plan_energy(PROFILE, blocks=5, target_error=0.05).expected_charge_fraction
+    )
 
 
 def test_contradicting_evidence_gives_no_energy():
