@@ -147,6 +147,17 @@ def _of_artifact(artifact: Artifact) -> list[Finding]:
                 advice="Give examples of real inputs with --calibration.",
             )
         )
+    if artifact.calibration is not None and artifact.calibration.whole_bytes:
+        findings.append(
+            Finding(
+                id="CALIBRATED-WITH-BYTES",
+                severity="warning",
+                summary="the calibration examples are whole numbers of 0 to 255, as pictures are "
+                "before they are preprocessed, and the network does not tell what it was given",
+                advice="If its training preprocessed them, do the same with the examples: other "
+                "ranges make the outputs of real inputs wrong.",
+            )
+        )
     if artifact.model.weights_path is None:
         findings.append(
             Finding(

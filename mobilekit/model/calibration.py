@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from zipfile import BadZipFile
 
 from mobilekit.errors import UsageError
 from mobilekit.hashing import file_sha256
@@ -18,14 +19,22 @@ Example = tuple["Array", ...]
 """One array for each input, of its type and shape."""
 
 
+SUFFIXES = (".npy", ".npz")
+
+
 def calibration_files(path: Path) -> list[Path]:
-    """The ``.npy`` file itself, or those of a directory by name; raises ``UsageError``."""
-    files = sorted(path.glob("*.npy")) if path.is_dir() else [path]
+    """The file itself, or the ``.npy`` and ``.npz`` files of a directory by name; raises
+    ``UsageError``."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
     if not files or not all(file.is_file() for file in files):
         raise UsageError(
-            "There is no .npy file" if path.is_dir() else "There is no such calibration file",
+            "There is no .npy or .npz file"
+            if path.is_dir()
+            else "There is no such calibration file",
             path=path,
-            fix="--calibration takes a .npy file, or a directory of them.",
+            fix="--calibration takes a .npy or .npz file, or a directory of them.",
         )
     return files
 
@@ -37,65 +46,118 @@ def calibration_sha256(path: Path) -> str:
 
 
 def read_examples(path: Path, spec: ModelSpec) -> list[Example]:
-    """Examples of a network's inputs, stacked on axis 0 of ``.npy`` files.
+    """At least two examples of a network's inputs, stacked on axis 0 of arrays in files.
 
-    A network with one input takes them from all the files, one after the other. One with several
-    takes input k from the k-th file by name, as many examples from each. Inputs with a batch of
-    one may be stacked with or without that axis.
+    A network with one input takes them from all the arrays, one after the other. One with several
+    takes input k from the k-th array, by the files' names and the order in a ``.npz``, as many
+    examples from each. Inputs with a batch of one may be stacked with or without that axis.
 
     Raises ``UsageError`` for what does not fit the network.
     """
-    files = calibration_files(path)
+    arrays = [named for file in calibration_files(path) for named in _read_arrays(file)]
     kinds = list(zip(spec.input_shapes, spec.input_dtypes, strict=True))
+    examples: list[Example]
     if len(kinds) == 1:
-        return [(array,) for file in files for array in _read_stack(file, *kinds[0])]
-    if len(files) != len(kinds):
+        examples = [(one,) for array in arrays for one in _examples_of(array, *kinds[0])]
+    elif len(arrays) != len(kinds):
         raise UsageError(
-            f"{spec.name} has {len(kinds)} inputs, and there are {len(files)} files",
+            f"{spec.name} has {len(kinds)} inputs, and there are {len(arrays)} arrays",
             path=path,
-            fix="Give a directory with one .npy file for each input, in the order of their names.",
+            fix="Give a directory with one .npy file for each input, in the order of their names, "
+            "or a .npz file with one array for each.",
         )
-    stacks = [list(_read_stack(file, *kind)) for file, kind in zip(files, kinds, strict=True)]
-    if len({len(stack) for stack in stacks}) > 1:
+    else:
+        stacks = [
+            list(_examples_of(array, *kind)) for array, kind in zip(arrays, kinds, strict=True)
+        ]
+        if len({len(stack) for stack in stacks}) > 1:
+            raise UsageError(
+                "The arrays hold different numbers of examples",
+                path=path,
+                examples=", ".join(str(len(stack)) for stack in stacks),
+                fix="Example k must be at place k of every array.",
+            )
+        examples = list(zip(*stacks, strict=True))
+    if len(examples) < 2:
         raise UsageError(
-            "The files hold different numbers of examples",
+            "One example does not calibrate",
             path=path,
-            examples=", ".join(str(len(stack)) for stack in stacks),
-            fix="Example k must be at place k of every file.",
+            fix="Give at least two, better a few dozen: the first one is kept for the check.",
         )
-    return list(zip(*stacks, strict=True))
+    return examples
 
 
-def _read_stack(file: Path, shape: tuple[int, ...], dtype: str) -> Iterator[Array]:
+class _Named(NamedTuple):
+    """A stack of examples, and where it is from."""
+
+    file: Path
+    name: str
+    stack: Array
+
+
+def _read_arrays(file: Path) -> Iterator[_Named]:
     import numpy as np
 
     try:
-        found = stack = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        read = np.load(file, mmap_mode="r", allow_pickle=False)
+        if isinstance(read, np.ndarray):
+            yield _Named(file, file.name, read)
+            return
+        with read:
+            for name in read.files:
+                yield _Named(file, f"{name} in {file.name}", read[name])
+    except (OSError, ValueError, EOFError, BadZipFile, NotImplementedError) as error:
         raise UsageError(
-            f"{file.name} is not a .npy file: {error}",
+            f"{file.name} is neither a .npy nor a .npz file of numbers: {error}",
             path=file,
-            fix="Write it with numpy.save(file, array).",
+            fix="Write it with numpy.save(file, array) or numpy.savez(file, array).",
         ) from None
+
+
+def _examples_of(named: _Named, shape: tuple[int, ...], dtype: str) -> Iterator[Array]:
+    import numpy as np
+
+    stack = named.stack
     if stack.shape == shape:
         stack = stack[None]
     elif shape[:1] == (1,) and stack.shape[1:] == shape[1:]:
         stack = stack[:, None]
     if stack.shape[1:] != shape or stack.dtype != dtype or not len(stack):
         raise UsageError(
-            f"{file.name} holds no examples of this network's input",
-            path=file,
-            found=f"{found.dtype} {found.shape}",
+            f"{named.name} holds no examples of this network's input",
+            path=named.file,
+            found=f"{named.stack.dtype} {named.stack.shape}",
             wanted=f"{dtype} (examples, {', '.join(map(str, shape))})",
-            fix=f"Save it as {dtype}: numpy.save(file, array.astype({dtype!r}))."
-            if stack.shape[1:] == shape and len(stack)
-            else "Stack preprocessed inputs on axis 0.",
+            fix=_fix_of_kind(named.stack, stack.shape[1:] == shape, shape, dtype),
         )
     for example in stack:
         if not np.isfinite(example).all():
             raise UsageError(
-                f"{file.name} holds values that are not finite",
-                path=file,
+                f"{named.name} holds values that are not finite",
+                path=named.file,
                 fix="Leave those examples out.",
             )
         yield np.array(example, order="C")
+
+
+def _fix_of_kind(found: Array, fits: bool, shape: tuple[int, ...], dtype: str) -> str:
+    """What would make examples of them; ``fits``: only their type is another."""
+    whole = found.dtype.kind in "iu"
+    pictures = "Preprocess them as the network's training did: whole numbers, such as the bytes of "
+    pictures += f"pictures, are not what a {dtype} input was given, and a mere astype() would make "
+    pictures += "the ranges wrong."
+    if not len(found):
+        return "Stack preprocessed inputs on axis 0."
+    if fits:
+        convert = f"numpy.save(file, array.astype({dtype!r}))."
+        return pictures if whole and dtype.startswith("float") else f"Save it as {dtype}: {convert}"
+    wanted = shape[1:] if shape[:1] == (1,) else shape
+    if len(wanted) == 3 and found.shape[1:] == (*wanted[1:], wanted[0]):
+        turn = "Its channels are last: put them first, numpy.moveaxis(array, -1, 1)."
+        return f"{turn} {pictures}" if whole or not _is_centred(found) else turn
+    return "Stack preprocessed inputs on axis 0."
+
+
+def _is_centred(found: Array) -> bool:
+    """Whether there are values on both sides of zero, as after most preprocessing."""
+    return bool(found.min() < 0)

@@ -41,11 +41,11 @@ from mobilekit.records.artifact import LARGEST_ERRORS, Artifact, Calibration
 from mobilekit.records.network import ModelSpec, Precision
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 GENERATED_EXAMPLES = 4
-"""Besides the inputs that a program is checked with. They tell ranges of the right order and no
-more, so that more of them would only take time."""
+"""Besides the inputs that a program is checked with, which it is not calibrated with. They tell
+ranges of the right order and no more, so that more of them would only take time."""
 
 
 def relative_tolerance(precision: Precision, relative_error: float) -> float:
@@ -70,7 +70,8 @@ def export_artifact(
 
     ``calibration`` is the examples' ``.npy`` file or the directory of such, for int8; without it
     ranges are those of generated inputs. The first example takes the place of the generated
-    inputs then, which may lie far outside the range that the program is made for.
+    inputs then, which may lie far outside the range that the program is made for; it is left out
+    of the calibration, so that the check sees what the ranges do to an input that is not in them.
 
     ``on_progress`` is told each stage as it begins. A cached artifact whose files are not what
     its manifest says is exported anew.
@@ -88,9 +89,11 @@ def export_artifact(
     try:
         cached = read_cached(manifest, cache_directory)
         # The same content may be asked for under other names.
-        examples = cached.calibration.examples if cached.calibration else 0
+        found = cached.calibration
         return msgspec.structs.replace(
-            cached, model=spec, calibration=_calibration(spec, target, examples)
+            cached,
+            model=spec,
+            calibration=found and msgspec.structs.replace(found, path=_path_text(calibration)),
         )
     except FileNotFoundError:
         pass
@@ -119,8 +122,7 @@ def _export(
 
     on_progress(f"Building {spec.name}")
     module = load.load_module(spec)
-    examples = _make_examples(spec, target)
-    inputs = examples[0]
+    (inputs, *others), whole_bytes = _make_examples(spec, target, module)
     on_progress("Computing the reference outputs in PyTorch")
     references = reference.run_eager(spec, module, inputs)
     cost = describe.count_cost(module, inputs)
@@ -132,7 +134,7 @@ def _export(
     if not is_halved(spec, target) and target.calibration is None:
         with suppress(ExportError):
             description = describe.describe(spec, exported, cost)
-    program = make_program(spec, target, exported, examples, on_progress)
+    program = make_program(spec, target, exported, others or [inputs], on_progress)
     on_progress("Writing the program")
     with reporting_full_disk(cache_directory):
         on_progress(f"Checking its outputs in {facts.engine}")
@@ -151,7 +153,11 @@ def _export(
         cost=cost,
         file=file,
         backend=facts.backend,
-        calibration=_calibration(spec, target, len(examples)),
+        calibration=None
+        if spec.variant.precision != "int8"
+        else Calibration(
+            path=_path_text(target.calibration), examples=len(others), whole_bytes=whole_bytes
+        ),
         delegation=program.delegation(cost.macs),
         inputs=input_files,
         reference_outputs=reference_files,
@@ -163,23 +169,26 @@ def _export(
     )
 
 
-def _calibration(spec: ModelSpec, target: Target, examples: int) -> Calibration | None:
-    if spec.variant.precision != "int8":
-        return None
-    path = None if target.calibration is None else str(target.calibration.resolve())
-    return Calibration(path=path, examples=examples)
+def _path_text(calibration: Path | None) -> str | None:
+    return None if calibration is None else str(calibration.resolve())
 
 
-def _make_examples(spec: ModelSpec, target: Target) -> list[tuple[Tensor, ...]]:
-    """Inputs to check with, and after them what else there is to calibrate with."""
+def _make_examples(
+    spec: ModelSpec, target: Target, module: nn.Module
+) -> tuple[list[tuple[Tensor, ...]], bool]:
+    """Inputs to check with, and after them what int8 is calibrated with; then as
+    ``check_examples``."""
     from mobilekit.model import reference
 
-    if target.calibration is not None:
-        import torch
+    if target.calibration is None:
+        count = 1 + GENERATED_EXAMPLES if spec.variant.precision == "int8" else 1
+        return [reference.make_inputs(spec, seed) for seed in range(count)], False
+    import torch
 
-        return [
-            tuple(torch.from_numpy(array) for array in example)
-            for example in read_examples(target.calibration, spec)
-        ]
-    count = 1 + GENERATED_EXAMPLES if spec.variant.precision == "int8" else 1
-    return [reference.make_inputs(spec, seed) for seed in range(count)]
+    from mobilekit.model.calibration_check import check_examples
+
+    examples = [
+        tuple(torch.from_numpy(array) for array in example)
+        for example in read_examples(target.calibration, spec)
+    ]
+    return examples, check_examples(spec, module, examples, target.calibration)

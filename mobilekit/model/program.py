@@ -76,7 +76,7 @@ def make_program(
     *,
     is_part: bool = False,
 ) -> Program:
-    """From ``trace_for`` the first of ``examples``, with all of which int8 is calibrated."""
+    """From ``trace_for`` an input like ``examples``, with all of which int8 is calibrated."""
     precision = spec.variant.precision
     quantizing = f"Quantizing it with {len(examples)} examples"
     if target.format == "pte":

@@ -77,6 +77,10 @@ class Calibration(Record, frozen=True):
     path: str | None
     """As it was given; ``None``: generated inputs, which resemble nothing."""
     examples: int
+    """Without the one that the program is checked with."""
+    whole_bytes: bool = False
+    """All values are whole numbers of 0 to 255, as of pictures that nothing has preprocessed, and
+    nothing tells that the network takes such."""
 
 
 class Artifact(Record, frozen=True):

@@ -114,6 +114,17 @@ def test_a_sound_run_has_none():
         ),
         pytest.param({"made": INT8}, "UNCALIBRATED", "warning", id="uncalibrated"),
         pytest.param(
+            {
+                "made": artifact(
+                    Variant(precision="int8"),
+                    calibration=Calibration(path="x.npy", examples=5, whole_bytes=True),
+                )
+            },
+            "CALIBRATED-WITH-BYTES",
+            "warning",
+            id="calibrated with bytes",
+        ),
+        pytest.param(
             {"made": artifact(Variant(precision="fp16"), relative_error=0.31)},
             "LOSSY-PRECISION",
             "warning",

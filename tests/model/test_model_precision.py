@@ -13,6 +13,7 @@ from mobilekit.contract.outputs import check_outputs
 from mobilekit.errors import ExportError, UsageError
 from mobilekit.model import onnx, pt2e
 from mobilekit.model.calibration import calibration_sha256, read_examples
+from mobilekit.model.calibration_check import check_examples
 from mobilekit.model.export import relative_tolerance
 from mobilekit.model.graph import make_graph
 from mobilekit.model.load import load_module
@@ -77,8 +78,8 @@ def test_int8_is_a_quarter_in_every_format(
     made, messages = export(spec, artifact_format, precision="int8")
 
     assert made.precision == "int8"
-    assert (made.calibration.path, made.calibration.examples) == (None, 5)
-    assert "Quantizing it with 5 examples" in messages
+    assert (made.calibration.path, made.calibration.examples) == (None, 4)
+    assert "Quantizing it with 4 examples" in messages
     assert made.file.size_bytes < 0.4 * whole.file.size_bytes  # A small file has much else in it.
     assert (made.inputs, made.reference_outputs) == (whole.inputs, whole.reference_outputs)
     assert 1e-4 < made.relative_error < made.relative_tolerance
@@ -142,13 +143,14 @@ def build():
 def test_calibration_examples_make_the_ranges(
     spec, export: Export, write_npy, tmp_path: Path
 ) -> None:
-    """Small inputs need small ranges; the first example is what the program is checked with."""
+    """Small inputs need small ranges; the first example is what the program is checked with, and
+    not calibrated with."""
     examples = write_npy("examples.npy", 0.01 * np.random.default_rng(7).random((6, 3, 16, 16)))
 
     made, messages = export(spec, "tflite", precision="int8", calibration=examples)
 
-    assert (made.calibration.path, made.calibration.examples) == (str(examples), 6)
-    assert "Quantizing it with 6 examples" in messages
+    assert (made.calibration.path, made.calibration.examples) == (str(examples), 5)
+    assert "Quantizing it with 5 examples" in messages
     stored = np.fromfile(tmp_path / "cache" / Path(made.inputs[0].path).name, "<f4")
     assert np.array_equal(stored, np.load(examples)[0].reshape(-1))
     copied = write_npy("copied.npy", np.load(examples))
@@ -218,9 +220,10 @@ def test_a_stack_needs_no_batch_axis(small_spec, write_npy) -> None:
         assert np.array_equal(one, other)
 
 
-def test_a_directory_is_read_in_the_order_of_names(small_spec, write_npy) -> None:
+def test_a_directory_is_read_in_the_order_of_names(small_spec, write_npy, tmp_path) -> None:
     """One example a file, or several."""
     write_npy("data/b.npy", np.full((2, 3, 8, 8), 2))
+    (tmp_path / "data/labels.txt").write_text("not for this")
     path = write_npy("data/a.npy", np.full((1, 3, 8, 8), 1)).parent
 
     examples = read_examples(path, small_spec)
@@ -244,7 +247,7 @@ def test_several_inputs_have_a_file_each(write_model: WriteModel, write_npy) -> 
     with pytest.raises(UsageError, match="different numbers"):
         read_examples(path, spec)
     (path / "1.npy").unlink()
-    with pytest.raises(UsageError, match="2 inputs, and there are 1 files"):
+    with pytest.raises(UsageError, match="2 inputs, and there are 1 arrays"):
         read_examples(path, spec)
 
 
@@ -255,9 +258,11 @@ def test_several_inputs_have_a_file_each(write_model: WriteModel, write_npy) -> 
         (np.zeros((4, 3, 8, 8), np.float64), "holds no examples"),
         (np.zeros((0, 3, 8, 8), np.float32), "holds no examples"),
         (np.full((4, 3, 8, 8), np.nan, np.float32), "not finite"),
-        (np.array([{}]), "not a .npy file"),
-        (b"nonsense", "not a .npy file"),
-        (b"", "not a .npy file"),
+        (np.zeros((1, 3, 8, 8), np.float32), "One example does not calibrate"),
+        (np.array([{}]), "neither a .npy nor a .npz"),
+        (b"nonsense", "neither a .npy nor a .npz"),
+        (b"PK\x03\x04 cut off", "neither a .npy nor a .npz"),
+        (b"", "neither a .npy nor a .npz"),
         (None, "no such calibration file"),
     ],
 )
@@ -291,9 +296,149 @@ def test_examples_of_another_type_are_told_so(small_spec, tmp_path) -> None:
         read_examples(path, small_spec)
 
 
+@pytest.mark.parametrize(
+    ("stack", "advised"),
+    [
+        pytest.param(np.zeros((4, 3, 8, 8), np.uint8), ["training did"], id="bytes"),
+        pytest.param(
+            np.zeros((4, 8, 8, 3), np.uint8), ["moveaxis", "training did"], id="channels last"
+        ),
+        pytest.param(np.full((4, 8, 8, 3), -1, np.float32), ["moveaxis"], id="and preprocessed"),
+    ],
+)
+def test_pictures_are_not_merely_converted(small_spec, tmp_path, stack, advised) -> None:
+    """A network that was given preprocessed pictures would get ranges of 0 to 255 by that."""
+    path = tmp_path / "x.npy"
+    np.save(path, stack)
+
+    with pytest.raises(UsageError, match="holds no examples") as caught:
+        read_examples(path, small_spec)
+
+    assert all(word in caught.value.fix for word in advised)
+    assert "Save it as" not in caught.value.fix
+    assert ("training did" in caught.value.fix) == ("training did" in advised)
+
+
+def test_arrays_of_an_npz(write_model: WriteModel, small_spec, tmp_path) -> None:
+    """Of one input, examples one after the other; of several, one array for each."""
+    path = tmp_path / "x.npz"
+    two = read_spec(write_model("INPUT_SHAPES = ((1, 2), (3,))\ndef build(): ...\n", "two.py"))
+
+    np.savez(path, np.zeros((2, 3, 8, 8), np.float32), np.ones((1, 3, 8, 8), np.float32))
+    one_after_the_other = read_examples(path, small_spec)
+    np.savez_compressed(
+        path, b=np.zeros((2, 2), np.float32), a=np.arange(6, dtype=np.float32).reshape(2, 3)
+    )
+    side_by_side = read_examples(path, two)
+    np.savez(path, np.array([{}]))
+
+    assert [array.flat[0] for (array,) in one_after_the_other] == [0, 0, 1]
+    assert [second.tolist() for _, second in side_by_side] == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(UsageError, match=r"neither a \.npy nor a \.npz"):
+        read_examples(path, small_spec)
+
+
+# --- whether they are what the network was given -------------------------------------------------
+
+NORMALIZED = '''"""A network whose first layer normalizes what a convolution makes of pictures."""
+
+from torch import nn
+
+INPUT_SHAPES = ((1, 3, 16, 16),)
+DECLARATION
+
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), FIRST, nn.ReLU(), nn.Flatten(), nn.Linear(1568, 4))
+'''
+
+
+@pytest.fixture
+def check(write_model: WriteModel):
+    """Checks examples of a network whose normalization has seen ``seen``, if anything."""
+
+    def run(values, *, first="nn.BatchNorm2d(8)", declaration="", seen=None) -> bool:
+        source = NORMALIZED.replace("FIRST", first).replace("DECLARATION", declaration)
+        spec = read_spec(write_model(source))
+        module = load_module(spec)
+        if seen is not None:
+            module.train()
+            module[1].momentum = None
+            with torch.no_grad():
+                module(torch.from_numpy(np.asarray(seen, np.float32)))
+            module.eval()
+        examples = [(torch.from_numpy(each[None]),) for each in np.asarray(values, np.float32)]
+        return check_examples(spec, module, examples, Path("examples.npy"))
+
+    return run
+
+
+RANDOM = np.random.default_rng(0)
+NORMAL = RANDOM.standard_normal((8, 3, 16, 16))
+BYTES = RANDOM.integers(0, 256, (8, 3, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("values", "network", "said"),
+    [
+        pytest.param(NORMAL, {}, None, id="untrained"),
+        pytest.param(BYTES, {}, "given in training", id="bytes, untrained"),
+        pytest.param(BYTES * 1.0, {"seen": NORMAL}, "given in training", id="bytes for normal"),
+        pytest.param(NORMAL, {"seen": BYTES}, "given in training", id="normal for bytes"),
+        pytest.param(BYTES / 255, {"seen": BYTES}, "given in training", id="0..1 for bytes"),
+        pytest.param(BYTES, {"seen": BYTES}, None, id="bytes for bytes"),
+        pytest.param(2 * NORMAL, {"seen": NORMAL}, None, id="another camera"),
+        pytest.param(
+            BYTES, {"declaration": "PREPROCESSING = 'imagenet'"}, "-2.12 to 2.64", id="declared"
+        ),
+        pytest.param(
+            NORMAL.clip(-2, 2),
+            {"declaration": "PREPROCESSING = 'caffe'", "first": "nn.ReLU()"},
+            "-123 to 151",
+            id="too narrow for what is declared",
+        ),
+        pytest.param(
+            BYTES - 110.0,
+            {"declaration": "PREPROCESSING = 'caffe'", "first": "nn.ReLU()"},
+            None,
+            id="as declared",
+        ),
+    ],
+)
+def test_examples_are_held_against_what_the_network_was_given(check, values, network, said) -> None:
+    """By what it declares, and by what its first normalization has seen."""
+    if said is None:
+        assert not check(values, **network)
+        return
+    with pytest.raises(UsageError, match="calibration examples are not what") as caught:
+        check(values, **network)
+    assert said in str(caught.value)
+
+
+def test_an_export_does_not_begin_with_other_inputs(
+    write_model: WriteModel, export: Export, write_npy
+) -> None:
+    """They are refused before anything is traced."""
+    source = NORMALIZED.replace("FIRST", "nn.BatchNorm2d(8)").replace("DECLARATION", "")
+
+    with pytest.raises(UsageError, match="given in training"):
+        export(
+            read_spec(write_model(source)),
+            precision="int8",
+            calibration=write_npy("x.npy", BYTES),
+        )
+
+
+def test_bytes_of_which_nothing_is_known_are_doubted(check) -> None:
+    """A network without a normalization tells nothing: they may be what it takes."""
+    assert check(BYTES, first="nn.ReLU()")
+    assert not check(BYTES / 255, first="nn.ReLU()")
+    assert not check(BYTES > 128, first="nn.ReLU()")
+
+
 def test_an_empty_directory_is_refused(tmp_path) -> None:
     """Before anything is imported or built."""
-    with pytest.raises(UsageError, match=r"no \.npy file"):
+    with pytest.raises(UsageError, match=r"no \.npy or \.npz file"):
         calibration_sha256(tmp_path)
 
 

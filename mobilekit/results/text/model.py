@@ -41,7 +41,7 @@ def _agreement(artifact: Artifact) -> str:
 def _calibration_text(calibration: Calibration) -> str:
     if calibration.path is None:
         return f"with {calibration.examples} generated inputs: outputs mean little"
-    return f"with {calibration.examples} examples of {calibration.path}"
+    return f"with {calibration.examples} examples of {calibration.path}, checked with another one"
 
 
 def render_card(spec: ModelSpec, card: ModelCard, cost: ModelCost) -> str:
