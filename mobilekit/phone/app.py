@@ -11,6 +11,7 @@ from mobilekit.contract.protocol import PACKAGE
 from mobilekit.errors import AppError, UsageError
 from mobilekit.phone.adb import Phone
 from mobilekit.phone.parse import parse_install_failure, parse_version_name
+from mobilekit.phone.refusals import asks_on_its_screen, fix_of_refusal
 
 
 class ApkSource(NamedTuple):
@@ -58,7 +59,11 @@ def ensure_app(
             "--apk; android-app/README.md says more.",
         )
     on_note(f"{what}: installing {source.path} ({source.origin})")
-    _install(phone, source, on_bytes)
+    manufacturer = phone.shell("getprop ro.product.manufacturer", check=False).text.strip()
+    asked = asks_on_its_screen(manufacturer)
+    if asked is not None:
+        on_note(f"A phone of this maker asks before it installs. {asked}.")
+    _install(phone, source, manufacturer, on_bytes)
     now = _installed_version(phone)
     if now != __version__:
         raise AppError(
@@ -90,38 +95,13 @@ def find_apk(given: Path | None, *, packaged: Path, built: Path) -> ApkSource | 
     return None
 
 
-def fix_of_refusal(reason: str, serial: str) -> str:
-    """What a person does about Android's reason not to install."""
-    uninstall = (
-        f"`adb -s {serial} uninstall {PACKAGE}` removes the one that is there; then run the "
-        "command again."
-    )
-    fixes = {
-        "INSTALL_FAILED_VERSION_DOWNGRADE": f"A newer companion app is there. {uninstall}",
-        "INSTALL_FAILED_UPDATE_INCOMPATIBLE": "The companion app that is there was signed with "
-        f"another key. {uninstall}",
-        "INSTALL_FAILED_INSUFFICIENT_STORAGE": "Free space on the phone, then run the command "
-        "again.",
-        "INSTALL_FAILED_USER_RESTRICTED": "Allow installing over USB in the phone's developer "
-        "options (some vendors ask on the screen too), then run the command again.",
-        "INSTALL_FAILED_OLDER_SDK": "The companion app needs a newer Android: use another phone.",
-        "INSTALL_FAILED_NO_MATCHING_ABIS": "The app was built for other processors; build it for "
-        "this one: `make app MVN_FLAGS=-Dabis=ABI`, where ABI is what `adb shell getprop "
-        "ro.product.cpu.abi` says.",
-        "INSTALL_PARSE_FAILED": "The file is damaged or no APK: make it anew with `make app`, or "
-        "name another with --apk.",
-    }
-    for name, fix in fixes.items():
-        if reason.startswith(name):
-            return fix
-    return "Install it by hand to see more: `adb install -r` with that file."
-
-
 def _installed_version(phone: Phone) -> str | None:
     return parse_version_name(phone.shell(f"dumpsys package {PACKAGE}", check=False).text)
 
 
-def _install(phone: Phone, source: ApkSource, on_bytes: Callable[[int, int], None]) -> None:
+def _install(
+    phone: Phone, source: ApkSource, manufacturer: str, on_bytes: Callable[[int, int], None]
+) -> None:
     total_bytes = source.path.stat().st_size
     done_bytes = 0
 
@@ -136,5 +116,5 @@ def _install(phone: Phone, source: ApkSource, on_bytes: Callable[[int, int], Non
             f"The phone refused the companion app: {reason}",
             serial=phone.serial,
             apk=source.path,
-            fix=fix_of_refusal(reason, phone.serial),
+            fix=fix_of_refusal(reason, phone.serial, manufacturer),
         )

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import msgspec
 import pytest
 from apks import make_apk, make_manifest
 
@@ -10,7 +11,7 @@ from mobilekit import __version__
 from mobilekit.contract.protocol import PACKAGE
 from mobilekit.errors import AppError, DisconnectedError, UsageError
 from mobilekit.phone.adb import AdbServer
-from mobilekit.phone.app import ensure_app, find_apk, fix_of_refusal
+from mobilekit.phone.app import ensure_app, find_apk
 from mobilekit.phone.parse import parse_install_failure
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.virtual.phone import Faults
@@ -64,6 +65,26 @@ def test_a_missing_app_is_installed(ensure, phone, write_apk):
     assert notes[1] == f"Installed the companion app {__version__}"
     assert told[-1] == (size_bytes, size_bytes)
     assert f"versionName={__version__}" in phone.adb("shell", f"dumpsys package {PACKAGE}").stdout
+
+
+def test_what_a_makers_phone_will_ask_is_said_before(make_phone, write_apk):
+    """Its prompt goes away by itself after some seconds."""
+    phone = make_phone(
+        profile=msgspec.structs.replace(load_profiles()["pixel8"], title="vivo V2170A")
+    )
+    phone.adb("uninstall", PACKAGE)
+    notes = []
+
+    ensure_app(
+        AdbServer(phone.server.port).phone(phone.serial),
+        write_apk(),
+        may_install=True,
+        on_note=notes.append,
+        on_bytes=lambda done, total: None,
+    )
+
+    assert "Continue installing" in notes[1]
+    assert notes[2] == f"Installed the companion app {__version__}"
 
 
 def test_an_app_of_another_version_is_updated(ensure, phone, write_apk):
@@ -236,17 +257,3 @@ def test_the_apk_is_looked_for_in_order(tmp_path):
 def test_an_installers_answer_is_parsed(text, reason):
     """Whatever its line ends and however many lines."""
     assert parse_install_failure(text) == reason
-
-
-@pytest.mark.parametrize(
-    ("reason", "told"),
-    [
-        ("INSTALL_FAILED_UPDATE_INCOMPATIBLE: signatures do not match", "uninstall"),
-        ("INSTALL_FAILED_USER_RESTRICTED: Install canceled by user", "developer options"),
-        ("INSTALL_FAILED_OLDER_SDK: Requires newer sdk version #23", "newer Android"),
-        ("INSTALL_FAILED_SOMETHING_ELSE", "by hand"),
-    ],
-)
-def test_each_refusal_has_its_way_out(reason, told):
-    """Those that the virtual phone never gives, as well."""
-    assert told in fix_of_refusal(reason, "0123")
