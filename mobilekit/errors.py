@@ -127,3 +127,9 @@ class UnreliableError(MobilekitError):
     """Figures that must not be used: doubts under ``--strict``, a gauge that contradicts itself."""
 
     exit_code = 5
+
+
+class StoppedError(MobilekitError):
+    """A person ended the command from the keyboard."""
+
+    exit_code = 130

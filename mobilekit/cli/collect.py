@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mobilekit.cli.failure import exit_for, show_failure
+from mobilekit.cli.failure import exit_for, exit_with
 from mobilekit.cli.options import JsonFlag, StoreOption
 
 
@@ -26,7 +26,7 @@ def collect(
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.errors import DisconnectedError
+    from mobilekit.errors import StoppedError
     from mobilekit.flow.collect import collect as collect_runs
     from mobilekit.results.documents import CollectionDocument, make_measurement_document
     from mobilekit.results.store import Store
@@ -51,14 +51,12 @@ def collect(
             typer.echo(render_measurement(*pair))
         typer.echo(render_waiting(collection.waiting))
     left = [run.id for run in collection.waiting if run.why == "left to itself"]
-    for run_id in left:
-        show_failure(
-            DisconnectedError(
-                "The run goes on without being watched",
-                run_id=run_id,
+    if left:
+        exit_with(
+            StoppedError(
+                "Interrupted from the keyboard: the run goes on without being watched",
+                run_id=", ".join(left),
                 fix="`mobilekit collect` fetches it when it is over.",
             )
         )
     exit_for(collection.collected)
-    if left:
-        raise typer.Exit(DisconnectedError.exit_code)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mobilekit.cli.command import Commands
-from mobilekit.cli.failure import exit_for, show_failure
+from mobilekit.cli.failure import exit_for, exit_with
 from mobilekit.cli.group import Group
 from mobilekit.cli.life import life
 from mobilekit.cli.options import (
@@ -124,7 +124,7 @@ def measure(
             typer.echo(render_budget(energy))
 
     with TerminalReporter() as reporter:
-        energy_runs.measure_energy(
+        stopped = energy_runs.measure_energy(
             options,
             opened,
             reporter,
@@ -136,6 +136,8 @@ def measure(
     if as_json:
         documents = (make_measurement_document(item, derive_answer(item)) for item in measurements)
         typer.echo(encode_pretty(EnergyDocument(measurements=tuple(documents))), nl=False)
+    if stopped is not None:
+        exit_with(stopped)
     exit_for(measurements, strict=strict)
 
 
@@ -226,8 +228,7 @@ def calibrate(
             fix="Measure with an external meter (docs/meter.md), or set --source yourself.",
         )
         # What was found, on stdout, says so already.
-        show_failure(failure)
-        raise typer.Exit(failure.exit_code)
+        exit_with(failure)
 
 
 app.command()(life)
@@ -245,14 +246,22 @@ def _confirming(reporter: TerminalReporter, *, yes: bool) -> Callable[[], None]:
 
 
 def _ask() -> None:
-    from mobilekit.errors import UsageError
+    from mobilekit.errors import StoppedError, UsageError
 
     if not sys.stdin.isatty():
         raise UsageError(
             "There is no terminal on which to confirm the plan",
             fix="Give --yes to start without asking.",
         )
-    typer.confirm("Start?", default=True, abort=True, err=True)
+    try:
+        wanted = typer.confirm("Start?", default=True, err=True)
+    except typer.Abort:
+        raise StoppedError(
+            "Interrupted from the keyboard",
+            fix="Nothing was started. `mobilekit results list` shows a pilot run's latency.",
+        ) from None
+    if not wanted:
+        raise typer.Abort
 
 
 def _ratio_of(text: str | None) -> float | None:

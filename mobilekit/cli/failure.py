@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -35,14 +35,19 @@ def exit_for(measurements: Sequence[Measurement], *, strict: bool = False) -> No
         raise typer.Exit(failures[0].exit_code)
 
 
+def exit_with(error: MobilekitError) -> NoReturn:
+    """End the program for a failure when stdout holds what was asked for already."""
+    show_failure(error)
+    raise typer.Exit(error.exit_code)
+
+
 @contextmanager
 def after_the_answer() -> Iterator[None]:
     """End the program for what fails when stdout holds what was asked for already."""
     try:
         yield
     except MobilekitError as error:
-        show_failure(error)
-        raise typer.Exit(error.exit_code) from None
+        exit_with(error)
 
 
 def _failure_of(measurement: Measurement, *, strict: bool) -> MobilekitError | None:

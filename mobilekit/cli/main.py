@@ -15,7 +15,7 @@ from mobilekit import __version__
 from mobilekit.cli.command import Commands
 from mobilekit.cli.failure import show_failure
 from mobilekit.cli.group import Group
-from mobilekit.errors import MobilekitError
+from mobilekit.errors import MobilekitError, StoppedError
 
 COMMANDS = {
     "deploy": (
@@ -98,6 +98,18 @@ class _Listed(Group):
         name, _, rest = super().resolve_command(ctx, args)
         return name, name and load_command(name), rest
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise STOPPED from None
+
+
+STOPPED = StoppedError(
+    "Interrupted from the keyboard",
+    fix="What was stored before stays; run the command again for the rest.",
+)
+
 
 app = typer.Typer(
     cls=_Listed,
@@ -141,6 +153,8 @@ def run() -> None:
         app(prog_name="mobilekit")
     except MobilekitError as error:
         _end(error)
+    except KeyboardInterrupt:
+        _end(STOPPED)
     except OSError as error:
         # Standard output has no name: whether it is what failed, a line more tells.
         nameless = "-" if error.filename or _say("") else "standard output"

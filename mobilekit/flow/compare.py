@@ -8,7 +8,7 @@ from mobilekit.analysis.compare.comparison import MeasuredSide, compare
 from mobilekit.analysis.compare.records import Comparison
 from mobilekit.analysis.layers.profile import why_by_segments
 from mobilekit.contract.protocol import RunSuccess
-from mobilekit.errors import ExportError, MobilekitError, UsageError
+from mobilekit.errors import ExportError, MobilekitError, StoppedError, UsageError
 from mobilekit.flow.deploy import Iterations, deploy
 from mobilekit.flow.prepare import DeployOptions
 from mobilekit.flow.profile import profile
@@ -88,6 +88,8 @@ def _measure_pair(
             profile(each, store, reporter, iterations=traced_iterations, by_segments=True)
             for each in both
         )
+    except StoppedError:
+        raise
     except MobilekitError as error:
         # What there is of the pair is worth more than its layers.
         reporter.note(f"The layers could not be measured by segments: {error.what}")

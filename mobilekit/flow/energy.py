@@ -18,8 +18,10 @@ from mobilekit.analysis.energy.planning import (
     planned_duration_ns,
 )
 from mobilekit.contract.protocol import EnergyPlan, RunFailure, RunRequest
+from mobilekit.contract.samples import was_lost
 from mobilekit.errors import (
     DeviceError,
+    StoppedError,
     UnreliableError,
     UsageError,
 )
@@ -33,7 +35,7 @@ from mobilekit.flow.prepare import (
     prepare_all,
 )
 from mobilekit.flow.reporter import Reporter
-from mobilekit.flow.run import Queued, begin, run, run_queue, was_given_up
+from mobilekit.flow.run import Queued, begin, run, run_queue
 from mobilekit.presets import (
     PRESETS,
     REST_NS,
@@ -57,15 +59,16 @@ def measure_energy(
     sync_pattern: bool,
     confirm: Callable[[], None],
     on_measured: Callable[[Measurement], None],
-) -> None:
+) -> StoppedError | None:
     """Measure the energy of networks on a phone whose cable may be pulled meanwhile: once, however
     many they are. They are alike but for the model.
 
     A short pilot run of each comes first and is stored too; what it shows plans the run.
     ``confirm`` is called once all plans are told, where they take real time; then all runs are
     started. ``on_measured`` gets each as soon as it is stored, and a pilot that failed in its
-    place. Raises ``UsageError`` for this computer, ``DeviceError`` for a phone of which nothing is
-    known, and what ``confirm`` raises.
+    place. Returned is what became of the runs where a person ended them; a person who ends a pilot
+    is raised. Raises ``UsageError`` for this computer, ``DeviceError`` for a phone of which nothing
+    is known or whose battery somebody has set, and what ``confirm`` raises.
     """
     _refuse_computer(options[0])
     with prepare_all(options, store, reporter) as every:
@@ -86,8 +89,8 @@ def measure_energy(
                 measured = run(prepared, begin(prepared, request, "pilot"), store, reporter)
                 if isinstance(measured.result, RunFailure):
                     on_measured(measured)
-                    if was_given_up(measured):
-                        return
+                    if was_lost(measured.result):
+                        return None
                     continue
                 pilot = pilot_of(measured)
             piloted.append((each, prepared, pilot))
@@ -114,7 +117,7 @@ def measure_energy(
             duration_ns += planned_duration_ns(plan)
             planned_runs.append((prepared, make_request(each, prepared, energy=plan)))
         if not planned_runs:
-            return
+            return None
         if several:
             reporter.note(
                 f"{len(planned_runs)} runs, in this order: "
@@ -129,7 +132,7 @@ def measure_energy(
             Queued(prepared, begin(prepared, request, "measure", energy_wanted=True))
             for prepared, request in planned_runs
         ]
-        run_queue(queue, store, reporter, on_measured)
+        return run_queue(queue, store, reporter, on_measured)
 
 
 class Calibration(NamedTuple):

@@ -10,9 +10,15 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from mobilekit.analysis.energy.gauge import NO_OVERRIDES, Overrides
-from mobilekit.contract.protocol import RunFailure, RunRequest, RunResult
+from mobilekit.contract.protocol import RunRequest, RunResult
 from mobilekit.contract.samples import interrupted, was_lost
-from mobilekit.errors import AppError, DeviceError, DisconnectedError, MobilekitError
+from mobilekit.errors import (
+    AppError,
+    DeviceError,
+    DisconnectedError,
+    MobilekitError,
+    StoppedError,
+)
 from mobilekit.executor.base import Executor, Listener
 from mobilekit.executor.watch import LEFT_TO_ITSELF
 from mobilekit.flow.finish import finish
@@ -73,10 +79,13 @@ def run(
     """Run and store; a run that outlives this process can be collected later.
 
     ``overrides`` are for the gauge's calibration. Raises a ``MobilekitError`` for what keeps it
-    from beginning.
+    from beginning, and ``StoppedError`` once it is stored where a person ended it: whatever was to
+    follow is not wanted.
     """
     measured: list[Measurement] = []
-    run_queue([Queued(prepared, begun, overrides)], store, reporter, measured.append)
+    stopped = run_queue([Queued(prepared, begun, overrides)], store, reporter, measured.append)
+    if stopped is not None:
+        raise stopped
     return measured[0]
 
 
@@ -93,13 +102,14 @@ def run_queue(
     store: Store,
     reporter: Reporter,
     on_measured: Callable[[Measurement], None],
-) -> None:
+) -> StoppedError | None:
     """Start all runs on one device at once, where they wait for each other, and follow them in
     turn.
 
     Whatever breaks, each is pending from before the start, and each comes to ``on_measured`` as
     soon as it is stored. From the keyboard all of them are stopped, or left to themselves on a
-    phone that is away. Raises a ``MobilekitError`` for what keeps the first from beginning.
+    phone that is away; what became of them is returned then. Raises a ``MobilekitError`` for what
+    keeps the first from beginning.
     """
     executor = queue[0].prepared.executor
     requests = tuple(each.begun.request for each in queue)
@@ -112,7 +122,8 @@ def run_queue(
     except MobilekitError:
         _forget_all(executor, requests, store)
         raise
-    stopped = left = False
+    stopped = left = interrupted_here = False
+    ended: list[str] = []
     for number, (prepared, begun, _) in enumerate(queue):
         request = requests[number]
         try:
@@ -131,7 +142,7 @@ def run_queue(
                         executor.restart(requests[number:])
                     result = executor.follow(request, _listener(reporter, requests[number:]))
         except KeyboardInterrupt:
-            stopped = True
+            stopped = interrupted_here = True
             result = executor.stop(request)
         except AppError as error:
             if number == 0:
@@ -139,17 +150,30 @@ def run_queue(
                 raise
             result = interrupted(request.run_id, [], error.what)
         left = was_lost(result)
+        if interrupted_here:
+            ended.append(request.run_id)
         try:
             measured = replace(begun, time_spent=prepared.steps.spent)
             on_measured(finish(measured, result, executor, store))
         except KeyboardInterrupt:
             if number + 1 == len(queue):
                 raise
-            stopped = True
+            stopped = interrupted_here = True
             reporter.note(
                 f"Interrupted while {request.run_id} was stored: `mobilekit collect` fetches it "
                 "if it is not."
             )
+    return _stopped(ended, left=left) if interrupted_here else None
+
+
+def _stopped(run_ids: Sequence[str], *, left: bool) -> StoppedError:
+    return StoppedError(
+        "Interrupted from the keyboard",
+        runs=", ".join(run_ids),
+        fix="The phone is away and goes on by itself; `mobilekit collect` fetches everything."
+        if left
+        else "What was measured is kept: `mobilekit results show ID`.",
+    )
 
 
 def _listener(reporter: Reporter, requests: Sequence[RunRequest]) -> Listener:
@@ -166,10 +190,3 @@ def _forget_all(executor: Executor, requests: Sequence[RunRequest], store: Store
         with suppress(DeviceError, DisconnectedError):
             executor.clean(request.run_id, ())
         store.forget_pending(request.run_id)
-
-
-def was_given_up(measurement: Measurement) -> bool:
-    """Whether the phone was lost or a person stopped the run: then another run cannot follow, or is
-    not wanted."""
-    result = measurement.result
-    return isinstance(result, RunFailure) and result.code in ("disconnected", "stopped")

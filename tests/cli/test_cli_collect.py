@@ -272,7 +272,7 @@ def test_a_block_with_the_cable_in_is_made_up_for(cli, bench_phone):
 
 
 def test_ctrl_c_leaves_an_absent_phone_alone(cli, bench_phone):
-    """The command ends with 4 and what it had heard; the run goes on and is collected."""
+    """The command ends with 130 and what it had heard; the run goes on and is collected."""
     CompanionSettings(energy_speed=60.0).write(bench_phone.directory)
     process = cli.start("energy", "tiny.py", "-d", bench_phone.serial, "--fast", "--yes")
     wait_for(lambda: planned_windows_told(bench_phone) >= 1)
@@ -286,7 +286,7 @@ def test_ctrl_c_leaves_an_absent_phone_alone(cli, bench_phone):
 
     collected = cli("collect", "--wait", "--json")
 
-    assert process.returncode == 4
+    assert process.returncode == 130
     assert "mobilekit collect" in stderr
     (document,) = collected.document["collected"]
     assert len(document["measurement"]["result"]["samples"]["windows"]) == 11

@@ -702,6 +702,7 @@ def test_a_stopped_deploy_stops_its_virtual_phone(cli, number):
 
     assert process.returncode == 128 + number
     assert "Traceback" not in stderr
+    assert stderr.count("Interrupted from the keyboard") == (number == signal.SIGINT)
     assert cli("virtual", "list", "--json").document["phones"] == []
 
 

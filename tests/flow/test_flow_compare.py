@@ -4,7 +4,13 @@ import pytest
 from examples import MS, measured, traced_run
 
 from mobilekit.cli.options import DeviceOptions, RunOptions, deploy_options
-from mobilekit.errors import DeviceError, DisconnectedError, ExportError, UnknownModelError
+from mobilekit.errors import (
+    DeviceError,
+    DisconnectedError,
+    ExportError,
+    StoppedError,
+    UnknownModelError,
+)
 from mobilekit.flow import compare as comparison
 from mobilekit.flow.compare import measure_pairs
 
@@ -107,6 +113,17 @@ def test_an_unknown_model_is_found_before_anything_is_measured(monkeypatch):
 
 UNTRACED = measured("untraced", profile_refusal="LiteRT records no operators")
 SWOLLEN = traced_run("swollen", 30_000, 9_000, iteration_ns=(30_000, 31_000, 32_000))
+
+
+@pytest.mark.parametrize("when", ["first", "segments"])
+def test_ctrl_c_ends_all_of_them(monkeypatch, when):
+    """No other network is measured, and no layer by segments."""
+    stopped = StoppedError("Interrupted", fix="-")
+    failures = {("nin", "nexus7"): stopped} if when == "first" else {}
+    runs = {("nin", "pc"): UNTRACED}
+
+    with pytest.raises(StoppedError):
+        pairs_of(monkeypatch, ["nin", "alexnet"], failures, runs=runs, segment_failure=stopped)
 
 
 @pytest.mark.parametrize(

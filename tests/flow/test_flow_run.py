@@ -5,7 +5,7 @@ from examples import energy_plan, measured, run_request
 from recordings import recorded, state_of
 
 from mobilekit.contract.samples import interrupted
-from mobilekit.errors import AppError
+from mobilekit.errors import AppError, StoppedError
 from mobilekit.executor.base import Look
 from mobilekit.executor.phone import SILENT
 from mobilekit.executor.replay import ReplayExecutor
@@ -171,7 +171,20 @@ def test_ctrl_c_stops_the_run_and_those_behind_it(store):
     executor = OutlivingExecutor(like, stopped_at="b")
     told = []
 
-    run_queue(queue_of(executor, like, "a", "b", "c"), store, FakeReporter(), told.append)
+    stopped = run_queue(queue_of(executor, like, "a", "b", "c"), store, FakeReporter(), told.append)
 
     assert [getattr(each.result, "code", None) for each in told] == [None, "stopped", "stopped"]
     assert executor.followed == ["a", "b"]
+    assert stopped.facts["runs"] == "b, c"
+
+
+def test_ctrl_c_ends_what_was_to_follow_a_run(store):
+    """It is raised, once what had been measured is stored."""
+    like = measured("before", request=run_request(energy=energy_plan()))
+    executor = OutlivingExecutor(like, stopped_at="a")
+    (one,) = queue_of(executor, like, "a")
+
+    with pytest.raises(StoppedError, match="Interrupted from the keyboard"):
+        run(one.prepared, one.begun, store, FakeReporter())
+
+    assert store.read("a").result.code == "stopped"

@@ -44,7 +44,9 @@ from mobilekit.units import (
 def render_life(document: LifeDocument) -> str:
     """How long a charge lasts under a duty cycle, and what that rests on."""
     life = document.life
-    idle = document.origin if document.idle_measured else "as given"
+    idle = "as given"
+    if document.idle_measured:
+        idle = f"{document.origin}, with the screen on; --idle-mw takes another"
     how = ", from a range" if document.interval_kind == "block_range" else ""
     how += unless_measured(document.origin, ", {}")
     lines = [
