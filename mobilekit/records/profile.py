@@ -14,6 +14,11 @@ ProfiledBy = Literal["trace", "segments"]
 ran by itself."""
 
 
+MISSES_BY = 1 / 3
+"""From here on what the layers take together has little to do with an inference: other work
+on the device, or the measuring itself, has a part of its own in every share."""
+
+
 class LayerCost(Record, frozen=True):
     """What one layer took; derived from a ``LayerTrace`` or from the segments of a ``Cut``."""
 
@@ -31,6 +36,8 @@ class LayerCost(Record, frozen=True):
     """
     folded_into: tuple[str, ...]
     """Where it was folded: one of these layers."""
+    share_in_doubt: bool = False
+    """Whether the sum that it is of misses an inference by ``MISSES_BY`` or more."""
 
     @property
     def macs_per_s(self) -> float | None:
@@ -48,6 +55,8 @@ class TypeCost(Record, frozen=True):
     measured_layers: int
     layers: int
     macs: int
+    share_in_doubt: bool = False
+    """As in ``LayerCost``."""
 
 
 class LayerProfile(Record, frozen=True):
@@ -85,6 +94,11 @@ class LayerProfile(Record, frozen=True):
         return self.sum_ns / self.plain_p50_ns - 1
 
     @property
+    def misses(self) -> bool:
+        """Whether the shares are none of an inference's."""
+        return abs(self.difference) >= MISSES_BY
+
+    @property
     def overhead(self) -> float | None:
         """What tracing costs, relative to the plain inference."""
         return None if self.traced_p50_ns is None else self.traced_p50_ns / self.plain_p50_ns - 1
@@ -105,6 +119,8 @@ class ActivationCost(Record, frozen=True):
     companion times."""
     share: float | None
     """Of all operators' or segments' time."""
+    share_in_doubt: bool
+    """As in ``LayerCost``."""
     latency: Summary
     """Of the whole inference, without tracing."""
 

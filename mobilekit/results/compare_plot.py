@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mobilekit.analysis.compare.records import ComparedFigure, Comparison, Quantity
 from mobilekit.errors import UsageError
+from mobilekit.records.profile import MISSES_BY
 from mobilekit.records.statistics import Origin
 from mobilekit.results.compare_tables import side_name
 from mobilekit.results.layer_plot import style_of_type
+from mobilekit.results.tables.cell_text import IN_DOUBT
 from mobilekit.units import MIB, NS_PER_MS
 
 if TYPE_CHECKING:
@@ -168,6 +170,7 @@ def _draw_types(axis: Axes, comparisons: Sequence[Comparison], *, in_last_column
         order = f"from the left: {', '.join(names)}"
     axis.set_title("time by type of layer", fontsize=10)
     axis.set_ylabel("share of all layers' time (%)")
+    doubt = _mark_doubts(axis, comparisons, bottoms)
     ways = sorted(
         {
             side.profile.by
@@ -176,12 +179,31 @@ def _draw_types(axis: Axes, comparisons: Sequence[Comparison], *, in_last_column
             if side.profile is not None
         }
     )
-    axis.set_xlabel(f"{order}; by {' or '.join(ways)}", fontsize=8)
+    axis.set_xlabel(f"{order}; by {' or '.join(ways)}{doubt}", fontsize=8)
     models = [each.model for each in comparisons]
     axis.set_xticks(range(len(models)), models, rotation=30, ha="right")
     legend = axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=7, frameon=False)
     # Nothing follows this panel in its row: in the layout it would push the columns apart.
     legend.set_in_layout(in_last_column)
+
+
+def _mark_doubts(
+    axis: Axes, comparisons: Sequence[Comparison], tops: dict[tuple[int, int], float]
+) -> str:
+    """A mark above each bar whose shares are none of an inference's; what it means, if any has
+    it."""
+    count = _count_bars(comparisons)
+    doubtful = [
+        (group, place)
+        for group, comparison in enumerate(comparisons)
+        for place, side in _placed(comparison.all_sides, count)
+        if side.profile is not None and side.profile.misses and tops[group, place]
+    ]
+    for group, place in doubtful:
+        at = (group + _offset(place, count), tops[group, place])
+        axis.annotate(IN_DOUBT, at, ha="center", va="bottom", fontsize=8)
+    meaning = f"\n{IN_DOUBT} the layers' sum misses the inference by {MISSES_BY:.0%} or more"
+    return meaning if doubtful else ""
 
 
 _Part = TypeVar("_Part")

@@ -157,7 +157,8 @@ def _origin(origin: Origin, *sides: Side) -> CellOrigin:
 def _share_cell(share: TypeShare | None) -> Number | Absent:
     if share is None:
         return Absent()
-    return Number(share.share, "share", note=format_duration(share.p50_ns))
+    note = format_duration(share.p50_ns)
+    return Number(share.share, "share", note=note, in_doubt=share.share_in_doubt)
 
 
 def _share_ratio(share: ComparedShare) -> Number | Absent:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mobilekit.analysis.layers.matching import LAYOUT_CHANGE
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.profile import LayerProfile
-from mobilekit.results.text.layers import heading_text
+from mobilekit.results.tables.cell_text import IN_DOUBT
+from mobilekit.results.text.layers import doubt_text, heading_text
 from mobilekit.units import NS_PER_MS
 
 if TYPE_CHECKING:
@@ -76,9 +77,8 @@ def _draw_types(axes: Axes, profile: LayerProfile, size: int, unit: str) -> None
         if cost.p50_ns <= 0:
             continue
         width = cost.p50_ns / size
-        axes.barh(
-            0, width, left=left, label=f"{cost.type} {cost.share:.1%}", **style_of_type(cost.type)
-        )
+        share = f"{cost.share:.1%}{IN_DOUBT if cost.share_in_doubt else ''}"
+        axes.barh(0, width, left=left, label=f"{cost.type} {share}", **style_of_type(cost.type))
         left += width
     axes.barh(
         0,
@@ -92,7 +92,8 @@ def _draw_types(axes: Axes, profile: LayerProfile, size: int, unit: str) -> None
     axes.axvline(profile.plain_p50_ns / size, color="#444444", linestyle=":", label="plain p50")
     axes.set_yticks([])
     whole = "one inference" if profile.by == "trace" else "all segments"
-    axes.set_xlabel(f"time of {whole} by type of layer ({unit})")
+    doubt = f"\n{doubt_text(profile.difference)}" if profile.misses else ""
+    axes.set_xlabel(f"time of {whole} by type of layer ({unit}){doubt}")
 
 
 def style_of_type(type: str) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def layer_costs_table(profile: LayerProfile) -> Table:
                 cost.layer.name,
                 cost.layer.type,
                 _layer_time(cost, profile),
-                number_or_absent(cost.share, "share"),
+                _share(cost.share, cost),
                 number_or_absent(cost.layer.macs or None, "MACs"),
                 number_or_absent(cost.macs_per_s, "MACs/s"),
             )
@@ -96,7 +96,7 @@ def type_costs_table(profile: LayerProfile) -> Table:
                 _time(cost.p50_ns, profile)
                 if _was_measured(cost)
                 else Absent(_why_not(cost, profile)),
-                number_or_absent(cost.share if _was_measured(cost) else None, "share"),
+                _share(cost.share if _was_measured(cost) else None, cost),
                 f"{cost.measured_layers} of {cost.layers}" if cost.layers else "-",
                 number_or_absent(cost.macs or None, "MACs"),
             )
@@ -116,6 +116,10 @@ def _time(duration_ns: float, profile: LayerProfile) -> Number:
     if profile.by == "trace" and 0 <= duration_ns < CLOCK_STEP_NS / 2:
         return Number(CLOCK_STEP_NS, "ns", is_bound=True)
     return Number(duration_ns, "ns")
+
+
+def _share(share: float | None, cost: LayerCost | TypeCost) -> Number | Absent:
+    return Absent() if share is None else Number(share, "share", in_doubt=cost.share_in_doubt)
 
 
 def _layer_time(cost: LayerCost, profile: LayerProfile) -> Number | Absent:
@@ -185,5 +189,5 @@ def _activation_share(cost: ActivationCost, profile: LayerProfile) -> Number | A
     if is_below_clock(cost):
         # Against the whole: each operator's own time is as coarse as theirs.
         share = (cost.p50_ns + cost.resolution_ns) / profile.plain_p50_ns
-        return Number(share, "share", is_bound=True)
-    return Number(cost.share, "share")
+        return Number(share, "share", is_bound=True, in_doubt=cost.share_in_doubt)
+    return Number(cost.share, "share", in_doubt=cost.share_in_doubt)

@@ -2,6 +2,7 @@
 
 import pytest
 from examples import (
+    MS,
     description,
     layer,
     measured,
@@ -16,7 +17,9 @@ from mobilekit.analysis.layers.matching import LAYOUT_CHANGE, resolve
 from mobilekit.analysis.layers.profile import (
     derive_profile,
     derive_segment_profile,
+    least_disturbed,
     profile_of,
+    was_disturbed,
     why_by_segments,
 )
 from mobilekit.contract.protocol import PROTOCOL_VERSION, ArtifactFile, RunSuccess, SegmentLatency
@@ -435,3 +438,29 @@ def test_why_a_run_is_better_cut():
 
     assert why_by_segments(refused) == "No trace: LiteRT records no operators"
     assert why_by_segments(failed) is None
+
+
+@pytest.mark.parametrize(
+    ("plain_ms", "expected"),
+    [
+        pytest.param((13, 13, 8), True, id="other work slowed most inferences"),
+        pytest.param((13, 13, 13), False, id="the fastest misses it too"),
+        pytest.param((4, 4, 8), False, id="and on the other side"),
+        pytest.param((7, 7, 8), False, id="near enough"),
+    ],
+)
+def test_a_disturbed_pass_is_told_from_one_that_always_misses(plain_ms, expected):
+    """By the fastest of each, which other work disturbs least."""
+    run = traced_run("a", 6 * MS, 2 * MS, iteration_ns=tuple(each * MS for each in plain_ms))
+
+    assert was_disturbed(run) == expected
+
+
+def test_the_pass_that_was_disturbed_less_counts():
+    """A pass that failed counts for nothing, and has nothing to repeat."""
+    near, far = (traced_run("a", 6 * MS, 2 * MS, iteration_ns=(each * MS,) * 3) for each in (7, 20))
+    failed = measurement(result=interrupted("r", [], "-"))
+
+    assert least_disturbed(near, far) == least_disturbed(far, near) == near
+    assert least_disturbed(far, failed) == far
+    assert not was_disturbed(failed)

@@ -1,9 +1,13 @@
 """What the text of a profile says of its sum."""
 
 import pytest
-from examples import layer, measurement
+from examples import MS, layer, measurement, traced_run
+from msgspec.structs import replace
 
+from mobilekit.analysis.layers.profile import profile_of
+from mobilekit.contract.codec import encode_pretty
 from mobilekit.records.profile import LayerCost, LayerProfile
+from mobilekit.results.documents import make_profile_document
 from mobilekit.results.text.layers import render_profile
 
 
@@ -57,3 +61,24 @@ def test_the_sum_can_be_reckoned_up():
     text = render("segments", 0.9e6, 0.0)
 
     assert "the sum of both, 900 us, differs by -10.0%" in text
+
+
+@pytest.mark.parametrize("by", ["trace", "segments"])
+@pytest.mark.parametrize(
+    ("plain_ms", "is_marked"), [(5, True), (7, False), (11, False), (13, True)]
+)
+def test_shares_are_marked_where_the_sum_misses_by_a_third(by, plain_ms, is_marked):
+    """Of each layer and of each type, in text and in the document; the mark is explained."""
+    run = traced_run("a", 6 * MS, 2 * MS, iteration_ns=(plain_ms * MS,) * 3)
+    profile = profile_of(run)
+    assert profile.misses == is_marked
+    rendered = render_profile(run, replace(profile, by=by))
+    document = encode_pretty(make_profile_document(run, profile)).decode()
+
+    for name in ("convolution", "feed-forward"):
+        rows = [line for line in rendered.splitlines() if name in line.split("  ")[0:4]]
+        assert rows
+        assert all(("%?" in row) == is_marked for row in rows)
+    assert ("? the layers' sum differs by" in rendered) == is_marked
+    assert ('"share_in_doubt": true' in document) == is_marked
+    assert ('"share_in_doubt": false' in document) != is_marked

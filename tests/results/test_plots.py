@@ -173,7 +173,10 @@ def test_layers_of_several_sides_are_stacked_in_their_places():
         assert bar.get_y() == pytest.approx(tops.get(place, 0.0))
         tops[place] = bar.get_y() + bar.get_height()
     assert [*tops.values()] == pytest.approx([100, 100, 100])
-    assert axes.get_xlabel() == "from the left: nexus7, pixel8, pc; by trace"
+    order, doubt = axes.get_xlabel().splitlines()
+    assert order == "from the left: nexus7, pixel8, pc; by trace"
+    assert doubt == "? the layers' sum misses the inference by 33% or more"
+    assert [mark.get_text() for mark in axes.texts] == ["?"] * 3
 
 
 def test_a_virtual_phones_plot_says_so():
@@ -195,7 +198,7 @@ def test_nothing_to_draw_is_an_error():
 
 def test_a_profile_is_drawn_by_type_and_by_layer():
     """One bar of all types, whole with what is outside them; and a bar for each layer."""
-    run = traced_run("a", 6 * MS, 2 * MS)
+    run = traced_run("a", 6 * MS, 2 * MS, iteration_ns=(9 * MS,) * 3)
     profile = profile_of(run)
 
     figure = draw_profile(run, profile)
@@ -221,6 +224,22 @@ def test_a_profile_is_drawn_by_type_and_by_layer():
     assert "time of a layer in one inference (ms), median of 3" in by_layer.get_xlabel()
     for bar, same in zip(by_type.patches, by_layer.patches, strict=False):
         assert bar.get_facecolor() == same.get_facecolor()
+
+
+def test_shares_of_a_sum_that_misses_the_inference_are_marked():
+    """In the legend that tells them, and below the bar; what does not miss it is not marked."""
+    missing, fitting = (
+        draw_profile(run, profile_of(run))
+        for run in (
+            traced_run("a", 6 * MS, 2 * MS, iteration_ns=(5 * MS,) * 3),
+            traced_run("a", 6 * MS, 2 * MS, iteration_ns=(7 * MS,) * 3),
+        )
+    )
+
+    assert {"convolution 75.0%?", "feed-forward 25.0%?"} < set(labels(missing.legends[0]))
+    assert "? the layers' sum differs by +60% from" in missing.axes[0].get_xlabel()
+    assert "convolution 75.0%" in labels(fitting.legends[0])
+    assert "?" not in fitting.axes[0].get_xlabel()
 
 
 def test_a_layer_without_a_time_of_its_own_has_no_bar():

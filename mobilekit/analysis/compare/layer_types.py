@@ -75,7 +75,9 @@ def _type_shares(profile: ProfiledRun | None) -> dict[str, TypeShare]:
         return {}
     is_fine = profile.layers.by == "segments"
     return {
-        cost.type: TypeShare(p50_ns=cost.p50_ns, share=cost.share)
+        cost.type: TypeShare(
+            p50_ns=cost.p50_ns, share=cost.share, share_in_doubt=cost.share_in_doubt
+        )
         for cost in profile.layers.types
         if cost.p50_ns > 0 or (is_fine and cost.measured_layers > 0)
     }

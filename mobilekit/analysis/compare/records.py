@@ -8,7 +8,7 @@ from mobilekit.contract.codec import Record
 from mobilekit.records.energy import EnergySource, Plane
 from mobilekit.records.finding import Finding
 from mobilekit.records.network import Footprint
-from mobilekit.records.profile import ProfiledBy
+from mobilekit.records.profile import MISSES_BY, ProfiledBy
 from mobilekit.records.statistics import Interval, Origin
 
 Unit = Literal["ns", "bytes", "J", "inferences"]
@@ -63,6 +63,8 @@ class TypeShare(Record, frozen=True):
     p50_ns: float
     share: float
     """Of the sum of all operators, or of all segments."""
+    share_in_doubt: bool
+    """As in ``LayerCost``."""
 
 
 class ComparedShare(Record, frozen=True):
@@ -104,6 +106,11 @@ class ProfiledLayers(Record, frozen=True):
     plain_p50_ns: float
     """Of a whole inference in the same run, which the sum is set against."""
     difference: float
+
+    @property
+    def misses(self) -> bool:
+        """As of a ``LayerProfile``."""
+        return abs(self.difference) >= MISSES_BY
 
 
 class Side(Record, frozen=True):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+from msgspec.structs import replace
 
 from mobilekit.analysis.layers.matching import CLOCK_STEP_NS, Resolution, resolve
 from mobilekit.analysis.stats import summarize
@@ -16,6 +17,7 @@ from mobilekit.records.artifact import Cut
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import LayerSpec
 from mobilekit.records.profile import (
+    MISSES_BY,
     ActivationCost,
     LayerCost,
     LayerProfile,
@@ -77,7 +79,7 @@ def derive_profile(
     total_ns = sum(layer_ns.values()) + sum(other_ns.values())
     outside = np.array(traced_ns) - np.sum(list(durations.values()), axis=0)
     layers = _layer_costs(trace, resolution, of_layer, layer_ns, total_ns)
-    return LayerProfile(
+    profile = LayerProfile(
         by="trace",
         iterations=len(traced_ns),
         layers=layers,
@@ -89,6 +91,7 @@ def derive_profile(
         fastest_difference=min(traced_ns) / min(plain_ns) - 1,
         problems=resolution.problems,
     )
+    return _with_doubts(profile)
 
 
 def derive_segment_profile(
@@ -122,7 +125,7 @@ def derive_segment_profile(
                 folded_into=() if host is None else (host,),
             )
         )
-    return LayerProfile(
+    profile = LayerProfile(
         by="segments",
         iterations=len(call_ns),
         layers=tuple(costs),
@@ -133,6 +136,18 @@ def derive_segment_profile(
         plain_p50_ns=float(np.median(plain_ns)),
         fastest_difference=(sum(fastest_ns.values()) + fastest_outside_ns) / min(plain_ns) - 1,
         problems=(),
+    )
+    return _with_doubts(profile)
+
+
+def _with_doubts(profile: LayerProfile) -> LayerProfile:
+    """Its shares marked where they are none of an inference's."""
+    if not profile.misses:
+        return profile
+    return replace(
+        profile,
+        layers=tuple(replace(cost, share_in_doubt=True) for cost in profile.layers),
+        types=tuple(replace(cost, share_in_doubt=True) for cost in profile.types),
     )
 
 
@@ -174,6 +189,26 @@ def why_by_segments(traced: Measurement) -> str | None:
     return None
 
 
+def was_disturbed(measurement: Measurement) -> bool:
+    """Whether other work on the device made the layers' sum miss the inference, which their fastest
+    do not: another pass may do better."""
+    if isinstance(measurement.result, RunFailure) or not _has_profile(measurement):
+        return False
+    profile = profile_of(measurement)
+    return profile.misses and abs(profile.fastest_difference) < MISSES_BY
+
+
+def least_disturbed(first: Measurement, second: Measurement) -> Measurement:
+    """The one whose layers' sum is nearer to its inference; the first where the second failed."""
+    if isinstance(second.result, RunFailure) or not _has_profile(second):
+        return first
+    return min((first, second), key=lambda each: abs(profile_of(each).difference))
+
+
+def _has_profile(measurement: Measurement) -> bool:
+    return measurement.cut is not None or measurement.layer_trace is not None
+
+
 def activation_cost_of(measurement: Measurement, profile: LayerProfile) -> ActivationCost:
     """What the non-linear layers of a network with a swapped activation cost."""
     activation = measurement.artifact.model.variant.activation
@@ -189,6 +224,7 @@ def activation_cost_of(measurement: Measurement, profile: LayerProfile) -> Activ
         p50_ns=spent_ns if own else None,
         resolution_ns=CLOCK_STEP_NS * sum(len(cost.operators) for cost in own),
         share=spent_ns / profile.operators_ns if own and profile.operators_ns else None,
+        share_in_doubt=profile.misses,
         latency=summarize(measurement.result.samples.iteration_ns),
     )
 

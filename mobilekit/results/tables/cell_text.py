@@ -29,6 +29,8 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "MACs/s": lambda value: f"{format_macs(value)}/s",
     "MACs/byte": lambda value: f"{value:.2f}",
 }
+IN_DOUBT = "?"
+"""After a number that may not be what its column says."""
 _SAYS_NOTHING: set[CellOrigin] = {"measured", "virtual", "published"}
 """Of a device that is there, and what its heading says already."""
 
@@ -45,6 +47,8 @@ def number_text(number: Number, scale: Scale | None = None) -> str:
         text = f"< {_formatted(number.value, number, None)}"
     else:
         text = _formatted(number.value, number, scale)
+    if number.in_doubt:
+        text += IN_DOUBT
     if number.interval is not None:
         low = _formatted(number.interval.low, number, scale)
         high = _formatted(number.interval.high, number, scale)

@@ -37,6 +37,8 @@ class Number(Struct, frozen=True):
     """Of a growth or a difference: shown with its sign."""
     is_bound: bool = False
     """Whether the value is only known to lie below ``value``."""
+    in_doubt: bool = False
+    """Whether it may not be what its column says; a line beside the table says why."""
     source: str = ""
     """Of a published one, whose it is."""
     note: str = ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mobilekit.analysis.compare.records import Comparison, Difference
+from mobilekit.analysis.compare.records import Comparison, Difference, ProfiledLayers
 from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
 from mobilekit.results.compare_tables import comparison_table, published_table, side_name
 from mobilekit.results.documents import ComparisonDocument
 from mobilekit.results.published import Publication
+from mobilekit.results.tables.cell_text import IN_DOUBT
 from mobilekit.results.tables.cells import Table
 from mobilekit.results.tables.markdown import render_markdown
 from mobilekit.results.tables.text import render_text
@@ -97,8 +98,8 @@ def _notes(comparison: Comparison) -> list[str]:
         if profile is not None and abs(profile.difference) > RECONCILED_WITHIN:
             lines.append(
                 f"Warning: the sum of {side_name(side)}'s layers differs by "
-                f"{profile.difference:+.1%} from the plain inference: the shares may not be its "
-                "own "
+                f"{profile.difference:+.1%} from the plain inference: "
+                f"{_doubt_text(profile)} "
                 f"(`mobilekit results profile {profile.id}`)"
             )
     several = len(comparison.sides) > 1
@@ -110,6 +111,12 @@ def _notes(comparison: Comparison) -> list[str]:
         if not item.refuses
     ]
     return lines
+
+
+def _doubt_text(profile: ProfiledLayers) -> str:
+    if profile.misses:
+        return f"the shares, marked {IN_DOUBT}, are those of the sum"
+    return "the shares may not be its own"
 
 
 def _findings(document: ComparisonDocument) -> list[str]:

@@ -17,6 +17,7 @@ from mobilekit.results.layer_tables import (
     layers_table,
     type_costs_table,
 )
+from mobilekit.results.tables.cell_text import IN_DOUBT
 from mobilekit.results.tables.text import render_text
 from mobilekit.units import format_bytes, format_duration
 
@@ -107,7 +108,17 @@ def _sum_lines(measurement: Measurement, profile: LayerProfile) -> list[str]:
     ]
 
 
+def doubt_text(difference: float) -> str:
+    """What the mark after a share means."""
+    return (
+        f"{IN_DOUBT} the layers' sum differs by {difference:+.0%} from the inference: these are "
+        "shares of the sum"
+    )
+
+
 def _unreconciled(profile: LayerProfile) -> str:
+    if profile.misses:
+        return f"Warning: {doubt_text(profile.difference)}, and not of an inference."
     warning = (
         f"Warning: the sum differs by more than {RECONCILED_WITHIN:.0%} from the plain inference"
     )
