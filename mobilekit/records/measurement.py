@@ -19,6 +19,9 @@ from mobilekit.records.finding import Finding
 from mobilekit.records.profile import LayerTrace
 from mobilekit.records.statistics import AccuracyAnswer, MemoryGrowth, Summary
 
+FAR_FROM_MEDIAN = 0.1
+"""Of a mean time from the median: from here on an energy is not that of the p50."""
+
 
 class Answer(Record, frozen=True):
     """What a measurement says; ``None`` where its samples do not tell."""
@@ -29,9 +32,18 @@ class Answer(Record, frozen=True):
     warmup_iterations: int
     memory: MemoryGrowth | None
     energy: GaugeEstimate | None
+    energy_p50_ratio: float | None
+    """Mean time of the inferences that the energy is of, over the p50; ``None`` where one of the
+    two is missing."""
     charge: ChargeEstimate | None
     accuracy: AccuracyAnswer | None
     """``None`` where the network was not evaluated."""
+
+    @property
+    def far_p50_ratio(self) -> float | None:
+        """``energy_p50_ratio`` where the energy is of another inference than the p50."""
+        ratio = self.energy_p50_ratio
+        return None if ratio is None or abs(ratio - 1) < FAR_FROM_MEDIAN else ratio
 
 
 class TimeSpent(Record, frozen=True):

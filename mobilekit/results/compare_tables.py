@@ -15,6 +15,7 @@ from mobilekit.analysis.compare.records import (
 )
 from mobilekit.records.statistics import Origin
 from mobilekit.results.published import Publication, PublishedFigure
+from mobilekit.results.tables.cell_text import p50_note
 from mobilekit.results.tables.cells import (
     Absent,
     Cell,
@@ -46,6 +47,8 @@ LABELS = {
 }
 GROWTHS = {"load_pss", "load_rss", "inference_pss", "inference_rss", "peak_rss"}
 """Memory over that with the program closed; shown with its sign."""
+BY_MEAN = {"energy_gross", "energy_marginal", "charge"}
+"""Of the mean inference under load, whose time may be far from the p50."""
 PUBLISHED_LABELS = {
     "model_size": "model size",
     "init": "init",
@@ -136,6 +139,7 @@ def _quantity_cell(
         quantity.interval,
         origin=_origin(figure.origin, side),
         signed=figure.name in GROWTHS,
+        note=p50_note(side.far_p50_ratio) if figure.name in BY_MEAN else "",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from mobilekit.records.device import BatteryStatus, ListedDevice
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
 from mobilekit.records.network import ModelCost, ModelSpec
+from mobilekit.results.tables.cell_text import p50_note
 from mobilekit.results.tables.cells import (
     Absent,
     Cell,
@@ -48,7 +49,9 @@ def _result_row(measurement: Measurement, answer: Answer) -> tuple[Cell, ...]:
             "ns",
             "virtual" if measurement.virtual else "measured",
         ),
-        Absent() if energy is None else Number(energy.gross_j, "J", origin=energy.origin),
+        Absent()
+        if energy is None
+        else Number(energy.gross_j, "J", origin=energy.origin, note=p50_note(answer.far_p50_ratio)),
         ", ".join(doubts) or "-",
     )
 

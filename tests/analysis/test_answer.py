@@ -1,8 +1,14 @@
 import msgspec
-from examples import measurement, samples
+import pytest
+from comparisons import compared
+from examples import MS, measurement, samples
+from simulated import PROFILE, work
 
 from mobilekit.analysis.answer import derive_answer
+from mobilekit.analysis.energy.planning import plan_pilot
 from mobilekit.contract.protocol import PROTOCOL_VERSION, MemorySample, RunSuccess
+from mobilekit.results.compare_tables import comparison_table
+from mobilekit.results.tables.text import render_text
 
 
 def measured(**sample_fields):
@@ -51,3 +57,24 @@ def test_a_failed_run_answers_what_it_can():
 
     assert answer.init.count == 3
     assert answer.latency is None
+
+
+def test_an_energy_of_another_inference_than_the_p50_is_marked():
+    """In the answer, and in a comparison's cells of energies and charge, but of nothing else."""
+    windows, _, _ = work(plan_pilot(), latency_ns=[59 * MS])
+    slow, like = (
+        msgspec.structs.replace(
+            measured(windows=tuple(windows), iteration_ns=(p50_ms * MS,) * 9),
+            id=f"p50-of-{p50_ms}",
+            profile=PROFILE,
+        )
+        for p50_ms in (10, 58)
+    )
+
+    table = render_text(comparison_table(compared(slow, like)))
+
+    assert derive_answer(slow).far_p50_ratio == pytest.approx(5.9, rel=0.02)
+    assert derive_answer(like).far_p50_ratio is None
+    marked = [line.split("  ")[0] for line in table.splitlines() if "x the p50)" in line]
+    assert marked == ["energy, gross", "energy, marginal", "inferences/charge"]
+    assert all(line.count("x the p50)") <= 1 for line in table.splitlines())

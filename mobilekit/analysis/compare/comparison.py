@@ -90,7 +90,8 @@ def _differences(
 def _side(
     measurement: Measurement, profile: ProfiledRun | None, differences: tuple[Difference, ...]
 ) -> Side:
-    energy = derive_answer(measurement).energy
+    answer = derive_answer(measurement)
+    energy = answer.energy
     return Side(
         id=measurement.id,
         started_at=measurement.started_at,
@@ -104,6 +105,7 @@ def _side(
         energy_source=None if energy is None else energy.source,
         energy_plane=None if energy is None else energy.plane,
         energy_blocks=None if energy is None else energy.blocks,
+        far_p50_ratio=answer.far_p50_ratio,
         findings=tuple(finding.id for finding in measurement.findings),
         profile=None if profile is None else profiled_layers(profile),
         profile_refusal=None if profile is not None else measurement.result.samples.profile_refusal,

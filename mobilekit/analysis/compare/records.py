@@ -129,6 +129,8 @@ class Side(Record, frozen=True):
     energy_source: EnergySource | None
     energy_plane: Plane | None
     energy_blocks: int | None
+    far_p50_ratio: float | None
+    """As of an ``Answer``: the energies are of inferences that took so many times the p50."""
     findings: tuple[str, ...]
     """The ids of the measurement's own."""
     profile: ProfiledLayers | None

@@ -56,6 +56,11 @@ def number_text(number: Number, scale: Scale | None = None) -> str:
     return f"{text} ({number.note})" if number.note else text
 
 
+def p50_note(far_p50_ratio: float | None) -> str:
+    """Of an energy that is of another inference than the p50 beside it."""
+    return "" if far_p50_ratio is None else f"at {far_p50_ratio:.2f} x the p50"
+
+
 def row_texts(table: Table, row: Row) -> list[str]:
     """Each cell's text; the row's origin stands in its first."""
     scales = [column.scale for column in table.columns]

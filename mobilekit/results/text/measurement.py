@@ -21,9 +21,6 @@ from mobilekit.results.text.words import (
 )
 from mobilekit.units import NS_PER_S, format_bytes, format_count, format_duration, format_energy
 
-FAR_FROM_MEDIAN = 0.1
-"""Of a mean time from the median, so that both are shown."""
-
 
 def render_measurement(measurement: Measurement, answer: Answer) -> str:
     """The answer to a deploy, a figure a line, then its findings."""
@@ -42,8 +39,8 @@ def render_measurement(measurement: Measurement, answer: Answer) -> str:
     energy, charge = answer.energy, answer.charge
     if energy is not None:
         rows.append(("energy", _energy_text(energy)))
-        if answer.latency is not None:
-            rows += _mean_rows(energy, answer.latency)
+        if answer.far_p50_ratio is not None and answer.latency is not None:
+            rows.append(("mean", _mean_text(energy, answer.latency, answer.far_p50_ratio)))
         rows += [
             (name, _rate_text(name, rate, energy.origin))
             for name, rate in (("burst", energy.burst), ("sustain", energy.sustained))
@@ -159,19 +156,12 @@ def _energy_text(energy: GaugeEstimate) -> str:
     )
 
 
-def _mean_rows(energy: GaugeEstimate, latency: Summary) -> list[tuple[str, str]]:
-    """Where the energies are for an inference that takes another time than the median."""
-    mean_ns = energy.seconds_per_inference * NS_PER_S
-    if abs(mean_ns / latency.p50_ns - 1) < FAR_FROM_MEDIAN:
-        return []
-    text = format_duration(mean_ns, like_ns=latency.p50_ns)
-    return [
-        (
-            "mean",
-            f"{text} an inference under load, {mean_ns / latency.p50_ns:.2f} times the p50: "
-            "the energies are for that",
-        )
-    ]
+def _mean_text(energy: GaugeEstimate, latency: Summary, p50_ratio: float) -> str:
+    """What the energies are for: an inference that takes another time than the median."""
+    text = format_duration(energy.seconds_per_inference * NS_PER_S, like_ns=latency.p50_ns)
+    return (
+        f"{text} an inference under load, {p50_ratio:.2f} times the p50: the energies are for that"
+    )
 
 
 def _rate_text(name: str, rate: RateEstimate, origin: Origin) -> str:
