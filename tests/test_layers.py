@@ -29,6 +29,7 @@ ONLY_IN = {
     "ai_edge_quantizer": {"model"},
     "adbutils": {"phone"},
     "pandas": {"meter"},
+    "pint": {"meter"},
     "pyjls": {"meter"},
     "sqlalchemy": {"results"},
     "matplotlib": {"results", "meter"},

@@ -94,6 +94,27 @@ class Bins(NamedTuple):
             slope_j=self.slope_j + 2 * offset * self.curvature_w * self.covered_s,
         )
 
+    def supply_vs(self) -> Floats:
+        """n: integral of the supply's voltage, of a shunt's voltage or a current."""
+        if self.curvature_w:
+            return 2 * self.reading_s + self.slope_j / self.curvature_w
+        return -self.slope_j
+
+    def behind_shunt(self) -> Bins:
+        """The same trace of a shunt, with a supply's voltage that was measured on the phone's side:
+        P = V (r - o) / R. Within a bin the reading is taken to be steady."""
+        square_v2s = np.divide(
+            self.reading_s**2,
+            self.covered_s,
+            out=np.zeros_like(self.reading_s),
+            where=self.covered_s > 0,
+        )
+        return self._replace(
+            energy_j=self.energy_j - self.curvature_w * square_v2s,
+            slope_j=self.slope_j + 2 * self.curvature_w * self.reading_s,
+            curvature_w=0.0,
+        )
+
     def integral(self, values: Floats, span: Span) -> float:
         """Of one of the integrals over a part of the trace, spread evenly within each bin."""
         first = max(0, int(span.start_s // self.width_s))

@@ -16,6 +16,7 @@ from mobilekit.meter.estimate import estimate_meter_energy
 from mobilekit.meter.instrument import doubt_zero, judge_instrument, measure_offset
 from mobilekit.meter.joulescope import Recording
 from mobilekit.meter.records import ClockFit, MeterEstimate, MeterTrace, MeterWindowsFrom
+from mobilekit.meter.supply import MAX_SCATTER, judge_side, supply_scatter, with_side
 from mobilekit.meter.table import Table
 from mobilekit.meter.windows import (
     Block,
@@ -86,19 +87,26 @@ def import_trace(
     if options.zero is not None:
         offset, offset_uncertainty = measure_offset(bins, options.zero)
     bins = bins.zeroed(offset)
+    if isinstance(file, Table) and samples and not file.columns.voltage_is_told:
+        _check_supply(bins, file, path)
     found, windows_from, clock = _find_windows(bins, file_options, options)
+    instrument = judge_instrument(
+        file.source,
+        file.kind,
+        gain=options.gain_uncertainty,
+        given_offset=options.offset,
+        measured_offset_uncertainty=offset_uncertainty,
+        constant_voltage=file.kind != "power" and samples == 0,
+    )
+    if file.kind == "shunt voltage" and samples:
+        side = judge_side(bins, found.blocks)
+        bins, instrument = side.bins, with_side(instrument, side)
+        file.notes += [side.note] if side.note is not None else []
     estimate = estimate_meter_energy(
         bins,
         found,
         iterations=iterations,
-        instrument=judge_instrument(
-            file.source,
-            file.kind,
-            gain=options.gain_uncertainty,
-            given_offset=options.offset,
-            measured_offset_uncertainty=offset_uncertainty,
-            constant_voltage=file.kind != "power" and samples == 0,
-        ),
+        instrument=instrument,
         plane=plane,
         source=file.source,
         windows_from=windows_from,
@@ -107,6 +115,19 @@ def import_trace(
     if options.zero is not None:
         file.notes += doubt_zero(bins, found.blocks, offset)
     return Imported(_describe(path, file, facts, bins, offset), estimate, bins, tuple(found.blocks))
+
+
+def _check_supply(bins: Bins, file: Table, path: Path) -> None:
+    """Raises ``MeterFileError`` for a column that was wrongly taken as the supply's voltage."""
+    scatter = supply_scatter(bins)
+    if file.columns.voltage is None or scatter <= MAX_SCATTER:
+        return
+    raise MeterFileError(
+        f"Column {file.title_of(file.columns.voltage)!r} is no supply's voltage: it varies by "
+        f"{scatter:.0%}",
+        path=path,
+        fix="Name the supply's voltage with --voltage-column, or give it with --supply-volt.",
+    )
 
 
 def _iterations(options: TraceOptions) -> tuple[int, ...] | int:

@@ -13,6 +13,8 @@ from collections import Counter
 from typing import NamedTuple
 
 from mobilekit.errors import MeterFileError
+from mobilekit.meter.clock_times import is_clock
+from mobilekit.meter.heading import Column, is_text, read_heading
 
 MISSING = ("", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "-", "--", "---")
 DELIMITERS = (",", ";", "\t", " ")
@@ -20,41 +22,6 @@ DELIMITER_NAMES = {"tab": "\t", "space": " "}
 HEAD_LINES = 400
 FOLLOWING = 10
 """How many lines tell whether data begin."""
-UNITS = {
-    "s": ("time", 1.0),
-    "sec": ("time", 1.0),
-    "seconds": ("time", 1.0),
-    "ms": ("time", 1e-3),
-    "us": ("time", 1e-6),
-    "ns": ("time", 1e-9),
-    "v": ("voltage", 1.0),
-    "volt": ("voltage", 1.0),
-    "volts": ("voltage", 1.0),
-    "mv": ("voltage", 1e-3),
-    "uv": ("voltage", 1e-6),
-    "a": ("current", 1.0),
-    "amp": ("current", 1.0),
-    "amps": ("current", 1.0),
-    "ma": ("current", 1e-3),
-    "ua": ("current", 1e-6),
-    "na": ("current", 1e-9),
-    "w": ("power", 1.0),
-    "watt": ("power", 1.0),
-    "mw": ("power", 1e-3),
-    "uw": ("power", 1e-6),
-}
-_UNIT_IN_NAME = re.compile(r"^(.*?)(?:\s*[(\[]\s*([^()\[\]]+?)\s*[)\]]|\s*/\s*(\w+)|_(\w+))\s*$")
-_MICRO = str.maketrans({"\u00b5": "u", "\u03bc": "u"})
-
-
-class Column(NamedTuple):
-    """A column's name as the file has it, without its unit."""
-
-    title: str
-    """With its unit, as it stands in the file."""
-    name: str
-    unit: str | None
-    """Lower case, micro as ``u``; ``None`` for one that is not known."""
 
 
 class Layout(NamedTuple):
@@ -62,18 +29,14 @@ class Layout(NamedTuple):
     delimiter: str
     decimal: str
     columns: tuple[Column, ...]
-    """In the order of the file; named ``1``, ``2`` ... where it has no header."""
+    """In the order of the file."""
     has_header: bool
+    interval_s: float | None
+    """From sample to sample, as the file says in words; ``None`` where it does not."""
     first_line: int
     """Of the data, from 1."""
     head: tuple[tuple[str, ...], ...]
     """The fields of the first lines of data."""
-
-
-def known_unit(text: str | None) -> str | None:
-    """The unit in the spelling of ``UNITS``; ``None`` for one that is not there."""
-    unit = (text or "").strip().translate(_MICRO).lower()
-    return unit if unit in UNITS else None
 
 
 def encoding_of(head: bytes) -> str:
@@ -147,19 +110,20 @@ def find_layout(head: bytes, *, path: object, delimiter: str | None, decimal: st
             fix="Give --delimiter and --decimal, or check that the file is a meter's export.",
         )
     rows, one, point = max(candidates, key=lambda found: (found[0].full, found[0].width))
-    columns = _read_header(lines[: rows.first], one, point, rows.width, path)
+    above = [split_line(line.lstrip("#% "), one) for line in lines[: rows.first] if line.strip()]
+    data = [split_line(line, one) for line in lines[rows.first :] if line.strip()][:HEAD_LINES]
+    heading = read_heading(above, data, rows.width)
+    filled = sum(not column.is_empty for column in heading.columns)
+    _refuse_ambiguous_comma(above, one, filled, path)
     return Layout(
         encoding=encoding,
         delimiter=one,
         decimal=point,
-        columns=columns or tuple(Column(str(n), str(n), None) for n in range(1, rows.width + 1)),
-        has_header=bool(columns),
+        columns=heading.columns,
+        has_header=heading.has_names,
+        interval_s=heading.interval_s,
         first_line=rows.first + 1,
-        head=tuple(
-            tuple(split_line(line, one))
-            for line in lines[rows.first :][:HEAD_LINES]
-            if line.strip()
-        ),
+        head=tuple(tuple(fields) for fields in data),
     )
 
 
@@ -182,7 +146,7 @@ def _find_rows(lines: list[str], delimiter: str, decimal: str) -> _Rows | None:
     full, part = {}, {}
     for number, fields in table.items():
         width = len(fields) - (len(fields) > 1 and not fields[-1])
-        values = sum(is_value(field, decimal) for field in fields[:width])
+        values = sum(_is_cell(field, decimal) for field in fields[:width])
         numbers = sum(is_number(field, decimal) for field in fields)
         if numbers and values == width:
             full[number] = width
@@ -198,46 +162,47 @@ def _find_rows(lines: list[str], delimiter: str, decimal: str) -> _Rows | None:
         # The last field of the first row may be missing.
         begins = width in (rows[number], len(table[number]))
         if begins and len(fitting) >= 0.8 * len(following):
-            return _Rows(number, width, len(full))
+            first = _with_words_beside(table, number, rows, width, decimal)
+            return _Rows(first, width, len(full))
     return None
 
 
-def _read_header(
-    lines: list[str], delimiter: str, decimal: str, width: int, path: object
-) -> tuple[Column, ...]:
-    """The names in the line before the data, and units there or in a line of their own."""
-    above = [split_line(line.lstrip("#% "), delimiter) for line in lines if line.strip()]
-    above = [fields[:-1] if len(fields) > 1 and not fields[-1] else fields for fields in above]
-    units: list[str | None] = [None] * width
-    if above and len(above[-1]) <= width:
-        found = [known_unit(field.strip("()[] ")) for field in above[-1]]
-        if above[-1] and all(found) and len(above) > 1:
-            units = found + [None] * (width - len(found))
-            above.pop()
-    if not above or any(is_number(field, decimal) for field in above[-1]):
-        return ()
-    names = above[-1]
-    if 1 < len(names) < width <= 2 * len(names) and delimiter == ",":
+def _with_words_beside(
+    table: dict[int, list[str]], first: int, rows: dict[int, int], width: int, decimal: str
+) -> int:
+    """Where the rows begin when words may stand in columns that hold nothing further down."""
+    below = [table[number] for number in rows if number >= first and len(table[number]) >= width]
+    empty = [index for index in range(width) if not any(fields[index] for fields in below)]
+    if not empty:
+        return first
+    for number in sorted((other for other in table if other < first), reverse=True):
+        fields = table[number]
+        is_row = len(fields) in (width, width + 1) and all(
+            is_number(fields[index], decimal) for index in range(width) if index not in empty
+        )
+        if not is_row:
+            break
+        first = number
+    return first
+
+
+def _is_cell(field: str, decimal: str) -> bool:
+    return is_value(field, decimal) or is_clock(field)
+
+
+def _refuse_ambiguous_comma(
+    above: list[list[str]], delimiter: str, filled: int, path: object
+) -> None:
+    names = [field for field in above[-1] if field] if above else []
+    if (
+        delimiter == ","
+        and 1 < len(names) < filled <= 2 * len(names)
+        and all(is_text(name) for name in names)
+    ):
         raise MeterFileError(
-            f"The header has {len(names)} names, but a line of data {width} fields",
+            f"The header has {len(names)} names, but a line of data {filled} fields",
             path=path,
-            header=lines[-1].strip(),
+            header=",".join(above[-1]),
             fix="A decimal comma in a table that commas divide cannot be told from the others: "
             "export it with another delimiter. --delimiter and --decimal say which they are.",
         )
-    if len(names) > width or len(names) == 1:
-        return ()
-    names = names + [""] * (width - len(names))
-    return tuple(
-        _column(title or str(number), unit)
-        for number, (title, unit) in enumerate(zip(names, units, strict=True), start=1)
-    )
-
-
-def _column(title: str, unit: str | None) -> Column:
-    match = _UNIT_IN_NAME.match(title)
-    if unit is None and match:
-        unit = known_unit(next(group for group in match.groups()[1:] if group is not None))
-        if unit is not None:
-            return Column(title, match.group(1).strip(), unit)
-    return Column(title, title, unit)

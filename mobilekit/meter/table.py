@@ -17,8 +17,10 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mobilekit.errors import MeterFileError
-from mobilekit.meter.columns import FileOptions, Marker, Scaled, find_columns
+from mobilekit.meter.clock_times import clock_seconds
+from mobilekit.meter.columns import FileOptions, Marker, Scaled, TimeColumn
 from mobilekit.meter.envelope import Floats
+from mobilekit.meter.find_columns import find_columns
 from mobilekit.meter.layout import MISSING, find_layout, is_value, split_line
 
 HEAD_BYTES = 1 << 16
@@ -75,6 +77,9 @@ class Table:
     def sha256(self) -> str:
         """Of the file, once its chunks are all read."""
         return self._hash.hexdigest()
+
+    def title_of(self, scaled: Scaled) -> str:
+        return self._layout.columns[scaled.column].title
 
     def chunks(
         self, on_bytes: Callable[[int], None], block_bytes: int = BLOCK_BYTES
@@ -136,11 +141,11 @@ class Table:
             block = _plain(block)
         layout, columns = self._layout, self.columns
         numeric = [
-            scaled.column
-            for scaled in (columns.time, columns.value, columns.voltage)
-            if scaled is not None and scaled.column >= 0
+            scaled.column for scaled in (columns.value, columns.voltage) if scaled is not None
         ]
         text = [columns.marker.column] if columns.marker is not None else []
+        if columns.time.column >= 0:
+            (text if columns.time.is_clock else numeric).append(columns.time.column)
         try:
             frame = pd.read_csv(
                 io.BytesIO(block),
@@ -208,14 +213,18 @@ class Table:
     def _to_chunk(self, frame: Any, rows_before: int) -> Chunk:
         columns = self.columns
 
-        def values(scaled: Scaled) -> Floats:
-            if scaled.column < 0:
-                return (rows_before + np.arange(len(frame), dtype=np.float64)) * scaled.scale
+        def values(scaled: Scaled | TimeColumn) -> Floats:
             found: Floats = frame[scaled.column].to_numpy(dtype=np.float64) * scaled.scale
             return found
 
+        if columns.time.is_clock:
+            time_s = clock_seconds(frame[columns.time.column])
+        elif columns.time.column < 0:
+            time_s = (rows_before + np.arange(len(frame), dtype=np.float64)) * columns.time.scale
+        else:
+            time_s = values(columns.time)
         return Chunk(
-            time_s=values(columns.time),
+            time_s=time_s,
             reading=values(columns.value),
             supply_v=values(columns.voltage) if columns.voltage is not None else None,
             marker=_read_marker(frame[columns.marker.column], columns.marker)

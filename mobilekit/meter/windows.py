@@ -105,7 +105,9 @@ def find_steps(bins: Bins, *, leave_out: Span | None) -> TraceBlocks:
     states[is_out] = OUT
     loads, idles = _spans(states, width_s)
     loads = [_sharpened(bins, span, edge_w, width_s) for span in loads]
-    return TraceBlocks(_make_blocks(loads, idles), max(bins.width_s, width_s / 5) / 12**0.5)
+    return TraceBlocks(
+        _make_blocks(loads, _ended(idles, bins)), max(bins.width_s, width_s / 5) / 12**0.5
+    )
 
 
 def find_marked(bins: Bins, channel: str) -> TraceBlocks:
@@ -122,7 +124,7 @@ def find_marked(bins: Bins, channel: str) -> TraceBlocks:
             "found by its steps.",
         )
     loads, idles = _spans(states, bins.width_s)
-    return TraceBlocks(_make_blocks(loads, idles), bins.width_s / 12**0.5)
+    return TraceBlocks(_make_blocks(loads, _ended(idles, bins)), bins.width_s / 12**0.5)
 
 
 def place_windows(alignment: Alignment, windows: Sequence[Window]) -> TraceBlocks:
@@ -207,6 +209,11 @@ def _spans(states: States, width_s: float) -> tuple[list[Span], list[Span]]:
             )
     least_s = SHORT_SHARE * max(span.length_s for span in loads)
     return [span for span in loads if span.length_s >= least_s], idles
+
+
+def _ended(spans: Sequence[Span], bins: Bins) -> list[Span]:
+    """Not beyond the last sample, which may lie in the middle of a bin."""
+    return [Span(span.start_s, min(span.end_s, bins.duration_s)) for span in spans]
 
 
 def _runs(states: States, width_s: float) -> list[tuple[int, Span]]:

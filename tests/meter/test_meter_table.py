@@ -11,7 +11,7 @@ from mobilekit.errors import MobilekitError
 from mobilekit.meter.columns import FileOptions
 from mobilekit.meter.table import Table
 
-POWER = FileOptions(time_column="1", time_unit="s", value_column="2", value_unit="W")
+POWER = FileOptions(time_column="1", time_unit="1", value_column="2", value_unit="W")
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: float(f"{value:.9g}"))
 ONLY_PATH = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
@@ -119,8 +119,8 @@ def test_blocks_of_any_size_give_the_same_numbers(block_bytes, tmp_path):
 @pytest.mark.parametrize(
     ("header", "scale"),
     [
-        ("t,P (mW)", 1e-3), ("t,P [uW]", 1e-6), ("t,P/W", 1.0), ("t,p_mw", 1e-3),
-        ("t,P (\u00b5W)", 1e-6), ("t,P (\u03bcW)", 1e-6), ("t,Power( mW )", 1e-3),
+        ("t(s),P (mW)", 1e-3), ("t(s),P [uW]", 1e-6), ("t(s),P/W", 1.0), ("t_s,p_mw", 1e-3),
+        ("t / s,P (\u00b5W)", 1e-6), ("t / s,P (\u03bcW)", 1e-6), ("t(sec),Power( mW )", 1e-3),
     ],
 )  # fmt: skip
 def test_units_in_headers(header, scale, tmp_path):
@@ -136,7 +136,7 @@ def test_units_in_headers(header, scale, tmp_path):
 def test_a_line_without_end_is_refused(tmp_path):
     """A file that is one line is not read into memory."""
     path = tmp_path / "table.csv"
-    path.write_bytes(b"t,P(W)\n" + b"1,2\n" * 20_000 + b"1" * (3 << 20))
+    path.write_bytes(b"t(s),P(W)\n" + b"1,2\n" * 20_000 + b"1" * (3 << 20))
 
     with pytest.raises(MobilekitError, match="longer than a mebibyte"):
         read(path, FileOptions(), 1 << 16)
@@ -145,7 +145,7 @@ def test_a_line_without_end_is_refused(tmp_path):
 def test_a_table_is_closed_when_reading_stops(tmp_path):
     """Who stops in the middle leaves no open file behind."""
     path = tmp_path / "table.csv"
-    path.write_bytes(b"t,P(W)\n" + b"1,2\n" * 2000)
+    path.write_bytes(b"t(s),P(W)\n" + b"1,2\n" * 2000)
     chunks = Table(path, FileOptions()).chunks(lambda _: None, 100)
     next(chunks)
     chunks.close()
