@@ -16,7 +16,7 @@ from scipy.ndimage import maximum_filter1d
 from mobilekit.contract.protocol import SyncPattern
 from mobilekit.errors import MeterTraceError
 from mobilekit.meter.envelope import Bins, Floats
-from mobilekit.meter.records import ClockFit
+from mobilekit.records.meter import ClockFit
 from mobilekit.units import NS_PER_S
 
 MAX_DRIFT = 200e-6

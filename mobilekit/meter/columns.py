@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from mobilekit.errors import MeterFileError
-from mobilekit.meter.envelope import ReadingKind
 from mobilekit.meter.layout import Layout, is_number, is_value
 from mobilekit.meter.quantities import Quantity
-from mobilekit.meter.records import MeterSource
 from mobilekit.records.energy import Plane
+from mobilekit.records.meter import MeterSource, ReadingKind
 
 Format = Literal["monsoon", "ppk2", "joulescope", "csv"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mobilekit.contract.codec import Record
 from mobilekit.meter.instrument import UNIT_OF_READING
-from mobilekit.meter.records import MeterEstimate, MeterTrace
 from mobilekit.records.energy import ChargeEstimate, GaugeGain, Plane
+from mobilekit.records.meter import MeterEstimate, MeterTrace
 from mobilekit.results.tables.cell_text import quantity_text
 from mobilekit.units import (
     NS_PER_S,

@@ -17,15 +17,15 @@ samples; a step that crosses bins is split exactly. Where samples are farther ap
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mobilekit.errors import MeterTraceError
+from mobilekit.records.meter import ReadingKind
 
 Floats = npt.NDArray[np.float64]
-ReadingKind = Literal["shunt voltage", "current", "power"]
 
 BIN_S = 1e-3
 MAX_BINS = 1 << 20

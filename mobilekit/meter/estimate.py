@@ -24,7 +24,10 @@ from mobilekit.analysis.energy.estimate import estimate_energy
 from mobilekit.errors import MeterTraceError
 from mobilekit.meter.envelope import PARTS, Bins, Floats, Span
 from mobilekit.meter.instrument import MIN_COVERED, InstrumentUncertainty, standard_error
-from mobilekit.meter.records import (
+from mobilekit.meter.windows import Block, TraceBlocks
+from mobilekit.records.energy import GaugeGain, Plane, UncertaintyTerm
+from mobilekit.records.measurement import Measurement
+from mobilekit.records.meter import (
     ClockFit,
     MeterEstimate,
     MeterSource,
@@ -32,9 +35,6 @@ from mobilekit.meter.records import (
     MeterWindow,
     MeterWindowsFrom,
 )
-from mobilekit.meter.windows import Block, TraceBlocks
-from mobilekit.records.energy import GaugeGain, Plane, UncertaintyTerm
-from mobilekit.records.measurement import Measurement
 from mobilekit.units import format_power
 
 PLAUSIBLE_LOAD_W = (0.01, 100.0)

@@ -20,12 +20,11 @@ from mobilekit.meter.columns import (
     Scaled,
     TimeColumn,
 )
-from mobilekit.meter.envelope import ReadingKind
 from mobilekit.meter.heading import Column
 from mobilekit.meter.layout import Layout
 from mobilekit.meter.quantities import Unit, read_unit
-from mobilekit.meter.records import MeterSource
 from mobilekit.meter.time_column import find_time
+from mobilekit.records.meter import MeterSource, ReadingKind
 
 ReadingQuantity = Literal["voltage", "current", "power"]
 MONSOON_CHANNEL = re.compile(r"(main|usb|aux)(?: avg current)?")

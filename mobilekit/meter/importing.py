@@ -15,7 +15,6 @@ from mobilekit.meter.envelope import Bins, Envelope, Reading, Span, TraceFacts
 from mobilekit.meter.estimate import estimate_meter_energy
 from mobilekit.meter.instrument import doubt_zero, judge_instrument, measure_offset
 from mobilekit.meter.joulescope import Recording
-from mobilekit.meter.records import ClockFit, MeterEstimate, MeterTrace, MeterWindowsFrom
 from mobilekit.meter.supply import MAX_SCATTER, judge_side, supply_scatter, with_side
 from mobilekit.meter.table import Table
 from mobilekit.meter.windows import (
@@ -27,6 +26,7 @@ from mobilekit.meter.windows import (
     place_windows,
 )
 from mobilekit.records.energy import Plane
+from mobilekit.records.meter import ClockFit, MeterEstimate, MeterTrace, MeterWindowsFrom
 
 USB_V = (4.6, 5.5)
 """Between a lithium cell at its fullest and USB's 5 V with its tolerance."""

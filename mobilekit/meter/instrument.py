@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mobilekit.errors import MeterTraceError
-from mobilekit.meter.envelope import PARTS, Bins, Floats, ReadingKind, Span
-from mobilekit.meter.records import MeterSource
+from mobilekit.meter.envelope import PARTS, Bins, Floats, Span
 from mobilekit.meter.windows import Block
+from mobilekit.records.meter import MeterSource, ReadingKind
 
 MIN_COVERED = 0.99
 MAX_ZERO_SHARE = 0.2

@@ -12,9 +12,9 @@ import numpy as np
 
 from mobilekit.errors import MeterFileError
 from mobilekit.meter.columns import Format
-from mobilekit.meter.envelope import Floats, ReadingKind
-from mobilekit.meter.records import MeterSource
+from mobilekit.meter.envelope import Floats
 from mobilekit.meter.table import BLOCK_BYTES, Chunk
+from mobilekit.records.meter import MeterSource, ReadingKind
 
 CHUNK_SAMPLES = 1 << 19
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilekit.meter.envelope import Bins
-from mobilekit.meter.records import MeterEstimate, MeterTrace
 from mobilekit.meter.windows import Block
+from mobilekit.records.meter import MeterEstimate, MeterTrace
 from mobilekit.results.power_plot import IDLE, LEVEL, LOAD, POINTS, POWER, finish_axes
 from mobilekit.units import format_energy
 

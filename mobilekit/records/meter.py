@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
-from mobilekit.meter.envelope import ReadingKind
 from mobilekit.records.energy import EnergyEstimate
 
+ReadingKind = Literal["shunt voltage", "current", "power"]
 MeterSource = Literal["shunt", "monsoon", "ppk2", "joulescope", "meter"]
 """``meter``: any other that gives a current or a power."""
 MeterWindowsFrom = Literal["steps", "synchronisation", "digital channel"]
