@@ -46,6 +46,12 @@ def virtual_directory() -> Path:
     return _place("state") / "virtual"
 
 
+def documents_directory() -> Path:
+    """The guide: ``guide`` beside this file in an installed wheel, ``docs`` in a source tree."""
+    installed = Path(__file__).parent / "guide"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "docs"
+
+
 def packaged_apk() -> Path:
     """The companion app that came with mobilekit; there is none in a checkout."""
     return Path(__file__).parent / "app" / "mobilekit-bench.apk"

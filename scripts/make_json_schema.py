@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from mobilekit.contract.codec import Record
-from mobilekit.meter.document import MeterDocument
+from mobilekit.meter.document import ExportDocument, MeterDocument
 from mobilekit.results import documents
 from mobilekit.virtual.document import VirtualPhoneDocument, VirtualPhonesDocument
 
@@ -29,6 +29,7 @@ def is_document(value: object) -> bool:
 DOCUMENTS: tuple[type[Record], ...] = (
     *(value for value in vars(documents).values() if is_document(value)),
     MeterDocument,
+    ExportDocument,
     VirtualPhoneDocument,
     VirtualPhonesDocument,
 )

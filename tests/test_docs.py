@@ -228,7 +228,7 @@ def exported(tmp_path):
     (tmp_path / "nin.json").write_bytes(
         encode_pretty(make_measurement_document(made, derive_answer(made)))
     )
-    (tmp_path / "nin.csv").write_text(render_samples_csv(made), encoding="utf-8")
+    (tmp_path / "nin.csv").write_text(render_samples_csv([made]), encoding="utf-8")
     return tmp_path
 
 

@@ -37,7 +37,7 @@ def test_the_schema_is_that_of_the_records(script):
 
 def test_every_document_has_a_schema_of_its_own(script):
     """No two records say the same of themselves."""
-    assert len(validators()) == len(script.DOCUMENTS) == 18
+    assert len(validators()) == len(script.DOCUMENTS) == 21
 
 
 @pytest.mark.parametrize("name", sorted(validators()))
@@ -74,8 +74,8 @@ def stored(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "schema"),
     [
-        (("results", "list"), "mobilekit.results/1"),
-        (("results", "list", "--model", "none"), "mobilekit.results/1"),
+        (("results", "list"), "mobilekit.results/2"),
+        (("results", "list", "--model", "none"), "mobilekit.results/2"),
         (("results", "show", "paid"), "mobilekit.measurement/2"),
         (("results", "profile", "one"), "mobilekit.profile/2"),
         (("energy", "life", "nin", "--every", "10s"), "mobilekit.life/2"),
@@ -131,7 +131,7 @@ def test_an_error_document_fits_its_schema(stored, monkeypatch, capsys):
 )
 def test_what_does_not_fit_is_found(change):
     """Else the tests above could not fail."""
-    document = {"schema": "mobilekit.results/1", "stored": 0, "results": []}
+    document = {"schema": "mobilekit.results/2", "stored": 0, "results": [], "imports": []}
     check_document(json.dumps(document))
 
     with pytest.raises((AssertionError, jsonschema.ValidationError)):

@@ -113,7 +113,8 @@ def _of_artifact(artifact: Artifact) -> list[Finding]:
                 severity="warning",
                 summary=f"{artifact.backend} runs only {delegation.mac_fraction:.0%} of the MACs; "
                 f"on slow portable kernels: {left}",
-                advice="Replace these operators by ones that the backend takes (docs/models.md).",
+                advice="Replace these operators by ones that the backend takes "
+                "(`mobilekit docs models`).",
             )
         )
     elif left:
@@ -122,7 +123,7 @@ def _of_artifact(artifact: Artifact) -> list[Finding]:
                 id="PORTABLE-OPERATORS",
                 severity="info",
                 summary=f"left on portable kernels: {left}",
-                advice="They cost time beyond their share of MACs; docs/models.md names "
+                advice="They cost time beyond their share of MACs; `mobilekit docs models` names "
                 "replacements.",
             )
         )

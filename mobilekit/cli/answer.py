@@ -7,21 +7,37 @@ from typing import TYPE_CHECKING
 import typer
 
 from mobilekit.cli.failure import exit_for
+from mobilekit.cli.options import JsonOptions
 
 if TYPE_CHECKING:
     from mobilekit.records.measurement import Measurement
+    from mobilekit.results.store import StoredResult
 
 
-def tell(measurement: Measurement, *, as_json: bool, strict: bool) -> None:
+def tell(measurement: Measurement, *, output: JsonOptions, strict: bool) -> None:
     """The measurement on stdout; the program ends here if it failed or, as asked, is doubtful."""
+    typer.echo(render_result(measurement, output), nl=not output.as_json)
+    exit_for([measurement], strict=strict)
+
+
+def render_result(result: StoredResult, output: JsonOptions) -> str:
+    """A measurement or an import of a meter's trace, as text or as a document."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.documents import make_measurement_document
+    from mobilekit.records.meter import MeterResult
+    from mobilekit.results.documents import make_measurement_document, make_summaries_document
     from mobilekit.results.text.measurement import render_measurement
 
-    answer = derive_answer(measurement)
-    if as_json:
-        typer.echo(encode_pretty(make_measurement_document(measurement, answer)), nl=False)
-    else:
-        typer.echo(render_measurement(measurement, answer))
-    exit_for([measurement], strict=strict)
+    if isinstance(result, MeterResult):
+        from mobilekit.meter.document import make_meter_document, render_meter
+
+        if output.summary:
+            return encode_pretty(make_summaries_document([], [result])).decode()
+        document = make_meter_document(result)
+        return encode_pretty(document).decode() if output.as_json else render_meter(document)
+    answer = derive_answer(result)
+    if output.summary:
+        return encode_pretty(make_summaries_document([(result, answer)])).decode()
+    if output.as_json:
+        return encode_pretty(make_measurement_document(result, answer)).decode()
+    return render_measurement(result, answer)

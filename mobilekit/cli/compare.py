@@ -80,6 +80,7 @@ def compare(
     """Measure networks on two devices, and set the figures side by side."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.cli.terminal import terminal_width
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
     from mobilekit.flow.compare import compare_pair, measure_pairs, read_pairs
@@ -129,13 +130,13 @@ def compare(
     elif as_markdown:
         typer.echo(render_comparisons_markdown(document))
     else:
-        typer.echo(render_comparisons(document))
+        typer.echo(render_comparisons(document, terminal_width()))
     failures = _failures_of(document, measured)
     for failure in failures:
         show_failure(failure)
     if plot is not None:
         with after_the_answer():
-            write_figure(draw_comparisons(document.comparisons), plot)
+            write_figure(draw_comparisons(document.comparisons, document.published), plot)
     if failures:
         raise typer.Exit(failures[0].exit_code)
 

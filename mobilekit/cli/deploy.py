@@ -10,6 +10,7 @@ from mobilekit.cli.answer import tell
 from mobilekit.cli.options import (
     DeviceOptions,
     JsonFlag,
+    JsonOptions,
     ModelArgument,
     NetworkOptions,
     PresetOptions,
@@ -27,6 +28,7 @@ def deploy(
     on: DeviceOptions,
     run: RunOptions,
     length: PresetOptions,
+    output: JsonOptions,
     energy: Annotated[
         bool,
         typer.Option(
@@ -35,7 +37,6 @@ def deploy(
     ] = True,
     strict: StrictFlag = False,
     store: StoreOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Export, push and run a network; tell what it costs."""
     from mobilekit import places
@@ -47,7 +48,7 @@ def deploy(
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = flow.deploy(options, opened, reporter)
-    tell(measurement, as_json=as_json, strict=strict)
+    tell(measurement, output=output, strict=strict)
 
 
 def export(

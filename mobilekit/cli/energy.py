@@ -15,6 +15,7 @@ from mobilekit.cli.life import life
 from mobilekit.cli.options import (
     DeviceOptions,
     JsonFlag,
+    JsonOptions,
     PresetOptions,
     RunOptions,
     StoreOption,
@@ -64,6 +65,7 @@ def measure(
     on: DeviceOptions,
     run: RunOptions,
     length: PresetOptions,
+    output: JsonOptions,
     target_error: Annotated[
         str | None,
         typer.Option(
@@ -86,7 +88,6 @@ def measure(
     ] = False,
     strict: StrictFlag = False,
     store: StoreOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Measure energy with the cable out: of several models in random order, with one pull of it."""
     import random
@@ -97,7 +98,11 @@ def measure(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.flow import energy as energy_runs
-    from mobilekit.results.documents import EnergyDocument, make_measurement_document
+    from mobilekit.results.documents import (
+        EnergyDocument,
+        make_measurement_document,
+        make_summaries_document,
+    )
     from mobilekit.results.store import Store
     from mobilekit.results.text.energy import render_budget, render_use
     from mobilekit.results.text.measurement import render_measurement
@@ -110,7 +115,7 @@ def measure(
 
     def show(measurement: Measurement) -> None:
         measurements.append(measurement)
-        if as_json:
+        if output.as_json:
             return
         reporter.pause()
         answer = derive_answer(measurement)
@@ -133,8 +138,11 @@ def measure(
             confirm=_confirming(reporter, yes=yes),
             on_measured=show,
         )
-    if as_json:
-        documents = (make_measurement_document(item, derive_answer(item)) for item in measurements)
+    answered = [(item, derive_answer(item)) for item in measurements]
+    if output.summary:
+        typer.echo(encode_pretty(make_summaries_document(answered)), nl=False)
+    elif output.as_json:
+        documents = (make_measurement_document(*pair) for pair in answered)
         typer.echo(encode_pretty(EnergyDocument(measurements=tuple(documents))), nl=False)
     if stopped is not None:
         exit_with(stopped)
@@ -225,7 +233,8 @@ def calibrate(
         failure = UnreliableError(
             f"This gauge cannot be trusted: {found.reason}",
             device=found.device,
-            fix="Measure with an external meter (docs/meter.md), or set --source yourself.",
+            fix="Measure with an external meter (`mobilekit docs meter`), or set --source "
+            "yourself.",
         )
         # What was found, on stdout, says so already.
         exit_with(failure)

@@ -10,7 +10,7 @@ import typer
 from mobilekit.cli.answer import tell
 from mobilekit.cli.options import (
     DeviceOptions,
-    JsonFlag,
+    JsonOptions,
     ModelArgument,
     RunOptions,
     StoreOption,
@@ -23,6 +23,7 @@ def evaluate(
     model: ModelArgument,
     on: DeviceOptions,
     run: RunOptions,
+    output: JsonOptions,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -33,7 +34,6 @@ def evaluate(
     ] = None,
     strict: StrictFlag = False,
     store: StoreOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Run labelled examples on a device; tell its accuracy, and PyTorch's beside it."""
     from mobilekit import places
@@ -45,4 +45,4 @@ def evaluate(
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = evaluation.evaluate(options, data, opened, reporter)
-    tell(measurement, as_json=as_json, strict=strict)
+    tell(measurement, output=output, strict=strict)

@@ -13,6 +13,7 @@ from mobilekit.cli.failure import after_the_answer, exit_for
 from mobilekit.cli.options import (
     DeviceOptions,
     JsonFlag,
+    JsonOptions,
     ModelArgument,
     PresetOptions,
     RunOptions,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", help="Draw the times into this file (.png, .svg, .pdf).")
+]
+AllLayersFlag = Annotated[
+    bool, typer.Option("--all", help="Show every layer in place of those that take the most.")
 ]
 TraceOption = Annotated[
     Path | None,
@@ -62,6 +66,7 @@ def profile(
     on: DeviceOptions,
     run: RunOptions,
     length: PresetOptions,
+    output: JsonOptions,
     iterations: Annotated[
         int | None,
         typer.Option(
@@ -93,8 +98,8 @@ def profile(
             "relu,tanh,sigmoid.",
         ),
     ] = None,
+    show_all: AllLayersFlag = False,
     store: StoreOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Measure the time of each layer and of each type of layer."""
     from mobilekit import places
@@ -136,9 +141,9 @@ def profile(
         )
     exit_for(measurements)
     if activations:
-        _show_activations(measurements, as_json=as_json)
+        _show_activations(measurements, output)
     else:
-        _show_profile(measurements[0], plot, trace, as_json=as_json)
+        _show_profile(measurements[0], plot, trace, output, show_all=show_all)
 
 
 def _activations(given: str | None) -> list[Activation]:
@@ -161,19 +166,27 @@ def _activations(given: str | None) -> list[Activation]:
 
 
 def _show_profile(
-    measurement: Measurement, plot: Path | None, trace: Path | None, *, as_json: bool
+    measurement: Measurement,
+    plot: Path | None,
+    trace: Path | None,
+    output: JsonOptions,
+    *,
+    show_all: bool,
 ) -> None:
     from mobilekit.analysis.layers.profile import profile_of
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.chrome_trace import write_chrome_trace
-    from mobilekit.results.documents import make_profile_document
+    from mobilekit.results.documents import make_profile_document, make_profile_summary
     from mobilekit.results.text.layers import render_profile
 
     derived = profile_of(measurement)
-    if as_json:
-        typer.echo(encode_pretty(make_profile_document(measurement, derived)), nl=False)
+    document = make_profile_document(measurement, derived)
+    if output.summary:
+        typer.echo(encode_pretty(make_profile_summary([document])), nl=False)
+    elif output.as_json:
+        typer.echo(encode_pretty(document), nl=False)
     else:
-        typer.echo(render_profile(measurement, derived))
+        typer.echo(render_profile(measurement, derived, show_all=show_all))
     with after_the_answer():
         if trace is not None:
             write_chrome_trace(measurement, trace)
@@ -184,18 +197,23 @@ def _show_profile(
             write_figure(draw_profile(measurement, derived), plot)
 
 
-def _show_activations(measurements: Sequence[Measurement], *, as_json: bool) -> None:
+def _show_activations(measurements: Sequence[Measurement], output: JsonOptions) -> None:
     from mobilekit.analysis.layers.profile import activation_cost_of, profile_of
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.documents import make_activations_document, make_profile_document
+    from mobilekit.results.documents import (
+        make_activations_document,
+        make_profile_document,
+        make_profile_summary,
+    )
     from mobilekit.results.text.layers import render_activations
 
     profiles = [profile_of(measurement) for measurement in measurements]
     pairs = list(zip(measurements, profiles, strict=True))
     costs = [activation_cost_of(*pair) for pair in pairs]
-    if as_json:
+    if output.as_json:
         documents = [make_profile_document(*pair) for pair in pairs]
-        typer.echo(encode_pretty(make_activations_document(costs, documents)), nl=False)
+        make = make_profile_summary if output.summary else make_activations_document
+        typer.echo(encode_pretty(make(documents, costs)), nl=False)
     else:
         typer.echo(render_activations(measurements, costs, profiles))
 
@@ -205,10 +223,11 @@ def show_stored(
         str,
         typer.Argument(help="A profile's id or its beginning, or `last`.", show_default=False),
     ],
+    output: JsonOptions,
     plot: PlotOption = None,
     trace: TraceOption = None,
+    show_all: AllLayersFlag = False,
     store: StoreOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Show a stored profile as `mobilekit profile` did."""
     from mobilekit.results.output_file import check_writable
@@ -220,4 +239,4 @@ def show_stored(
     if trace is not None:
         check_writable(trace)
     measurement = open_to_read(store).read(measurement_id)
-    _show_profile(measurement, plot, trace, as_json=as_json)
+    _show_profile(measurement, plot, trace, output, show_all=show_all)

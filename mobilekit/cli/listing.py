@@ -19,6 +19,7 @@ def models(
     """List the networks that can be deployed by name, or show the card of one."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.cli.terminal import terminal_width
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_cost
     from mobilekit.model.zoo import find_model, list_models, read_card
@@ -51,7 +52,8 @@ def models(
     if model:
         typer.echo(render_card(*known[0]))
         return
-    typer.echo(render_text(models_table((spec, cost) for spec, _, cost in known)))
+    table = models_table((spec, cost) for spec, _, cost in known)
+    typer.echo(render_text(table, terminal_width()))
 
 
 def devices(as_json: JsonFlag = False) -> None:
@@ -73,8 +75,9 @@ def devices(as_json: JsonFlag = False) -> None:
         return
     if not listed:
         typer.echo(
-            "No phone is attached. Plug one in with USB debugging allowed (docs/devices.md), or "
-            "let a virtual phone stand in: mobilekit deploy nin --device nexus7"
+            "No phone is attached. Plug one in with USB debugging allowed "
+            "(`mobilekit docs devices`), or let a virtual phone stand in: "
+            "mobilekit deploy nin --device nexus7"
         )
         return
     typer.echo(render_text(devices_table(listed)))

@@ -64,7 +64,11 @@ COMMANDS = {
     ),
     "results": (
         "mobilekit.cli.results:app",
-        "Look at stored measurements; no phone is needed.",
+        "Look at stored results; no phone is needed.",
+    ),
+    "docs": (
+        "mobilekit.cli.docs:docs",
+        "Print a chapter of the guide, or list the chapters.",
     ),
     "virtual": (
         "mobilekit.cli.virtual:app",

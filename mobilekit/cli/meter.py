@@ -140,16 +140,17 @@ def import_(
     as_json: JsonFlag = False,
 ) -> None:
     """Import a power trace: joules per inference, gross and marginal, and inferences per charge."""
+    from mobilekit import places
     from mobilekit.cli.progress import reading_progress
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
-    from mobilekit.flow.meter import RunOfTrace, import_meter_trace
+    from mobilekit.flow.meter import import_meter_trace
     from mobilekit.meter.columns import FileOptions
-    from mobilekit.meter.document import render_meter
+    from mobilekit.meter.document import make_meter_document, render_meter
     from mobilekit.meter.importing import TraceOptions
     from mobilekit.meter.plot import draw_trace
     from mobilekit.results.plot_file import check_plot_path, write_figure
-    from mobilekit.results.store import open_to_read
+    from mobilekit.results.store import Store
 
     for first, second, both in (
         ("--zero", "--offset", zero is not None and offset is not None),
@@ -175,7 +176,8 @@ def import_(
             raise UsageError(f"{option} must be above zero", fix=f"Give it in {unit}.")
     if plot is not None:
         check_plot_path(plot)
-    results = open_to_read(store) if run is not None else None
+    opened = Store(store or places.default_store())
+    measurement = opened.read(run) if run is not None else None
     trace_options = TraceOptions(
         iterations=iterations,
         zero=_parse_zero(zero),
@@ -198,14 +200,16 @@ def import_(
         plane=plane,
     )
     with reading_progress(file.name) as on_bytes:
-        document, imported = import_meter_trace(
+        result, imported = import_meter_trace(
             file,
             file_options,
             trace_options,
             device=device,
-            run=RunOfTrace(results.read(run), results) if results and run else None,
+            run=measurement,
+            store=opened,
             on_bytes=on_bytes,
         )
+    document = make_meter_document(result)
     if as_json:
         typer.echo(encode_pretty(document), nl=False)
     else:

@@ -160,6 +160,24 @@ class PresetOptions:
         return "fast" if self.fast else "rigorous" if self.rigorous else "default"
 
 
+@dataclass(frozen=True, kw_only=True)
+class JsonOptions:
+    """Whether a document is printed, and how much of a measurement it holds."""
+
+    as_json: JsonFlag = False
+    summary: Annotated[
+        bool,
+        typer.Option("--summary", help="With --json: what is derived, without the raw samples."),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.summary and not self.as_json:
+            raise UsageError(
+                "--summary is of the JSON document, and --json is not given",
+                fix="Give both; what is printed for people has no raw samples.",
+            )
+
+
 FAST = PresetOptions(fast=True)
 """Of commands whose length the presets do not set."""
 

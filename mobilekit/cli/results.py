@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mobilekit.cli.command import Commands
 from mobilekit.cli.group import Group
 from mobilekit.cli.layers import show_stored
-from mobilekit.cli.options import JsonFlag, StoreOption
+from mobilekit.cli.options import JsonFlag, JsonOptions, StoreOption
 
-app = Commands(cls=Group, help="Look at stored measurements; no phone is needed.")
+if TYPE_CHECKING:
+    from mobilekit.results.listing import Answered
+    from mobilekit.results.store import Store
+
+app = Commands(cls=Group, help="Look at stored results; no phone is needed.")
 IdArgument = Annotated[
-    str, typer.Argument(help="A measurement's id or its beginning, or `last`.", show_default=False)
+    str, typer.Argument(help="A result's id or its beginning, or `last`.", show_default=False)
 ]
+IdsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        help="Results' ids or their beginnings, or `last`.", metavar="ID...", show_default=False
+    ),
+]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Only results of this model.")]
+TagOption = Annotated[str | None, typer.Option("--tag", help="Only results with this tag.")]
+TAG = re.compile(r"[A-Za-z0-9][\w.-]{0,39}")
 
 
 app.command("profile")(show_stored)
@@ -23,91 +38,150 @@ app.command("profile")(show_stored)
 
 @app.command("list")
 def list_results(
-    model: Annotated[
-        str | None, typer.Option("--model", help="Only measurements of this model.")
-    ] = None,
+    model: ModelOption = None,
+    tag: TagOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 20,
     show_all: Annotated[bool, typer.Option("--all", help="All of them, however many.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List measurements, the newest first."""
-    from itertools import islice
-
-    from mobilekit.analysis.answer import derive_answer
+    """List measurements and imported traces, the newest first."""
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.documents import make_results_document
+    from mobilekit.errors import UsageError
+    from mobilekit.records.meter import MeterResult
+    from mobilekit.results.documents import ResultsDocument, list_import, list_result
     from mobilekit.results.listing import results_table
     from mobilekit.results.store import open_to_read
+    from mobilekit.results.tables.csv import render_csv
     from mobilekit.results.tables.text import render_text
 
+    if as_csv and as_json:
+        raise UsageError("--csv and --json exclude each other", fix="Give one of them.")
     opened = open_to_read(store)
-    newest = opened.iterate_measurements(model)
-    chosen = newest if show_all else islice(newest, limit)
-    answered = [(measurement, derive_answer(measurement)) for measurement in chosen]
-    stored = opened.count_measurements(model)
-    if stored > len(answered):
+    stored = opened.result_ids(model=model, tag=tag)
+    chosen = stored if show_all else stored[:limit]
+    answered = _answered(opened, chosen)
+    tags = opened.list_tags()
+    if len(stored) > len(chosen):
         typer.echo(
-            f"The newest {len(answered)} of {stored}; --limit N or --all shows more.", err=True
+            f"The newest {len(chosen)} of {len(stored)}; --limit N or --all shows more.", err=True
         )
     if as_json:
-        typer.echo(encode_pretty(make_results_document(answered, stored=stored)), nl=False)
-        return
-    if not answered:
-        of_model = f" of {model}" if model else ""
+        document = ResultsDocument(
+            stored=len(stored),
+            results=tuple(
+                list_result(*each, tags) for each in answered if not isinstance(each, MeterResult)
+            ),
+            imports=tuple(
+                list_import(each, tags) for each in answered if isinstance(each, MeterResult)
+            ),
+        )
+        typer.echo(encode_pretty(document), nl=False)
+    elif as_csv:
+        typer.echo(render_csv(results_table(answered, tags)), nl=False)
+    elif answered:
+        typer.echo(render_text(results_table(answered, tags)))
+    else:
+        which = f"{f' of {model}' if model else ''}{f' with the tag {tag}' if tag else ''}"
         typer.echo(
-            f"There are no results{of_model} yet: "
+            f"There are no results{which} yet: "
             f"`mobilekit deploy {model or 'nin'} --device nexus7` makes one."
         )
-        return
-    typer.echo(render_text(results_table(answered)))
 
 
 @app.command()
-def show(measurement_id: IdArgument, store: StoreOption = None, as_json: JsonFlag = False) -> None:
-    """Show one measurement as `deploy` did."""
-    from mobilekit.analysis.answer import derive_answer
-    from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.documents import make_measurement_document
+def show(measurement_id: IdArgument, output: JsonOptions, store: StoreOption = None) -> None:
+    """Show one result as `deploy` or `meter import` did."""
+    from mobilekit.cli.answer import render_result
     from mobilekit.results.store import open_to_read
-    from mobilekit.results.text.measurement import render_measurement
 
-    measurement = open_to_read(store).read(measurement_id)
-    answer = derive_answer(measurement)
-    if as_json:
-        typer.echo(encode_pretty(make_measurement_document(measurement, answer)), nl=False)
-    else:
-        typer.echo(render_measurement(measurement, answer))
+    result = open_to_read(store).read_result(measurement_id)
+    typer.echo(render_result(result, output), nl=not output.as_json)
 
 
 @app.command()
 def export(
-    measurement_id: IdArgument,
+    measurement_ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Results' ids or their beginnings, or `last`.", metavar="ID...", show_default=False
+        ),
+    ] = None,
+    model: ModelOption = None,
+    tag: TagOption = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Every result.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write only the durations, as CSV.")] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Write what is derived, without the raw samples.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file in place of stdout.")
     ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Write one measurement whole, with all its raw samples."""
-    from mobilekit.analysis.answer import derive_answer
-    from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.documents import make_measurement_document
+    """Write results whole, with all their raw samples: one, several, or those with a tag."""
+    from mobilekit.errors import UsageError
     from mobilekit.results.output_file import check_writable, write_file
-    from mobilekit.results.samples_csv import render_samples_csv
     from mobilekit.results.store import open_to_read
 
+    if csv and summary:
+        raise UsageError("--csv and --summary exclude each other", fix="Give one of them.")
+    given = bool(measurement_ids)
+    if given + show_all + (model is not None or tag is not None) != 1:
+        raise UsageError(
+            "Which results are meant is not told, or in more than one way",
+            fix="Give ids, or --model and --tag, or --all.",
+        )
     if output is not None:
         check_writable(output)
-    measurement = open_to_read(store).read(measurement_id)
-    if csv:
-        data = render_samples_csv(measurement).encode()
+    opened = open_to_read(store)
+    if measurement_ids:
+        ids = opened.resolve(measurement_ids)
     else:
-        data = encode_pretty(make_measurement_document(measurement, derive_answer(measurement)))
+        ids = opened.result_ids(model=model, tag=tag)
+    if not ids:
+        raise UsageError("There is no such result", fix="`mobilekit results list --all` shows all.")
+    data = _exported(opened, ids, csv=csv, summary=summary, alone=given)
     if output is None:
         typer.echo(data, nl=False)
         return
     write_file(output, data)
+
+
+@app.command()
+def delete(result_ids: IdsArgument, store: StoreOption = None) -> None:
+    """Delete results for good, their raw samples and tags too: all that are named, or none."""
+    from mobilekit.results.store import open_to_read
+
+    opened = open_to_read(store)
+    ids = opened.resolve(result_ids)
+    opened.delete(ids)
+    for each in ids:
+        typer.echo(f"Deleted {each}")
+
+
+@app.command("tag")
+def tag_results(
+    word: Annotated[str, typer.Argument(help="The tag: letters, digits, ., _ and -.")],
+    result_ids: IdsArgument,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the tag away.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Give results a word, by which `results list` and `results export` find them."""
+    from mobilekit.errors import UsageError
+    from mobilekit.results.store import open_to_read
+
+    if TAG.fullmatch(word) is None:
+        raise UsageError(
+            f"{word!r} is no tag",
+            fix="Give up to 40 letters, digits, points, underscores and hyphens.",
+        )
+    opened = open_to_read(store)
+    ids = opened.resolve(result_ids)
+    (opened.untag if remove else opened.tag)(ids, [word])
+    for each in ids:
+        typer.echo(f"{each} {'no longer has' if remove else 'has'} the tag {word}")
 
 
 @app.command()
@@ -125,3 +199,46 @@ def plot(
 
     check_plot_path(file)
     write_figure(draw_measurement(open_to_read(store).read(measurement_id)), file)
+
+
+def _answered(store: Store, ids: Sequence[str]) -> list[Answered]:
+    """Each result that is still there, measurements with what they say."""
+    from mobilekit.analysis.answer import derive_answer
+    from mobilekit.records.meter import MeterResult
+
+    results = (store.find_result(each) for each in ids)
+    return [
+        each if isinstance(each, MeterResult) else (each, derive_answer(each))
+        for each in results
+        if each is not None
+    ]
+
+
+def _exported(store: Store, ids: Sequence[str], *, csv: bool, summary: bool, alone: bool) -> bytes:
+    """``alone``: of one result its own document, in place of one of several."""
+    from mobilekit.contract.codec import encode_pretty
+    from mobilekit.errors import UsageError
+    from mobilekit.meter.document import ExportDocument, make_meter_document
+    from mobilekit.records.meter import MeterResult
+    from mobilekit.results.documents import make_measurement_document, make_summaries_document
+    from mobilekit.results.samples_csv import render_samples_csv
+
+    answered = _answered(store, ids)
+    imports = [each for each in answered if isinstance(each, MeterResult)]
+    measured = [each for each in answered if not isinstance(each, MeterResult)]
+    if imports and csv:
+        if not measured:
+            raise UsageError(
+                "An import of a meter's trace has no durations", fix="Export it without --csv."
+            )
+        names = ", ".join(each.id for each in imports)
+        typer.echo(f"Left out, since imported traces have no durations: {names}", err=True)
+    if csv:
+        return render_samples_csv(measurement for measurement, _ in measured).encode()
+    if summary:
+        return encode_pretty(make_summaries_document(measured, imports, store.list_tags()))
+    documents = [make_measurement_document(*each) for each in measured]
+    traces = [make_meter_document(each) for each in imports]
+    if alone and len(answered) == 1:
+        return encode_pretty([*documents, *traces][0])
+    return encode_pretty(ExportDocument(measurements=tuple(documents), imports=tuple(traces)))

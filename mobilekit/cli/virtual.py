@@ -39,8 +39,8 @@ def start(
         str | None,
         typer.Option(
             "--gauge",
-            help="Which fuel gauge it has, such as reports-ma or dual-cell (docs/devices.md). "
-            "[default: a sound one, as the profile says]",
+            help="Which fuel gauge it has, such as reports-ma or dual-cell "
+            "(`mobilekit docs devices`). [default: a sound one, as the profile says]",
             show_default=False,
         ),
     ] = None,

@@ -231,7 +231,7 @@ def _refuse_contradictory_gauge(found: GaugeRefusal | None) -> None:
             device=found.device,
             calibration=found.run_id,
             fix="Calibrate it anew, with --source if you know better, or use an external meter "
-            "(docs/meter.md).",
+            "(`mobilekit docs meter`).",
         )
 
 
@@ -249,6 +249,6 @@ def _profile_of(prepared: Prepared) -> DeviceProfile:
         raise DeviceError(
             "Nothing is known of this phone",
             serial=state.info.serial,
-            fix="Write a device profile for it (docs/devices.md).",
+            fix="Write a device profile for it (`mobilekit docs devices`).",
         )
     return state.profile

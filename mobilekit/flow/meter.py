@@ -1,15 +1,13 @@
-"""An external meter's trace: read it, hold it against the run that it is of, and keep the gain."""
+"""An external meter's trace: read it, hold it against the run that it is of, and store both."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
 
-from mobilekit.analysis.energy.charge import estimate_charge
+from mobilekit.flow.ids import make_id
 from mobilekit.meter.columns import FileOptions
-from mobilekit.meter.document import MeterDocument, make_meter_document
 from mobilekit.meter.estimate import compare_with_gauge
 from mobilekit.meter.importing import Imported, TraceOptions, import_trace
 from mobilekit.meter.windows import read_run
@@ -17,15 +15,8 @@ from mobilekit.phone.device import profile_named
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.energy import GaugeGain
 from mobilekit.records.measurement import Measurement
+from mobilekit.records.meter import MeterResult
 from mobilekit.results.store import Store
-
-
-class RunOfTrace(NamedTuple):
-    """The stored run that a trace was recorded of."""
-
-    measurement: Measurement
-    store: Store
-    """Keeps what the trace says of the phone's gauge."""
 
 
 def import_meter_trace(
@@ -34,33 +25,38 @@ def import_meter_trace(
     options: TraceOptions,
     *,
     device: str | None,
-    run: RunOfTrace | None,
+    run: Measurement | None,
+    store: Store,
     on_bytes: Callable[[int, int], None],
-) -> tuple[MeterDocument, Imported]:
-    """``device`` is the name of the profile whose battery is meant, in place of the run's own.
+) -> tuple[MeterResult, Imported]:
+    """Stored, with what it says of the gauge of the phone that made ``run``.
 
-    Raises as ``import_trace`` does, and ``UsageError`` for a profile that there is not.
+    ``device`` is the name of the profile whose battery is meant, in place of the run's own. Raises
+    as ``import_trace`` does, and ``UsageError`` for a profile that there is not.
     """
     profile = profile_named(device, load_profiles()) if device is not None else None
     if run is not None:
-        options = options._replace(run=read_run(run.measurement))
-        profile = profile or run.measurement.profile
+        options = options._replace(run=read_run(run))
+        profile = profile or run.profile
     imported = import_trace(path, file_options, options, on_bytes=on_bytes)
+    imported_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     comparison = None
     if run is not None:
         comparison = compare_with_gauge(
-            imported.estimate,
-            imported.trace,
-            run.measurement,
-            measured_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            imported.estimate, imported.trace, run, measured_at=imported_at
         )
         if isinstance(comparison, GaugeGain):
-            run.store.save_gain(comparison)
-    document = make_meter_document(
-        imported.trace,
-        imported.estimate,
-        profile.name if profile is not None else None,
-        estimate_charge(imported.estimate, profile) if profile is not None else None,
-        comparison,
+            store.save_gain(comparison)
+    result = MeterResult(
+        id=make_id(f"meter-{path.stem}"),
+        imported_at=imported_at,
+        trace=imported.trace,
+        estimate=imported.estimate,
+        model=run.artifact.model.label if run is not None else None,
+        run_id=run.id if run is not None else None,
+        profile=profile,
+        gain=comparison if isinstance(comparison, GaugeGain) else None,
+        gain_refusal=comparison if isinstance(comparison, str) else None,
     )
-    return document, imported
+    store.save_meter(result)
+    return result, imported

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +22,7 @@ from mobilekit.contract.protocol import (
 from mobilekit.errors import InUseError
 from mobilekit.executor.base import Executor, Opened
 from mobilekit.executor.open import open_device
+from mobilekit.flow.ids import make_id
 from mobilekit.flow.reporter import Reporter, Steps
 from mobilekit.formats import FormatOrAuto
 from mobilekit.model.describe import find_description
@@ -218,14 +217,10 @@ def make_request(
     others'."""
     artifact = prepared.artifact
     settings = PRESETS[preset or options.preset]
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    prefix = "".join(
-        char if char.isascii() and char.isalnum() else "-"
-        for char in f"{artifact.model.label}-{prepared.state.info.name}{name and '-'}{name}".lower()
-    )
+    prefix = f"{artifact.model.label}-{prepared.state.info.name}{name and '-'}{name}"
     return RunRequest(
         protocol_version=PROTOCOL_VERSION,
-        run_id=f"{prefix[:40]}-{stamp}-{secrets.token_hex(2)}",
+        run_id=make_id(prefix),
         artifact=artifact.file,
         inputs=artifact.inputs,
         reference_outputs=artifact.reference_outputs,

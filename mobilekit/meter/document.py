@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mobilekit.analysis.energy.charge import estimate_charge
 from mobilekit.contract.codec import Record
-from mobilekit.meter.instrument import UNIT_OF_READING
 from mobilekit.records.energy import ChargeEstimate, GaugeGain, Plane
-from mobilekit.records.meter import MeterEstimate, MeterTrace
+from mobilekit.records.meter import UNIT_OF_READING, MeterEstimate, MeterResult, MeterTrace
+from mobilekit.results.documents import MeasurementDocument
 from mobilekit.results.tables.cell_text import quantity_text
 from mobilekit.units import (
     NS_PER_S,
@@ -21,37 +22,50 @@ PLANE_TEXTS: dict[Plane, str] = {
 }
 
 
-# History: 1: first; 2: an energy and a charge are told by the same records as a gauge's.
-class MeterDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.meter/2"):
-    """``meter import``."""
+# History: 1: first; 2: an energy and a charge are told by the same records as a gauge's; 3: it is
+# stored, and has an id.
+class MeterDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.meter/3"):
+    """``meter import``, and ``results show`` of an import."""
 
+    id: str
+    imported_at: str
+    """ISO 8601, UTC."""
     trace: MeterTrace
     estimate: MeterEstimate
+    model: str | None
+    run_id: str | None
+    """The stored run that the trace is of; ``None`` where none was named."""
     device: str | None
     """The profile whose battery ``charge`` is of."""
     charge: ChargeEstimate | None
-    """``None`` without ``--device``."""
+    """``None`` without a device."""
     gain: GaugeGain | None
     """Of the phone's own gauge, in the same windows; ``None`` where it cannot be told."""
     gain_refusal: str | None
     """Why not, where a run was named."""
 
 
-def make_meter_document(
-    trace: MeterTrace,
-    estimate: MeterEstimate,
-    device: str | None,
-    charge: ChargeEstimate | None,
-    comparison: GaugeGain | str | None,
-) -> MeterDocument:
-    """``comparison`` with the phone's gauge: what it gave, why it was refused, or ``None``."""
+# History: 1: first.
+class ExportDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.export/1"):
+    """``results export`` of several results, the newest first, or in the order that was given."""
+
+    measurements: tuple[MeasurementDocument, ...]
+    imports: tuple[MeterDocument, ...]
+
+
+def make_meter_document(result: MeterResult) -> MeterDocument:
+    profile = result.profile
     return MeterDocument(
-        trace=trace,
-        estimate=estimate,
-        device=device,
-        charge=charge,
-        gain=comparison if isinstance(comparison, GaugeGain) else None,
-        gain_refusal=comparison if isinstance(comparison, str) else None,
+        id=result.id,
+        imported_at=result.imported_at,
+        trace=result.trace,
+        estimate=result.estimate,
+        model=result.model,
+        run_id=result.run_id,
+        device=profile.name if profile is not None else None,
+        charge=estimate_charge(result.estimate, profile) if profile is not None else None,
+        gain=result.gain,
+        gain_refusal=result.gain_refusal,
     )
 
 
@@ -93,7 +107,9 @@ def render_meter(document: MeterDocument) -> str:
             f"{_losses_text(trace)}",
         )
     )
-    heading = " · ".join((trace.file, trace.format, f"{estimate.plane} plane"))
+    rows.append(("saved", document.id))
+    model = [document.model] if document.model is not None else []
+    heading = " · ".join((trace.file, *model, trace.format, f"{estimate.plane} plane"))
     lines = [heading, *(f"  {name:8}  {text}" for name, text in rows)]
     return "\n".join([*lines, *(f"Note: {note}." for note in trace.notes)])
 

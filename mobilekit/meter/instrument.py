@@ -10,12 +10,11 @@ import numpy as np
 from mobilekit.errors import MeterTraceError
 from mobilekit.meter.envelope import PARTS, Bins, Floats, Span
 from mobilekit.meter.windows import Block
-from mobilekit.records.meter import MeterSource, ReadingKind
+from mobilekit.records.meter import UNIT_OF_READING, MeterSource, ReadingKind
 
 MIN_COVERED = 0.99
 MAX_ZERO_SHARE = 0.2
 """Of the idle reading, for an offset: beyond it something was drawn while the zero was taken."""
-UNIT_OF_READING: dict[ReadingKind, str] = {"shunt voltage": "V", "current": "A", "power": "W"}
 
 
 class Instrument(NamedTuple):

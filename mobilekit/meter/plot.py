@@ -86,7 +86,8 @@ def draw_trace(
     interval = estimate.gross_interval_j
     axes.set_title(
         f"{trace.file}: {format_energy(estimate.gross_j)} "
-        f"[{format_energy(interval.low)}, {format_energy(interval.high)}] gross per inference, "
+        f"[{format_energy(interval.low)}, {format_energy(interval.high)}] gross and "
+        f"{format_energy(estimate.marginal_j)} marginal per inference, "
         f"{estimate.source}, {estimate.plane} plane"
     )
     finish_axes(axes, bins.duration_s)

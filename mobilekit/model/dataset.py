@@ -29,7 +29,7 @@ from mobilekit.records.network import ModelSpec
 INPUTS, LABELS, TABLE = "inputs.npy", "labels.npy", "labels.csv"
 LAYOUTS = (
     f"A directory of examples holds {INPUTS} and {LABELS}, or {TABLE} with the columns file and "
-    "label, or a folder for each class (docs/evaluate.md)."
+    "label, or a folder for each class (`mobilekit docs evaluate`)."
 )
 
 
@@ -60,7 +60,7 @@ def open_dataset(spec: ModelSpec, directory: Path | None) -> Iterator[Dataset]:
     if found is None:
         raise DataError(
             f"{spec.name} comes without examples",
-            fix="Give a directory of labelled examples with --data (docs/evaluate.md).",
+            fix="Give a directory of labelled examples with --data (`mobilekit docs evaluate`).",
         )
     if not found.is_dir():
         raise DataError(f"There is no directory {found}", fix=LAYOUTS)
@@ -78,7 +78,7 @@ def open_dataset(spec: ModelSpec, directory: Path | None) -> Iterator[Dataset]:
             f"{spec.name} does not say how a file becomes its input",
             directory=found,
             fix=f"Give its inputs as {INPUTS} and {LABELS}, or declare PREPROCESSING or a "
-            "read_example() in the model file (docs/evaluate.md).",
+            "read_example() in the model file (`mobilekit docs evaluate`).",
         )
     table = (found / TABLE).exists()
     files = _table(found) if table else _folders(found, front_end.suffixes)

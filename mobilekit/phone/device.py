@@ -209,7 +209,7 @@ def profile_named(name: str, profiles: dict[str, DeviceProfile]) -> DeviceProfil
     raise UsageError(
         f"There is no device profile {name!r}",
         profiles=", ".join(sorted(profiles)),
-        fix="Name one of these, or write your own (docs/devices.md).",
+        fix="Name one of these, or write your own (`mobilekit docs devices`).",
     )
 
 

@@ -38,7 +38,10 @@ def load_profiles() -> dict[str, DeviceProfile]:
 
 def parse_profile(data: bytes, source: str) -> DeviceProfile:
     """Decode one profile; raises ``ProfileError`` for what does not parse or make sense."""
-    fix = f"Correct it, or move it out of {Path(source).parent}; docs/devices.md has the format."
+    fix = (
+        f"Correct it, or move it out of {Path(source).parent}; "
+        "`mobilekit docs devices` has the format."
+    )
     try:
         profile: DeviceProfile = msgspec.toml.decode(data, type=DeviceProfile)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

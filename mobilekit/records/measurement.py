@@ -131,6 +131,13 @@ class Measurement(Record, frozen=True):
     """``None`` where there are no examples, or the run did not get through them."""
 
 
+class Tag(Record, frozen=True):
+    """A word that a person gave to a result, to find it by."""
+
+    result_id: str
+    tag: str
+
+
 WhyWaiting = Literal[
     "not attached", "running", "waiting", "left to itself", "followed by another mobilekit"
 ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
-from mobilekit.records.energy import EnergyEstimate
+from mobilekit.records.device import DeviceProfile
+from mobilekit.records.energy import EnergyEstimate, GaugeGain
 
 ReadingKind = Literal["shunt voltage", "current", "power"]
+UNIT_OF_READING: dict[ReadingKind, str] = {"shunt voltage": "V", "current": "A", "power": "W"}
 MeterSource = Literal["shunt", "monsoon", "ppk2", "joulescope", "meter"]
 """``meter``: any other that gives a current or a power."""
 MeterWindowsFrom = Literal["steps", "synchronisation", "digital channel"]
@@ -74,3 +76,23 @@ class MeterTrace(Record, frozen=True):
     """Taken from every reading, in volts, amperes or watts."""
     notes: tuple[str, ...]
     """What was assumed of the file, for people."""
+
+
+class MeterResult(Record, frozen=True):
+    """The stored record of an import. Its samples stay in their file, which may have millions."""
+
+    id: str
+    imported_at: str
+    """ISO 8601, UTC."""
+    trace: MeterTrace
+    estimate: MeterEstimate
+    model: str | None
+    """Of the run that the trace is of; ``None`` where none was named."""
+    run_id: str | None
+    """The measurement of that run."""
+    profile: DeviceProfile | None
+    """Whose battery the inferences per charge are for; ``None`` where no device was named."""
+    gain: GaugeGain | None
+    """Of the phone's own gauge, in the same windows; ``None`` where it cannot be told."""
+    gain_refusal: str | None
+    """Why not, where a run was named."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mobilekit.analysis.compare.records import ComparedFigure, Comparison, Quantity
 from mobilekit.errors import UsageError
@@ -13,6 +13,7 @@ from mobilekit.records.profile import MISSES_BY
 from mobilekit.records.statistics import Origin
 from mobilekit.results.compare_tables import side_name
 from mobilekit.results.layer_plot import style_of_type
+from mobilekit.results.published import Publication
 from mobilekit.results.tables.cell_text import IN_DOUBT
 from mobilekit.units import MIB, NS_PER_MS
 
@@ -38,23 +39,30 @@ class _Panel(NamedTuple):
     unit: str
     size: float
     """Of the unit, in the figure's own."""
+    published: str = ""
+    """The name of the figure in what others published."""
 
 
 PANELS = (
-    _Panel("init", "measured", "init, p50", "ms", NS_PER_MS),
-    _Panel("latency", "measured", "latency, p50", "ms", NS_PER_MS),
+    _Panel("init", "measured", "init, p50", "ms", NS_PER_MS, "init"),
+    _Panel("latency", "measured", "latency, p50", "ms", NS_PER_MS, "latency"),
     _Panel("inference_pss", "measured", "memory by inference, PSS", "MiB", MIB),
     _Panel("inference_rss", "measured", "memory by inference, RSS", "MiB", MIB),
-    _Panel("energy_gross", "measured", "energy, gross", "J", 1.0),
-    _Panel("energy_gross", "simulated", "energy, gross, simulated", "J", 1.0),
+    _Panel("energy_gross", "measured", "energy, gross", "J", 1.0, "energy"),
+    _Panel("energy_gross", "simulated", "energy, gross, simulated", "J", 1.0, "energy"),
 )
+THEIR_HATCHES = ("//", "\\\\", "..", "xx", "--", "++", "oo", "||")
+"""Of the platforms of a paper, whose bars are white."""
 
 
-def draw_comparisons(comparisons: Sequence[Comparison]) -> Figure:
+def draw_comparisons(
+    comparisons: Sequence[Comparison], publication: Publication | None = None
+) -> Figure:
     """A panel for each figure, a group for each network, a bar for each side and the reference.
 
-    A bar's line is its 95 % interval; over each group, or each bar where there are several sides,
-    stands the ratio. Refused comparisons are left out. Raises ``UsageError`` where none is left.
+    What others published of the same figure stands beside them, hatched. A bar's line is its 95 %
+    interval; over each group, or each bar where there are several sides, stands the ratio. Refused
+    comparisons are left out. Raises ``UsageError`` where none is left.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -73,34 +81,78 @@ def draw_comparisons(comparisons: Sequence[Comparison]) -> Figure:
     width = max(3.6, 1.2 + 0.9 * len(drawn))
     figure = Figure(figsize=(width * columns, 3.6 * rows + 0.8), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    theirs = _their_platforms(publication, drawn)
     for panel, axis in zip(panels, axes, strict=False):
-        _draw_panel(axis, panel, drawn)
+        _draw_panel(axis, panel, drawn, publication, theirs)
     if traced:
         _draw_types(axes[len(panels)], traced, in_last_column=count % columns == 0)
     for axis in axes[count:]:
         axis.set_axis_off()
     names = _side_names(drawn)
     bars = [Patch(color=_colour(place, len(names)), label=name) for place, name in enumerate(names)]
-    figure.legend(handles=bars, loc="outside lower center", ncols=len(names))
+    bars += [
+        Patch(label=f"{publication.name}: {platform}" if publication else platform, **_style(place))
+        for place, platform in enumerate(theirs)
+    ]
+    figure.legend(handles=bars, loc="outside lower center", ncols=len(bars))
     *sides, against = names
     figure.suptitle(
         f"{', '.join(sides)} against {against}, with 95 % intervals where there are any"
+        f"{f'; published figures are of {publication.name}' if publication and theirs else ''}"
         f"{_warning_of(drawn)}",
         fontsize=11,
     )
     return figure
 
 
-def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) -> None:
+def _their_platforms(
+    publication: Publication | None, comparisons: Sequence[Comparison]
+) -> tuple[str, ...]:
+    """Of which a figure that is drawn was published for one of the networks."""
+    if publication is None:
+        return ()
+    names = {panel.published for panel in PANELS if panel.published}
+    figures = [each for item in comparisons for each in publication.of(item.model)]
+    having = {each.platform for each in figures if each.name in names}
+    return tuple(platform for platform in publication.platforms if platform in having)
+
+
+def _their_values(
+    publication: Publication | None, panel: _Panel, model: str, platforms: Sequence[str]
+) -> Iterator[tuple[int, float]]:
+    """By the platform's place, in the figure's own unit."""
+    if publication is None or not panel.published:
+        return
+    for each in publication.of(model):
+        if each.name == panel.published and each.platform in platforms:
+            yield platforms.index(each.platform), each.value
+
+
+def _style(place: int) -> dict[str, Any]:
+    """Of a published bar."""
+    hatch = THEIR_HATCHES[place % len(THEIR_HATCHES)]
+    return {"facecolor": "white", "edgecolor": "#555555", "hatch": hatch, "linewidth": 0.8}
+
+
+def _draw_panel(
+    axis: Axes,
+    panel: _Panel,
+    comparisons: Sequence[Comparison],
+    publication: Publication | None,
+    platforms: Sequence[str],
+) -> None:
     having = [comparison for comparison in comparisons if _has(comparison, panel)]
     parts = [_quantities(_figure_of(comparison, panel)) for comparison in having]
+    theirs = [sorted(_their_values(publication, panel, each.model, platforms)) for each in having]
     values = [each.value for quantities in parts for each in quantities if each is not None]
+    values += [value for group in theirs for _, value in group]
     if panel.unit == "ms" and max(values) < MICROSECONDS_BELOW_MS * panel.size:
         panel = panel._replace(unit="us", size=panel.size / 1000)
-    count = _count_bars(comparisons)
+    ours = _count_bars(comparisons)
+    count = ours + (len(platforms) if any(theirs) else 0)
     heights: dict[tuple[int, int], float] = {}
     for group, quantities in enumerate(parts):
-        for place, quantity in _placed(quantities, count):
+        for place, quantity in _placed(quantities, ours):
             if quantity is None:
                 continue
             value, low, high = (each / panel.size for each in _limits(quantity))
@@ -108,11 +160,18 @@ def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) ->
                 group + _offset(place, count),
                 value,
                 _bar_width(count),
-                color=_colour(place, count),
+                color=_colour(place, ours),
                 yerr=[[value - low], [high - value]] if quantity.interval else None,
                 capsize=3,
             )
             heights[group, place] = high
+        for place, value in theirs[group]:
+            axis.bar(
+                group + _offset(ours + place, count),
+                value / panel.size,
+                _bar_width(count),
+                **_style(place),
+            )
     if min(values) > 0 and max(values) > LOG_RANGE * min(values):
         axis.set_yscale("log")
     for group, comparison in enumerate(having):
@@ -127,7 +186,10 @@ def _draw_panel(axis: Axes, panel: _Panel, comparisons: Sequence[Comparison]) ->
                 ]
                 axis.annotate(
                     f"x {side.ratio.value:.3g}",
-                    (group if alone else group + _offset(place, count), max(over)),
+                    (
+                        group + (_middle(ours, count) if alone else _offset(place, count)),
+                        max(over),
+                    ),
                     xytext=(0, 3),
                     textcoords="offset points",
                     ha="center",
@@ -228,6 +290,11 @@ def _bar_width(count: int) -> float:
 def _offset(place: int, count: int) -> float:
     """Of a bar's middle from the middle of its group."""
     return (place - (count - 1) / 2) * GROUP_WIDTH / count
+
+
+def _middle(ours: int, count: int) -> float:
+    """Of our own bars, from the middle of their group."""
+    return (_offset(0, count) + _offset(ours - 1, count)) / 2
 
 
 def _colour(place: int, count: int) -> str:

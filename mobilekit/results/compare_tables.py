@@ -56,6 +56,7 @@ PUBLISHED_LABELS = {
     "energy": "energy/inference",
     "charge": "inferences/charge",
 }
+BYTES_PER_MB = 1e6
 OURS = {
     "model_size": "artifact",
     "init": "init",
@@ -278,7 +279,7 @@ def _our_cells(comparison: Comparison, name: str, most: int) -> list[Cell]:
     for place, side in enumerate(comparison.sides):
         parts = [(figure, figure.sides[place]) for figure in figures]
         values.append(
-            _first_number(_quantity_cell(figure, part.quantity, side) for figure, part in parts)
+            _first_number(_our_cell(figure, part.quantity, side) for figure, part in parts)
         )
         ratios.append(
             _first_number(
@@ -286,9 +287,17 @@ def _our_cells(comparison: Comparison, name: str, most: int) -> list[Cell]:
             )
         )
     against = _first_number(
-        _quantity_cell(figure, figure.against, comparison.against) for figure in figures
+        _our_cell(figure, figure.against, comparison.against) for figure in figures
     )
     return [*values, *missing, against, *ratios, *missing]
+
+
+def _our_cell(figure: ComparedFigure, quantity: Quantity | None, side: Side) -> Number | Absent:
+    """As ``_quantity_cell``, in the unit of those that others publish."""
+    cell = _quantity_cell(figure, quantity, side)
+    if isinstance(cell, Number) and figure.name == "artifact":
+        return Number(cell.value / BYTES_PER_MB, "MB", origin=cell.origin)
+    return cell
 
 
 def _first_number(cells: Iterator[Number | Absent]) -> Cell:

@@ -6,13 +6,14 @@ The number of a schema changes with its format. Documents of what only other lay
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from mobilekit.analysis.compare.records import Comparison
 from mobilekit.contract.codec import Record
+from mobilekit.contract.protocol import Format
 from mobilekit.errors import MobilekitError
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import ListedDevice
@@ -24,7 +25,8 @@ from mobilekit.records.energy import (
     Plane,
 )
 from mobilekit.records.finding import Finding
-from mobilekit.records.measurement import Answer, Measurement, WaitingRun
+from mobilekit.records.measurement import Answer, Measurement, Purpose, WaitingRun
+from mobilekit.records.meter import MeterEstimate, MeterResult
 from mobilekit.records.network import (
     Description,
     Footprint,
@@ -39,6 +41,10 @@ from mobilekit.results.published import Publication
 
 if TYPE_CHECKING:
     from mobilekit.analysis.energy.usage import LifeBasis
+
+Tags = Mapping[str, tuple[str, ...]]
+"""Of results, by their ids."""
+NO_TAGS: Tags = {}
 
 # --- failures ----------------------------------------------------------------------------------
 
@@ -162,41 +168,84 @@ class ListedResult(Record, frozen=True):
 
     id: str
     started_at: str
+    purpose: Purpose
     model: str
     variant: Variant
+    format: Format
     device: str
     virtual: bool
     answer: Answer
     findings: tuple[Finding, ...]
+    tags: tuple[str, ...]
 
 
-# History: 1: first with a schema.
-class ResultsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.results/1"):
+def list_result(measurement: Measurement, answer: Answer, tags: Tags = NO_TAGS) -> ListedResult:
+    artifact = measurement.artifact
+    return ListedResult(
+        id=measurement.id,
+        started_at=measurement.started_at,
+        purpose=measurement.purpose,
+        model=artifact.model.name,
+        variant=artifact.model.variant,
+        format=artifact.file.format,
+        device=measurement.device.name,
+        virtual=measurement.virtual,
+        answer=answer,
+        findings=measurement.findings,
+        tags=tags.get(measurement.id, ()),
+    )
+
+
+class ListedImport(Record, frozen=True):
+    """An import of a meter's trace."""
+
+    id: str
+    imported_at: str
+    model: str | None
+    device: str | None
+    file: str
+    estimate: MeterEstimate
+    tags: tuple[str, ...]
+
+
+def list_import(result: MeterResult, tags: Tags) -> ListedImport:
+    return ListedImport(
+        id=result.id,
+        imported_at=result.imported_at,
+        model=result.model,
+        device=result.profile.name if result.profile is not None else None,
+        file=result.trace.file,
+        estimate=result.estimate,
+        tags=tags.get(result.id, ()),
+    )
+
+
+# History: 1: first with a schema; 2: imports of meters' traces, tags, purpose and format.
+class ResultsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.results/2"):
     """``results list``: the newest first."""
 
     stored: int
-    """How many there are, of which ``results`` may be the newest alone."""
+    """How many there are, of which ``results`` and ``imports`` may be the newest alone."""
     results: tuple[ListedResult, ...]
+    imports: tuple[ListedImport, ...]
 
 
-def make_results_document(
-    answered: Iterable[tuple[Measurement, Answer]], *, stored: int
-) -> ResultsDocument:
-    return ResultsDocument(
-        stored=stored,
-        results=tuple(
-            ListedResult(
-                id=measurement.id,
-                started_at=measurement.started_at,
-                model=measurement.artifact.model.name,
-                variant=measurement.artifact.model.variant,
-                device=measurement.device.name,
-                virtual=measurement.virtual,
-                answer=answer,
-                findings=measurement.findings,
-            )
-            for measurement, answer in answered
-        ),
+# History: 1: first.
+class SummariesDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.summaries/1"):
+    """``--json --summary`` of commands that measure, and of ``results show`` and ``export``."""
+
+    summaries: tuple[ListedResult, ...]
+    imports: tuple[ListedImport, ...]
+
+
+def make_summaries_document(
+    answered: Iterable[tuple[Measurement, Answer]],
+    imports: Iterable[MeterResult] = (),
+    tags: Tags = NO_TAGS,
+) -> SummariesDocument:
+    return SummariesDocument(
+        summaries=tuple(list_result(*pair, tags) for pair in answered),
+        imports=tuple(list_import(each, tags) for each in imports),
     )
 
 
@@ -273,13 +322,44 @@ class ActivationsDocument(Record, frozen=True, tag_field="schema", tag="mobileki
 
 
 def make_activations_document(
-    costs: Iterable[ActivationCost], profiles: Iterable[ProfileDocument]
+    profiles: Iterable[ProfileDocument], costs: Iterable[ActivationCost]
 ) -> ActivationsDocument:
     documents = tuple(profiles)
     return ActivationsDocument(
         virtual=any(each.virtual for each in documents),
         activations=tuple(costs),
         profiles=documents,
+    )
+
+
+class ProfileSummary(Record, frozen=True):
+    """A profile without what it was derived from."""
+
+    id: str
+    virtual: bool
+    profile: LayerProfile
+
+
+# History: 1: first.
+class ProfileSummaryDocument(
+    Record, frozen=True, tag_field="schema", tag="mobilekit.profile-summary/1"
+):
+    """``--json --summary`` of ``profile`` and ``results profile``."""
+
+    profiles: tuple[ProfileSummary, ...]
+    activations: tuple[ActivationCost, ...]
+    """Of ``--swap-activation``, one for each profile; else none."""
+
+
+def make_profile_summary(
+    profiles: Iterable[ProfileDocument], costs: Iterable[ActivationCost] = ()
+) -> ProfileSummaryDocument:
+    return ProfileSummaryDocument(
+        profiles=tuple(
+            ProfileSummary(id=each.id, virtual=each.virtual, profile=each.profile)
+            for each in profiles
+        ),
+        activations=tuple(costs),
     )
 
 

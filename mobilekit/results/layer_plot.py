@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mobilekit.analysis.layers.matching import LAYOUT_CHANGE
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.profile import LayerProfile
+from mobilekit.results.layer_tables import costliest
 from mobilekit.results.tables.cell_text import IN_DOUBT
 from mobilekit.results.text.layers import doubt_text, heading_text
 from mobilekit.units import NS_PER_MS
@@ -33,10 +34,11 @@ _INCHES_A_LAYER, _INCHES_AROUND = 0.2, 2.6
 
 
 def draw_profile(measurement: Measurement, profile: LayerProfile) -> Figure:
-    """A bar of all types of layers above, and a bar for each layer that was measured."""
+    """A bar of all types of layers above, and below a bar for each layer that was measured, the
+    longest first."""
     from matplotlib.figure import Figure
 
-    measured = [cost for cost in profile.layers if cost.p50_ns is not None]
+    measured = costliest(profile, len(profile.layers))
     figure = Figure(
         figsize=(9, _INCHES_AROUND + _INCHES_A_LAYER * max(len(measured), 4)), layout="constrained"
     )
@@ -63,7 +65,7 @@ def draw_profile(measurement: Measurement, profile: LayerProfile) -> Figure:
     by_layer.margins(y=0.01)
     what = "a layer in one inference" if profile.by == "trace" else "a layer's own segment"
     by_layer.set_xlabel(
-        f"time of {what} ({unit}), median of {profile.iterations};\n"
+        f"time of {what} ({unit}), median of {profile.iterations}, the longest first;\n"
         "layers that are not there are computed inside others, or have nothing to do"
     )
     by_layer.set_ylabel("layer")

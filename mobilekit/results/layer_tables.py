@@ -30,10 +30,10 @@ def layers_table(description: Description) -> Table:
             "type",
             "output",
             Column("parameters", holds="numbers"),
-            Column("MACs", holds="numbers"),
-            Column("activation", holds="numbers"),
+            Column("MACs", holds="numbers", scale="common"),
+            Column("activation", holds="numbers", scale="common"),
             Column("MACs/byte", holds="numbers"),
-            Column("alone", holds="numbers"),
+            Column("alone", holds="numbers", scale="common"),
         ),
         (_layer_row(layer) for layer in description.layers),
     )
@@ -55,7 +55,13 @@ def _layer_row(layer: LayerSpec) -> tuple[Cell, ...]:
 # --- where its time goes -----------------------------------------------------------------------
 
 
-def layer_costs_table(profile: LayerProfile) -> Table:
+def costliest(profile: LayerProfile, most: int) -> tuple[LayerCost, ...]:
+    """Those of the layers that take the most time, the longest first."""
+    timed = [cost for cost in profile.layers if cost.p50_ns is not None]
+    return tuple(sorted(timed, key=lambda cost: -(cost.p50_ns or 0.0))[:most])
+
+
+def layer_costs_table(profile: LayerProfile, layers: Sequence[LayerCost]) -> Table:
     """A layer a row, with its time or the reason why it has none of its own."""
     return make_table(
         (
@@ -63,7 +69,7 @@ def layer_costs_table(profile: LayerProfile) -> Table:
             "type",
             Column("p50", holds="numbers", scale=_time_scale(profile)),
             Column("share", holds="numbers"),
-            Column("MACs", holds="numbers"),
+            Column("MACs", holds="numbers", scale="common"),
             Column("GMAC/s", holds="numbers", scale=Scale("", 1e9)),
         ),
         (
@@ -75,7 +81,7 @@ def layer_costs_table(profile: LayerProfile) -> Table:
                 number_or_absent(cost.layer.macs or None, "MACs"),
                 number_or_absent(cost.macs_per_s, "MACs/s"),
             )
-            for cost in profile.layers
+            for cost in layers
         ),
     )
 
@@ -88,7 +94,7 @@ def type_costs_table(profile: LayerProfile) -> Table:
             Column("p50", holds="numbers", scale=_time_scale(profile)),
             Column("share", holds="numbers"),
             "measured",
-            Column("MACs", holds="numbers"),
+            Column("MACs", holds="numbers", scale="common"),
         ),
         (
             (
@@ -153,7 +159,7 @@ def activations_table(costs: Sequence[ActivationCost], profiles: Sequence[LayerP
             "own operators",
             Column("their p50", holds="numbers"),
             Column("share", holds="numbers"),
-            Column("whole inference p50", holds="numbers"),
+            Column("whole inference p50", holds="numbers", scale="common"),
             "saved",
         ),
         (

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Union
 
 from mobilekit.records.device import BatteryStatus, ListedDevice
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
+from mobilekit.records.meter import MeterResult
 from mobilekit.records.network import ModelCost, ModelSpec
+from mobilekit.results.documents import NO_TAGS, Tags
 from mobilekit.results.tables.cell_text import p50_note
 from mobilekit.results.tables.cells import (
     Absent,
@@ -19,20 +22,45 @@ from mobilekit.results.tables.cells import (
     number_or_absent,
 )
 
+Answered = Union[tuple[Measurement, Answer], MeterResult]
+"""A measurement with what it says, or an import of a meter's trace."""
 
-def results_table(answered: Iterable[tuple[Measurement, Answer]]) -> Table:
-    """A measurement a row."""
+
+def results_table(answered: Iterable[Answered], tags: Tags = NO_TAGS) -> Table:
+    """A measurement or an import of a trace a row; a column of tags where any has one."""
+    columns = (
+        "id",
+        "started (UTC)",
+        "model",
+        "device",
+        Column("latency p50", holds="numbers", scale="common"),
+        Column("energy", holds="numbers", scale="common"),
+        "plane",
+        "doubts",
+    )
+    rows = [
+        _import_row(each) if isinstance(each, MeterResult) else _result_row(*each)
+        for each in answered
+    ]
+    if not any(row[0] in tags for row in rows):
+        return make_table(columns, rows)
+    words = [", ".join(tags.get(str(row[0]), ())) or "-" for row in rows]
     return make_table(
-        (
-            "id",
-            "started (UTC)",
-            "model",
-            "device",
-            Column("latency p50", holds="numbers"),
-            Column("energy", holds="numbers"),
-            "doubts",
-        ),
-        (_result_row(*pair) for pair in answered),
+        (*columns, "tags"), ((*row, word) for row, word in zip(rows, words, strict=True))
+    )
+
+
+def _import_row(result: MeterResult) -> tuple[Cell, ...]:
+    estimate = result.estimate
+    return (
+        result.id,
+        _minute_text(result.imported_at),
+        result.model or result.trace.file,
+        f"{result.profile.name if result.profile is not None else '-'} ({estimate.source})",
+        Absent(),
+        Number(estimate.gross_j, "J", origin=estimate.origin),
+        estimate.plane,
+        "-",
     )
 
 
@@ -52,6 +80,7 @@ def _result_row(measurement: Measurement, answer: Answer) -> tuple[Cell, ...]:
         Absent()
         if energy is None
         else Number(energy.gross_j, "J", origin=energy.origin, note=p50_note(answer.far_p50_ratio)),
+        "-" if energy is None else energy.plane,
         ", ".join(doubts) or "-",
     )
 

@@ -16,9 +16,10 @@ from mobilekit.analysis.energy.sources import (
 from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import Window
 from mobilekit.errors import UsageError
+from mobilekit.records.energy import GaugeEstimate
 from mobilekit.records.measurement import Measurement
 from mobilekit.results.text.words import SOURCE_NAMES
-from mobilekit.units import NS_PER_S
+from mobilekit.units import NS_PER_S, format_energy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,13 +55,20 @@ def draw_measurement(measurement: Measurement) -> Figure:
     stretches = find_stretches(windows)
     counted = {window.started_ns for stretch in stretches for window in stretch}
     for axes in (above, below):
+        named: set[str] = set()
         for window in windows:
-            colour = LOAD if window.kind == "load" else IDLE
+            name, colour = f"{window.kind} window", LOAD if window.kind == "load" else IDLE
+            if window.started_ns not in counted:
+                name, colour = "window that does not count", UNUSED
+            # A name that begins with an underscore is left out of the legend.
+            is_first = axes is above and name not in named
+            named.add(name)
             axes.axvspan(
                 *_edges_s(window, start_ns),
-                color=colour if window.started_ns in counted else UNUSED,
+                color=colour,
                 alpha=0.15,
                 linewidth=0,
+                label=f"{'' if is_first else '_'}{name}",
             )
     profile = measurement.profile
     gauge = known_gauge(profile.gauge, measurement.gauge, stretches, profile.capacity_uah)
@@ -89,10 +97,24 @@ def draw_measurement(measurement: Measurement) -> Figure:
     told = f"power by the {SOURCE_NAMES[source]}" if drawn else "no source tells the power"
     above.set_title(
         f"{measurement.artifact.model.label} on {measurement.device.name}{simulated}, {told}: "
-        f"{measurement.id}"
+        f"{measurement.id}{_energy_text(energy)}"
     )
     finish_axes(above, _edges_s(windows[-1], start_ns)[1])
     return figure
+
+
+def _energy_text(energy: GaugeEstimate | None) -> str:
+    """What was integrated, in a line of its own."""
+    if energy is None:
+        return "\nno energy can be told"
+    gross, marginal = energy.gross_interval_j, energy.marginal_interval_j
+    kind = "95 % intervals" if energy.interval_kind == "interval_95" else "ranges of the blocks"
+    return (
+        f"\n{format_energy(energy.gross_j)} [{format_energy(gross.low)}, "
+        f"{format_energy(gross.high)}] gross and {format_energy(energy.marginal_j)} "
+        f"[{format_energy(marginal.low)}, {format_energy(marginal.high)}] marginal per inference, "
+        f"{energy.plane} plane ({kind})"
+    )
 
 
 def _edges_s(window: Window, start_ns: int) -> tuple[float, float]:

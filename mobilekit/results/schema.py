@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from mobilekit.analysis.energy.gauge import Overrides
 from mobilekit.contract.codec import decode, encode
 from mobilekit.records.energy import GaugeGain, GaugeOutcome
-from mobilekit.records.measurement import Measurement
+from mobilekit.records.measurement import Measurement, Tag
+from mobilekit.records.meter import MeterResult
 
 # Of the tables and of the records in them, counted on with every change of either; `migrations` has
 # a step for each. History: 1: first; 2: profiles, queues, evaluations and what calibration finds;
-# 3: purpose, and columns to search by.
+# 3: purpose, columns to search by, imports of meters' traces, tags.
 SCHEMA_VERSION = 3
 
 TABLES = sa.MetaData()
@@ -50,6 +51,24 @@ measurements_table = sa.Table(
     _text("campaign", 200, nullable=True),
     sa.Column("virtual", sa.Boolean, nullable=False),
     sa.Column("has_windows", sa.Boolean, nullable=False),
+    _document(),
+)
+meter_table = sa.Table(
+    "meter_results",
+    TABLES,
+    sa.Column("id", sa.String(64), primary_key=True),
+    _text("imported_at", 40),
+    _text("model", 200, nullable=True),
+    _text("device", 200, nullable=True),
+    _text("plane", 20),
+    _document(),
+)
+tags_table = sa.Table(
+    "tags",
+    TABLES,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    _text("result_id", 64),
+    _text("tag", 40),
     _document(),
 )
 pending_table = sa.Table(
@@ -100,6 +119,21 @@ def measurement_row(measurement: Measurement) -> Row:
     }
 
 
+def meter_row(result: MeterResult) -> Row:
+    return {
+        "id": result.id,
+        "imported_at": result.imported_at,
+        "model": result.model,
+        "device": result.profile.name if result.profile is not None else None,
+        "plane": result.estimate.plane,
+        "document": encode(result),
+    }
+
+
+def tag_row(tag: Tag) -> Row:
+    return {"result_id": tag.result_id, "tag": tag.tag, "document": encode(tag)}
+
+
 def pending_row(measurement: Measurement, overrides: Overrides) -> Row:
     """Of a run that was started, with what a person set for the calibration that it is."""
     return {
@@ -124,6 +158,16 @@ def device_row(found: GaugeOutcome | GaugeGain) -> Row:
 def decode_measurement(document: bytes) -> Measurement:
     measurement: Measurement = decode(document, Measurement, source="the stored result")
     return measurement
+
+
+def decode_meter(document: bytes) -> MeterResult:
+    result: MeterResult = decode(document, MeterResult, source="the stored import of a trace")
+    return result
+
+
+def decode_tag(document: bytes) -> Tag:
+    tag: Tag = decode(document, Tag, source="the stored tag")
+    return tag
 
 
 def decode_pending(document: bytes) -> tuple[Measurement, Overrides]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 import sqlalchemy as sa
 
@@ -13,7 +14,8 @@ from mobilekit.analysis.energy.gauge import NO_OVERRIDES, Overrides
 from mobilekit.contract.samples import was_lost
 from mobilekit.errors import StoreError, UsageError
 from mobilekit.records.energy import GaugeGain, GaugeOutcome
-from mobilekit.records.measurement import Measurement
+from mobilekit.records.measurement import Measurement, Tag
+from mobilekit.records.meter import MeterResult
 from mobilekit.results.database import Database
 from mobilekit.results.migrations.chain import make_tables, migrate, read_version
 from mobilekit.results.schema import (
@@ -21,18 +23,31 @@ from mobilekit.results.schema import (
     decode_gain,
     decode_gauge,
     decode_measurement,
+    decode_meter,
     decode_pending,
+    decode_tag,
     device_row,
     gains_table,
     gauges_table,
     measurement_row,
     measurements_table,
+    meter_row,
+    meter_table,
     pending_row,
     pending_table,
+    tag_row,
+    tags_table,
 )
 
 SHOWN_IDS = 5
 """Of those that begin like an id that was given."""
+
+
+LAST = "last"
+"""In place of an id: the newest."""
+StoredResult = Union[Measurement, MeterResult]
+_WHEN = {measurements_table: "started_at", meter_table: "imported_at"}
+"""The tables of results, and the column of each that tells which is newer."""
 
 
 class PendingRun(NamedTuple):
@@ -170,12 +185,19 @@ class Store:
             if measurement is not None:
                 yield measurement
 
-    def count_measurements(self, model: str | None = None) -> int:
-        query = sa.select(sa.func.count()).select_from(measurements_table)
-        if model is not None:
-            query = query.where(measurements_table.c.model == model)
+    def result_ids(self, *, model: str | None = None, tag: str | None = None) -> list[str]:
+        """Of measurements and imports of traces, the newest first."""
+        rows: list[tuple[str, str]] = []
         with self._database.reading() as connection:
-            return connection.execute(query).scalar_one()
+            for table, when in _WHEN.items():
+                query = sa.select(table.c[when], table.c.id)
+                if model is not None:
+                    query = query.where(table.c.model == model)
+                if tag is not None:
+                    tagged = sa.select(tags_table.c.result_id).where(tags_table.c.tag == tag)
+                    query = query.where(table.c.id.in_(tagged))
+                rows += [(started_at, id) for started_at, id in connection.execute(query)]
+        return [id for _, id in sorted(rows, reverse=True)]
 
     def find(self, measurement_id: str) -> Measurement | None:
         """The measurement of exactly this id."""
@@ -188,36 +210,116 @@ class Store:
     def read(self, measurement_id: str) -> Measurement:
         """The measurement of this id or, where only one has it, this beginning of an id.
 
-        ``last`` is the newest. Raises ``UsageError`` for none and for several.
+        ``last`` is the newest. Raises ``UsageError`` for none, for several and for what is another
+        kind of result.
         """
-        if measurement_id == "last":
+        if measurement_id == LAST:
             for newest in self.iterate_measurements():
                 return newest
+        result = self.read_result(measurement_id)
+        if isinstance(result, Measurement):
+            return result
+        raise UsageError(
+            f"{result.id} is an import of a meter's trace, and no measurement of a run",
+            fix="`mobilekit results show` shows it; `mobilekit results list` lists both.",
+        )
+
+    def read_result(self, given: str) -> StoredResult:
+        """As ``read``, of imports of traces too."""
+        (result_id,) = self.resolve([given])
+        result = self.find_result(result_id)
+        assert result is not None
+        return result
+
+    def find_result(self, result_id: str) -> StoredResult | None:
+        """The measurement or the import of exactly this id."""
+        query = sa.select(meter_table.c.document).where(meter_table.c.id == result_id)
+        with self._database.reading() as connection:
+            document = connection.scalar(query)
+        return self.find(result_id) if document is None else decode_meter(document)
+
+    def resolve(self, given: Sequence[str]) -> list[str]:
+        """The whole ids, each once: of ids, of beginnings that only one has, and of ``last``.
+
+        Raises ``UsageError`` for one that none or several begin with.
+        """
+        return list(dict.fromkeys(self._whole_id(each) for each in given))
+
+    def _whole_id(self, given: str) -> str:
+        if given == LAST:
+            ids = self.result_ids()
+            if ids:
+                return ids[0]
             raise UsageError(
                 "There are no results yet", fix="`mobilekit deploy nin --device nexus7` makes one."
             )
-        ids = self._ids_beginning(measurement_id)
-        whole = measurement_id if measurement_id in ids else ids[0] if len(ids) == 1 else None
-        found = None if whole is None else self.find(whole)
-        if found is not None:
-            return found
+        ids = self._ids_beginning(given)
+        if given in ids or len(ids) == 1:
+            return given if given in ids else ids[0]
         if ids:
             more = f" and {len(ids) - SHOWN_IDS} more" if len(ids) > SHOWN_IDS else ""
             raise UsageError(
-                f"Several results begin with {measurement_id!r}",
+                f"Several results begin with {given!r}",
                 ids=", ".join(ids[:SHOWN_IDS]) + more,
                 fix="Give more of the id.",
             )
         raise UsageError(
-            f"There is no result {measurement_id!r}",
-            fix="`mobilekit results list --all` shows all.",
+            f"There is no result {given!r}", fix="`mobilekit results list --all` shows all."
         )
 
     def _ids_beginning(self, beginning: str) -> list[str]:
-        column = measurements_table.c.id
-        query = sa.select(column).where(column.startswith(beginning, autoescape=True))
         with self._database.reading() as connection:
-            return list(connection.scalars(query.order_by(column)).all())
+            return sorted(
+                id
+                for table in _WHEN
+                for id in connection.scalars(
+                    sa.select(table.c.id).where(table.c.id.startswith(beginning, autoescape=True))
+                )
+            )
+
+    def save_meter(self, result: MeterResult) -> None:
+        """Add an import of a meter's trace."""
+        with self._database.writing() as connection:
+            connection.execute(meter_table.insert().values(meter_row(result)))
+
+    def delete(self, result_ids: Sequence[str]) -> None:
+        """Of these whole ids all or none, with their tags. What they told of a phone's gauge is
+        kept with the phone."""
+        with self._database.writing() as connection:
+            for table in _WHEN:
+                connection.execute(table.delete().where(table.c.id.in_(result_ids)))
+            connection.execute(tags_table.delete().where(tags_table.c.result_id.in_(result_ids)))
+
+    def tag(self, result_ids: Sequence[str], words: Sequence[str]) -> None:
+        """Give each result each word; one that it has stays."""
+        with self._database.writing() as connection:
+            self._untag(connection, result_ids, words)
+            for result_id in result_ids:
+                for word in words:
+                    tag = Tag(result_id=result_id, tag=word)
+                    connection.execute(tags_table.insert().values(tag_row(tag)))
+
+    def untag(self, result_ids: Sequence[str], words: Sequence[str]) -> None:
+        """Take each word from each result that has it."""
+        with self._database.writing() as connection:
+            self._untag(connection, result_ids, words)
+
+    def _untag(
+        self, connection: sa.Connection, result_ids: Sequence[str], words: Sequence[str]
+    ) -> None:
+        columns = tags_table.c
+        connection.execute(
+            tags_table.delete().where(columns.result_id.in_(result_ids), columns.tag.in_(words))
+        )
+
+    def list_tags(self) -> dict[str, tuple[str, ...]]:
+        """The words of each result that has any, in the order of the alphabet."""
+        tags: dict[str, list[str]] = defaultdict(list)
+        with self._database.reading() as connection:
+            for document in connection.scalars(sa.select(tags_table.c.document)):
+                tag = decode_tag(document)
+                tags[tag.result_id].append(tag.tag)
+        return {result_id: tuple(sorted(words)) for result_id, words in tags.items()}
 
     def save_gauge(self, found: GaugeOutcome) -> None:
         """Add what a calibration run found; a refusal takes the place of an older verdict."""

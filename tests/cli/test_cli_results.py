@@ -1,11 +1,14 @@
 """What is stored, found by the command line however much of it there is."""
 
+import csv
+import io
 import json
 import lzma
 from pathlib import Path
 
 import msgspec
 import pytest
+from schemas import check_document
 from typer.testing import CliRunner
 
 from mobilekit.cli.main import app
@@ -56,3 +59,142 @@ def test_a_list_says_what_it_leaves_out(store, form):
     assert "plain-59" in short.stdout
     if form:
         assert [json.loads(out.stdout)["stored"] for out in (short, whole)] == [61, 61]
+
+
+# --- imports of traces, tags, many results -----------------------------------------------------
+
+
+@pytest.fixture
+def trace(tmp_path):
+    """A meter's file: 3 loads of 4 s at 3 W over 1 W, which is 0.6 J for each of 60 inferences."""
+    powers = ((n / 50, 3.0 if n / 50 // 4 % 2 == 1 else 1.0) for n in range(1400))
+    file = tmp_path / "shunt wire.csv"
+    file.write_text("t(s),P(W)\n" + "".join(f"{t:.2f},{p}\n" for t, p in powers))
+    return file
+
+
+def import_trace(trace, *words):
+    arguments = ("meter", "import", str(trace), "-n", "60", "--plane", "usb", "--json", *words)
+    return json.loads(run(*arguments).stdout)
+
+
+def test_an_import_is_a_result_with_its_plane(store, trace):
+    """It is listed with plane and source, shown as when it was imported, and no run."""
+    made = import_trace(trace, "--device", "nexus7")
+
+    lines = run("results", "list", "--all").stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith(made["id"])]
+    assert made["id"].startswith("meter-shunt-wire-")
+    assert line.split(maxsplit=3)[3].split("  ")[0] == "shunt wire.csv"
+    assert line.split()[-7:] == ["nexus7", "(meter)", "-", "599", "mJ", "usb", "-"]
+    assert json.loads(run("results", "show", made["id"], "--json").stdout) == made
+    assert "599 mJ [" in run("results", "show", "meter-").stdout
+    listed = check_document(run("results", "list", "--all", "--json").stdout)
+    assert [each["id"] for each in listed["imports"]] == [made["id"]]
+    assert json.loads(run("results", "export", made["id"]).stdout) == made
+    refused = CliRunner().invoke(app, ["results", "profile", made["id"]])
+    assert "no measurement of a run" in str(refused.exception)
+
+
+def test_an_import_that_fails_stores_nothing(store, trace):
+    """Neither a result nor a tag."""
+    trace.write_text("t(s),P(W)\n" + "0.1,1\n" * 40)
+
+    outcome = CliRunner().invoke(app, ["meter", "import", str(trace), "-n", "1", "--plane", "usb"])
+
+    assert outcome.exception is not None
+    assert len(store.result_ids()) == 61
+
+
+def test_a_list_is_csv_for_programs(store, trace):
+    """Each number with its unit and origin, in full."""
+    made = import_trace(trace)
+
+    rows = list(csv.DictReader(io.StringIO(run("results", "list", "--all", "--csv").stdout)))
+
+    assert len(rows) == 62
+    (row,) = [row for row in rows if row["id"] == made["id"]]
+    assert float(row["energy value"]) == made["estimate"]["gross_j"]
+    assert (row["energy unit"], row["energy origin"], row["plane"]) == ("J", "measured", "usb")
+    (measured,) = [row for row in rows if row["id"] == "plain-7"]
+    assert (measured["latency p50 unit"], measured["plane"]) == ("ns", "-")
+
+
+def test_a_tag_finds_results(store, trace):
+    """In the list and in an export; a result that is deleted takes its tags with it."""
+    made = import_trace(trace)
+    run("results", "tag", "paper", "plain-7", made["id"], "plain-8")
+    run("results", "tag", "paper", "plain-7")
+
+    listed = json.loads(run("results", "list", "--tag", "paper", "--json").stdout)
+    exported = check_document(run("results", "export", "--tag", "paper").stdout)
+
+    assert [each["id"] for each in listed["results"]] == ["plain-8", "plain-7"]
+    assert {"paper"} == {tag for each in listed["results"] for tag in each["tags"]}
+    assert [each["id"] for each in exported["measurements"]] == ["plain-8", "plain-7"]
+    assert [each["id"] for each in exported["imports"]] == [made["id"]]
+    assert run("results", "list", "--all").stdout.splitlines()[0].endswith("tags")
+
+    run("results", "tag", "paper", "plain-8", "--remove")
+    run("results", "delete", "plain-7", made["id"])
+
+    assert store.list_tags() == {}
+    assert len(store.result_ids()) == 60
+
+
+@pytest.mark.parametrize("word", ["", "two words", "-x", "a" * 41])
+def test_what_is_no_tag_is_refused(store, word):
+    outcome = CliRunner().invoke(app, ["results", "tag", "--", word, "plain-7"])
+
+    assert "is no tag" in str(outcome.exception)
+
+
+def test_several_are_deleted_or_none(store):
+    """One that is not there keeps the others."""
+    outcome = CliRunner().invoke(app, ["results", "delete", "plain-7", "nope"])
+
+    assert "no result 'nope'" in str(outcome.exception)
+    assert len(store.result_ids()) == 61
+
+
+def test_many_results_are_one_table_of_durations(store, trace):
+    """With the id of each in its lines; an imported trace has none, and is named."""
+    made = import_trace(trace)
+
+    outcome = run("results", "export", "--all", "--csv")
+
+    ids = {row["id"] for row in csv.DictReader(io.StringIO(outcome.stdout))}
+    assert len(ids) == 61
+    assert outcome.stderr.strip().endswith(made["id"])
+
+
+def test_a_summary_has_no_raw_samples(store, trace):
+    """What is derived, of one result or of all."""
+    import_trace(trace)
+    whole = run("results", "show", "plain-7", "--json").stdout
+    one = run("results", "show", "plain-7", "--json", "--summary").stdout
+    many = check_document(run("results", "export", "--all", "--summary").stdout)
+
+    (summary,) = check_document(one)["summaries"]
+    assert summary["answer"] == json.loads(whole)["answer"]
+    assert "iteration_ns" not in one
+    assert len(one) < len(whole) / 5
+    assert len(many["summaries"]) == 61
+    assert len(many["imports"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("show", "plain-7", "--summary"), "--json is not given"),
+        (("export",), "Which results"),
+        (("export", "plain-7", "--all"), "Which results"),
+        (("export", "--model", "nope"), "no such result"),
+        (("export", "plain-7", "--csv", "--summary"), "exclude each other"),
+        (("list", "--csv", "--json"), "exclude each other"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(store, words, what):
+    outcome = CliRunner().invoke(app, ["results", *words])
+
+    assert what in str(outcome.exception)

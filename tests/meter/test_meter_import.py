@@ -286,7 +286,7 @@ def test_the_document_is_versioned_and_strict(meter_import, tmp_path):
     document = meter_import(trace, "-n", ITERATIONS, "--plane", "battery").document
     decoded = decode(msgspec.json.encode(document), MeterDocument, source="stdout")
 
-    assert document["schema"] == "mobilekit.meter/2"
+    assert document["schema"] == "mobilekit.meter/3"
     assert decoded.trace.sha256 == hashlib.sha256(trace.read_bytes()).hexdigest()
     assert decoded.charge is None
 
@@ -569,7 +569,7 @@ def test_what_is_integrated_is_drawn(tmp_path):
 
     (axes,) = figure.axes
     assert axes.get_title().startswith("trace.csv: 600 mJ [")
-    assert axes.get_title().endswith("] gross per inference, meter, usb plane")
+    assert axes.get_title().endswith("] gross and 400 mJ marginal per inference, meter, usb plane")
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("time in the trace (s)", "power (W)")
     assert axes.get_xlim() == pytest.approx((0, 28), abs=0.1)
     (power,) = axes.lines

@@ -1,5 +1,6 @@
 """Traces that belong to a stored run: aligned by its synchronisation patterns."""
 
+import re
 from itertools import pairwise
 
 import msgspec
@@ -265,6 +266,7 @@ def test_a_stored_measurements_power_is_drawn(run):
 
     above, below = figure.axes
     assert "nin on nexus7, power by the charge counter: " in above.get_title()
+    assert re.search(r"\n.*J \[.*\] gross and .*J \[.*\] marginal per inf", above.get_title())
     assert above.get_ylabel() == "power (W)"
     assert (below.get_xlabel(), below.get_ylabel()) == (
         "time in the energy phase (s)",
@@ -305,6 +307,8 @@ def test_a_stored_measurements_power_is_drawn(run):
         "power",
         "marginal energy",
         "idle level",
+        "idle window",
+        "load window",
         "95 % by the gauge's resolution alone",
         "charge counter",
     }

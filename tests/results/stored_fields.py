@@ -5,14 +5,15 @@ from pathlib import Path
 import msgspec
 
 from mobilekit.records.energy import GaugeGain, GaugeOutcome
-from mobilekit.records.measurement import Measurement
+from mobilekit.records.measurement import Measurement, Tag
+from mobilekit.records.meter import MeterResult
 from mobilekit.results.schema import SCHEMA_VERSION
 
 FILE = Path(__file__).with_name("stored_fields.txt")
 
 
 def stored_fields() -> str:
-    stored = (Measurement, GaugeOutcome, GaugeGain)
+    stored = (Measurement, GaugeOutcome, GaugeGain, MeterResult, Tag)
     _, records = msgspec.json.schema_components(stored)
     lines = [
         f"{name}.{field}: {msgspec.json.encode(kind, order='deterministic').decode()}"

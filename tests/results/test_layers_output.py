@@ -34,7 +34,7 @@ def render(by, sum_ns, fastest_difference):
         fastest_difference=fastest_difference,
         problems=(),
     )
-    return render_profile(measurement(), profile)
+    return render_profile(measurement(), profile, show_all=True)
 
 
 @pytest.mark.parametrize(

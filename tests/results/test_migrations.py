@@ -223,7 +223,7 @@ OPENED = """
 import sys
 from pathlib import Path
 from mobilekit.results.store import Store
-print(Store(Path(sys.argv[1])).count_measurements())
+print(len(Store(Path(sys.argv[1])).result_ids()))
 """
 
 

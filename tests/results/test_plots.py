@@ -16,6 +16,7 @@ from mobilekit.records.profile import LayerCost
 from mobilekit.results.compare_plot import draw_comparisons
 from mobilekit.results.layer_plot import draw_profile
 from mobilekit.results.plot_file import check_plot_path, write_figure
+from mobilekit.results.published import load_publication
 from mobilekit.units import MIB, NS_PER_MS
 
 
@@ -76,6 +77,27 @@ def test_a_comparison_is_a_panel_a_figure():
     assert [axes.get_yscale() for axes in panels.values()] == ["linear", "log", "linear"]
     assert labels(figure.legends[0]) == ["nexus7", "pc"]
     assert figure.get_suptitle() == "nexus7 against pc, with 95 % intervals where there are any"
+
+
+def test_published_figures_stand_beside_ours():
+    """A hatched bar for each platform of the paper, in our unit, where it has the figure."""
+    figure = draw_comparisons([SOUND], load_publication("fantozzi2016"))
+
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    latency = panels["latency, p50"]
+    assert heights(latency)[2:] == pytest.approx([1079, 132])
+    assert [bool(bar.get_hatch()) for bar in latency.patches] == [False, False, True, True]
+    assert heights(panels["init, p50"])[2:] == pytest.approx([2067, 239])
+    assert len(panels["memory by inference, PSS"].patches) == 2
+    assert labels(figure.legends[0]) == [
+        "nexus7",
+        "pc",
+        "fantozzi2016: nexus7",
+        "fantozzi2016: pc",
+    ]
+    assert figure.get_suptitle().endswith("; published figures are of fantozzi2016")
+    lefts = [bar.get_x() for bar in latency.patches]
+    assert lefts == sorted(lefts)
 
 
 def test_networks_stand_side_by_side():

@@ -57,7 +57,7 @@ def test_the_newest_come_first_and_models_are_told_apart(url):
 
     assert [item.id for item in store.iterate_measurements()] == ["run-3", "run-2", "run-1"]
     assert list(store.iterate_measurements("alexnet")) == []
-    assert (store.count_measurements(), store.count_measurements("alexnet")) == (3, 0)
+    assert (len(store.result_ids()), store.result_ids(model="alexnet")) == (3, [])
     assert store.read("last").id == "run-3"
 
 

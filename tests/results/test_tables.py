@@ -139,8 +139,8 @@ def test_a_simulated_energy_is_marked_among_measured_ones():
 
     _, measured, simulated = render_text(results_table(pairs)).splitlines()
 
-    assert measured.split()[-3:] == ["3.65", "J", "-"]
-    assert simulated.split()[-4:] == ["3.65", "J", "(simulated)", "-"]
+    assert measured.split()[-4:] == ["3.65", "J", "battery", "-"]
+    assert simulated.split()[-5:] == ["3.65", "J", "(simulated)", "battery", "-"]
 
 
 @pytest.mark.parametrize(
@@ -163,3 +163,36 @@ def test_a_device_tells_of_its_battery_what_it_knows(battery, text):
     (line,) = render_text(devices_table([listed])).splitlines()[1:]
 
     assert line.split("armeabi-v7a")[1].removeprefix("  .pte .onnx  ").strip() == text
+
+
+# --- widths and units --------------------------------------------------------------------------
+
+
+def test_a_table_is_broken_to_a_width_between_words():
+    """The widest cells first; a word, such as an id, is never broken."""
+    table = make_table(
+        ("id", "title"), [("nin-nexus7-20261121-095601-4d73", "a network in a network of networks")]
+    )
+
+    whole, broken = render_text(table), render_text(table, 50)
+    narrow = render_text(table, 10)
+
+    assert max(map(len, whole.splitlines())) == 67
+    assert max(map(len, broken.splitlines())) <= 50
+    assert "nin-nexus7-20261121-095601-4d73" in narrow
+    assert broken.split() == whole.split()
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([724e3, 10.1e6, 12.4e6], ["0.724 ms", "10.1 ms", "12.4 ms"]),
+        ([1.2e3, 2.4e3, 5e9], ["1.20 us", "2.40 us", "5,000,000 us"]),
+    ],
+)
+def test_a_column_has_one_unit(values, texts):
+    """That of its median."""
+    column = Column("p50", holds="numbers", scale="common")
+    table = make_table((column,), [(Number(value, "ns"),) for value in values])
+
+    assert render_text(table).splitlines()[1:] == texts

@@ -36,7 +36,7 @@ def refuse_energy(refusal: GaugeRefusal) -> Finding:
         severity="warning",
         summary=f"no energy was measured: this phone's gauge cannot be trusted: {refusal.reason}",
         advice="Calibrate it anew, with --source if you know better, or use an external meter "
-        "(docs/meter.md).",
+        "(`mobilekit docs meter`).",
     )
 
 
@@ -70,9 +70,7 @@ def doubt_battery(state: DeviceState) -> tuple[Finding, ...]:
     per_charge = "no inferences per charge are told"
     if state.profile is not None and state.profile.battery is not None:
         per_charge = "inferences per charge are those of the device profile"
-    advice = (
-        "Put the maker's figure in a device profile (docs/devices.md), or correct the one there is."
-    )
+    advice = "Put the maker's figure in a device profile (`mobilekit docs devices`), or correct the one there is."
     findings = []
     if capacity.verdict == "contradictory":
         findings.append(

@@ -22,10 +22,14 @@ from mobilekit.results.schema import (
     decode_gain,
     decode_gauge,
     decode_measurement,
+    decode_meter,
     decode_pending,
+    decode_tag,
     device_row,
     measurement_row,
+    meter_row,
     pending_row,
+    tag_row,
     version_table,
 )
 
@@ -35,6 +39,8 @@ JSON, the other columns are as they were. A table that a step does not name stay
 
 _TODAYS_ROWS: dict[str, Callable[[bytes], Row]] = {
     "measurements": lambda document: measurement_row(decode_measurement(document)),
+    "meter_results": lambda document: meter_row(decode_meter(document)),
+    "tags": lambda document: tag_row(decode_tag(document)),
     "pending_runs": lambda document: pending_row(*decode_pending(document)),
     "gauges": lambda document: device_row(decode_gauge(document)),
     "gauge_gains": lambda document: device_row(decode_gain(document)),

@@ -3,10 +3,20 @@ together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mobilekit.records.statistics import Interval
-from mobilekit.results.tables.cells import Absent, Cell, CellOrigin, Number, Row, Scale, Table, Unit
+from mobilekit.results.tables.cells import (
+    Absent,
+    Cell,
+    CellOrigin,
+    Number,
+    Row,
+    Scale,
+    Table,
+    Unit,
+    common_scale,
+)
 from mobilekit.units import (
     format_bytes,
     format_count,
@@ -19,7 +29,7 @@ from mobilekit.units import (
 _FORMATS: dict[Unit, Callable[[float], str]] = {
     "ns": format_duration,
     "bytes": format_bytes,
-    "MB": lambda value: f"{value:g} MB",
+    "MB": lambda value: f"{value:g} MB" if value >= 100 else f"{value:.3g} MB",
     "J": format_energy,
     "inferences": format_count,
     "ratio": format_significant,
@@ -61,9 +71,16 @@ def p50_note(far_p50_ratio: float | None) -> str:
     return "" if far_p50_ratio is None else f"at {far_p50_ratio:.2f} x the p50"
 
 
-def row_texts(table: Table, row: Row) -> list[str]:
-    """Each cell's text; the row's origin stands in its first."""
-    scales = [column.scale for column in table.columns]
+def table_texts(table: Table) -> list[list[str]]:
+    """Each row's cells as text; a row's origin stands in its first."""
+    cells = zip(*(row.cells for row in table.rows), strict=True) if table.rows else ()
+    scales = [
+        common_scale(column, each) for column, each in zip(table.columns, cells, strict=False)
+    ]
+    return [_row_texts(row, scales) for row in table.rows]
+
+
+def _row_texts(row: Row, scales: Sequence[Scale | None]) -> list[str]:
     first, *rest = (
         _cell_text(cell, row, scale) for cell, scale in zip(row.cells, scales, strict=True)
     )

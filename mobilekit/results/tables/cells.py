@@ -68,8 +68,8 @@ class Scale(Struct, frozen=True):
 class Column(Struct, frozen=True):
     name: str
     holds: Literal["text", "numbers"] = "text"
-    scale: Scale | None = None
-    """``None``: each number in the unit that fits it."""
+    scale: Scale | Literal["common"] | None = None
+    """``common``: one that fits most of its numbers; ``None``: each in the unit that fits it."""
 
 
 class Row(Struct, frozen=True):
@@ -81,6 +81,28 @@ class Row(Struct, frozen=True):
 class Table(Struct, frozen=True):
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+
+
+_SIZES: dict[Unit, tuple[Scale, ...]] = {
+    "ns": (Scale(" s", 1e9), Scale(" ms", 1e6), Scale(" us", 1e3)),
+    "bytes": (Scale(" GiB", 2.0**30), Scale(" MiB", 2.0**20), Scale(" KiB", 2.0**10)),
+    "J": (Scale(" kJ", 1e3), Scale(" J", 1.0), Scale(" mJ", 1e-3), Scale(" uJ", 1e-6)),
+    "MACs": (Scale(" M", 1e6), Scale(" k", 1e3), Scale("", 1.0)),
+}
+"""The largest first."""
+
+
+def common_scale(column: Column, cells: Iterable[Cell]) -> Scale | None:
+    """How all numbers of a column are shown: where it is to have one unit, the median's."""
+    if column.scale != "common":
+        return column.scale
+    numbers = [cell for cell in cells if isinstance(cell, Number)]
+    units = {number.unit for number in numbers}
+    sizes = _SIZES.get(units.pop(), ()) if len(units) == 1 else ()
+    if not sizes:
+        return None
+    median = sorted(abs(number.value) for number in numbers)[len(numbers) // 2]
+    return next((scale for scale in sizes if median >= scale.size), sizes[-1])
 
 
 def make_table(columns: Iterable[Column | str], rows: Iterable[Sequence[Cell] | Row]) -> Table:

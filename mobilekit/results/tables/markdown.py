@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mobilekit.results.tables.cell_text import row_texts
+from mobilekit.results.tables.cell_text import table_texts
 from mobilekit.results.tables.cells import Table
 
 
@@ -10,7 +10,7 @@ def render_markdown(table: Table) -> str:
     lines = [
         [column.name for column in table.columns],
         ["---"] * len(table.columns),
-        *(row_texts(table, row) for row in table.rows),
+        *table_texts(table),
     ]
     return "\n".join(
         f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines

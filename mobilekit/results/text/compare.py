@@ -22,13 +22,17 @@ APART = (
 )
 
 
-def render_comparisons(document: ComparisonDocument) -> str:
-    """A block for each network; what was published about them follows, apart."""
-    blocks = [_block(comparison) for comparison in document.comparisons]
+INDENT = "  "
+
+
+def render_comparisons(document: ComparisonDocument, width: int | None = None) -> str:
+    """A block for each network; what was published about them follows, apart. Tables are broken to
+    ``width`` characters."""
+    blocks = [_block(comparison, width) for comparison in document.comparisons]
     if findings := _findings(document):
         blocks.append("\n".join(findings))
     if document.published is not None:
-        blocks.append(_published_block(document.published, document.comparisons))
+        blocks.append(_published_block(document.published, document.comparisons, width))
     return "\n\n".join(blocks)
 
 
@@ -58,10 +62,10 @@ def refusal_text(differences: Iterable[Difference]) -> str:
     )
 
 
-def _block(comparison: Comparison) -> str:
+def _block(comparison: Comparison, width: int | None) -> str:
     lines = [_heading(comparison)]
     if comparison.figures:
-        lines += _indented(comparison_table(comparison))
+        lines += _indented(comparison_table(comparison), width)
     return "\n".join([*lines, *_notes(comparison)])
 
 
@@ -125,10 +129,12 @@ def _findings(document: ComparisonDocument) -> list[str]:
     return list(dict.fromkeys(render_findings(every)))
 
 
-def _published_block(publication: Publication, comparisons: Sequence[Comparison]) -> str:
+def _published_block(
+    publication: Publication, comparisons: Sequence[Comparison], width: int | None
+) -> str:
     lines = [
         f"{publication.name} beside ours",
-        *_indented(published_table(publication, comparisons)),
+        *_indented(published_table(publication, comparisons), width),
     ]
     return "\n".join([*lines, *_published_notes(publication)])
 
@@ -141,5 +147,6 @@ def _published_notes(publication: Publication) -> list[str]:
     ]
 
 
-def _indented(table: Table) -> list[str]:
-    return [f"  {line}" for line in render_text(table).splitlines()]
+def _indented(table: Table, width: int | None) -> list[str]:
+    inside = None if width is None else width - len(INDENT)
+    return [f"{INDENT}{line}" for line in render_text(table, inside).splitlines()]

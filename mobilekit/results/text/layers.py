@@ -12,6 +12,7 @@ from mobilekit.records.network import Description, Footprint, ModelSpec
 from mobilekit.records.profile import ActivationCost, LayerProfile
 from mobilekit.results.layer_tables import (
     activations_table,
+    costliest,
     is_below_clock,
     layer_costs_table,
     layers_table,
@@ -20,6 +21,9 @@ from mobilekit.results.layer_tables import (
 from mobilekit.results.tables.cell_text import IN_DOUBT
 from mobilekit.results.tables.text import render_text
 from mobilekit.units import format_bytes, format_duration
+
+COSTLIEST = 10
+"""How many layers a profile shows where not all are asked for."""
 
 
 def render_description(spec: ModelSpec, description: Description, footprint: Footprint) -> str:
@@ -52,13 +56,19 @@ def _listed(names: tuple[str, ...], most: int = 6) -> str:
     return ", ".join(names[:most]) + more
 
 
-def render_profile(measurement: Measurement, profile: LayerProfile) -> str:
-    """By layer, by type, and how the sum compares with the plain inference."""
+def render_profile(measurement: Measurement, profile: LayerProfile, *, show_all: bool) -> str:
+    """By type, by layer, and how the sum compares with the plain inference.
+
+    Of the layers those that take the most time, the longest first, or all in the network's order.
+    """
+    layers = profile.layers if show_all else costliest(profile, COSTLIEST)
+    left_out = len(profile.layers) - len(layers)
     lines = [
         heading_text(measurement, profile),
-        render_text(layer_costs_table(profile)),
-        "",
         render_text(type_costs_table(profile)),
+        "",
+        render_text(layer_costs_table(profile, layers)),
+        *([_left_out_text(left_out, len(profile.layers))] if left_out else []),
         "",
         *_sum_lines(measurement, profile),
         f"  saved      {measurement.id}",
@@ -67,6 +77,10 @@ def render_profile(measurement: Measurement, profile: LayerProfile) -> str:
         lines.append(_unreconciled(profile))
     lines += [f"Unresolved: {problem.rstrip('.')}." for problem in profile.problems]
     return "\n".join(lines)
+
+
+def _left_out_text(count: int, of: int) -> str:
+    return f"  and {count} more of {of} layers: --all shows all, in their order"
 
 
 def heading_text(measurement: Measurement, profile: LayerProfile) -> str:
