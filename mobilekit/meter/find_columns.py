@@ -57,6 +57,8 @@ def find_columns(layout: Layout, options: FileOptions, path: object) -> Columns:
         index = table.named(options.value_column)
     elif found_format == "monsoon":
         index = _monsoon_channel(table, options)
+        if voltage is None and options.supply_volt is None:
+            index = _power_without_voltage(table, index)
     elif options.shunt_ohm is not None:
         index, beside = _shunt_columns(table, options, options.shunt_ohm, taken, notes)
         if voltage is None and options.supply_volt is None:
@@ -242,10 +244,11 @@ def _shunt_columns(
         raise table.error(
             f"It cannot be told which column is the voltage across the shunt: {told}", fix
         )
+    has_supply = options.voltage_column is not None or options.supply_volt is not None
     notes.append(
         f"column {columns[shunt].title!r} with {sizes[shunt]:.3g} V is taken as the shunt's "
-        f"voltage, {columns[supply].title!r} with {sizes[supply]:.3g} V as the supply's "
-        "(--value-column, --voltage-column)"
+        f"voltage, {columns[supply].title!r} with {sizes[supply]:.3g} V "
+        f"{'is not used' if has_supply else 'as that of the supply'} (--value-column, --voltage-column)"
     )
     return shunt, _own_scaled(table, supply)
 
@@ -315,6 +318,14 @@ def _monsoon_channel(table: MeterTable, options: FileOptions) -> int:
         f"There is no column of the Monsoon's {' or '.join(order)} channel",
         "Give --plane battery for Main or --plane usb for USB, or --value-column.",
     )
+
+
+def _power_without_voltage(table: MeterTable, current: int) -> int:
+    """Of the same channel, where its voltage was not exported; else the current."""
+    columns = table.layout.columns
+    name = columns[current].name.lower().replace("current", "power")
+    powers = [index for index in table.of_quantity("power") if columns[index].name.lower() == name]
+    return powers[0] if powers and _own_voltage(table, current) is None else current
 
 
 def _monsoon_time(table: MeterTable, time: TimeColumn, notes: list[str]) -> TimeColumn:

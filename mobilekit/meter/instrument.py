@@ -30,7 +30,7 @@ INSTRUMENTS: dict[MeterSource, Instrument] = {
     # A resistor of 1 % and an oscilloscope's vertical gain of 2 %; its zero wanders by millivolts.
     "shunt": Instrument(0.02, {"shunt voltage": 1e-3}),
     # Monsoon gives +-1 %, Nordic up to +-10 % in the lowest of the ranges, Joulescope +-0.5 %.
-    "monsoon": Instrument(0.01, {"current": 1e-3}),
+    "monsoon": Instrument(0.01, {"current": 1e-3, "power": 4e-3}),
     "ppk2": Instrument(0.05, {"current": 1e-4}),
     "joulescope": Instrument(0.005, {"current": 1e-4, "power": 1e-3}),
     "meter": Instrument(0.03, {"current": 1e-3, "power": 5e-3}),

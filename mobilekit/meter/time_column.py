@@ -127,6 +127,13 @@ def _scale(
     since_1970 = _epoch_scale(times)
     if since_1970 is not None:
         return since_1970
+    fitting = _fitting_scale(times, interval_s)
+    if fitting is not None:
+        notes.append(
+            f"column {column.title!r} is in {fitting:g} s: its samples are {interval_s:.6g} s "
+            "apart, as the lines above the data say"
+        )
+        return fitting
     raise table.error(f"Nothing says in which unit the times in column {column.title!r} are", FIX)
 
 
@@ -158,6 +165,17 @@ def _epoch_scale(times: list[float]) -> float | None:
         scaled = [time * size for time in times]
         if scaled and EPOCH_S[0] < min(scaled) and max(scaled) < EPOCH_S[1]:
             return size
+    return None
+
+
+def _fitting_scale(times: list[float], interval_s: float | None) -> float | None:
+    """The unit in which the times are as far apart as the preamble says; at most one can be."""
+    period = _period_s(times)
+    if not period or interval_s is None:
+        return None
+    for scale in (1.0, 1e-3, 1e-6, 1e-9):
+        if 1 / MAX_DISAGREEMENT < period * scale / interval_s < MAX_DISAGREEMENT:
+            return scale
     return None
 
 

@@ -219,6 +219,13 @@ def power_tool(amperes: bool = False, usb: bool = False) -> list[str]:
     )
 
 
+def power_tool_without_voltage() -> list[str]:
+    return lines_of(
+        ["Time (s),Main Avg Current (mA),Main Avg Power (mW)"],
+        lambda s: f"{s.time_s:.6f},{s.power_w / CELL_V * 1000:.3f},{s.power_w * 1000:.3f}",
+    )
+
+
 def fnirsi_logger(moments: bool = False) -> list[str]:
     """The logger that reads FNIRSI's USB meters: spaces, seconds since 1970, charge and energy."""
     first = "timestamp" if moments else "timestamp sample_in_packet"

@@ -27,6 +27,7 @@ MAKERS = {
     "monsoon powertool": (makers.power_tool(), (), "monsoon"),
     "monsoon powertool, amperes": (makers.power_tool(amperes=True), (), "monsoon"),
     "monsoon powertool, both channels": (makers.power_tool(usb=True), (), "monsoon"),
+    "monsoon powertool, no voltage": (makers.power_tool_without_voltage(), (), "monsoon"),
     "fnirsi": (makers.fnirsi_logger(), (), "meter"),
     "fnirsi, iso times": (makers.fnirsi_logger(moments=True), (), "meter"),
     "usb meter": (makers.usb_meter(), (), "meter"),
@@ -160,6 +161,16 @@ def test_a_doubt_is_refused_with_what_settles_it(name, meter_import, tmp_path):
     assert isinstance(error, MeterFileError)
     assert what in error.what
     assert fix in error.fix
+
+
+def test_a_sample_interval_tells_the_unit_of_the_times(meter_import, tmp_path):
+    """Of times without one; a note says so."""
+    document = meter_import(
+        write(tmp_path / "trace.csv", contradicting()), "-n", makers.INFERENCES, "--plane", "usb"
+    ).document
+
+    assert [note for note in document["trace"]["notes"] if "is in 0.001 s" in note]
+    assert document["estimate"]["gross_j"] == pytest.approx(1.20, rel=3e-3)
 
 
 SETTLED = {

@@ -102,6 +102,37 @@ def test_no_text_of_numbers_breaks_the_reader(text, delimiter, tmp_path):
         return
 
 
+WORDS = (
+    "Sample Interval", "Sample Rate", "Horizontal Units", "Vertical Units", "Source", "Increment",
+    "tInc = 1e-3", "t0 =", "x-axis", "second", "Volt", "Sequence", "s", "V", "mA", "MA", "1", "2",
+    "-5e-3", "500.0", "1e999", "0", "", "CH1V", "Power (mW)", "(s)", "10:00:00",
+    "2026-05-04 10:00:00", "0x00", "#", "Time(s)", "1.25MSa/s", "\u00b0C",
+)  # fmt: skip
+
+
+@ONLY_PATH
+@given(
+    above=st.lists(st.lists(st.sampled_from(WORDS), max_size=5), max_size=4),
+    beside=st.lists(st.sampled_from(WORDS), max_size=3),
+    widths=st.lists(st.integers(0, 4), min_size=1, max_size=30),
+    shunt=st.booleans(),
+)
+def test_no_heading_breaks_the_reader(above, beside, widths, shunt, tmp_path):
+    """Words of makers' preambles in any order, above the data and beside them: read or refused."""
+    path = tmp_path / "any.csv"
+    lines = [",".join(line) for line in above]
+    lines += [
+        ",".join([*(beside if number < 3 else [""] * len(beside)), *[f"{number * 0.5}"] * width])
+        for number, width in enumerate(widths)
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        time_s, reading = read(path, FileOptions(shunt_ohm=0.1 if shunt else None, supply_volt=5.0))
+    except MobilekitError:
+        return
+    assert len(time_s) == len(reading)
+
+
 @ONLY_PATH
 @given(block_bytes=st.integers(1, 3000))
 def test_blocks_of_any_size_give_the_same_numbers(block_bytes, tmp_path):
