@@ -245,10 +245,11 @@ def _shunt_columns(
             f"It cannot be told which column is the voltage across the shunt: {told}", fix
         )
     has_supply = options.voltage_column is not None or options.supply_volt is not None
+    role = "is not used" if has_supply else "as that of the supply"
     notes.append(
         f"column {columns[shunt].title!r} with {sizes[shunt]:.3g} V is taken as the shunt's "
-        f"voltage, {columns[supply].title!r} with {sizes[supply]:.3g} V "
-        f"{'is not used' if has_supply else 'as that of the supply'} (--value-column, --voltage-column)"
+        f"voltage, {columns[supply].title!r} with {sizes[supply]:.3g} V {role} "
+        "(--value-column, --voltage-column)"
     )
     return shunt, _own_scaled(table, supply)
 

@@ -73,7 +73,8 @@ def draw_comparisons(
             "There is nothing to draw: no two runs are comparable",
             fix="Each refusal says what to measure again.",
         )
-    panels = [panel for panel in PANELS if any(_has(each, panel) for each in drawn)]
+    theirs = _their_platforms(publication, drawn)
+    panels = _panels(drawn, publication, theirs)
     traced = [comparison for comparison in drawn if comparison.layer_types]
     count = len(panels) + bool(traced)
     columns = min(count, COLUMNS)
@@ -81,7 +82,6 @@ def draw_comparisons(
     width = max(3.6, 1.2 + 0.9 * len(drawn))
     figure = Figure(figsize=(width * columns, 3.6 * rows + 0.8), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    theirs = _their_platforms(publication, drawn)
     for panel, axis in zip(panels, axes, strict=False):
         _draw_panel(axis, panel, drawn, publication, theirs)
     if traced:
@@ -105,6 +105,26 @@ def draw_comparisons(
     return figure
 
 
+def _panels(
+    comparisons: Sequence[Comparison], publication: Publication | None, platforms: Sequence[str]
+) -> list[_Panel]:
+    """Those of our figures, and of published ones of which we have none."""
+    ours = [panel for panel in PANELS if any(_has(each, panel) for each in comparisons)]
+    names = {panel.published for panel in ours}
+    return [
+        panel
+        for panel in PANELS
+        if panel in ours
+        or (
+            panel.published not in names
+            and panel.origin == "measured"
+            and any(
+                _their_values(publication, panel, each.model, platforms) for each in comparisons
+            )
+        )
+    ]
+
+
 def _their_platforms(
     publication: Publication | None, comparisons: Sequence[Comparison]
 ) -> tuple[str, ...]:
@@ -119,13 +139,15 @@ def _their_platforms(
 
 def _their_values(
     publication: Publication | None, panel: _Panel, model: str, platforms: Sequence[str]
-) -> Iterator[tuple[int, float]]:
+) -> list[tuple[int, float]]:
     """By the platform's place, in the figure's own unit."""
     if publication is None or not panel.published:
-        return
-    for each in publication.of(model):
-        if each.name == panel.published and each.platform in platforms:
-            yield platforms.index(each.platform), each.value
+        return []
+    return sorted(
+        (platforms.index(each.platform), each.value)
+        for each in publication.of(model)
+        if each.name == panel.published and each.platform in platforms
+    )
 
 
 def _style(place: int) -> dict[str, Any]:
@@ -141,9 +163,13 @@ def _draw_panel(
     publication: Publication | None,
     platforms: Sequence[str],
 ) -> None:
-    having = [comparison for comparison in comparisons if _has(comparison, panel)]
-    parts = [_quantities(_figure_of(comparison, panel)) for comparison in having]
-    theirs = [sorted(_their_values(publication, panel, each.model, platforms)) for each in having]
+    groups = [
+        (each, _figure_of(each, panel), _their_values(publication, panel, each.model, platforms))
+        for each in comparisons
+    ]
+    groups = [group for group in groups if group[1] is not None or group[2]]
+    parts = [_quantities(figure) for _, figure, _ in groups]
+    theirs = [published for _, _, published in groups]
     values = [each.value for quantities in parts for each in quantities if each is not None]
     values += [value for group in theirs for _, value in group]
     if panel.unit == "ms" and max(values) < MICROSECONDS_BELOW_MS * panel.size:
@@ -174,8 +200,8 @@ def _draw_panel(
             )
     if min(values) > 0 and max(values) > LOG_RANGE * min(values):
         axis.set_yscale("log")
-    for group, comparison in enumerate(having):
-        sides = _figure_of(comparison, panel).sides
+    for group, (_, figure, _) in enumerate(groups):
+        sides = figure.sides if figure is not None else ()
         for place, side in enumerate(sides):
             if side.ratio is not None:
                 alone = len(sides) == 1
@@ -196,10 +222,11 @@ def _draw_panel(
                     fontsize=8,
                 )
     axis.margins(y=0.12)
-    axis.set_xlim(-0.6, len(having) - 0.4)
+    axis.set_xlim(-0.6, len(groups) - 0.4)
     axis.set_title(panel.title, fontsize=10)
     axis.set_ylabel(panel.unit)
-    axis.set_xticks(range(len(having)), [each.model for each in having], rotation=30, ha="right")
+    models = [each.model for each, _, _ in groups]
+    axis.set_xticks(range(len(models)), models, rotation=30, ha="right")
 
 
 def _draw_types(axis: Axes, comparisons: Sequence[Comparison], *, in_last_column: bool) -> None:
@@ -278,9 +305,10 @@ def _count_bars(comparisons: Sequence[Comparison]) -> int:
 
 def _placed(parts: Sequence[_Part], count: int) -> Iterator[tuple[int, _Part]]:
     """The reference has the last place, however many sides a network has."""
-    *sides, against = parts
-    yield from enumerate(sides)
-    yield count - 1, against
+    if parts:
+        *sides, against = parts
+        yield from enumerate(sides)
+        yield count - 1, against
 
 
 def _bar_width(count: int) -> float:
@@ -302,7 +330,10 @@ def _colour(place: int, count: int) -> str:
     return f"#{grey:02X}{grey:02X}{grey:02X}"
 
 
-def _quantities(figure: ComparedFigure) -> tuple[Quantity | None, ...]:
+def _quantities(figure: ComparedFigure | None) -> tuple[Quantity | None, ...]:
+    """Of the sides and the reference; none of a figure that there is not."""
+    if figure is None:
+        return ()
     return (*(side.quantity for side in figure.sides), figure.against)
 
 
@@ -313,8 +344,8 @@ def _limits(quantity: Quantity) -> tuple[float, float, float]:
     return quantity.value, interval.low, interval.high
 
 
-def _figure_of(comparison: Comparison, panel: _Panel) -> ComparedFigure:
-    return next(figure for figure in comparison.figures if _is_of(figure, panel))
+def _figure_of(comparison: Comparison, panel: _Panel) -> ComparedFigure | None:
+    return next((figure for figure in comparison.figures if _is_of(figure, panel)), None)
 
 
 def _has(comparison: Comparison, panel: _Panel) -> bool:
