@@ -72,7 +72,7 @@ def test_shares_are_marked_where_the_sum_misses_by_a_third(by, plain_ms, is_mark
     run = traced_run("a", 6 * MS, 2 * MS, iteration_ns=(plain_ms * MS,) * 3)
     profile = profile_of(run)
     assert profile.misses == is_marked
-    rendered = render_profile(run, replace(profile, by=by))
+    rendered = render_profile(run, replace(profile, by=by), show_all=True)
     document = encode_pretty(make_profile_document(run, profile)).decode()
 
     for name in ("convolution", "feed-forward"):

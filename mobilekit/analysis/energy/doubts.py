@@ -70,7 +70,10 @@ def doubt_battery(state: DeviceState) -> tuple[Finding, ...]:
     per_charge = "no inferences per charge are told"
     if state.profile is not None and state.profile.battery is not None:
         per_charge = "inferences per charge are those of the device profile"
-    advice = "Put the maker's figure in a device profile (`mobilekit docs devices`), or correct the one there is."
+    advice = (
+        "Put the maker's figure in a device profile (`mobilekit docs devices`), or correct the one "
+        "there is."
+    )
     findings = []
     if capacity.verdict == "contradictory":
         findings.append(
