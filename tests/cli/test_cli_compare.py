@@ -70,7 +70,7 @@ def test_a_virtual_phone_against_this_computer(cli, other_model, tmp_path):
     stored = cli("results", "list", "--json", **NO_PHONE).document["results"]
     sides = [side for each in document.comparisons for side in each.all_sides]
     runs = {id for side in sides for id in (side.id, side.profile.id)}
-    assert {item["id"] for item in stored} == runs
+    assert {item["id"] for item in stored} >= runs  # A pass that was disturbed is repeated.
 
     again = cli("compare", "--results", sides[0].id, sides[1].id, "--json", **NO_PHONE)
 
@@ -90,8 +90,8 @@ def test_layers_of_an_engine_that_cannot_trace(cli, other_model):
     assert rows["layers: convolution"][0].endswith("%")
     assert rows["layers' sum"][2].endswith("%")
     stored = cli("results", "list", "--json", **NO_PHONE).document["results"]
-    assert {each["id"] for each in stored} == {*rows["saved"], *rows["layers saved"]}
-    assert len(stored) == 4
+    assert {each["id"] for each in stored} >= {*rows["saved"], *rows["layers saved"]}
+    assert len(stored) >= 4  # A pass that was disturbed is repeated.
 
 
 def test_text_markdown_and_csv(cli):

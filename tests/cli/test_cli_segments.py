@@ -94,7 +94,7 @@ def test_what_cannot_be_traced_is_cut(cli, forked, tmp_path):
     check_profile(document, iterations=7)
     listed = cli("results", "list", "--json", **NO_PHONE).document["results"]
     assert [each["id"] == document.id for each in listed].count(True) == 1
-    assert len(listed) == 2
+    assert len(listed) >= 2  # A pass that was disturbed is repeated.
     assert plot.read_bytes().startswith(b"\x89PNG")
     check_chrome_trace(json.loads(trace.read_text(encoding="utf-8")), document)
 
