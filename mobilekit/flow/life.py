@@ -40,7 +40,8 @@ def estimate_life_of(
             f"No energy of {model} has been measured; pilots and calibrations do not count",
             result=measurement_id or "-",
             device=device or "-",
-            fix=f"`mobilekit energy {model} --device D` measures it.",
+            fix=f"`mobilekit energy {model} --device D` measures it; a phone of whose battery the "
+            "capacity is not known (CAPACITY-UNKNOWN) needs a device profile for it.",
         )
     estimate = estimate_life(
         basis.energy,

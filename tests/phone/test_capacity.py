@@ -63,7 +63,7 @@ def test_androids_default_is_not_believed_against_the_counter():
         pytest.param(told(80, 0), "", "unknown", None, id="frozen at 0"),
         pytest.param(told(80, 80), "", "unknown", None, id="percent"),
         pytest.param(told(3, 120_000), "", "unknown", None, id="too low to tell"),
-        pytest.param(told(5, 3_500_000, 4350), "", "unknown", None, id="the voltage says full"),
+        pytest.param(told(10, 1_000_000, 4350), "", "unknown", None, id="the voltage says full"),
         pytest.param(told(), DEFAULT, "unknown", None, id="nothing but the default"),
         pytest.param(told(), "  Capacity: 12", "unknown", None, id="a watch's"),
         pytest.param(told(80, 2_000_000), STATED, "contradictory", None, id="half: two cells"),
