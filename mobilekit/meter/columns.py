@@ -63,8 +63,8 @@ class Columns(NamedTuple):
     kind: ReadingKind
     value: Scaled
     voltage: Scaled | None
-    voltage_is_told: bool
-    """Whether a person named its column."""
+    voltage_is_sure: bool
+    """Whether a person named its column, or the reading's name does."""
     marker: Marker | None
     reading: str
     on_usb: bool | None

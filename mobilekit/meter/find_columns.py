@@ -95,7 +95,8 @@ def find_columns(layout: Layout, options: FileOptions, path: object) -> Columns:
         kind=kind,
         value=value,
         voltage=voltage,
-        voltage_is_told=options.voltage_column is not None,
+        voltage_is_sure=options.voltage_column is not None
+        or (voltage is not None and _named_alike(table, index, voltage.column)),
         marker=_find_marker(table, options.load_channel),
         reading=f"{kind} from column {column_found.title!r}",
         on_usb=column_found.name.lower().startswith("usb") if found_format == "monsoon" else None,
@@ -263,6 +264,15 @@ def _typical(table: MeterTable, scaled: Scaled) -> float:
 # --- currents and powers -----------------------------------------------------------------------
 
 
+def _named_alike(table: MeterTable, current: int, voltage: int) -> bool:
+    """Whether the names say that a voltage belongs to a current, as ``Main Avg Voltage`` does."""
+    name, other = (table.layout.columns[index].name.lower() for index in (current, voltage))
+    return other in (
+        f"{name} voltage",
+        re.sub(r"curr(?:ent)?|amp(?:ere)?s?", "voltage", name),
+    )
+
+
 def _own_voltage(table: MeterTable, current: int) -> Scaled | None:
     """The voltage that belongs to a current: of the same name, or the only one of a supply."""
     columns = table.layout.columns
@@ -271,15 +281,10 @@ def _own_voltage(table: MeterTable, current: int) -> Scaled | None:
         for index in table.of_quantity("voltage")
         if not OTHER_VOLTAGE.match(columns[index].name)
     ]
-    name = columns[current].name.lower()
-    own = {f"{name} voltage", re.sub(r"curr(?:ent)?|amp(?:ere)?s?", "voltage", name)}
+    alike = [index for index in likely if _named_alike(table, current, index)]
     # An INA219 gives the voltage of the bus beside that of the load, which it computes.
-    for fits in (
-        lambda name: name in own,
-        lambda name: True,
-        lambda name: name.startswith("bus"),
-    ):
-        found = [index for index in likely if fits(columns[index].name.lower())]
+    of_bus = [index for index in likely if columns[index].name.lower().startswith("bus")]
+    for found in (alike, likely, of_bus):
         if len(found) == 1:
             return _own_scaled(table, found[0])
     return None

@@ -87,7 +87,7 @@ def import_trace(
     if options.zero is not None:
         offset, offset_uncertainty = measure_offset(bins, options.zero)
     bins = bins.zeroed(offset)
-    if isinstance(file, Table) and samples and not file.columns.voltage_is_told:
+    if isinstance(file, Table) and samples and not file.columns.voltage_is_sure:
         _check_supply(bins, file, path)
     found, windows_from, clock = _find_windows(bins, file_options, options)
     instrument = judge_instrument(

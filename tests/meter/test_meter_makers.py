@@ -220,6 +220,19 @@ def test_a_voltage_behind_the_shunt_is_told_from_its_fall(meter_import, tmp_path
     assert voltages == [pytest.approx(1.2 * 0.0118 / 3**0.5, rel=0.05), 0.0]
 
 
+def test_a_meters_own_voltage_may_be_switched(meter_import, tmp_path):
+    """Its name says whose it is, however it varies: the output was off at the beginning."""
+    off = [f"{n / 200 - 5:.6f},0.0,0.0,0.0" for n in range(1000)]
+    head, *lines = makers.power_tool()
+
+    estimate = meter_import(
+        write(tmp_path / "trace.csv", [head, *off, *lines]), "-n", makers.INFERENCES,
+        "--zero", "0:4.9",
+    ).estimate  # fmt: skip
+
+    assert estimate["gross_j"] == pytest.approx(1.20, rel=3e-3)
+
+
 def test_times_that_the_preamble_contradicts_are_told(meter_import, tmp_path):
     """A column with a unit is believed, and a note says what the file says elsewhere."""
     lines = makers.siglent(1)
