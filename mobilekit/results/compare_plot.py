@@ -223,7 +223,8 @@ def _draw_panel(
                 )
     axis.margins(y=0.12)
     axis.set_xlim(-0.6, len(groups) - 0.4)
-    axis.set_title(panel.title, fontsize=10)
+    is_mixed = panel.origin == "simulated" and any(theirs)
+    axis.set_title(f"{panel.title}{' (ours)' if is_mixed else ''}", fontsize=10)
     axis.set_ylabel(panel.unit)
     models = [each.model for each, _, _ in groups]
     axis.set_xticks(range(len(models)), models, rotation=30, ha="right")

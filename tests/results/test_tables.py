@@ -183,6 +183,13 @@ def test_a_table_is_broken_to_a_width_between_words():
     assert broken.split() == whole.split()
 
 
+def test_a_number_is_not_broken_from_its_unit():
+    """An interval is broken between its ends."""
+    table = make_table(("p50",), [("12.4 ms [11.9 ms, 13.1 ms]",)])
+
+    assert render_text(table, 13).splitlines() == ["p50", "12.4 ms", "[11.9 ms,", "13.1 ms]"]
+
+
 @pytest.mark.parametrize(
     ("values", "texts"),
     [

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 from mobilekit.results.tables.cell_text import table_texts
 from mobilekit.results.tables.cells import Table
 
 GAP = "  "
+UNBROKEN = "\u00a0"
+"""A space at which no line is broken."""
+NUMBER_AND_UNIT = re.compile(r"(?<=\d) (?=[A-Za-z])")
 
 
 def render_text(table: Table, width: int | None = None) -> str:
@@ -17,11 +21,7 @@ def render_text(table: Table, width: int | None = None) -> str:
     widths = _fitted(lines, width)
     texts = []
     for line in lines:
-        broken = [
-            textwrap.wrap(cell, max(most, 1), break_long_words=False, break_on_hyphens=False)
-            or [""]
-            for cell, most in zip(line, widths, strict=True)
-        ]
+        broken = [_broken(cell, most) for cell, most in zip(line, widths, strict=True)]
         for number in range(max(map(len, broken))):
             cells = (part[number] if number < len(part) else "" for part in broken)
             texts.append(
@@ -35,7 +35,15 @@ def render_text(table: Table, width: int | None = None) -> str:
 def _broken(cell: str, most: int) -> list[str]:
     if len(cell) <= most:
         return [cell]
-    return textwrap.wrap(cell, max(most, 1), break_long_words=False, break_on_hyphens=False)
+    parts = textwrap.wrap(
+        _joined(cell), max(most, 1), break_long_words=False, break_on_hyphens=False
+    )
+    return [part.replace(UNBROKEN, " ") for part in parts]
+
+
+def _joined(cell: str) -> str:
+    """A number stays with its unit."""
+    return NUMBER_AND_UNIT.sub(UNBROKEN, cell)
 
 
 def _fitted(lines: list[list[str]], width: int | None) -> list[int]:
@@ -45,7 +53,8 @@ def _fitted(lines: list[list[str]], width: int | None) -> list[int]:
     if width is None:
         return widths
     least = [
-        max((len(word) for cell in cells for word in cell.split()), default=0) for cells in columns
+        max((len(word) for cell in cells for word in _joined(cell).split(" ")), default=0)
+        for cells in columns
     ]
     spare = sum(widths) + len(GAP) * (len(widths) - 1) - width
     while spare > 0:
