@@ -13,6 +13,7 @@ import numpy as np
 SUPPLY_V, SHUNT_OHM, CELL_V = 5.1, 0.1, 3.85
 INFERENCES = 60
 END_S = 44.0
+RATE_HZ = 100.0
 START = datetime(2026, 5, 4, 10, 0, 0)
 
 
@@ -39,7 +40,9 @@ def samples(rate_hz: float) -> Iterator[Sample]:
         yield Sample(index, time_s, (3.0 if is_load else 1.0) * (1 + each))
 
 
-def lines_of(head: list[str], row: Callable[[Sample], str], *, rate_hz: float = 200.0) -> list[str]:
+def lines_of(
+    head: list[str], row: Callable[[Sample], str], *, rate_hz: float = RATE_HZ
+) -> list[str]:
     return [*head, *map(row, samples(rate_hz))]
 
 
@@ -76,7 +79,7 @@ def rigol_1000z(channels: int = 2) -> list[str]:
     names, units = ("CH1,CH2", "Volt,Volt") if channels == 2 else ("CH1", "Volt")
     supply = f"{SUPPLY_V:.2e}," if channels == 2 else ""
     return lines_of(
-        [f"X,{names},Start,Increment,", f"Sequence,{units},-2.200000e+01,5.000000e-03"],
+        [f"X,{names},Start,Increment,", f"Sequence,{units},-2.200000e+01,1.000000e-02"],
         lambda s: f"{s.index},{s.shunt_v:.4e},{supply},",
     )
 
@@ -89,15 +92,15 @@ def rigol_dho(times: bool = True) -> list[str]:
             lambda s: f"{s.time_s - 5:.6e},{s.shunt_v:.5e},{SUPPLY_V:.3e}",
         )
     return lines_of(
-        ["CH1V,CH2V,t0 =-2.200000e+01, tInc = 5.000000e-03,"],
+        ["CH1V,CH2V,t0 =-2.200000e+01, tInc = 1.000000e-02,"],
         lambda s: f"{s.shunt_v:.5e},{SUPPLY_V:.3e},,",
     )
 
 
 def siglent(channels: int = 2) -> list[str]:
     head = [
-        "Record Length,Analog:8800",
-        "Sample Rate,200.0",
+        "Record Length,Analog:4400",
+        "Sample Rate,100.0",
         "Vertical Scale,CH1: 0.05,CH2: 1.00",
         "Vertical Offset,CH1:0.00000,CH2:0.0",
         "Horizontal Scale, 4.000000000",
@@ -153,8 +156,8 @@ def tektronix_mso(trailing: bool = False) -> list[str]:
             "Point Format,Y,Y",
             "Horizontal Units,s,s" if trailing else "Horizontal Units,S",
             "Horizontal Scale,4",
-            "Sample Interval,0.005,0.005" if trailing else "Sample Interval,0.005",
-            "Record Length,8800",
+            "Sample Interval,0.01,0.01" if trailing else "Sample Interval,0.01",
+            "Record Length,4400",
             "Gating,0.0% to 100.0%",
             "Probe Attenuation,1,1",
             "Vertical Units,V,V",
@@ -172,7 +175,7 @@ def gw_instek(mode: str = "Detail", traces: int = 2) -> list[str]:
     """Each label once for each trace; each trace with its times or, in the mode Fast, counts."""
     pairs = [
         ("Format", "1.0B"),
-        ("Memory Length", "8800"),
+        ("Memory Length", "4400"),
         ("Trigger Level", "2.000E+00"),
         ("Source", "CH1"),
         ("Vertical Units", "V"),
@@ -181,7 +184,7 @@ def gw_instek(mode: str = "Detail", traces: int = 2) -> list[str]:
         ("Vertical Position", "0.000E+00"),
         ("Horizontal Units", "S"),
         ("Horizontal Scale", "5.000E+00"),
-        ("Sampling Period", "5.000E-03"),
+        ("Sampling Period", "1.000E-02"),
         ("Firmware", "V1.09"),
         ("Time", "4-May-26 10:00:00"),
         ("Mode", mode),
