@@ -532,8 +532,9 @@ def test_options_that_make_no_sense_are_refused_before_reading(words, what, mete
     assert what in error.what
 
 
-def test_a_plot_that_fails_after_all_costs_no_answer(tmp_path):
+def test_a_plot_that_fails_after_all_costs_no_answer(tmp_path, monkeypatch):
     """The answer is on standard output before it is drawn, as one document."""
+    monkeypatch.setenv("MOBILEKIT_HOME", str(tmp_path / "home"))
     trace = plain_table(tmp_path / "trace.csv", "t(s),P(W)")
     plot = tmp_path / ("x" * 251 + ".png")
     words = ("-n", ITERATIONS, "--plane", "battery", "--plot", plot, "--json")
