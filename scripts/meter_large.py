@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def main() -> None:
                 *("--supply-volt", str(SUPPLY_V)),
             ],
             stdout=subprocess.PIPE,
+            env={**os.environ, "MOBILEKIT_HOME": directory},
             check=True,
         )
         wall_s = time.monotonic() - started_s
