@@ -21,6 +21,7 @@ from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import DeviceInfo
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Classification, Measurement
+from mobilekit.records.network import Description, LayerType
 from mobilekit.units import format_bytes, format_duration
 
 LOSSY_ERROR = 0.3
@@ -36,6 +37,16 @@ REPLAYED = Finding(
     summary="nothing ran: the samples are those of a recorded run",
     advice="Measure on the device itself for figures of this network today.",
 )
+
+_MULTIPLYING: set[LayerType] = {
+    "convolution",
+    "feed-forward",
+    "attention",
+    "recurrent",
+    "other",
+}
+"""Types of layers whose parameters are factors of products. Those of the others scale, shift or are
+looked up."""
 
 
 def find_doubts(measurement: Measurement) -> tuple[Finding, ...]:
@@ -307,6 +318,28 @@ def foresee_doubts(need: LeastNeed, device: DeviceInfo) -> tuple[Finding, ...]:
             advice="Close other apps, or use a smaller network or precision: where the system can "
             "make no room it ends the run, and where it can, the time that this takes is in the "
             "figures.",
+        ),
+    )
+
+
+def find_uncounted(description: Description) -> tuple[Finding, ...]:
+    """Layers that read parameters and should multiply by them, and count no multiply-accumulate."""
+    names = [
+        layer.name
+        for layer in description.layers
+        if layer.parameters and not layer.macs and layer.type in _MULTIPLYING
+    ]
+    if not names:
+        return ()
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return (
+        Finding(
+            id="UNCOUNTED-MACS",
+            severity="warning",
+            summary=f"no MACs are counted for {', '.join(names[:3])}{more}, which have parameters",
+            advice="Take the network's MACs, and the share of them that is delegated, as a lower "
+            "bound: an operator there is none of the convolutions and matrix products that are "
+            "counted.",
         ),
     )
 

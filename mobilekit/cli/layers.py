@@ -44,21 +44,27 @@ def describe(
 ) -> None:
     """Show a network's layers: shapes, parameters, MACs, memory."""
     from mobilekit import places
+    from mobilekit.analysis.findings import find_uncounted
     from mobilekit.analysis.layers.footprint import footprint_of
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_description
     from mobilekit.model.zoo import find_model
     from mobilekit.results.documents import DescriptionDocument
     from mobilekit.results.text.layers import render_description
+    from mobilekit.results.text.measurement import render_findings
 
     spec = find_model(model, weights=weights)
     description = read_description(spec, cache_directory=places.artifacts_directory())
-    footprint = footprint_of(description)
+    footprint, findings = footprint_of(description), find_uncounted(description)
     if as_json:
-        document = DescriptionDocument(model=spec, description=description, footprint=footprint)
+        document = DescriptionDocument(
+            model=spec, description=description, footprint=footprint, findings=findings
+        )
         typer.echo(encode_pretty(document), nl=False)
     else:
         typer.echo(render_description(spec, description, footprint))
+        for line in render_findings(findings):
+            typer.echo(line)
 
 
 def profile(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from mobilekit import places
 from mobilekit.analysis.energy.doubts import doubt_battery
-from mobilekit.analysis.findings import REPLAYED, foresee_doubts
+from mobilekit.analysis.findings import REPLAYED, find_uncounted, foresee_doubts
 from mobilekit.analysis.memory import least_need
 from mobilekit.contract.protocol import (
     PACKAGE,
@@ -165,6 +165,8 @@ def _prepared(
     foreseen = foresee_doubts(least_need(artifact, description), state.info)
     if energy:
         foreseen += doubt_battery(state)
+    if description is not None:
+        foreseen += find_uncounted(description)
     if executor.replays:
         foreseen += (REPLAYED,)
     for line in render_findings(foreseen):

@@ -5,7 +5,7 @@ Torch is imported only when a network has to be built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,39 +15,23 @@ from mobilekit.model.files import reporting_full_disk, write_whole
 from mobilekit.records.network import Description, ModelCost, ModelSpec
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-COST_VERSION = 1
-"""Of how costs are counted. History: 1: first."""
-LAYERS_VERSION = 1
-"""Of how layers are told apart and counted. History: 1: first."""
+LAYERS_VERSION = 2
+"""Of how layers are told apart and counted. History: 2: products are counted in the exported
+graph; 1: first."""
 
 
-def count_cost(module: nn.Module, inputs: Sequence[Tensor]) -> ModelCost:
-    """Count parameters, and multiply-accumulates for one inference of ``inputs``.
+def count_cost(module: nn.Module, exported: Any) -> ModelCost:
+    """Parameters of a network, and multiply-accumulates of its graph, which ``make_graph`` made.
 
-    Multiply-accumulates are those of convolutions and matrix products, half of what
-    ``torch.utils.flop_counter`` counts. Parameters used twice are counted once.
+    Parameters used twice are counted once.
     """
-    import torch
-    from torch.func import functional_call
-    from torch.utils.flop_counter import FlopCounterMode
+    from mobilekit.model.macs import count_macs
 
-    # Meta tensors have a shape only, so nothing is computed; and no layer takes a fused path for
-    # processors (as nn.LSTM and nn.TransformerEncoderLayer do), whose products are not counted.
-    state = dict([*module.named_parameters(), *module.named_buffers()])
-    shapes_only = {name: tensor.to("meta") for name, tensor in state.items()}
-    with torch.no_grad():
-        try:
-            with torch.device("meta"), FlopCounterMode(display=False) as counter:
-                functional_call(module, shapes_only, tuple(tensor.to("meta") for tensor in inputs))
-        except Exception:
-            # It looks at values, or keeps tensors that are neither parameters nor buffers.
-            with FlopCounterMode(display=False) as counter:
-                module(*(tensor.clone() for tensor in inputs))
     return ModelCost(
         parameters=sum(parameter.numel() for parameter in module.parameters()),
-        macs=counter.get_total_flops() // 2,
+        macs=count_macs(exported),
     )
 
 
@@ -63,6 +47,8 @@ def read_description(
     """
     description = find_description(spec, cache_directory=cache_directory)
     if description is None:
+        import torch
+
         from mobilekit.model.failures import running_code_of
         from mobilekit.model.graph import make_graph
         from mobilekit.model.load import load_module
@@ -70,10 +56,11 @@ def read_description(
 
         module = load_module(spec) if module is None else module
         inputs = make_inputs(spec)
-        with running_code_of(spec):
-            cost = count_cost(module, inputs)
+        # A network that does not run fails in clearer words here than while it is traced.
+        with running_code_of(spec), torch.no_grad():
+            module(*(tensor.clone() for tensor in inputs))
         exported = make_graph(spec, module, inputs)
-        description = describe(spec, exported, cost)
+        description = describe(spec, exported, count_cost(module, exported))
         keep_description(spec, description, cache_directory=cache_directory)
     return description
 
@@ -118,21 +105,10 @@ def read_cost(
 ) -> ModelCost:
     """The cost of a network, from the cache if its content has been counted before.
 
-    ``on_progress`` hears of what takes seconds. Raises what ``load_module`` raises, and
-    ``ExportError`` if the network does not run or the cache cannot be written to.
+    ``on_progress`` hears of what takes seconds. Raises what ``read_description`` does.
     """
-    path = cache_directory / f"{spec.content_sha256}.cost{COST_VERSION}.json"
-    try:
-        cost: ModelCost = decode(path.read_bytes(), ModelCost, source=path.name)
-    except (OSError, ProtocolError):
-        from mobilekit.model.failures import running_code_of
-        from mobilekit.model.load import load_module
-        from mobilekit.model.reference import make_inputs
-
+    description = find_description(spec, cache_directory=cache_directory)
+    if description is None:
         on_progress(f"Counting {spec.name}")
-        module = load_module(spec)
-        with running_code_of(spec):
-            cost = count_cost(module, make_inputs(spec))
-        with reporting_full_disk(cache_directory):
-            write_whole(path, encode_pretty(cost))
-    return cost
+        description = read_description(spec, cache_directory=cache_directory)
+    return description.cost

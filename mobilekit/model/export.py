@@ -125,10 +125,10 @@ def _export(
     (inputs, *others), whole_bytes = _make_examples(spec, target, module)
     on_progress("Computing the reference outputs in PyTorch")
     references = reference.run_eager(spec, module, inputs)
-    cost = describe.count_cost(module, inputs)
     on_progress("Tracing the network")
     exported = trace_for(spec, target, module, inputs)
     on_progress("Counting its layers")
+    cost = describe.count_cost(module, exported)
     # A deploy looks at them without torch; what cannot be described runs all the same.
     description = None
     if not is_halved(spec, target) and target.calibration is None:

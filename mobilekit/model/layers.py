@@ -14,12 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.fx import Node
-from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._pytree import tree_leaves
 
+from mobilekit.model.macs import node_macs
 from mobilekit.records.network import Description, LayerSpec, LayerType, ModelCost
 
 _STACK_KEY = "mobilekit"
@@ -97,11 +96,7 @@ class _Layer:
 
 
 def describe_layers(exported: Any, cost: ModelCost) -> Description:
-    """Count the layers of a ``torch.export.ExportedProgram``.
-
-    Multiply-accumulates are counted by ``torch.utils.flop_counter`` like ``count_cost``'s, an
-    operation at a time, on tensors that have a shape only.
-    """
+    """Count the layers of a ``torch.export.ExportedProgram``, whose whole ``cost`` is."""
     layers = _find_layers(exported)
     owner = {node: number for number, layer in enumerate(layers) for node in layer.nodes}
     tensors = _Tensors(exported, owner)
@@ -313,7 +308,7 @@ def _describe(layer: _Layer, number: int, tensors: _Tensors, names: Sequence[str
         type=_layer_type(layer),
         output_shapes=tuple(tuple(node.meta["val"].shape) for node in outputs),
         parameters=parameters,
-        macs=sum(map(_count_macs, layer.nodes)),
+        macs=sum(map(node_macs, layer.nodes)),
         weights_bytes=weights_bytes,
         input_bytes=sum(_bytes(node.meta["val"]) for node in inputs),
         output_bytes=sum(_bytes(node.meta["val"]) for node in outputs),
@@ -338,26 +333,6 @@ def _memory_of(node: Node) -> Node:
             return node
         node = source
     return node
-
-
-def _count_macs(node: Node) -> int:
-    if node.target is operator.getitem:
-        return 0
-
-    def shape_only(argument: Any) -> Any:
-        value = argument.meta["val"] if isinstance(argument, torch.fx.Node) else argument
-        if isinstance(value, torch.Tensor):
-            return torch.empty_strided(
-                value.shape, value.stride(), dtype=value.dtype, device="meta"
-            )
-        return torch.device("meta") if isinstance(value, torch.device) else value
-
-    arguments = tree_map(shape_only, tuple(node.args))
-    options = tree_map(shape_only, dict(node.kwargs))
-    target: Any = node.target
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        target(*arguments, **options)
-    return int(counter.get_total_flops()) // 2
 
 
 def _has_tensor(node: Node) -> bool:

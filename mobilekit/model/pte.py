@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
-from torch.utils.flop_counter import flop_registry
 
 from mobilekit.errors import ExportError
 from mobilekit.model.failures import describe_error
 from mobilekit.model.graph import METHOD
 from mobilekit.model.layers import layer_name
+from mobilekit.model.macs import kernel_macs
 from mobilekit.model.quiet import captured_stderr, quiet_python
 from mobilekit.model.spared_work import sparing_work
 from mobilekit.records.artifact import Delegation, ProgramOperator
@@ -122,7 +121,7 @@ def lower(spec: ModelSpec, exported: Any) -> Program:
         portable_operator_counts=dict(
             sorted(Counter(node.target._schema.name for node in portable).items())
         ),
-        portable_macs=sum(map(_node_macs, portable)),
+        portable_macs=sum(map(kernel_macs, portable)),
         operators=operators,
     )
 
@@ -170,15 +169,3 @@ def _operator(node: torch.fx.Node, part: int, *, delegated: bool) -> ProgramOper
         outputs=(),
         layer=layer_name(node),
     )
-
-
-def _node_macs(node: torch.fx.Node) -> int:
-    """Multiply-accumulates of a convolution or matrix product, counted like ``count_cost``."""
-    count = flop_registry.get(node.target.overloadpacket)
-    if count is None:
-        return 0
-    values = tree_map(
-        lambda argument: argument.meta["val"] if isinstance(argument, torch.fx.Node) else argument,
-        tuple(node.args),
-    )
-    return int(count(*values, out_val=node.meta["val"])) // 2

@@ -95,13 +95,14 @@ class ModelDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.mode
     cost: ModelCost
 
 
-# History: 1: first; 2: what is changed of the network is its variant.
-class DescriptionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.description/2"):
+# History: 1: first; 2: what is changed of the network is its variant; 3: with findings.
+class DescriptionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.description/3"):
     """``describe``."""
 
     model: ModelSpec
     description: Description
     footprint: Footprint
+    findings: tuple[Finding, ...]
 
 
 # History: 1: first with a schema.

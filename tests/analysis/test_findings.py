@@ -6,16 +6,18 @@ from examples import (
     THERMAL,
     artifact,
     battery_status,
+    description,
     device_info,
     energy_plan,
     gauge_verdict,
+    layer,
     measurement,
     run_request,
     samples,
 )
 
 from mobilekit.analysis.energy.doubts import doubt_battery, refuse_energy
-from mobilekit.analysis.findings import find_doubts, foresee_doubts
+from mobilekit.analysis.findings import find_doubts, find_uncounted, foresee_doubts
 from mobilekit.analysis.memory import LeastNeed
 from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
@@ -455,3 +457,27 @@ def test_examples_without_finite_outputs_say_so():
     made = classification(matches=False, relative_error=sys.float_info.max)
 
     assert "not all finite numbers" in doubts(classification=made)["EXAMPLES-DIFFER"].summary
+
+
+@pytest.mark.parametrize("kind", ["convolution", "feed-forward", "attention", "recurrent", "other"])
+def test_a_layer_with_parameters_and_without_macs_is_told(kind):
+    """Its products are not in the count, nor in the share that is delegated."""
+    layers = (layer("fine", macs=9), layer("odd", kind, macs=0, parameters=7))
+
+    (doubt,) = find_uncounted(description(*layers))
+
+    assert (doubt.id, doubt.severity) == ("UNCOUNTED-MACS", "warning")
+    assert "for odd, which" in doubt.summary
+
+
+def test_parameters_that_are_no_factors_of_products_are_not_told():
+    """Those of a normalization scale, those of an embedding are looked up, and a second layer of
+    shared ones has none."""
+    layers = (
+        layer("norm", "normalization", macs=0, parameters=7),
+        layer("embedding", "embedding", macs=0, parameters=7),
+        layer("pool", "pooling", macs=0, parameters=0),
+        layer("conv", macs=5, parameters=7),
+    )
+
+    assert find_uncounted(description(*layers)) == ()

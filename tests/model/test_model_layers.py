@@ -50,7 +50,7 @@ def describe(module: nn.Module, *inputs: Tensor) -> Description:
     module.eval()
     with ExactRewrites():
         exported = torch.export.export(module, inputs)
-    return describe_layers(exported, count_cost(module, inputs))
+    return describe_layers(exported, count_cost(module, exported))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_a_shared_layer_counts_its_parameters_once() -> None:
 def test_an_operation_knows_its_layer() -> None:
     """The name lies where export stacks carry it along, and naming twice changes nothing."""
     exported = torch.export.export(Residual().eval(), (torch.ones(1, 2, 4, 4),))
-    before = describe_layers(exported, count_cost(Residual(), (torch.ones(1, 2, 4, 4),)))
+    before = describe_layers(exported, count_cost(Residual(), exported))
     name_layers(exported)
     name_layers(exported)
     after = describe_layers(exported, before.cost)

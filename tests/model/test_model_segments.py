@@ -34,7 +34,7 @@ def cut(module: nn.Module, *inputs: Tensor, format: Format = "tflite") -> list[S
     torch.manual_seed(0)
     module.eval()
     exported = make_graph(SPEC, module, inputs)
-    description = describe_layers(exported, count_cost(module, inputs))
+    description = describe_layers(exported, count_cost(module, exported))
     return segments.cut(SPEC, exported, description, inputs, format)
 
 
@@ -278,7 +278,7 @@ def test_every_layer_of_the_zoo_is_in_one_segment(name: str) -> None:
     spec = find_model(name)
     module, inputs = load_module(spec), make_inputs(spec)
     exported = make_graph(spec, module, inputs)
-    description = describe_layers(exported, count_cost(module, inputs))
+    description = describe_layers(exported, count_cost(module, exported))
 
     parts = segments.cut(spec, exported, description, inputs, "pte")
 
