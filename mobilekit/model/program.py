@@ -86,7 +86,7 @@ def make_program(
             on_progress(quantizing)
             exported = pt2e.quantize(spec, exported, examples)
         on_progress("Lowering it to XNNPACK")
-        return pte.lower(spec, exported)
+        return pte.lower(spec, exported, on_progress)
     if target.format == "onnx":
         from mobilekit.model import onnx
 
