@@ -26,8 +26,15 @@ _NEEDED = ("onnx", "onnx2torch", "onnxruntime")
 NEWEST_KNOWN_OPSET = 17
 """Of onnx2torch. What operators of newer opsets say is put in this one's words."""
 
+OLDEST_USUAL_OPSET = 13
+"""From here on onnx2torch knows the forms of operators that exporters write."""
+
 RELATIVE_TOLERANCE = 1e-3
 """Between onnx2torch and ONNX Runtime, of the largest output: that of an export's check."""
+
+
+QUANTIZED_TOLERANCE = 0.02
+"""Where values are rounded to 255 steps: a few of them, for sums that are rounded otherwise."""
 
 
 class Signature(NamedTuple):
@@ -81,16 +88,20 @@ def load_network(path: Path, inputs: Sequence[Tensor]) -> nn.Module:
     from torch.utils._pytree import tree_leaves
 
     from mobilekit.contract.outputs import check_outputs
+    from mobilekit.model import onnx_operators  # noqa: F401  # adds operators to onnx2torch
     from mobilekit.model.failures import describe_error
     from mobilekit.model.onnx_runtime import run_file
+    from mobilekit.model.onnx_words import in_known_words, opset_of
     from mobilekit.model.quiet import quiet_python
 
     model = read_model(path)
+    opset = opset_of(model)
     _make_names_plain(model)
     _share_weights(model)
     _speak_older(model)
     try:
         with quiet_python():
+            model = in_known_words(model)
             others = [tensor.flip(-1) * 2 for tensor in inputs]
             module: nn.Module = _with_fixed_sizes(onnx2torch.convert(model).eval(), others)
             with torch.no_grad():
@@ -98,15 +109,16 @@ def load_network(path: Path, inputs: Sequence[Tensor]) -> nn.Module:
     except Exception as error:  # its errors have no common base
         raise ModelFileError(
             f"onnx2torch cannot read {path.name}: {describe_error(error)}",
-            fix="Export the network again with other operators or an older opset, or write it as "
-            "a model file and give it the weights.",
+            fix=_fix_of_unread(opset),
             file=path,
+            opset=opset,
         ) from error
-    expected = run_file(path, inputs)
+    expected = run_file(path, inputs, fused=False)
+    rounds = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     check = check_outputs(
         [tensor.detach().numpy() for tensor in outputs],
         [tensor.numpy() for tensor in expected],
-        RELATIVE_TOLERANCE,
+        QUANTIZED_TOLERANCE if rounds else RELATIVE_TOLERANCE,
     )
     if not check.matches:
         raise ModelFileError(
@@ -116,6 +128,18 @@ def load_network(path: Path, inputs: Sequence[Tensor]) -> nn.Module:
             file=path,
         )
     return module
+
+
+def _fix_of_unread(opset: int) -> str:
+    otherwise = "with other operators, or write it as a model file and give it the weights."
+    if opset > NEWEST_KNOWN_OPSET:
+        return f"Export the network again in opset {NEWEST_KNOWN_OPSET}, {otherwise}"
+    if opset < OLDEST_USUAL_OPSET:
+        return (
+            f"Export the network again in a newer opset, from {OLDEST_USUAL_OPSET} to "
+            f"{NEWEST_KNOWN_OPSET}, {otherwise}"
+        )
+    return f"Export the network again {otherwise}"
 
 
 def _with_fixed_sizes(module: Any, inputs: Sequence[Tensor]) -> Any:
@@ -140,14 +164,18 @@ def _with_fixed_sizes(module: Any, inputs: Sequence[Tensor]) -> Any:
             node.op == "placeholder" or varying & set(node.all_input_nodes)
         ):
             varying.add(node)
-        if layer is None or node not in varying or not _is_onnx2torch(layer):
+        if layer is None or node not in varying:
+            continue
+        if not _is_onnx2torch(layer):
+            _fix_arguments(module, node, values, varying)
             continue
         taken = [argument for argument in node.args if argument in varying]
 
         def layer_of_varying(*given: Tensor, node: Any = node, layer: Any = layer) -> Any:
             left = iter(given)
             return layer(
-                *(next(left) if each in varying else values.get(each, each) for each in node.args)
+                *(next(left) if each in varying else values.get(each, each) for each in node.args),
+                **{name: values.get(each, each) for name, each in node.kwargs.items()},
             )
 
         with torch.no_grad():
@@ -160,11 +188,21 @@ def _with_fixed_sizes(module: Any, inputs: Sequence[Tensor]) -> Any:
         fixed.recompile()
         _tell_weights(fixed)
         module.set_submodule(node.target, fixed)
-        node.args = tuple(taken)
+        node.args, node.kwargs = tuple(taken), {}
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
     return module
+
+
+def _fix_arguments(module: Any, node: Any, values: Any, varying: set[Any]) -> None:
+    """Give a layer that stays as it is what only depends on sizes as constants of the network."""
+    for argument in node.all_input_nodes:
+        if argument not in varying and argument.op != "get_attr":
+            name = f"fixed_{argument.name}"
+            module.register_buffer(name, values[argument].clone())
+            with module.graph.inserting_before(node):
+                node.replace_input_with(argument, module.graph.get_attr(name))
 
 
 def _tell_weights(fixed: Any) -> None:

@@ -127,6 +127,25 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     return F.adaptive_avg_pool2d(input, output_size)
 
 
+def _resize(name: str) -> Callable[..., Tensor]:
+    """The overload ``vec`` in place of ``default``, which the lowering does not know."""
+    vec = getattr(torch.ops.aten, name).vec
+    flags = 0 if "nearest" in name else 1  # align_corners
+
+    def resize(input: Tensor, output_size: Sequence[int], *options: Any) -> Tensor:
+        corners, scales = options[:flags], options[flags:]
+        if not scales or None in scales:
+            return vec(input, output_size, *corners, None)
+        sizes = [int(size * scale) for size, scale in zip(input.shape[2:], scales, strict=True)]
+        if sizes != list(output_size):
+            return getattr(torch.ops.aten, name).default(input, output_size, *options)
+        return vec(input, None, *corners, list(scales))
+
+    return resize
+
+
+_RESIZES = ("nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "bicubic2d")
+
 _REWRITTEN: dict[Callable[..., Any], Callable[..., Any]] = {
     F.local_response_norm: local_response_norm,
     F.avg_pool2d: avg_pool2d,
@@ -137,4 +156,8 @@ _REWRITTEN: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.pow.Tensor_Scalar: _power,
     torch.ops.aten.squeeze.dim: squeeze,
     torch.ops.aten.adaptive_avg_pool2d.default: adaptive_avg_pool2d,
+    **{
+        getattr(torch.ops.aten, f"upsample_{name}").default: _resize(f"upsample_{name}")
+        for name in _RESIZES
+    },
 }
