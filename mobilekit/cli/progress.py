@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -16,8 +17,10 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from mobilekit.analysis.energy.planning import planned_duration_ns
+from mobilekit.cli.elapsed import Elapsed
 from mobilekit.contract.protocol import (
     EnergyPlan,
     EnergyRefused,
@@ -73,15 +76,24 @@ class TerminalReporter:
     """A ``flow.Reporter`` for people."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
-        self._status = self._console.status("Starting") if self._console.is_terminal else None
+        # Not what stands for it while a library is kept quiet.
+        self._console = Console(file=sys.stderr, highlight=False)
+        self._shown, self._step = "Starting", ""
+        self._elapsed = Elapsed(self._print)
+        self._status = self._console.status(self) if self._console.is_terminal else None
         self._loads = self._windows = 0
         self._planned_windows = 0
 
     def __enter__(self) -> TerminalReporter:
         if self._status is not None:
             self._status.start()
+        else:
+            self._elapsed.start()
         return self
+
+    def __rich__(self) -> Text:
+        """The live line, drawn several times a second."""
+        return Text(self._elapsed.text() or self._shown)
 
     def __exit__(
         self,
@@ -89,6 +101,7 @@ class TerminalReporter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._elapsed.stop()
         if self._status is not None:
             self._status.stop()
 
@@ -98,9 +111,15 @@ class TerminalReporter:
             self._status.stop()
 
     def step(self, name: str) -> None:
+        self._step = name
         self._show(STEP_TEXTS[name])
 
     def note(self, text: str) -> None:
+        self._print(text)
+        # Runs and pushes say themselves how far they are.
+        self._elapsed.begin(None if self._step in ("run", "push") else text)
+
+    def _print(self, text: str) -> None:
         self._console.print(text, style="dim", markup=False, soft_wrap=True)
 
     def pushed(self, done_bytes: int, total_bytes: int) -> None:
@@ -168,8 +187,9 @@ class TerminalReporter:
         self.note("The phone is back.")
 
     def _show(self, text: str) -> None:
+        self._shown = text
+        self._elapsed.begin(None if self._step in ("run", "push") else text)
         if self._status is not None:
-            self._status.update(text)
             self._status.start()
 
 

@@ -44,13 +44,13 @@ def _trilinear_flops(one: _Shape, two: _Shape, three: _Shape, *expanded: Any, **
         for dimension in dimensions:
             widened.insert(dimension, 1)
         sizes.append(widened)
-    return 2 * prod(map(max, *sizes))
+    return 2 * int(prod(map(max, *sizes)))
 
 
 def _deformed_convolution_flops(input: _Shape, weight: _Shape, *_: Any, **named: Any) -> int:
     """As of a convolution; sampling its input is not counted."""
     batch, _channels, *area = named["out_shape"]
-    return 2 * batch * prod(area) * prod(weight)
+    return 2 * int(batch * prod(area) * prod(weight))
 
 
 _MORE: dict[Any, Callable[..., int]] = {
@@ -112,7 +112,8 @@ def node_macs(node: Node) -> int:
 
 def kernel_macs(node: Node) -> int:
     """Of a kernel of a lowered program, which calls an operator's ``out`` variant."""
-    packet = node.target.overloadpacket  # type: ignore[union-attr]
+    target: Any = node.target
+    packet = target.overloadpacket
     values = tree_map(
         lambda argument: argument.meta["val"] if isinstance(argument, Node) else argument,
         tuple(node.args),

@@ -18,7 +18,7 @@ from onnx2torch.utils.common import (
 from torch import Tensor, nn
 
 
-class Quantized(nn.Module):
+class Quantized(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """``QuantizeLinear`` with one scale: whole numbers within the type's range."""
 
     def __init__(self, dtype: torch.dtype) -> None:
@@ -31,7 +31,7 @@ class Quantized(nn.Module):
         return torch.clamp(moved, float(range_of.min), float(range_of.max))
 
 
-class Dequantized(nn.Module):
+class Dequantized(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """``DequantizeLinear`` of what ``Quantized`` yields, which is whole numbers in floats."""
 
     def forward(self, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
@@ -39,7 +39,7 @@ class Dequantized(nn.Module):
         return (number if zero is None else number - zero.to(scale.dtype)) * scale
 
 
-class Gru(nn.Module):
+class Gru(nn.Module):  # type: ignore[misc]  # torch is untyped here
     """``GRU`` over (steps, batch, size), with weights that do not vary.
 
     Yields what the node names: the outputs alone, or the last states too.
@@ -59,8 +59,8 @@ class Gru(nn.Module):
         return (outputs, last) if self.with_last else outputs
 
 
-@add_converter(operation_type="QuantizeLinear", version=10)
-@add_converter(operation_type="QuantizeLinear", version=13)
+@add_converter(operation_type="QuantizeLinear", version=10)  # type: ignore[untyped-decorator]
+@add_converter(operation_type="QuantizeLinear", version=13)  # type: ignore[untyped-decorator]
 def _quantize(node: Any, graph: Any) -> OperationConverterResult:
     values = node.input_values
     zero = get_const_value(values[2], graph) if len(values) > 2 and values[2] else None
@@ -69,8 +69,8 @@ def _quantize(node: Any, graph: Any) -> OperationConverterResult:
     return OperationConverterResult(Quantized(dtype), onnx_mapping_from_node(node))
 
 
-@add_converter(operation_type="DequantizeLinear", version=10)
-@add_converter(operation_type="DequantizeLinear", version=13)
+@add_converter(operation_type="DequantizeLinear", version=10)  # type: ignore[untyped-decorator]
+@add_converter(operation_type="DequantizeLinear", version=13)  # type: ignore[untyped-decorator]
 def _dequantize(node: Any, graph: Any) -> OperationConverterResult:
     _check_one_scale(get_const_value(node.input_values[1], graph))
     return OperationConverterResult(Dequantized(), onnx_mapping_from_node(node))
@@ -81,9 +81,9 @@ def _check_one_scale(scale: Any) -> None:
         raise NotImplementedError("Activations with a scale for each channel")
 
 
-@add_converter(operation_type="GRU", version=3)
-@add_converter(operation_type="GRU", version=7)
-@add_converter(operation_type="GRU", version=14)
+@add_converter(operation_type="GRU", version=3)  # type: ignore[untyped-decorator]
+@add_converter(operation_type="GRU", version=7)  # type: ignore[untyped-decorator]
+@add_converter(operation_type="GRU", version=14)  # type: ignore[untyped-decorator]
 def _gru(node: Any, graph: Any) -> OperationConverterResult:
     names = [*node.input_values, *[""] * (6 - len(node.input_values))]
     attributes, first = node.attributes, names[5]

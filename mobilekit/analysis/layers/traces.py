@@ -32,6 +32,8 @@ _PROFILE_START, _PROFILE_END = 16, 18
 
 _INFERENCE = "Method::execute"
 _CALLS = ("DELEGATE_CALL", "OPERATOR_CALL")
+_JUMP = "JF_CALL"
+"""Back to where a loop begins."""
 _NATIVE = "native_call_"
 
 
@@ -135,6 +137,8 @@ def _sort_out(raw: Sequence[_Raw], origin_ns: int) -> Iterator[_Event]:
         span = started_ns - origin_ns, ended_ns - origin_ns
         if name == _INFERENCE:
             yield _Event("program", None, name, name, *span)
+        elif name == _JUMP:
+            continue
         elif name in _CALLS:
             yield _Event("part", part_of[instruction], name, name, *span)
         else:
