@@ -193,6 +193,29 @@ def test_each_delegate_counts_for_itself():
     assert resolution.problems == ()
 
 
+def test_a_loops_step_is_of_its_layer_each_time():
+    """What its delegate runs is as many operators as there are steps; what counts the steps is
+    called and does not time itself."""
+    chain = description(layer("gru", "recurrent", macs=9), layer("fc", "feed-forward", macs=1))
+    program = (
+        *delegated(("addmm", "gru"), ("tanh", "gru"), part=0),
+        program_operator(kind="executorch_prim.add", layer="gru", part=1, delegated=False),
+        *delegated(("linear", "fc"), ("relu", "fc"), part=2),
+    )
+    step = traced(("Batch Matrix Multiply #1", (10,)), ("TanH #2", (5,)), part=0)[:-1]
+    call = operator_time("DELEGATE_CALL", (15,), role="part", part=0)
+    operators = (
+        *(*step, call) * 3,
+        operator_time("OPERATOR_CALL", (1,), role="part", part=1),
+        *traced((f"{FC} #1", (7,)), part=2, whole_ns=(60,)),
+    )
+
+    found = resolve(LayerTrace(description=chain, program=program, operators=operators))
+
+    assert found.layer_of == dict.fromkeys((0, 1, 3, 4, 6, 7), "gru") | {10: "fc"}
+    assert found.problems == ()
+
+
 def test_a_program_of_other_parts_is_said():
     """A trace of another program than the one that was exported resolves to nothing."""
     operators = (

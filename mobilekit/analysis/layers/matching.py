@@ -9,7 +9,7 @@ kind. What fits nowhere keeps its kind and its time, is said, and is never guess
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -217,7 +217,8 @@ def _resolve_by_order(trace: LayerTrace) -> Resolution:
         if timed.role == "operator":
             traced[-1 if timed.part is None else timed.part].append(place)
     # What counts a loop's steps is called and does not time itself.
-    called = set(traced) | {timed.part for timed in trace.operators if timed.role == "part"}
+    calls = Counter(timed.part for timed in trace.operators if timed.role == "part")
+    called = set(traced) | set(calls)
     if called != set(program):
         found.lose(
             f"the engine ran {len(called)} kernels and delegates, the program has {len(program)}",
@@ -226,9 +227,8 @@ def _resolve_by_order(trace: LayerTrace) -> Resolution:
         )
         return found.done()
     for part, places in sorted(traced.items()):
-        # A loop's step, which runs many times, is of one layer.
-        of_one_layer = len({operator.layer for operator in program[part]}) == 1
-        if program[part][0].delegated and not of_one_layer:
+        # A loop's step is called many times, and is of one layer.
+        if program[part][0].delegated and calls[part] <= 1:
             _resolve_delegate(part, places, trace.operators, program[part], found)
         else:
             for place in places:
