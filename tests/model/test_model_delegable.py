@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_files import Export, WriteModel
 from torch import Tensor, nn
 
 from mobilekit.model.delegable import _FORMULATIONS, rewrite
 from mobilekit.model.layers import layer_name, name_layers
+from mobilekit.model.zoo import read_spec
 
 aten = torch.ops.aten
 LOWEST = torch.finfo(torch.float32).min
@@ -25,6 +27,30 @@ TAKEN = {
     *(aten.clamp.default, aten.gelu.default, aten.conv2d.default, aten.dropout.default),
 }
 """What XNNPACK's delegate takes, or the lowering leaves out."""
+
+
+CLASSIFIER = """
+from torch import nn
+
+INPUT_SHAPES = ((1, 6),)
+INPUT_DTYPES = ("int64",)
+
+
+class Classifier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(9, 8)
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, ids):
+        mask = ids.eq(0)
+        return self.head(self.encoder(self.embedding(ids), src_key_padding_mask=mask).mean(1))
+
+
+def build():
+    return Classifier()
+"""
 
 
 class Calls(nn.Module):
@@ -161,6 +187,17 @@ def test_what_has_no_formulation_is_left(function: Callable[[Tensor], Tensor]) -
     torch.testing.assert_close(
         rewritten(Calls(function), input).module()(input), function(input), rtol=1e-5, atol=1e-5
     )
+
+
+def test_a_masked_text_classifier_is_delegated(write_model: WriteModel, export: Export) -> None:
+    """All of its products; what looks ids up and compares them stays. The export checks outputs."""
+    artifact, _ = export(read_spec(write_model(CLASSIFIER)))
+
+    encoder = 6 * 8 * (3 * 8 + 8 + 2 * 16) + 2 * 6 * 6 * 8
+    assert artifact.cost.macs == encoder + 8 * 3
+    assert artifact.delegation.mac_fraction == 1.0
+    assert artifact.delegation.operator_fraction > 0.9
+    assert "aten::native_layer_norm" not in artifact.delegation.portable_operator_counts
 
 
 def test_operations_stay_of_their_layers() -> None:
