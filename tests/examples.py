@@ -77,11 +77,13 @@ def artifact(variant=UNCHANGED, **fields) -> Artifact:
         "model": ModelSpec(
             name="nin",
             path="models/nin.py",
+            builder="build",
             title="Network in Network",
             source="a paper",
             license="BSD",
             input_shapes=((1, 3, 224, 224),),
             input_dtypes=("float32",),
+            inputs_path=None,
             weights_path="nin.safetensors",
             variant=variant,
             content_sha256="0" * 64,

@@ -72,7 +72,7 @@ def export(
     directory = places.artifacts_directory()
     with TerminalReporter() as reporter:
         artifact = export_artifact(
-            with_variant(find_model(model, weights=network.weights), network.variant),
+            with_variant(find_model(model, network.given), network.variant),
             format,
             calibration=network.calibration,
             cache_directory=directory,

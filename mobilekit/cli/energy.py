@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -14,6 +15,7 @@ from mobilekit.cli.group import Group
 from mobilekit.cli.life import life
 from mobilekit.cli.options import (
     DeviceOptions,
+    GivenOptions,
     JsonFlag,
     JsonOptions,
     PresetOptions,
@@ -152,8 +154,9 @@ def measure(
 @app.command()
 def calibrate(
     on: DeviceOptions,
+    network: GivenOptions,
     model: Annotated[
-        str, typer.Option("--model", help="The network that makes the load.")
+        str, typer.Option("--model", help="The network that makes the load, as for `deploy`.")
     ] = "squeezenet",
     current_unit: Annotated[
         Literal["uA", "mA"] | None,
@@ -205,7 +208,7 @@ def calibrate(
         current_sign=None if current_sign is None else 1 if current_sign == "negative" else -1,
         source=source,
     )
-    options = deploy_options(model, on, RunOptions())
+    options = deploy_options(model, on, RunOptions(**asdict(network)))
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         if measured:

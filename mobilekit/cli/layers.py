@@ -12,13 +12,13 @@ from msgspec.structs import replace
 from mobilekit.cli.failure import after_the_answer, exit_for
 from mobilekit.cli.options import (
     DeviceOptions,
+    GivenOptions,
     JsonFlag,
     JsonOptions,
     ModelArgument,
     PresetOptions,
     RunOptions,
     StoreOption,
-    WeightsOption,
     deploy_options,
 )
 from mobilekit.formats import FORMATS
@@ -39,9 +39,7 @@ TraceOption = Annotated[
 ]
 
 
-def describe(
-    model: ModelArgument, weights: WeightsOption = None, as_json: JsonFlag = False
-) -> None:
+def describe(model: ModelArgument, network: GivenOptions, as_json: JsonFlag = False) -> None:
     """Show a network's layers: shapes, parameters, MACs, memory."""
     from mobilekit import places
     from mobilekit.analysis.findings import find_uncounted
@@ -53,7 +51,7 @@ def describe(
     from mobilekit.results.text.layers import render_description
     from mobilekit.results.text.measurement import render_findings
 
-    spec = find_model(model, weights=weights)
+    spec = find_model(model, network.given)
     description = read_description(spec, cache_directory=places.artifacts_directory())
     footprint, findings = footprint_of(description), find_uncounted(description)
     if as_json:

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from mobilekit.cli.options import JsonFlag
+from mobilekit.cli.options import GivenOptions, JsonFlag
 
 
 def models(
+    network: GivenOptions,
     model: Annotated[
         str | None,
-        typer.Argument(help="Show the card of this one: a name, or a model file (./mynet.py)."),
+        typer.Argument(help="Show the card of this one: a name, or a file as for `deploy`."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -21,7 +22,9 @@ def models(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.cli.terminal import terminal_width
     from mobilekit.contract.codec import encode_pretty
+    from mobilekit.errors import UsageError
     from mobilekit.model.describe import read_cost
+    from mobilekit.model.given import NOTHING
     from mobilekit.model.zoo import find_model, list_models, read_card
     from mobilekit.results.documents import KnownModel, ModelDocument, ModelsDocument
     from mobilekit.results.listing import models_table
@@ -29,7 +32,13 @@ def models(
     from mobilekit.results.text.model import render_card
 
     directory = places.artifacts_directory()
-    specs = [find_model(model)] if model else list_models()
+    given = network.given
+    if model is None and given != NOTHING:
+        raise UsageError(
+            "--weights, --input and --inputs are for one network",
+            fix="Name it: mobilekit models M.",
+        )
+    specs = [find_model(model, given)] if model else list_models()
     with TerminalReporter() as reporter:
         known = [
             (

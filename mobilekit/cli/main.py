@@ -26,6 +26,10 @@ COMMANDS = {
         "mobilekit.cli.deploy:export",
         "Export a network to ExecuTorch, ONNX or LiteRT without running it.",
     ),
+    "init": (
+        "mobilekit.cli.init:init",
+        "Write the few lines of a model file around a class or function of yours.",
+    ),
     "evaluate": (
         "mobilekit.cli.evaluate:evaluate",
         "Run labelled examples on a device; tell its accuracy, and PyTorch's beside it.",

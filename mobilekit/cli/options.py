@@ -15,11 +15,13 @@ from mobilekit.records.network import Precision, Variant
 
 if TYPE_CHECKING:
     from mobilekit.flow.prepare import DeployOptions
+    from mobilekit.model.given import Given
 
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        help="A name that `mobilekit models` lists, or a file: ./mynet.py, or an .onnx or .pt2."
+        help="A name that `mobilekit models` lists, or a file: ./mynet.py, ./mynet.py:MyNet for a "
+        "class or function of it, or an .onnx or .pt2."
     ),
 ]
 DeviceOption = Annotated[
@@ -34,8 +36,27 @@ WeightsOption = Annotated[
     Path | None,
     typer.Option(
         "--weights",
-        help="Weights to load: a state dict (.pt, .pth or .safetensors), or a Hugging Face style "
-        "directory.",
+        help="Weights to load: a state dict or a checkpoint that holds one, as torch.save or "
+        "safetensors write it, or a Hugging Face style directory.",
+    ),
+]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="SHAPE",
+        help="An input in place of what the file declares: 1x3x96x96, or with its type "
+        "int64:1x128. Again for each further input.",
+        show_default=False,
+    ),
+]
+InputsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs",
+        help="Run it on these in place of generated inputs: a .npy file, or an .npz with one array "
+        "for each input, in their order.",
+        show_default=False,
     ),
 ]
 FastFlag = Annotated[
@@ -124,10 +145,24 @@ class DeviceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkOptions:
-    """What is made of a network before its export."""
+class GivenOptions:
+    """What is said of a network in place of its file."""
 
     weights: WeightsOption = None
+    input: InputOption = None
+    inputs: InputsOption = None
+
+    @property
+    def given(self) -> Given:
+        from mobilekit.model.given import Given, parse_input
+
+        return Given(self.weights, tuple(map(parse_input, self.input or ())), self.inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkOptions(GivenOptions):
+    """What is made of a network before its export."""
+
     precision: PrecisionOption = "fp32"
     calibration: CalibrationOption = None
 
@@ -205,8 +240,8 @@ def deploy_options(
 
     return DeployOptions(
         model=model,
+        given=run.given,
         device=on.device,
-        weights=run.weights,
         preset=length.preset,
         threads=run.threads,
         energy=energy,

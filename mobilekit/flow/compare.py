@@ -48,7 +48,7 @@ def measure_pairs(
     there is no pair yet. ``UnknownModelError`` comes before anything is measured.
     """
     for model in models:
-        find_model(model, weights=options.weights)
+        find_model(model, options.given)
     measured = Measured([], [])
     for model in models:
         try:

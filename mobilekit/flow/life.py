@@ -9,6 +9,7 @@ from mobilekit.analysis.energy.usage import (
     life_basis,
 )
 from mobilekit.errors import UsageError
+from mobilekit.model.zoo import network_name
 from mobilekit.records.energy import LifeEstimate
 from mobilekit.results.store import Store
 
@@ -31,7 +32,7 @@ def estimate_life_of(
     Raises ``UsageError`` where no energy was measured, and as ``estimate_life`` does.
     """
     basis = (
-        choose_life_basis(store.energy_by_device(model), device)
+        choose_life_basis(store.energy_by_device(network_name(model)), device)
         if measurement_id is None
         else life_basis(store.read(measurement_id))
     )

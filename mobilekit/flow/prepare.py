@@ -27,6 +27,7 @@ from mobilekit.flow.reporter import Reporter, Steps
 from mobilekit.formats import FormatOrAuto
 from mobilekit.model.describe import find_description
 from mobilekit.model.export import export_artifact
+from mobilekit.model.given import Given
 from mobilekit.model.zoo import find_model, with_variant
 from mobilekit.phone.formats import choose_format
 from mobilekit.presets import PRESETS, WARMUP
@@ -43,8 +44,9 @@ class DeployOptions(NamedTuple):
     """What a person asks ``deploy`` for."""
 
     model: str
+    given: Given
+    """What is said of the model in place of its file."""
     device: str
-    weights: Path | None
     preset: str
     threads: int | None
     energy: bool
@@ -148,7 +150,7 @@ def prepare_all(
 
 
 def _find(options: DeployOptions) -> ModelSpec:
-    return with_variant(find_model(options.model, weights=options.weights), options.variant)
+    return with_variant(find_model(options.model, options.given), options.variant)
 
 
 def _prepared(

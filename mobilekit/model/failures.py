@@ -24,7 +24,8 @@ def running_code_of(spec: ModelSpec) -> Iterator[None]:
         shapes = zip(spec.input_dtypes, spec.input_shapes, strict=True)
         raise ExportError(
             f"{spec.name} fails in PyTorch: {describe_error(error)}",
-            fix="Check that INPUT_SHAPES and INPUT_DTYPES are what forward() takes.",
+            fix="Check that the inputs are what forward() takes: INPUT_SHAPES and INPUT_DTYPES in "
+            "the file, or --input.",
             at=failing_line(error, Path(spec.path).parent) or spec.path,
             inputs=", ".join(f"{dtype} {shape}" for dtype, shape in shapes),
         ) from error

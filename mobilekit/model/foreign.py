@@ -82,11 +82,13 @@ def read_spec(path: Path, *, weights: Path | None) -> ModelSpec:
     return ModelSpec(
         name=path.stem,
         path=str(path),
+        builder=None,
         title=f"{path.name}{f', written by {maker}' if maker else ''}",
         source="",
         license="",
         input_shapes=shapes,
         input_dtypes=dtypes,
+        inputs_path=None,
         weights_path=str(path),
         variant=Variant(),
         content_sha256=digest.hexdigest(),

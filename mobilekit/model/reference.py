@@ -6,6 +6,7 @@ Imports torch.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -16,14 +17,20 @@ from torch.utils._pytree import tree_leaves
 from mobilekit.contract.protocol import DType
 from mobilekit.errors import ExportError
 from mobilekit.model.failures import running_code_of
+from mobilekit.model.given import read_inputs
 from mobilekit.records.network import ModelSpec
 
 
 def make_inputs(spec: ModelSpec, seed: int = 0) -> tuple[Tensor, ...]:
     """The same inputs for every run of a network, in the order of ``spec.input_shapes``.
 
-    Standard normal for float32; 0 or 1 for the others, which every integer input allows.
+    Those of ``spec.inputs_path``, which are the first; others are generated: standard normal for
+    float32, 0 or 1 for the others, which every integer input allows.
+
+    Raises ``UsageError`` where the inputs' file is no longer what it was.
     """
+    if spec.inputs_path is not None and seed == 0:
+        return tuple(map(torch.from_numpy, read_inputs(Path(spec.inputs_path))))
     random = np.random.default_rng(seed)
     return tuple(
         torch.from_numpy(

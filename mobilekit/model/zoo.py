@@ -1,4 +1,7 @@
-"""Finds model files and reads what they declare, without running them and without torch.
+"""Finds networks' files and reads what they declare, without running them and without torch.
+
+``FILE.py:NAME`` is what the function or class NAME of a file makes, without arguments; the file
+need not declare anything then, if the command says what its inputs are (``Given``).
 
 A model file is a Python file with a function ``build() -> torch.nn.Module`` and these constants,
 which must be literals, because they are read with ``ast.literal_eval``:
@@ -8,9 +11,9 @@ which must be literals, because they are read with ``ast.literal_eval``:
 ``INPUT_DTYPES``
     The dtype of each input, such as ``("float32",)``, which is the default.
 ``WEIGHTS``
-    A ``.safetensors``, ``.pt`` or ``.pth`` file, or a directory with safetensors as Hugging Face
-    lays them out (``checkpoint``), relative to the model file. Without it the network keeps the
-    weights that ``build`` gives it.
+    A file with a state dict, as ``weights`` reads it, or a directory as Hugging Face lays it out
+    (``checkpoint``), relative to the model file. Without it the network keeps the weights that
+    ``build`` gives it.
 ``TITLE``, ``SOURCE``, ``LICENSE``
     For people. ``TITLE`` defaults to the docstring's first line.
 ``TASK``, ``INPUT``, ``ACCURACY``, ``MEASURED``, ``NOTE``
@@ -36,55 +39,84 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 
 from mobilekit.contract.protocol import DType
-from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
+from mobilekit.errors import ModelFileError, UnknownModelError, UsageError, WeightsError
 from mobilekit.hashing import file_sha256
 from mobilekit.model import checkpoint, foreign
+from mobilekit.model.given import NOTHING, Given, InputKind, read_kinds
+from mobilekit.model.local_modules import content_sha256
+from mobilekit.model.source import (
+    Constant,
+    bad_file,
+    bound_names,
+    docstring_of,
+    network_classes,
+    open_argument,
+    parse,
+    read_constants,
+    read_source,
+    required_arguments,
+)
 from mobilekit.records.network import ModelCard, ModelSpec, Variant
 
-_EXAMPLE = "INPUT_SHAPES = ((1, 3, 224, 224),)"
-_CONVENTION = f"A model file holds `{_EXAMPLE}` and `def build():` returning a torch.nn.Module."
+BUILD = "build"
+"""The function that makes the network, where the command names no other."""
 
 
-def find_model(name_or_path: str, *, weights: Path | None = None) -> ModelSpec:
-    """The model of that name, or of that file if it ends in ``.py``.
+def find_model(name_or_path: str, given: Given = NOTHING) -> ModelSpec:
+    """The model of that name, or of that file if it ends in ``.py`` or ``.py:NAME``.
 
     A file of another tool (``.onnx``, ``.pt2``) is read as ``foreign`` does. A name is looked
-    up in ``./models`` and then among mobilekit's own. ``weights`` takes the place of those that
-    the file names.
+    up in ``./models`` and then among mobilekit's own.
 
     Raises ``UnknownModelError`` if there is none, ``ModelFileError`` for a file that does not
-    follow the convention, ``WeightsError`` for weights that are not there.
+    follow the convention or does not define NAME, ``WeightsError`` for weights that are not there,
+    and ``UsageError`` for inputs that do not fit.
     """
-    if name_or_path.endswith(".py"):
-        path = Path(name_or_path)
+    file, builder = split_name(name_or_path)
+    if file.endswith(".py"):
+        path = Path(file)
         if not path.is_file():
             raise UnknownModelError(
-                f"There is no model file {name_or_path}",
+                f"There is no model file {file}",
                 fix="Check the path, which is relative to the working directory.",
                 looked_in=Path.cwd(),
             )
-        return read_spec(path, weights=weights)
+        return read_spec(path, given, builder=builder)
     known = _named_files()
     if name_or_path in known:
-        return read_spec(known[name_or_path], weights=weights)
+        return read_spec(known[name_or_path], given)
     if name_or_path.endswith(foreign.SUFFIXES) or Path(name_or_path).is_dir():
-        return foreign.read_spec(Path(name_or_path), weights=weights)
+        return _with_inputs(foreign.read_spec(Path(name_or_path), weights=given.weights), given)
     near = difflib.get_close_matches(name_or_path.lower(), known, n=3, cutoff=0.5)
     guess = f"Did you mean {' or '.join(near)}? " if near else ""
     raise UnknownModelError(
         f"There is no model named {name_or_path!r}",
         fix=f"{guess}`mobilekit models` lists them all; "
-        "to use a file of your own, give its path, such as ./mynet.py or ./mynet.onnx.",
+        "to use a file of your own, give its path, such as ./mynet.py, ./mynet.py:MyNet or "
+        "./mynet.onnx.",
         known=", ".join(sorted(known)),
     )
+
+
+def split_name(name_or_path: str) -> tuple[str, str]:
+    """A file and what makes the network in it: ``unet.py:UNet``; of anything else, ``build``."""
+    file, _, builder = name_or_path.rpartition(":")
+    return (file, builder) if file.endswith(".py") and builder else (name_or_path, BUILD)
+
+
+def network_name(name_or_path: str) -> str:
+    """What tables, ids and the store call it: ``unet.UNet``."""
+    file, builder = split_name(name_or_path)
+    if not file.endswith((".py", *foreign.SUFFIXES)):
+        return file
+    stem = Path(file).stem
+    return stem if builder == BUILD else f"{stem}.{builder}"
 
 
 def list_models() -> list[ModelSpec]:
@@ -102,36 +134,151 @@ def list_models() -> list[ModelSpec]:
     return specs
 
 
-def read_spec(path: Path, *, weights: Path | None = None) -> ModelSpec:
-    """What a model file declares. The file is parsed, not run.
+def read_spec(path: Path, given: Given = NOTHING, *, builder: str = BUILD) -> ModelSpec:
+    """What a file declares of the network that ``builder`` makes. The file is parsed, not run.
 
-    Raises ``ModelFileError`` or ``WeightsError``.
+    Raises ``ModelFileError``, ``WeightsError`` or ``UsageError``.
     """
     path = path.resolve()
-    source = _read_source(path)
-    tree = _parse(source, path)
-    constants = _read_constants(tree, path)
-    if "build" not in _bound_names(tree):
-        raise _bad_file(path, 1, "it defines no build()")
-    if "INPUT_SHAPES" not in constants:
-        raise _bad_file(path, 1, "it declares no INPUT_SHAPES")
-    shapes = _input_shapes(constants["INPUT_SHAPES"], path)
-    dtypes = _input_dtypes(constants.get("INPUT_DTYPES"), len(shapes), path)
+    tree = parse(read_source(path), path)
+    constants = read_constants(tree, path, _CONSTANTS)
+    _check_builder(tree, path, builder)
+    declared = _declared_kinds(constants, path)
+    if not declared and not given.kinds and given.inputs is None:
+        if builder == BUILD:
+            raise bad_file(path, 1, "it declares no INPUT_SHAPES")
+        raise UsageError(
+            f"{path.name} does not say what {builder} takes",
+            fix=f"Add the shape of each input, batch first: `{path.name}:{builder} --input "
+            "1x3x224x224`, for integers `--input int64:1x128`.",
+        )
     docstring = ast.get_docstring(tree) or path.stem
     _card(constants, path)  # a bad one is refused whatever is asked for
-    weights_path = _weights_path(weights, constants.get("WEIGHTS"), path)
-    return ModelSpec(
-        name=path.stem,
-        path=str(path),
-        title=_text(constants, "TITLE", path) or docstring.splitlines()[0],
-        source=_text(constants, "SOURCE", path) or "",
-        license=_text(constants, "LICENSE", path) or "",
-        input_shapes=shapes,
-        input_dtypes=dtypes,
-        weights_path=str(weights_path) if weights_path else None,
-        variant=Variant(),
-        content_sha256=_content_sha256(path, weights_path),
+    weights_path = _weights_path(given.weights, constants.get("WEIGHTS"), path)
+    content = content_sha256(path, weights_path)
+    title = _text(constants, "TITLE", path) or docstring.splitlines()[0]
+    if builder != BUILD:
+        title = docstring_of(tree, builder) or f"{builder} of {path.name}"
+        content = _hashed(content, "builder", builder)
+    return _with_inputs(
+        ModelSpec(
+            name=network_name(f"{path}:{builder}"),
+            path=str(path),
+            builder=builder,
+            title=title,
+            source=_text(constants, "SOURCE", path) or "",
+            license=_text(constants, "LICENSE", path) or "",
+            input_shapes=tuple(kind.shape for kind in declared),
+            input_dtypes=tuple(kind.dtype for kind in declared),
+            inputs_path=None,
+            weights_path=str(weights_path) if weights_path else None,
+            variant=Variant(),
+            content_sha256=content,
+        ),
+        given,
     )
+
+
+def _check_builder(tree: ast.Module, path: Path, builder: str) -> None:
+    """Raises ``ModelFileError`` where the file does not define it, or it cannot be called so."""
+    names = bound_names(tree)
+    classes = network_classes(tree)
+    if builder not in names and builder == BUILD and classes:
+        of = f"{path.name}:{classes[-1]}"
+        raise ModelFileError(
+            f"{path.name} defines no build()",
+            fix=f"Name what makes the network: `{of}`, with `--input` and the shape of each "
+            f"input, as in `--input 1x3x224x224`; or let `mobilekit init {of}` write a model file.",
+            networks=", ".join(classes),
+            at=path,
+        )
+    if builder not in names and builder == BUILD:
+        raise bad_file(path, 1, "it defines no build()")
+    if builder not in names:
+        near = difflib.get_close_matches(builder, sorted(names), n=3, cutoff=0.5)
+        raise ModelFileError(
+            f"{path.name} defines no {builder}",
+            fix=f"Did you mean {' or '.join(near)}?" if near else "Name a class or function of it.",
+            networks=", ".join(classes) or "none found",
+            at=path,
+        )
+    if builder == BUILD:
+        left_open = open_argument(tree)
+        if left_open is not None:
+            name, line = left_open
+            raise bad_file(path, line, f"build() gives ... for {name}: put its value there")
+    elif arguments := required_arguments(tree, builder):
+        raise needs_arguments(path, builder, arguments)
+
+
+def needs_arguments(path: Path, builder: str, arguments: tuple[str, ...]) -> ModelFileError:
+    """Of a class or function that cannot be called without arguments."""
+    call = f"{builder}({', '.join(f'{name}=...' for name in arguments)})"
+    return ModelFileError(
+        f"{builder} of {path.name} needs arguments",
+        fix=f"Put a function with their values into the file and name that: `def my_network(): "
+        f"return {call}`, then `{path.name}:my_network`; or let `mobilekit init "
+        f"{path.name}:{builder}` write a model file in which to fill them in.",
+        arguments=", ".join(arguments),
+        at=path,
+    )
+
+
+def _declared_kinds(constants: dict[str, Constant], path: Path) -> tuple[InputKind, ...]:
+    if "INPUT_SHAPES" not in constants:
+        return ()
+    shapes = _input_shapes(constants["INPUT_SHAPES"], path)
+    dtypes = _input_dtypes(constants.get("INPUT_DTYPES"), len(shapes), path)
+    return tuple(map(InputKind, dtypes, shapes))
+
+
+def _with_inputs(spec: ModelSpec, given: Given) -> ModelSpec:
+    """With the inputs that the command gives; raises ``UsageError`` where they do not fit."""
+    declared = tuple(map(InputKind, spec.input_dtypes, spec.input_shapes))
+    kinds = given.kinds or declared
+    if Path(spec.path).suffix != ".py" and kinds != declared:
+        raise UsageError(
+            f"{Path(spec.path).name} takes inputs of its own shapes",
+            inputs=_kinds_text(declared),
+            fix="Leave --input out; a file of another tool was made for these.",
+        )
+    if given.inputs is not None:
+        found = read_kinds(given.inputs)
+        if kinds and found != kinds:
+            raise UsageError(
+                f"{given.inputs.name} does not hold what {spec.name} takes",
+                found=_kinds_text(found),
+                wanted=_kinds_text(kinds),
+                fix="Save arrays of these types and shapes"
+                + (
+                    f", or give {' '.join(f'--input {kind.text}' for kind in found)} to run the "
+                    "network on what is there."
+                    if Path(spec.path).suffix == ".py"
+                    else "."
+                ),
+            )
+        kinds = found
+        content = _hashed(spec.content_sha256, "inputs", file_sha256(given.inputs))
+        spec = msgspec.structs.replace(
+            spec, inputs_path=str(given.inputs.resolve()), content_sha256=content
+        )
+    if kinds != declared:
+        content = _hashed(spec.content_sha256, "input kinds", _kinds_text(kinds))
+        spec = msgspec.structs.replace(
+            spec,
+            input_shapes=tuple(kind.shape for kind in kinds),
+            input_dtypes=tuple(kind.dtype for kind in kinds),
+            content_sha256=content,
+        )
+    return spec
+
+
+def _kinds_text(kinds: tuple[InputKind, ...]) -> str:
+    return ", ".join(kind.text for kind in kinds)
+
+
+def _hashed(content_sha256: str, what: str, text: str) -> str:
+    return hashlib.sha256(f"{content_sha256}\0{what}\0{text}".encode()).hexdigest()
 
 
 def read_card(spec: ModelSpec) -> ModelCard:
@@ -144,7 +291,7 @@ def read_card(spec: ModelSpec) -> ModelCard:
         return ModelCard(
             task=None, input=None, published_accuracy=None, measured_accuracy=None, note=None
         )
-    return _card(_read_constants(_parse(_read_source(path), path), path), path)
+    return _card(read_constants(parse(read_source(path), path), path, _CONSTANTS), path)
 
 
 class FrontEnd(NamedTuple):
@@ -164,17 +311,17 @@ def read_front_end(spec: ModelSpec) -> FrontEnd:
     from mobilekit.model.preprocess import PREPROCESSINGS, SUFFIXES
 
     path = Path(spec.path)
-    tree = _parse(_read_source(path), path)
-    constants = _read_constants(tree, path)
-    has_reader = "read_example" in _bound_names(tree)
+    tree = parse(read_source(path), path)
+    constants = read_constants(tree, path, _CONSTANTS)
+    has_reader = "read_example" in bound_names(tree)
     preprocessing = constants.get("PREPROCESSING")
     if has_reader != ("EXAMPLES" in constants) or (has_reader and preprocessing is not None):
-        raise _bad_file(
+        raise bad_file(
             path, 1, "read_example() and EXAMPLES go together, and PREPROCESSING without them"
         )
     if preprocessing is not None and preprocessing.value not in tuple(PREPROCESSINGS):
         known = " or ".join(PREPROCESSINGS)
-        raise _bad_file(path, preprocessing.line, f"PREPROCESSING must be {known}")
+        raise bad_file(path, preprocessing.line, f"PREPROCESSING must be {known}")
     data = _text(constants, "DATA", path)
     suffixes = _texts(constants, "EXAMPLES", path)
     return FrontEnd(
@@ -188,11 +335,10 @@ def read_front_end(spec: ModelSpec) -> FrontEnd:
 def with_variant(spec: ModelSpec, variant: Variant) -> ModelSpec:
     """A variant of a network of which nothing is changed yet."""
     assert spec.variant == Variant()
-    content_sha256 = spec.content_sha256
+    content = spec.content_sha256
     if variant.activation is not None:
-        content = f"{content_sha256}\0activation\0{variant.activation}"
-        content_sha256 = hashlib.sha256(content.encode()).hexdigest()
-    return msgspec.structs.replace(spec, variant=variant, content_sha256=content_sha256)
+        content = _hashed(content, "activation", variant.activation)
+    return msgspec.structs.replace(spec, variant=variant, content_sha256=content)
 
 
 def _named_files() -> dict[str, Path]:
@@ -212,12 +358,6 @@ def _own_directory() -> Path:
 # --- reading a file ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Constant:
-    value: Any
-    line: int
-
-
 _CONSTANTS = frozenset(
     {"TITLE", "SOURCE", "LICENSE", "INPUT_SHAPES", "INPUT_DTYPES", "WEIGHTS"}
     | {"TASK", "INPUT", "ACCURACY", "MEASURED", "NOTE"}
@@ -225,67 +365,13 @@ _CONSTANTS = frozenset(
 )
 
 
-def _read_source(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be read: {error.strerror}", fix="Check that it is a readable file."
-        ) from None
-
-
-def _parse(source: bytes, path: Path) -> ast.Module:
-    try:
-        return ast.parse(source, filename=str(path))
-    except SyntaxError as error:
-        raise _bad_file(path, error.lineno or 1, f"a syntax error: {error.msg}") from None
-    except ValueError as error:  # a null byte, in some versions of Python
-        raise _bad_file(path, 1, f"it is not Python: {error}") from None
-
-
-def _read_constants(tree: ast.Module, path: Path) -> dict[str, _Constant]:
-    constants = {}
-    for statement in tree.body:
-        if isinstance(statement, ast.Assign):
-            targets, value = statement.targets, statement.value
-        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            targets, value = [statement.target], statement.value
-        else:
-            continue
-        for target in targets:
-            if isinstance(target, ast.Name) and target.id in _CONSTANTS:
-                try:
-                    literal = ast.literal_eval(value)
-                except (ValueError, TypeError):
-                    raise _bad_file(
-                        path,
-                        statement.lineno,
-                        f"{target.id} must be a literal, since it is read without running the file",
-                    ) from None
-                constants[target.id] = _Constant(literal, statement.lineno)
-    return constants
-
-
-def _bound_names(tree: ast.Module) -> set[str]:
-    """Names that the file's top level defines, assigns or imports."""
-    names = set()
-    for statement in tree.body:
-        if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            names.add(statement.name)
-        elif isinstance(statement, ast.Assign):
-            names |= {target.id for target in statement.targets if isinstance(target, ast.Name)}
-        elif isinstance(statement, ast.ImportFrom):
-            names |= {alias.asname or alias.name for alias in statement.names}
-    return names
-
-
-def _input_shapes(constant: _Constant, path: Path) -> tuple[tuple[int, ...], ...]:
+def _input_shapes(constant: Constant, path: Path) -> tuple[tuple[int, ...], ...]:
     try:
         shapes = msgspec.convert(constant.value, tuple[tuple[int, ...], ...])
     except msgspec.ValidationError:
         shapes = ()
     if not shapes or any(size < 1 for shape in shapes for size in shape):
-        raise _bad_file(
+        raise bad_file(
             path,
             constant.line,
             "INPUT_SHAPES must be a tuple with one shape of positive sizes for each input",
@@ -293,7 +379,7 @@ def _input_shapes(constant: _Constant, path: Path) -> tuple[tuple[int, ...], ...
     return shapes
 
 
-def _input_dtypes(constant: _Constant | None, inputs: int, path: Path) -> tuple[str, ...]:
+def _input_dtypes(constant: Constant | None, inputs: int, path: Path) -> tuple[str, ...]:
     if constant is None:
         return ("float32",) * inputs
     try:
@@ -301,7 +387,7 @@ def _input_dtypes(constant: _Constant | None, inputs: int, path: Path) -> tuple[
     except msgspec.ValidationError:
         dtypes = ()
     if len(dtypes) != inputs:
-        raise _bad_file(
+        raise bad_file(
             path,
             constant.line,
             f"INPUT_DTYPES must be a tuple with one of {', '.join(get_args(DType))} "
@@ -310,17 +396,17 @@ def _input_dtypes(constant: _Constant | None, inputs: int, path: Path) -> tuple[
     return dtypes
 
 
-def _text(constants: dict[str, _Constant], name: str, path: Path) -> str | None:
+def _text(constants: dict[str, Constant], name: str, path: Path) -> str | None:
     """A constant for people; ``None`` if the file says nothing."""
     constant = constants.get(name)
     if constant is None or constant.value is None:
         return None
     if not isinstance(constant.value, str):
-        raise _bad_file(path, constant.line, f"{name} must be a string")
+        raise bad_file(path, constant.line, f"{name} must be a string")
     return constant.value
 
 
-def _card(constants: dict[str, _Constant], path: Path) -> ModelCard:
+def _card(constants: dict[str, Constant], path: Path) -> ModelCard:
     return ModelCard(
         task=_text(constants, "TASK", path),
         input=_text(constants, "INPUT", path),
@@ -330,17 +416,17 @@ def _card(constants: dict[str, _Constant], path: Path) -> ModelCard:
     )
 
 
-def _texts(constants: dict[str, _Constant], name: str, path: Path) -> tuple[str, ...] | None:
+def _texts(constants: dict[str, Constant], name: str, path: Path) -> tuple[str, ...] | None:
     constant = constants.get(name)
     if constant is None:
         return None
     try:
         return msgspec.convert(constant.value, tuple[str, ...])
     except msgspec.ValidationError:
-        raise _bad_file(path, constant.line, f"{name} must be a tuple of strings") from None
+        raise bad_file(path, constant.line, f"{name} must be a tuple of strings") from None
 
 
-def _weights_path(given: Path | None, declared: _Constant | None, path: Path) -> Path | None:
+def _weights_path(given: Path | None, declared: Constant | None, path: Path) -> Path | None:
     if given is not None:
         weights = given.resolve()
     elif declared is None or declared.value is None:
@@ -348,7 +434,7 @@ def _weights_path(given: Path | None, declared: _Constant | None, path: Path) ->
     elif isinstance(declared.value, str):
         weights = (path.parent / declared.value).resolve()
     else:
-        raise _bad_file(path, declared.line, "WEIGHTS must be a string")
+        raise bad_file(path, declared.line, "WEIGHTS must be a string")
     if weights.is_dir():
         found = [weights / name for name in checkpoint.NAMES if (weights / name).is_file()]
         if not found:
@@ -367,59 +453,3 @@ def _weights_path(given: Path | None, declared: _Constant | None, path: Path) ->
             model=path,
         )
     return weights
-
-
-def _bad_file(path: Path, line: int, problem: str) -> ModelFileError:
-    return ModelFileError(
-        f"{path.name} is not a model file: {problem}", fix=_CONVENTION, at=f"{path}:{line}"
-    )
-
-
-# --- content -----------------------------------------------------------------------------------
-
-
-def _content_sha256(path: Path, weights: Path | None) -> str:
-    """Over the file, the local modules that it imports, and the weights.
-
-    Names take part only relative to the file, so that a copied folder has the same hash. A data
-    file that ``build`` opens by itself is not seen.
-    """
-    root = path.parent
-    modules = {path: b"model"}
-    pending = [path]
-    while pending:
-        importer = pending.pop()
-        for module in _local_imports(importer, root):
-            if module not in modules:
-                modules[module] = module.relative_to(root).as_posix().encode()
-                pending.append(module)
-    digest = hashlib.sha256()
-    for module, name in sorted(modules.items(), key=lambda item: item[1]):
-        digest.update(name + b"\0" + file_sha256(module).encode() + b"\0")
-    if weights is not None:
-        # The suffix chooses the reader.
-        digest.update(b"weights" + weights.suffix.encode())
-        for file in checkpoint.find_files(weights):
-            digest.update(b"\0" + file_sha256(file).encode())
-    return digest.hexdigest()
-
-
-def _local_imports(importer: Path, root: Path) -> Iterator[Path]:
-    """Files below ``root`` that importing what ``importer`` imports, anywhere in it, would run."""
-    package = importer.parent.relative_to(root).parts
-    for node in ast.walk(_parse(_read_source(importer), importer)):
-        if isinstance(node, ast.Import):
-            imported = [tuple(alias.name.split(".")) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            origin = package[: len(package) - node.level + 1] if node.level else ()
-            base = origin + tuple((node.module or "").split(".") if node.module else ())
-            # `from a import b` runs a/b.py if b is a module.
-            imported = [(*base, alias.name) for alias in node.names]
-        else:
-            continue
-        for parts in imported:
-            for length in range(1, len(parts) + 1):
-                place = root.joinpath(*parts[:length])
-                for candidate in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
-                    if candidate.is_file():
-                        yield candidate

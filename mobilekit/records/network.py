@@ -41,19 +41,25 @@ class ModelSpec(Record, frozen=True):
     """A network as its file declares it, read without running it, and what to change of it."""
 
     name: str
-    """The file's, whatever the variant."""
+    """The file's, and what makes the network in it if that is not ``build``: ``unet.UNet``,
+    whatever the variant."""
     path: str
+    builder: str | None
+    """The function or class of the file that makes it; ``None``: the file is another tool's."""
     title: str
     source: str
     license: str
     input_shapes: tuple[tuple[int, ...], ...]
     input_dtypes: tuple[str, ...]
+    inputs_path: str | None
+    """The arrays that it is run on; ``None``: they are generated."""
     weights_path: str | None
     """The weights that the file itself names, or those given by the user; ``None``: untrained."""
     variant: Variant
     content_sha256: str
-    """Of the file, the local modules that it imports, the weights, and what ``variant`` changes of
-    the network itself: all but the precision."""
+    """Of the file, the local modules that it imports, what makes the network in it, the weights,
+    the inputs that a command gave in place of the file's, and what ``variant`` changes of the
+    network itself: all but the precision."""
 
     @property
     def label(self) -> str:

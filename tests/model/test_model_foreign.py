@@ -25,6 +25,7 @@ from torch import nn
 
 from mobilekit.contract.outputs import check_outputs
 from mobilekit.errors import ExportError, MobilekitError, ModelFileError, WeightsError
+from mobilekit.model.given import Given
 from mobilekit.model.load import load_module
 from mobilekit.model.onnx_runtime import run_file
 from mobilekit.model.reference import make_inputs, run_eager
@@ -462,7 +463,7 @@ def test_a_missing_file_is_named() -> None:
 def test_weights_do_not_go_with_a_file_that_has_its_own(pt2: Path, tmp_path: Path) -> None:
     """They are not silently ignored."""
     with pytest.raises(WeightsError, match="weights of its own"):
-        find_model(str(pt2), weights=tmp_path / "w.pt")
+        find_model(str(pt2), Given(tmp_path / "w.pt"))
 
 
 # --- Hugging Face's layout ---------------------------------------------------------------------
@@ -487,13 +488,13 @@ def test_weights_in_several_files_are_read(write_model: WriteModel, tmp_path: Pa
     index = directory / "model.safetensors.index.json"
     index.write_text(json.dumps({"metadata": {}, "weight_map": parts}))
 
-    by_directory = find_model(str(path), weights=directory)
-    by_index = find_model(str(path), weights=index)
+    by_directory = find_model(str(path), Given(directory))
+    by_index = find_model(str(path), Given(index))
     loaded = load_module(by_directory).state_dict()
     assert by_directory == by_index
     assert all(torch.equal(state[f"model.{name}"], tensor) for name, tensor in loaded.items())
     (directory / "model-1.safetensors").write_bytes(b"changed")
-    assert by_index.content_sha256 != find_model(str(path), weights=index).content_sha256
+    assert by_index.content_sha256 != find_model(str(path), Given(index)).content_sha256
 
 
 def test_weights_of_half_precision_are_widened(write_model: WriteModel, tmp_path: Path) -> None:
@@ -505,7 +506,7 @@ def test_weights_of_half_precision_are_widened(write_model: WriteModel, tmp_path
     save_file(
         {name: tensor.bfloat16() for name, tensor in state.items()}, tmp_path / "model.safetensors"
     )
-    loaded = load_module(find_model(str(path), weights=tmp_path)).state_dict()
+    loaded = load_module(find_model(str(path), Given(tmp_path))).state_dict()
     assert all(torch.equal(state[name].bfloat16().float(), loaded[name]) for name in state)
 
 
@@ -525,10 +526,10 @@ def test_a_bad_index_is_refused(write_model: WriteModel, tmp_path: Path, index: 
     directory.mkdir()
     (directory / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(WeightsError, match=r"index"):
-        find_model(str(write_model()), weights=directory)
+        find_model(str(write_model()), Given(directory))
 
 
 def test_a_directory_without_weights_is_refused(write_model: WriteModel, tmp_path: Path) -> None:
     """It says what is looked for."""
     with pytest.raises(WeightsError, match=r"model\.safetensors"):
-        find_model(str(write_model()), weights=tmp_path)
+        find_model(str(write_model()), Given(tmp_path))

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mobilekit.errors import WeightsError
+from mobilekit.model.given import Given
 from mobilekit.model.load import load_module
 from mobilekit.model.weights import load_weights
 from mobilekit.model.zoo import find_model
@@ -63,7 +64,7 @@ def test_weights_reach_the_loaded_model(write_model: WriteModel, tmp_path: Path)
         name: tensor + 1 for name, tensor in load_module(find_model(str(path))).state_dict().items()
     }
     save_file(state, tmp_path / "w.safetensors")
-    loaded = load_module(find_model(str(path), weights=tmp_path / "w.safetensors"))
+    loaded = load_module(find_model(str(path), Given(tmp_path / "w.safetensors")))
     assert torch.equal(state["0.bias"], loaded.state_dict()["0.bias"])
 
 

@@ -11,6 +11,7 @@ import pytest
 from model_files import SMALL, WriteModel
 
 from mobilekit.errors import ModelFileError, UnknownModelError, WeightsError
+from mobilekit.model.given import Given
 from mobilekit.model.zoo import find_model, list_models, read_card, read_spec
 
 BUILD = "\ndef build():\n    pass\n"
@@ -142,7 +143,7 @@ def test_given_weights_take_the_place_of_declared_ones(
     """--weights wins, even when the declared file is not there."""
     (tmp_path / "given.pt").write_bytes(b"g")
     path = write_model(SMALL + 'WEIGHTS = "absent.pt"\n')
-    spec = find_model(str(path), weights=tmp_path / "given.pt")
+    spec = find_model(str(path), Given(tmp_path / "given.pt"))
     assert str(tmp_path / "given.pt") == spec.weights_path
 
 

@@ -338,6 +338,14 @@ def test_what_changes_a_network_becomes_its_variant(name, activation, plain):
     }
 
 
+@pytest.mark.parametrize(("path", "builder"), [("models/nin.py", "build"), ("net.onnx", None)])
+def test_a_network_tells_what_made_it(path, builder):
+    """A model file's own ``build``, or another tool; its inputs were generated."""
+    model = to_3.with_origin({"model": {"path": path}})["model"]
+
+    assert model == {"path": path, "builder": builder, "inputs_path": None}
+
+
 def test_a_stop_from_the_keyboard_becomes_a_code():
     """Other interruptions keep theirs."""
     failure = {"type": "failure", "protocol_version": 1, "code": "interrupted"}

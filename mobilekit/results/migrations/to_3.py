@@ -1,6 +1,7 @@
 """From schema version 2 to 3: what a run is for is in its record, that a person stopped it is a
-code, what changes a network before its export is one record, a virtual phone's gauge a field, and a
-charge counter is kept as it was told too.
+code, what changes a network before its export is one record, a virtual phone's gauge a field, a
+charge counter is kept as it was told too, and a network tells what makes it in its file, and which
+inputs it was given.
 
 The companion's protocol went from 1 to 2 at the same time, by the code ``stopped`` alone.
 """
@@ -78,6 +79,13 @@ def with_variant(artifact: Json) -> Json:
     }
 
 
+def with_origin(artifact: Json) -> Json:
+    """What made the network in its file, and that its inputs were generated."""
+    model = artifact["model"]
+    builder = "build" if model["path"].endswith(".py") else None
+    return {**artifact, "model": {**model, "builder": builder, "inputs_path": None}}
+
+
 def _result_of(result: Json) -> Json:
     stopped = result["type"] == "failure" and result["message"].startswith(STOPPED)
     code = {"code": "stopped"} if stopped else {}
@@ -94,7 +102,7 @@ def with_told_counter(battery: Json | None) -> Json | None:
 def _carried(measurement: Json) -> Json:
     return {
         **with_purpose(measurement),
-        "artifact": with_variant(measurement["artifact"]),
+        "artifact": with_origin(with_variant(measurement["artifact"])),
         "battery_before": with_told_counter(measurement["battery_before"]),
     }
 
