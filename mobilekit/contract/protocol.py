@@ -53,7 +53,8 @@ exactly its own ``protocol_version``, and looks at it before any other field.
 3. ``warmup``: the inputs are bound, then iterations until ``WarmupRule`` holds.
 4. ``iterate``: back-to-back iterations until ``min_iterations`` and ``min_duration_ns`` are both
    reached, or ``max_duration_ns``. Nothing is allocated, logged or written between them.
-5. ``check``: the outputs of the last iteration against the reference outputs:
+5. ``check``: the outputs of the first iteration of all, which are looked at before the second,
+   because a network with a state yields others later, against the reference outputs:
    the largest absolute difference over all elements, relative to the largest absolute reference
    value, is at most ``relative_tolerance``.
 6. ``memory``: with the program closed a reading (``closed``), load, bind the inputs, a reading
@@ -307,7 +308,7 @@ class MemorySample(Record, frozen=True):
 
 
 class OutputCheck(Record, frozen=True):
-    """The last iteration's outputs against the reference."""
+    """The first iteration's outputs against the reference."""
 
     matches: bool
     max_absolute_error: float

@@ -33,7 +33,7 @@ EXPORT_VERSION = 5
 """Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
 program's operators and their layers are kept, and an artifact tells its calibration and error; 3:
 the network's description is kept; 4: the variant is told with the network; 5: int8 is not
-calibrated with the input that it is checked with."""
+calibrated with the input that it is checked with, state is initialized, and inputs may be given."""
 
 
 class Target(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 from mobilekit.errors import WeightsError
 
 INDEX_SUFFIX = ".safetensors.index.json"
-NAMES = (f"model{INDEX_SUFFIX}", "model.safetensors")
+NAMES = (f"model{INDEX_SUFFIX}", "model.safetensors", "pytorch_model.bin")
 """What a directory may hold, in the order in which they are looked for."""
 
 

@@ -67,7 +67,7 @@ def read_description(
 
 def describe(spec: ModelSpec, exported: Any, cost: ModelCost) -> Description:
     """The layers of a graph of ``trace``. Raises ``ExportError``."""
-    from mobilekit.model.failures import describe_error
+    from mobilekit.model.failures import describe_error, fix_of
     from mobilekit.model.layers import describe_layers
 
     try:
@@ -75,7 +75,7 @@ def describe(spec: ModelSpec, exported: Any, cost: ModelCost) -> Description:
     except Exception as error:
         raise ExportError(
             f"The layers of {spec.name} cannot be counted: {describe_error(error)}",
-            fix="Replace the operator that it names by others that do the same.",
+            fix=fix_of(error, "this count"),
             model=spec.path,
         ) from error
 

@@ -6,11 +6,12 @@ an export nor the import of torch.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -123,8 +124,19 @@ def _export(
     on_progress(f"Building {spec.name}")
     module = load.load_module(spec)
     (inputs, *others), whole_bytes = _make_examples(spec, target, module)
+    calibrating = others or [inputs]
     on_progress("Computing the reference outputs in PyTorch")
     references = reference.run_eager(spec, module, inputs)
+    state = reference.find_state(spec, module, inputs, references)
+    if state and target.format != "pte":
+        raise ExportError(
+            f"{spec.name} keeps a state from one inference to the next, and {facts.engine} would "
+            "begin each with the first",
+            fix="Export it with --format pte, or make the state an input and an output of "
+            "forward().",
+            state=", ".join(state),
+            at=spec.path,
+        )
     on_progress("Tracing the network")
     exported = trace_for(spec, target, module, inputs)
     on_progress("Counting its layers")
@@ -134,11 +146,22 @@ def _export(
     if not is_halved(spec, target) and target.calibration is None:
         with suppress(ExportError):
             description = describe.describe(spec, exported, cost)
-    program = make_program(spec, target, exported, others or [inputs], on_progress)
-    on_progress("Writing the program")
     with reporting_full_disk(cache_directory):
-        on_progress(f"Checking its outputs in {facts.engine}")
-        file, check = write_program(spec, target, program, inputs, references, cache_directory)
+        try:
+            program = make_program(spec, target, exported, calibrating, on_progress)
+            on_progress("Writing the program")
+            on_progress(f"Checking its outputs in {facts.engine}")
+            file, check = write_program(spec, target, program, inputs, references, cache_directory)
+        except ExportError as error:
+            if state or not _onnx_takes(
+                spec, target, exported, inputs, calibrating, references, on_progress
+            ):
+                raise
+            raise ExportError(
+                error.what,
+                fix=f"`--format onnx` takes it. For this one: {error.fix}",
+                **error.facts,
+            ) from error
         write_whole(operators_path(spec, file, cache_directory), encode_pretty(program.operators))
         input_files = tuple(write_tensor(tensor, cache_directory) for tensor in inputs)
         reference_files = tuple(write_tensor(tensor, cache_directory) for tensor in references)
@@ -171,6 +194,31 @@ def _export(
 
 def _path_text(calibration: Path | None) -> str | None:
     return None if calibration is None else str(calibration.resolve())
+
+
+def _onnx_takes(
+    spec: ModelSpec,
+    target: Target,
+    exported: Any,
+    inputs: tuple[Tensor, ...],
+    calibrating: list[tuple[Tensor, ...]],
+    references: tuple[Tensor, ...],
+    on_progress: Callable[[str], None],
+) -> bool:
+    """Whether ONNX is another format than this one, and its program computes what PyTorch does."""
+    other = target._replace(format="onnx")
+    facts = FORMATS[other.format]
+    if target.format == other.format:
+        return False
+    try:
+        check_packages(facts, facts.export_packages[spec.variant.precision])
+        on_progress("Trying whether ONNX takes it")
+        program = make_program(spec, other, exported, calibrating, lambda _: None)
+        with tempfile.TemporaryDirectory() as directory:
+            write_program(spec, other, program, inputs, references, Path(directory))
+    except ExportError:
+        return False
+    return True
 
 
 def _make_examples(

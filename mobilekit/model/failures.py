@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,27 @@ def describe_error(error: BaseException) -> str:
     # "These operators are taking inputs of mismatched dtypes:" says nothing without the next.
     said = lines[:2] if lines and lines[0].endswith(":") else lines[:1]
     return f"{type(error).__name__}: {' '.join(said)}" if said else type(error).__name__
+
+
+_OPERATOR = re.compile(r"\b(?:aten|prims|quantized|torchvision|torchaudio)(?:\.|::)\w+(?:\.\w+)?")
+
+
+def fix_of(error: BaseException, engine: str) -> str:
+    """What to try where an engine's exporter does not take a network."""
+    said = str(error)
+    if "complex" in said.lower():
+        return (
+            f"{engine} takes no complex numbers, as torch.fft and torch.stft yield them: compute "
+            "that part outside of the network, or with real numbers, a spectrum by products with "
+            "sines and cosines."
+        )
+    named = list(dict.fromkeys(_OPERATOR.findall(said)))[:3]
+    if named:
+        return f"Replace {', '.join(named)} by others that do the same, or report it to {engine}."
+    return (
+        f"No operator is named. Halve the network until it exports: what was left out last is what "
+        f"{engine} does not take. Another --format may."
+    )
 
 
 def failing_line(error: BaseException, directory: Path) -> str | None:

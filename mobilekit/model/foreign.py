@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 _REFUSED = {
     ".caffemodel": "a Caffe model, which no maintained library reads: OpenCV dropped it in 5.0",
     ".prototxt": "a Caffe definition, which no maintained library reads: OpenCV dropped it in 5.0",
-    ".pt": "weights, and no network",
-    ".pth": "weights, and no network",
-    ".safetensors": "weights, and no network",
+    **dict.fromkeys(
+        (".pt", ".pth", ".safetensors", ".ckpt", ".bin", ".tar", ".pkl", ".npz"),
+        "weights, and no network",
+    ),
     ".json": "no network",
 }
 _CAFFE_FIX = (

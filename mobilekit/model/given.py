@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from mobilekit.contract.protocol import DType
 from mobilekit.errors import UsageError
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class InputKind(NamedTuple):
     """What an input is to be."""
 
-    dtype: DType
+    dtype: str
+    """One of ``protocol.DType``."""
     shape: tuple[int, ...]
 
     @property
@@ -54,14 +55,12 @@ def parse_input(text: str) -> InputKind:
             fix="Write each size, batch first, as in 1x3x224x224; with another type than float32 "
             f"as in int64:1x128, of {', '.join(known)}. Give --input again for each further input.",
         )
-    return InputKind(cast(DType, dtype or "float32"), tuple(map(int, parts)))
+    return InputKind(dtype or "float32", tuple(map(int, parts)))
 
 
 def read_kinds(path: Path) -> tuple[InputKind, ...]:
     """Type and shape of each input in a file. Raises ``UsageError``, as ``read_inputs`` does."""
-    return tuple(
-        InputKind(cast(DType, array.dtype.name), array.shape) for array in read_inputs(path)
-    )
+    return tuple(InputKind(array.dtype.name, array.shape) for array in read_inputs(path))
 
 
 def read_inputs(path: Path) -> tuple[Array, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mobilekit.errors import ExportError
 from mobilekit.model.failures import describe_error, failing_line
-from mobilekit.model.layers import name_layers
+from mobilekit.model.layers import layer_name, name_layers
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.rewrite import ExactRewrites
 from mobilekit.records.network import ModelSpec
@@ -32,7 +32,7 @@ def make_graph(spec: ModelSpec, module: nn.Module, inputs: Sequence[Tensor]) -> 
     try:
         # torch prints half-made graphs to standard error before it gives up.
         with quiet_python(), contextlib.redirect_stderr(io.StringIO()), ExactRewrites():
-            exported = torch.export.export(module, tuple(inputs))
+            exported = _export(module, inputs)
     except Exception as error:
         raise ExportError(
             f"torch.export cannot turn {spec.name} into a fixed graph: {describe_error(error)}",
@@ -41,4 +41,55 @@ def make_graph(spec: ModelSpec, module: nn.Module, inputs: Sequence[Tensor]) -> 
             at=failing_line(error, Path(spec.path).parent) or spec.path,
         ) from error
     name_layers(exported)
+    return exported
+
+
+def find_random(spec: ModelSpec, module: nn.Module, inputs: Sequence[Tensor]) -> list[str]:
+    """The operations of a network that draw random numbers, by the layer that they are in; none
+    where it cannot be traced."""
+    try:
+        exported = make_graph(spec, module, inputs)
+    except ExportError:
+        return []
+    random = [
+        node
+        for node in exported.graph.nodes
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        # A dropout that rests is in the graph too.
+        and False not in node.args
+    ]
+    return list(dict.fromkeys(layer_name(node) or node.name for node in random))
+
+
+class _Whole(nn.Module):  # type: ignore[misc]  # torch is untyped here
+    """A network as the only part of another."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.network(*inputs)
+
+
+_OWN_NAMES = (set(dir(torch.fx.GraphModule({}, torch.fx.Graph()))) - set(dir(nn.Module()))) | set(
+    dir(torch.fx.GraphModule)
+) - set(dir(nn.Module))
+
+
+def _export(module: nn.Module, inputs: Sequence[Tensor]) -> Any:
+    """With parts that are called like a graph's own attributes (``meta``, ``graph``) one level
+    deeper, where they may be."""
+    parts = {name for name, _ in module.named_children()} | set(module._parameters)
+    if not (parts | set(module._buffers)) & _OWN_NAMES:
+        return torch.export.export(module, tuple(inputs))
+    exported = torch.export.export(_Whole(module), tuple(inputs))
+    for node in exported.graph.nodes:
+        stack = node.meta.get("nn_module_stack")
+        if stack is not None:
+            _, *inner = stack.items()
+            node.meta["nn_module_stack"] = {
+                key: (path.removeprefix("network").removeprefix("."), kind)
+                for key, (path, kind) in inner
+            }
     return exported

@@ -26,7 +26,8 @@ from mobilekit.records.network import ModelSpec
 
 
 def load_module(spec: ModelSpec) -> nn.Module:
-    """Build the network in evaluation mode, with its weights if it has any.
+    """Build the network in evaluation mode, with its weights if it has any, for inference alone:
+    no parameter needs a gradient.
 
     The file's code runs with torch's generator seeded, so that an untrained network is the same
     every time; the generator's state is put back afterwards. What it prints is dropped, because
@@ -38,7 +39,8 @@ def load_module(spec: ModelSpec) -> nn.Module:
     """
     is_model_file = Path(spec.path).suffix == ".py"
     module = _build(spec) if is_model_file else foreign.load_network(spec)
-    return apply_variant(module, spec.variant)
+    # What its state is computed from would need one, too.
+    return apply_variant(module.requires_grad_(False), spec.variant)
 
 
 def _build(spec: ModelSpec) -> nn.Module:
@@ -163,6 +165,8 @@ def _importable(place: Place) -> Iterator[None]:
         sys.dont_write_bytecode = write_bytecode
         sys.path[:] = path_before
         for name in set(sys.modules) - before:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and is_own_file(file, place.roots[0]):
+            module = sys.modules[name]
+            # A package without an __init__.py has no file, but folders.
+            files = (getattr(module, "__file__", None), *getattr(module, "__path__", ()))
+            if any(file and is_own_file(file, place.roots[0]) for file in files):
                 del sys.modules[name]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mobilekit.errors import ExportError
-from mobilekit.model.failures import describe_error
+from mobilekit.model.failures import describe_error, fix_of
 from mobilekit.model.layers import layer_scope, weight_layers
 from mobilekit.model.onnx_runtime import run_file
 from mobilekit.model.quiet import captured_stderr, quiet_python
@@ -110,7 +110,7 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
     except Exception as error:
         raise ExportError(
             f"{spec.name} cannot be translated to ONNX: {describe_error(error.__cause__ or error)}",
-            fix="Replace the operator that it names by others that do the same.",
+            fix=fix_of(error.__cause__ or error, "ONNX"),
             model=spec.path,
         ) from error
     normalization = tuple(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from mobilekit.errors import ExportError
 from mobilekit.model.delegable import rewrite
-from mobilekit.model.failures import describe_error
+from mobilekit.model.failures import describe_error, fix_of
 from mobilekit.model.graph import METHOD
 from mobilekit.model.layers import layer_name
 from mobilekit.model.macs import kernel_macs
@@ -75,7 +75,7 @@ class Program:
                 said = [line for line in read_stderr().splitlines() if "cpuinfo_utils" not in line]
                 raise ExportError(
                     f"ExecuTorch's runtime cannot run {spec.name}: {error}",
-                    fix="Replace the operator that it names, or report it to ExecuTorch.",
+                    fix=fix_of(error, "ExecuTorch"),
                     model=spec.path,
                     runtime=" | ".join(said[:3]),
                 ) from None
@@ -108,16 +108,22 @@ def lower(
         if warning is not None:
             on_progress(warning)
         with quiet_python(), sparing_work():
-            from executorch.exir import to_edge_transform_and_lower
+            from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+            from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 
             from mobilekit.model.partition import LoopingPartitioner
 
             edge = to_edge_transform_and_lower(exported, partitioner=[LoopingPartitioner()])
-            executorch = edge.to_executorch()
+            executorch = edge.to_executorch(
+                ExecutorchBackendConfig(
+                    # Else what a state begins with would be whatever lies in memory.
+                    passes=[InitializedMutableBufferPass(_states(edge.exported_program()))]
+                )
+            )
     except Exception as error:
         raise ExportError(
             f"ExecuTorch cannot lower {spec.name}: {describe_error(error)}",
-            fix="Replace the operator that it names, or report it to ExecuTorch.",
+            fix=fix_of(error, "ExecuTorch"),
             model=spec.path,
         ) from error
     if edge.exported_program().graph_signature.user_inputs_to_mutate:
@@ -147,6 +153,13 @@ def lower(
         portable_macs=_portable_macs(graph_module),
         operators=operators,
     )
+
+
+def _states(exported: Any) -> list[str]:
+    """The graph's names of the buffers that an inference writes to."""
+    signature = exported.graph_signature
+    mutated = set(signature.buffers_to_mutate.values())
+    return [name for name, buffer in signature.inputs_to_buffers.items() if buffer in mutated]
 
 
 def foresee_length(exported: Any) -> str | None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mobilekit.errors import ExportError
-from mobilekit.model.failures import describe_error
+from mobilekit.model.failures import describe_error, fix_of
 from mobilekit.model.quiet import captured_stderr, environment, quiet_python
 from mobilekit.records.artifact import Delegation, ProgramOperator
 from mobilekit.records.network import ModelSpec
@@ -66,7 +66,7 @@ class Program:
             except (RuntimeError, ValueError) as error:
                 raise ExportError(
                     f"LiteRT cannot run {spec.name}: {describe_error(error)}",
-                    fix="Replace the operator that it names, or report it to LiteRT.",
+                    fix=fix_of(error, "LiteRT"),
                     model=spec.path,
                 ) from error
 
@@ -97,7 +97,7 @@ def convert(spec: ModelSpec, exported: Any, inputs: Sequence[Tensor]) -> Program
     except Exception as error:
         raise ExportError(
             f"{spec.name} cannot be converted to LiteRT's format: {describe_error(error)}",
-            fix="Replace the operator that it names by others that do the same.",
+            fix=fix_of(error, "LiteRT"),
             model=spec.path,
         ) from error
     return Program(content, _count_operators(content))

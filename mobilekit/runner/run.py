@@ -33,6 +33,7 @@ from mobilekit.contract.protocol import (
     LoadMeasured,
     MemoryMeasured,
     MemoryStage,
+    OutputCheck,
     OutputsChecked,
     Phase,
     PhaseStarted,
@@ -125,13 +126,10 @@ class _Run:
         program = self._measure_loads(engine, request)
         self._enter("warmup")
         _bind(program, inputs)
-        self._warm_up(program, request)
+        check = self._warm_up(program, request, references)
         self._enter("iterate")
         latency_ns = self._iterate(program, request)
         self._enter("check")
-        with inferring():
-            outputs = program.outputs()
-        check = check_outputs(outputs, references, request.relative_tolerance)
         self._journal.append(OutputsChecked(check=check))
         self._enter("memory")
         program = self._measure_memory(program, engine, request.artifact, inputs)
@@ -211,7 +209,10 @@ class _Run:
         assert program is not None, "decode_request lets no request with fewer than 1 load through"
         return program
 
-    def _warm_up(self, program: Program, request: RunRequest) -> None:
+    def _warm_up(
+        self, program: Program, request: RunRequest, references: Sequence[Array]
+    ) -> OutputCheck:
+        """Also compares the first outputs, because a network with a state yields others later."""
         detector = WarmupDetector(request.warmup)
         clock_ns = self._machine.clock_ns
         execute = program.execute
@@ -219,10 +220,15 @@ class _Run:
             while detector.needs_another():
                 started_ns = clock_ns()
                 execute()
-                detector.add(clock_ns() - started_ns)
+                latency_ns = clock_ns() - started_ns
+                if not detector.latency_ns:
+                    outputs = program.outputs()
+                    check = check_outputs(outputs, references, request.relative_tolerance)
+                detector.add(latency_ns)
         self._journal.append(
             WarmupMeasured(latency_ns=detector.latency_ns, settled=detector.settled)
         )
+        return check
 
     def _iterate(self, program: Program, request: RunRequest) -> list[int]:
         with inferring():

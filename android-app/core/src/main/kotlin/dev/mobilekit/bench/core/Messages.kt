@@ -166,7 +166,7 @@ data class MemorySample(
     val peakRssBytes: Long?,
 )
 
-/** The last iteration's outputs against the reference. */
+/** The first iteration's outputs against the reference. */
 data class OutputCheck(
     val matches: Boolean,
     val maxAbsoluteError: Double,

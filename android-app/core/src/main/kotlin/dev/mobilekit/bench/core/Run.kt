@@ -104,13 +104,13 @@ internal class Run(
 
             enter(Phase.WARMUP)
             loader.bind(inputs)
-            warmUp(loader.program, request.warmup)
+            val check = warmUp(loader.program, request)
 
             enter(Phase.ITERATE)
             iterate(loader.program, request)
 
             enter(Phase.CHECK)
-            check(loader.program, request)
+            tell(OutputsChecked(check))
 
             enter(Phase.MEMORY)
             measureMemory(loader, inputs)
@@ -142,20 +142,25 @@ internal class Run(
         tell(RunEnded(clock.nowNs()))
     }
 
+    /** Also compares the first iteration's outputs: where there is a state, later ones differ. */
     private fun warmUp(
         program: Program,
-        rule: WarmupRule,
-    ) {
-        val detector = WarmupDetector(rule)
+        request: RunRequest,
+    ): OutputCheck {
+        val reference = request.referenceOutputs.map(files::tensor)
+        val detector = WarmupDetector(request.warmup)
         val latencyNs = ArrayList<Long>()
         val one = LongArray(1)
-        inferring {
-            do {
-                timeInferences(program, clock, one, 1, 0, 0)
-                latencyNs += one[0]
-            } while (!detector.add(one[0]))
-        }
+        var check: OutputCheck? = null
+        do {
+            inferring { timeInferences(program, clock, one, 1, 0, 0) }
+            if (check == null) {
+                check = checkOutputs(inferring { program.outputs() }, reference, request.relativeTolerance)
+            }
+            latencyNs += one[0]
+        } while (!detector.add(one[0]))
         tell(WarmupMeasured(latencyNs, detector.settled))
+        return checkNotNull(check)
     }
 
     private fun iterate(
@@ -193,15 +198,6 @@ internal class Run(
             }
         }
         return latencyNs
-    }
-
-    private fun check(
-        program: Program,
-        request: RunRequest,
-    ) {
-        val outputs = inferring { program.outputs() }
-        val reference = request.referenceOutputs.map(files::tensor)
-        tell(OutputsChecked(checkOutputs(outputs, reference, request.relativeTolerance)))
     }
 
     private fun measureMemory(
