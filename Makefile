@@ -38,11 +38,12 @@ types: install-dev
 python-tests: install-dev
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --durations=20
 
-# Before a release: what takes long, 50 random moments of each fault in place of 4, and coverage over
-# every gauge.
+# Before a release: what takes long, 50 random moments of each fault in place of 4, networks of others
+# through every command, and coverage over every gauge.
 soak: install-dev
 	$(BIN)/python -m pytest --timeout=3600 -m soak
 	MOBILEKIT_MOMENTS=50 $(BIN)/python -m pytest --timeout=3600 tests/cli/test_cli_moments.py
+	MOBILEKIT_STRANGERS=1 $(BIN)/python -m pytest tests/cli/test_cli_strangers.py
 	$(BIN)/python scripts/energy_coverage.py
 
 install: $(VENV)/installed

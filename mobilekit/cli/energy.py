@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,9 +24,11 @@ from mobilekit.cli.options import (
     deploy_options,
     refuse_shared_weights,
 )
+from mobilekit.errors import UsageError
 
 if TYPE_CHECKING:
     from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.flow.energy import Confirmation
     from mobilekit.records.measurement import Measurement
 
 YesFlag = Annotated[bool, typer.Option("--yes", "-y", help="Start without asking.")]
@@ -246,25 +247,27 @@ def calibrate(
 app.command()(life)
 
 
-def _confirming(reporter: TerminalReporter, *, yes: bool) -> Callable[[], None]:
-    """Asks whether to start."""
+def _confirming(reporter: TerminalReporter, *, yes: bool) -> Confirmation:
+    from mobilekit.flow.energy import Confirmation
 
-    def confirm() -> None:
+    def check() -> None:
+        if not yes and not sys.stdin.isatty():
+            raise UsageError(
+                "There is no terminal on which to confirm the plan",
+                fix="Give --yes to start without asking.",
+            )
+
+    def ask() -> None:
         if not yes:
             reporter.pause()
             _ask()
 
-    return confirm
+    return Confirmation(check, ask)
 
 
 def _ask() -> None:
-    from mobilekit.errors import StoppedError, UsageError
+    from mobilekit.errors import StoppedError
 
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "There is no terminal on which to confirm the plan",
-            fix="Give --yes to start without asking.",
-        )
     try:
         wanted = typer.confirm("Start?", default=True, err=True)
     except typer.Abort:
@@ -278,8 +281,6 @@ def _ask() -> None:
 
 def _ratio_of(text: str | None) -> float | None:
     """``2%`` and ``0.02`` alike."""
-    from mobilekit.errors import UsageError
-
     if text is None:
         return None
     number, percent, _ = text.strip().partition("%")

@@ -142,6 +142,8 @@ class DeviceOptions:
             raise UsageError(
                 "--apk and --no-install contradict each other", fix="Give one of them."
             )
+        if self.apk is not None and not self.apk.is_file():
+            raise UsageError("There is no such APK", apk=self.apk, fix="Correct --apk.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,9 @@ from mobilekit.analysis.layers.profile import why_by_segments
 from mobilekit.contract.protocol import RunSuccess
 from mobilekit.errors import ExportError, MobilekitError, StoppedError, UsageError
 from mobilekit.flow.deploy import Iterations, deploy
-from mobilekit.flow.prepare import DeployOptions
+from mobilekit.flow.prepare import DeployOptions, check_device, find_network
 from mobilekit.flow.profile import profile
 from mobilekit.flow.reporter import Reporter
-from mobilekit.model.zoo import find_model
 from mobilekit.records.measurement import Measurement
 from mobilekit.results.store import Store
 
@@ -45,10 +44,12 @@ def measure_pairs(
     """Deploy each model as ``options`` says, and again to ``against``; every run is stored.
 
     An export that fails ends that network alone; anything else ends them all, and is raised where
-    there is no pair yet. ``UnknownModelError`` comes before anything is measured.
+    there is no pair yet. What can be known of the networks and of the second device comes before
+    anything is measured.
     """
     for model in models:
-        find_model(model, options.given)
+        find_network(options._replace(model=model))
+    check_device(options._replace(device=against), reporter)
     measured = Measured([], [])
     for model in models:
         try:

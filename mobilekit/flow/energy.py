@@ -31,8 +31,8 @@ from mobilekit.flow.prepare import (
     Prepared,
     make_request,
     open_device_of,
-    prepare,
     prepare_all,
+    refusal_of,
 )
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import Queued, begin, run, run_queue
@@ -42,12 +42,20 @@ from mobilekit.presets import (
     TEMPERATURE_GATE,
     UNPLUG_TIMEOUT_NS,
 )
-from mobilekit.records.device import DeviceProfile
+from mobilekit.records.device import DeviceProfile, DeviceState
 from mobilekit.records.energy import EnergyPilot, GaugeOutcome, GaugeRefusal, GaugeVerdict
 from mobilekit.records.measurement import Measurement
 from mobilekit.results.store import Store
 from mobilekit.runner.host import COMPUTER
 from mobilekit.units import NS_PER_S
+
+
+class Confirmation(NamedTuple):
+    """Whether a person wants a run that takes real time; both raise where it may not start."""
+
+    check: Callable[[], None]
+    """Called long before ``ask``, which could not ask at all where this raises."""
+    ask: Callable[[], None]
 
 
 def measure_energy(
@@ -57,24 +65,32 @@ def measure_energy(
     *,
     target_error: float | None,
     sync_pattern: bool,
-    confirm: Callable[[], None],
+    confirm: Confirmation,
     on_measured: Callable[[Measurement], None],
 ) -> StoppedError | None:
     """Measure the energy of networks on a phone whose cable may be pulled meanwhile: once, however
     many they are. They are alike but for the model.
 
     A short pilot run of each comes first and is stored too; what it shows plans the run.
-    ``confirm`` is called once all plans are told, where they take real time; then all runs are
+    ``confirm`` asks once all plans are told, where they take real time; then all runs are
     started. ``on_measured`` gets each as soon as it is stored, and a pilot that failed in its
     place. Returned is what became of the runs where a person ended them; a person who ends a pilot
     is raised. Raises ``UsageError`` for this computer, ``DeviceError`` for a phone of which nothing
-    is known or whose battery somebody has set, and what ``confirm`` raises.
+    is known or whose battery somebody has set, and what ``confirm`` raises, all of it before
+    anything is exported.
     """
     _refuse_computer(options[0])
-    with prepare_all(options, store, reporter) as every:
+
+    def check(state: DeviceState) -> None:
+        _profile_of(state)
+        found = store.read_gauge(state.info.gauge_key)
+        _refuse_contradictory_gauge(refusal_of(found))
+        if not state.info.virtual:
+            confirm.check()
+
+    with prepare_all(options, store, reporter, check=check) as every:
         virtual = every[0].state.info.virtual
-        profile = _profile_of(every[0])
-        _refuse_contradictory_gauge(every[0].refusal)
+        profile = _profile_of(every[0].state)
         preset = PRESETS[options[0].preset]
         several = len(every) > 1
         piloted: list[tuple[DeployOptions, Prepared, EnergyPilot | None]] = []
@@ -127,7 +143,7 @@ def measure_energy(
                 f"{drawn_share:.1%} of the battery."
             )
         if not virtual:
-            confirm()
+            confirm.ask()
         queue = [
             Queued(prepared, begin(prepared, request, "measure", energy_wanted=True))
             for prepared, request in planned_runs
@@ -148,20 +164,25 @@ def calibrate_gauge(
     reporter: Reporter,
     overrides: Overrides,
     *,
-    confirm: Callable[[], None],
+    confirm: Confirmation,
 ) -> Calibration:
     """Find out what a phone's gauge tells, and remember it for the device's later runs.
 
     ``options.model`` is the load. Raises as ``measure_energy``.
     """
     _refuse_computer(options)
-    with prepare(options, store, reporter) as prepared:
-        _profile_of(prepared)
+
+    def check(state: DeviceState) -> None:
+        _profile_of(state)
+        if not state.info.virtual:
+            confirm.check()
+
+    with prepare_all((options,), store, reporter, check=check) as (prepared,):
         plan = _waiting_plan(plan_calibration())
         simulated = prepared.state.info.virtual
         reporter.planned_calibration(plan, simulated=simulated)
         if not simulated:
-            confirm()
+            confirm.ask()
         request = make_request(options, prepared, preset="fast", energy=plan, name="calibrate")
         begun = begin(prepared, request, "calibrate")
         measured = run(prepared, begun, store, reporter, overrides=overrides)
@@ -235,9 +256,8 @@ def _refuse_contradictory_gauge(found: GaugeRefusal | None) -> None:
         )
 
 
-def _profile_of(prepared: Prepared) -> DeviceProfile:
+def _profile_of(state: DeviceState) -> DeviceProfile:
     """Raises ``DeviceError`` for a phone whose battery cannot be watched."""
-    state = prepared.state
     if state.battery is not None and state.battery.updates_stopped:
         raise DeviceError(
             "Somebody has set what this phone says of its battery: energy cannot be measured",

@@ -7,10 +7,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from mobilekit import places
-from mobilekit.flow.prepare import DeployOptions, make_request, prepare
+from mobilekit.flow.prepare import DeployOptions, find_network, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
-from mobilekit.model.examples import prepare_examples
+from mobilekit.model.examples import check_examples, prepare_examples
 from mobilekit.records.measurement import (
     Measurement,
 )
@@ -22,8 +22,10 @@ def evaluate(
 ) -> Measurement:
     """Run labelled examples on the device as well; the measurement holds what came of each.
 
-    ``data`` as in ``open_dataset``. Raises a ``MobilekitError`` like ``deploy``, and ``DataError``.
+    ``data`` as in ``open_dataset``; whether it can be read is found out before the export. Raises
+    a ``MobilekitError`` like ``deploy``, and ``DataError``.
     """
+    check_examples(find_network(options), data)
     with prepare(options, store, reporter) as prepared:
         with prepared.steps("examples"):
             examples = prepare_examples(

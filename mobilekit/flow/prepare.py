@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from mobilekit.flow.ids import make_id
 from mobilekit.flow.reporter import Reporter, Steps
 from mobilekit.formats import FormatOrAuto
 from mobilekit.model.describe import find_description
-from mobilekit.model.export import export_artifact
+from mobilekit.model.export import check_request, export_artifact
 from mobilekit.model.given import Given
 from mobilekit.model.zoo import find_model, with_variant
 from mobilekit.phone.formats import choose_format
@@ -80,8 +80,7 @@ class Prepared(NamedTuple):
     @property
     def refusal(self) -> GaugeRefusal | None:
         """Why no energy may be told from this gauge."""
-        found = self.found_gauge
-        return found if isinstance(found, GaugeRefusal) and found.contradictory else None
+        return refusal_of(self.found_gauge)
 
     @property
     def is_on_battery(self) -> bool:
@@ -99,6 +98,11 @@ class Prepared(NamedTuple):
             self.executor.deliver(files, places.artifacts_directory(), on_bytes=reporter.pushed)
 
 
+def refusal_of(found: GaugeOutcome | None) -> GaugeRefusal | None:
+    """What was found of a gauge, if it is that the gauge contradicts itself."""
+    return found if isinstance(found, GaugeRefusal) and found.contradictory else None
+
+
 @contextmanager
 def prepare(options: DeployOptions, store: Store, reporter: Reporter) -> Iterator[Prepared]:
     """Find the model and the device, export, install the app and push."""
@@ -108,17 +112,25 @@ def prepare(options: DeployOptions, store: Store, reporter: Reporter) -> Iterato
 
 @contextmanager
 def prepare_all(
-    options: Sequence[DeployOptions], store: Store, reporter: Reporter
+    options: Sequence[DeployOptions],
+    store: Store,
+    reporter: Reporter,
+    *,
+    check: Callable[[DeviceState], None] = lambda _: None,
 ) -> Iterator[tuple[Prepared, ...]]:
-    """As ``prepare``, for several models on the device of the first."""
+    """As ``prepare``, for several models on the device of the first.
+
+    ``check`` is asked whether the device will do, before anything is exported for it.
+    """
     all_steps = tuple(Steps(reporter) for _ in options)
     specs = []
     for each, steps in zip(options, all_steps, strict=True):
         with steps("model"):
-            specs.append(_find(each))
+            specs.append(find_network(each))
     with ExitStack() as stack:
         with all_steps[0]("device"):
             opened = stack.enter_context(open_device_of(options[0], reporter))
+            check(opened.state)
             _refuse_occupied(opened, store)
             choices = [
                 choose_format(each.format, opened.state.info, opened.state.companion_formats)
@@ -149,8 +161,17 @@ def prepare_all(
         yield tuple(every)
 
 
-def _find(options: DeployOptions) -> ModelSpec:
-    return with_variant(find_model(options.model, options.given), options.variant)
+def find_network(options: DeployOptions) -> ModelSpec:
+    """The network, once all that can be known of its export beforehand has been looked at."""
+    spec = with_variant(find_model(options.model, options.given), options.variant)
+    check_request(spec, options.format, options.calibration)
+    return spec
+
+
+def check_device(options: DeployOptions, reporter: Reporter) -> None:
+    """Raises, as ``prepare`` does, where there is no such device or it runs no such format."""
+    with open_device_of(options, reporter) as opened:
+        choose_format(options.format, opened.state.info, opened.state.companion_formats)
 
 
 def _prepared(

@@ -23,6 +23,7 @@ from mobilekit.flow.deploy import Iterations, deploy, iterations_of
 from mobilekit.flow.prepare import DeployOptions, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
+from mobilekit.formats import FORMATS
 from mobilekit.model.export_segments import (
     check_can_be_cut,
     export_segments,
@@ -68,6 +69,8 @@ def _profile_once(
 ) -> Measurement:
     if by_segments:
         return _profile_by_segments(options, store, reporter, iterations)
+    if by_segments is None and options.format != "auto" and not FORMATS[options.format].has_tracer:
+        check_can_be_cut(options.variant)
     traced = deploy(options, store, reporter, traced_iterations=iterations, purpose="profile")
     why = why_by_segments(traced)
     if why is None or by_segments is False:

@@ -18,6 +18,12 @@ from mobilekit.records.measurement import Examples
 from mobilekit.records.network import ModelSpec
 
 
+def check_examples(spec: ModelSpec, directory: Path | None) -> None:
+    """Find the examples and read the first; raises as ``prepare_examples`` does."""
+    with open_dataset(spec, directory) as dataset:
+        dataset.read(0)
+
+
 def prepare_examples(
     spec: ModelSpec,
     directory: Path | None,

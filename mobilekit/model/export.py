@@ -19,7 +19,7 @@ import mobilekit
 from mobilekit.contract.codec import encode_pretty
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import ExportError, UsageError
-from mobilekit.formats import FORMATS
+from mobilekit.formats import FORMATS, FormatOrAuto
 from mobilekit.model.artifact_cache import (
     DamagedError,
     Target,
@@ -59,6 +59,22 @@ def relative_tolerance(precision: Precision, relative_error: float) -> float:
     return min(max(2 * relative_error, 0.01), LARGEST_ERRORS[precision])
 
 
+def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: Path | None) -> None:
+    """What can be known before a network is built: raises ``UsageError`` for examples that are not
+    wanted, not there or do not fit, ``ExportError`` for packages that are missing."""
+    precision = spec.variant.precision
+    if calibration is not None and precision != "int8":
+        raise UsageError(
+            f"--calibration is for int8, and this is {precision}",
+            fix="Add --precision int8, or leave --calibration out.",
+        )
+    if calibration is not None:
+        read_examples(calibration, spec)
+    if artifact_format != "auto":
+        facts = FORMATS[artifact_format]
+        check_packages(facts, facts.export_packages[precision])
+
+
 def export_artifact(
     spec: ModelSpec,
     artifact_format: Format = "pte",
@@ -80,12 +96,8 @@ def export_artifact(
     Raises ``ModelFileError``, ``WeightsError``, ``ExportError``, or ``UsageError`` for
     calibration examples that do not fit.
     """
-    if calibration is not None and spec.variant.precision != "int8":
-        raise UsageError(
-            f"--calibration is for int8, and this is {spec.variant.precision}",
-            fix="Add --precision int8, or leave --calibration out.",
-        )
     target = Target(artifact_format, calibration)
+    check_request(spec, artifact_format, calibration)
     manifest = cache_directory / f"{cache_key(spec, target)}.json"
     try:
         cached = read_cached(manifest, cache_directory)
@@ -115,7 +127,6 @@ def _export(
     started_ns = time.perf_counter_ns()
     facts = FORMATS[target.format]
     packages = facts.export_packages[spec.variant.precision]
-    check_packages(facts, packages)
     with reporting_full_disk(cache_directory):  # before the work, not after it
         cache_directory.mkdir(parents=True, exist_ok=True)
     on_progress("Importing PyTorch")

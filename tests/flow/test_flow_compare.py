@@ -1,5 +1,7 @@
 """Which pairs come about when something goes wrong between them."""
 
+from pathlib import Path
+
 import pytest
 from examples import MS, measured, traced_run
 
@@ -8,12 +10,16 @@ from mobilekit.errors import (
     DeviceError,
     DisconnectedError,
     ExportError,
+    MobilekitError,
     StoppedError,
     UnknownModelError,
+    UsageError,
 )
 from mobilekit.flow import compare as comparison
 from mobilekit.flow.compare import measure_pairs
+from mobilekit.records.network import Variant
 
+INT8 = Variant(precision="int8")
 OPTIONS = deploy_options("nin", DeviceOptions(device="nexus7"), RunOptions(), energy=False)
 
 
@@ -164,3 +170,30 @@ def test_no_layers_no_segments(monkeypatch):
 
     assert [pair.layers for pair in found.pairs] == [None]
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("models", "against", "changes", "error"),
+    [
+        (["nin"], "replay:absent", {}, MobilekitError),
+        (["nin", "digits"], "pc", {"calibration": Path("absent.npy")}, UsageError),
+        (["nin"], "pc", {"calibration": Path("pyproject.toml"), "variant": INT8}, UsageError),
+    ],
+    ids=["device", "unwanted examples", "other examples"],
+)
+def test_what_can_be_known_is_known_before_anything_is_measured(
+    monkeypatch, models, against, changes, error
+):
+    """The second device, and every network's options: the first pair may take minutes."""
+    flow = FakeFlow({}, {}, None)
+    monkeypatch.setattr(comparison, "deploy", flow.deploy)
+    with pytest.raises(error):
+        measure_pairs(
+            models,
+            OPTIONS._replace(**changes),
+            against,
+            None,
+            FakeReporter(),
+            traced_iterations=None,
+        )
+    assert flow.asked == []
