@@ -43,7 +43,6 @@ python-tests: install-dev
 soak: install-dev
 	$(BIN)/python -m pytest --timeout=3600 -m soak
 	MOBILEKIT_MOMENTS=50 $(BIN)/python -m pytest --timeout=3600 tests/cli/test_cli_moments.py
-	MOBILEKIT_STRANGERS=1 $(BIN)/python -m pytest tests/cli/test_cli_strangers.py
 	$(BIN)/python scripts/energy_coverage.py
 
 install: $(VENV)/installed

@@ -1,7 +1,6 @@
 """Networks in files of others, in the manner of torchvision and torchaudio: with nothing but their
 class and the shape of their input they go through every command."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,6 @@ NETWORKS = {
 }
 """The input's shape, and how many outputs there are."""
 NO_PHONE = {"ANDROID_ADB_SERVER_PORT": "1", "ADBUTILS_ADB_PATH": "/bin/false"}
-soak = pytest.mark.skipif(
-    "MOBILEKIT_STRANGERS" not in os.environ, reason="it takes minutes: `make soak` runs it"
-)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -38,7 +34,7 @@ def test_they_are_described(tmp_path, name):
     assert uncounted == []
 
 
-@soak
+@pytest.mark.soak
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_they_go_through_every_command(cli, name):
