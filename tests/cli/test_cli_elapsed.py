@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -28,7 +29,7 @@ class Listener:
 def test_what_goes_on_is_told_again_and_again() -> None:
     """By its name, while the one who does it is busy."""
     listener = Listener(2)
-    clock = Elapsed(listener, first_s=0.01)
+    clock = Elapsed(listener, first_s=0.01, looks_after_s=0.001)
     clock.start()
     clock.begin("Lowering")
     assert listener.enough.wait(30)
@@ -39,13 +40,41 @@ def test_what_goes_on_is_told_again_and_again() -> None:
 def test_what_is_over_is_not_told() -> None:
     """Neither something that took less, nor what is no step."""
     listener = Listener(1)
-    clock = Elapsed(listener, first_s=3600)
+    clock = Elapsed(listener, first_s=3600, looks_after_s=0.001)
     clock.start()
     clock.begin("Lowering")
     clock.begin(None)
     clock.stop()
     assert listener.heard == []
     assert clock.text() == ""
+
+
+def test_it_ends_whatever_was_interrupted() -> None:
+    """Ctrl-C between any two steps of ``begin`` leaves nothing that its end would wait for."""
+    clock = Elapsed(lambda text: None, looks_after_s=0.001)
+    clock.start()
+    steps = 0
+
+    def interrupt(frame: object, event: str, argument: object) -> object:
+        nonlocal steps
+        steps -= event in ("line", "return")
+        if steps < 0:
+            raise KeyboardInterrupt
+        return interrupt
+
+    for at in range(20):
+        steps = at
+        sys.settrace(interrupt)  # type: ignore[arg-type]
+        try:
+            clock.begin("Lowering")
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+    ending = threading.Thread(target=clock.stop, daemon=True)
+    ending.start()
+    ending.join(10)
+    assert not ending.is_alive()
 
 
 def test_minutes_are_minutes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,9 +116,9 @@ def test_the_engines_that_trace_are_cut_where_asked(cli, bench_phone, forked):
     """On a phone, in one run, and nothing of it stays there but what a next one needs."""
     outcome = cli(
         *("profile", forked, "--device", bench_phone.serial, "--format", "pte", "--fast", "-n", 5),
-        "--segments",
+        *("--segments", "--all"),
     )
-    again = cli("results", "profile", "last", **NO_PHONE)
+    again = cli("results", "profile", "last", "--all", **NO_PHONE)
     document = decode(
         cli("results", "profile", "last", "--json", **NO_PHONE).stdout,
         ProfileDocument,

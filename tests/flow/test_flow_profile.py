@@ -1,5 +1,7 @@
 """When the layers are measured once more."""
 
+from types import SimpleNamespace
+
 import pytest
 from examples import MS, traced_run
 
@@ -32,7 +34,9 @@ def test_a_disturbed_pass_is_repeated_once(monkeypatch, passes, kept):
     monkeypatch.setattr(profiling, "deploy", lambda *_, **__: left.pop(0))
     reporter = FakeReporter()
 
-    found = profiling.profile(None, None, reporter, iterations=3, by_segments=None)
+    found = profiling.profile(
+        SimpleNamespace(format="auto"), None, reporter, iterations=3, by_segments=None
+    )
 
     assert found == kept
     assert left == []

@@ -176,7 +176,7 @@ def test_parts_may_be_called_like_a_graphs_own(network, export: Export) -> None:
     spec = network("Named")
     module, inputs = load_module(spec), make_inputs(spec)
     graph = make_graph(spec, module, inputs)
-    layers = describe(spec, graph, count_cost(module, inputs)).layers
+    layers = describe(spec, graph, count_cost(module, graph)).layers
     assert [layer.name for layer in layers] == ["meta.0", "meta.1", "graph", "mul"]
     artifact, _ = export(spec)
     assert artifact.relative_error < 1e-5
