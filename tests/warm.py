@@ -239,6 +239,8 @@ def preload() -> None:
                 importlib.import_module(name)
     _lower_once()
     assert "onnxruntime" not in sys.modules
+    # JAX's swallows an interrupt that comes meanwhile; no command but an export imports it.
+    gc.callbacks.clear()
     # What is there stays shared with the forked processes.
     gc.collect()
     gc.freeze()

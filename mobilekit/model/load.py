@@ -164,9 +164,13 @@ def _importable(place: Place) -> Iterator[None]:
     finally:
         sys.dont_write_bytecode = write_bytecode
         sys.path[:] = path_before
+        own = []
         for name in set(sys.modules) - before:
             module = sys.modules[name]
-            # A package without an __init__.py has no file, but folders.
+            # A package without an __init__.py has no file, but folders, which it finds by those
+            # above it: none may be forgotten yet.
             files = (getattr(module, "__file__", None), *getattr(module, "__path__", ()))
             if any(file and is_own_file(file, place.roots[0]) for file in files):
-                del sys.modules[name]
+                own.append(name)
+        for name in own:
+            del sys.modules[name]

@@ -87,8 +87,9 @@ def test_layers_of_an_engine_that_cannot_trace(cli, other_model):
     assert "No trace: LiteRT" in outcome.stderr
     rows = {line[2:28].strip(): line[28:].split() for line in outcome.stdout.splitlines()[2:]}
     assert rows["layers by"] == ["segments", "segments"]
-    assert rows["layers: convolution"][0].endswith("%")
-    assert rows["layers' sum"][2].endswith("%")
+    # A pass of so small a network may be disturbed twice, and its shares then be in doubt.
+    assert rows["layers: convolution"][0].rstrip("?").endswith("%")
+    assert rows["layers' sum"][2].rstrip("?").endswith("%")
     stored = cli("results", "list", "--json", **NO_PHONE).document["results"]
     assert {each["id"] for each in stored} >= {*rows["saved"], *rows["layers saved"]}
     assert len(stored) >= 4  # A pass that was disturbed is repeated.
