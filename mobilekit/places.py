@@ -67,5 +67,11 @@ def built_jvm_companion() -> Path:
     return _app_build() / "jvm" / "target" / "companion.jar"
 
 
+def built_native_libraries(abi: str) -> Path:
+    """The app's native libraries made ready for this computer, as a checkout's own build leaves
+    them."""
+    return _app_build() / "native" / "target" / abi
+
+
 def _app_build() -> Path:
     return Path(__file__).parents[1] / "android-app"

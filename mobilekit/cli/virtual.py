@@ -18,11 +18,12 @@ NameArgument = Annotated[str, typer.Argument(help="A device profile's name, such
 def start(
     name: NameArgument,
     companion: Annotated[
-        Literal["python", "jvm"],
+        Literal["python", "jvm", "native"],
         typer.Option(
             "--companion",
             help="What plays the companion app: this computer's runner with a simulated battery, "
-            "or the Android app's own core on the JVM (.onnx only, no energy).",
+            "the Android app's own core on the JVM (.onnx only), or that core with the app's "
+            "engines and native libraries. The latter two have no energy.",
         ),
     ] = "python",
     energy_speed: Annotated[

@@ -3,14 +3,13 @@
 import itertools
 import json
 import os
-import shutil
 import signal
 
 import numpy as np
 import pytest
 from following import is_over, progress_of, wait_for
+from native import needs_native
 
-from mobilekit import places
 from mobilekit.contract.codec import decode
 from mobilekit.results.documents import ActivationsDocument, ProfileDocument
 
@@ -239,13 +238,10 @@ def test_int8_is_refused_before_anything_is_exported(cli, forked):
     assert "Quantizing" not in outcome.stderr
 
 
-@pytest.mark.skipif(shutil.which("java") is None, reason="there is no java here")
-@pytest.mark.skipif(
-    not places.built_jvm_companion().is_file(), reason="`make app` has not been run"
-)
-def test_the_kotlin_core_times_segments(cli, forked):
-    """The same request in the Android app's own core."""
-    assert cli("virtual", "start", "nexus7", "--companion", "jvm").exit_code == 0
+@needs_native
+def test_the_app_times_segments(cli, forked):
+    """The same request in the Android app's own core, with its ExecuTorch."""
+    assert cli("virtual", "start", "nexus7", "--companion", "native").exit_code == 0
     try:
         outcome = cli(
             *("profile", forked, "-d", "virtual:nexus7", "--fast", "-n", 6, "--segments", "--json")
@@ -255,5 +251,5 @@ def test_the_kotlin_core_times_segments(cli, forked):
 
     assert outcome.exit_code == 0, outcome.stderr
     document = decode(outcome.stdout, ProfileDocument, source="stdout")
-    assert document.measurement.result.samples.companion.name == "mobilekit jvm"
+    assert document.measurement.result.samples.companion.name == "mobilekit native"
     check_profile(document, iterations=6)

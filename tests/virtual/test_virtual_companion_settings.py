@@ -12,7 +12,11 @@ from mobilekit.contract.codec import encode
 from mobilekit.contract.protocol import INPUT_ROOT, OUTPUT_ROOT
 from mobilekit.errors import UsageError
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.virtual.companion_settings import check_companion, companion_command
+from mobilekit.virtual.companion_settings import (
+    check_companion,
+    companion_command,
+    companion_formats,
+)
 from mobilekit.virtual.files import PhoneFiles
 
 
@@ -45,7 +49,25 @@ def test_a_jvm_companion_that_was_not_built(jar):
     with pytest.raises(UsageError, match="make app") as caught:
         check_companion("jvm")
 
-    assert caught.value.facts["jar"] == str(jar)
+    assert caught.value.facts["file"] == str(jar)
+
+
+def test_a_native_companion_that_was_not_built(jar, tmp_path, monkeypatch):
+    """One command builds all of it; the last file is what shows that it did."""
+    monkeypatch.setattr(places, "built_native_libraries", lambda abi: tmp_path / abi)
+
+    with pytest.raises(UsageError, match="make native") as caught:
+        check_companion("native")
+
+    assert caught.value.facts["file"].startswith(str(tmp_path))
+
+
+def test_an_app_that_was_built_without_an_engine(tmp_path, monkeypatch):
+    """What is not there is not offered."""
+    monkeypatch.setattr(places, "built_native_libraries", lambda _: tmp_path)
+    (tmp_path / "libtensorflowlite_jni.so").touch()
+
+    assert companion_formats("native") == ("tflite",)
 
 
 def test_a_computer_without_java(jar, monkeypatch, tmp_path):
@@ -56,8 +78,8 @@ def test_a_computer_without_java(jar, monkeypatch, tmp_path):
         check_companion("jvm")
 
 
-def test_both_work_on_the_phones_own_files(jar, tmp_path):
-    """The JVM companion gets the roots of the contract where they lie on this computer."""
+def test_all_work_on_the_phones_own_files(jar, tmp_path):
+    """The app's core gets the roots of the contract where they lie on this computer."""
     PhoneFiles(tmp_path / "files", {}).make_directories(OUTPUT_ROOT)
 
     python = companion_command("python", tmp_path, "run-1", waits_for_input=False)
@@ -65,6 +87,8 @@ def test_both_work_on_the_phones_own_files(jar, tmp_path):
 
     assert python == [sys.executable, "-m", "mobilekit.virtual.companion", str(tmp_path), "run-1"]
     assert jvm[:3] == ["java", "-jar", str(jar)]
+    native = companion_command("native", tmp_path, "run-1", waits_for_input=False)
+    assert native[native.index("--input-root") :][:6] == jvm[3:9]
     options = dict(zip(jvm[3::2], jvm[4::2], strict=True))
     assert options["--run-id"] == "run-1"
     assert options["--input-root"] == f"{tmp_path}/files/data/local/tmp/mobilekit"

@@ -5,6 +5,7 @@ import dev.mobilekit.bench.core.BatterySample
 import dev.mobilekit.bench.core.BatterySource
 import dev.mobilekit.bench.core.Device
 import dev.mobilekit.bench.core.EngineChoice
+import dev.mobilekit.bench.core.EngineProvider
 import dev.mobilekit.bench.core.Format
 import dev.mobilekit.bench.core.LinuxMemory
 import dev.mobilekit.bench.core.RunFailure
@@ -17,12 +18,13 @@ import dev.mobilekit.bench.core.isRunId
 import dev.mobilekit.bench.core.readCpuKhz
 import dev.mobilekit.bench.core.readKibFields
 import dev.mobilekit.bench.core.takeRun
-import dev.mobilekit.bench.onnx.OnnxEngine
 import java.io.File
+import java.util.ServiceLoader
 import kotlin.system.exitProcess
 
 private const val USAGE =
-    "usage: java -jar companion.jar --input-root DIR --output-root DIR --run-id ID [--battery FILE] [--after FILE]"
+    "usage: java -jar companion.jar --input-root DIR --output-root DIR --run-id ID [--battery FILE] [--after FILE] " +
+        "[--name NAME]"
 
 /**
  * Runs one request as the app does, on this computer, once the file after which it comes, a pipe of the
@@ -40,9 +42,11 @@ fun main(arguments: Array<String>) {
         System.err.println((result as? RunFailure)?.message)
         exitProcess(1)
     }
+    // fbjni, which is ExecuTorch's, has a thread that would keep the process.
+    exitProcess(0)
 }
 
-private val OPTIONS = setOf("--input-root", "--output-root", "--run-id", "--battery", "--after")
+private val OPTIONS = setOf("--input-root", "--output-root", "--run-id", "--battery", "--after", "--name")
 
 internal class Options(
     val inputRoot: File,
@@ -50,6 +54,8 @@ internal class Options(
     val runId: String,
     val battery: File?,
     val after: File?,
+    /** What the result calls this program. */
+    val name: String,
 )
 
 internal fun parse(arguments: Array<String>): Options? {
@@ -62,36 +68,40 @@ internal fun parse(arguments: Array<String>): Options? {
         values["--run-id"]?.takeIf(::isRunId) ?: return null,
         values["--battery"]?.let(::File),
         values["--after"]?.let(::File),
+        values["--name"] ?: "mobilekit jvm",
     )
 }
 
 internal fun run(options: Options): RunResult {
     takeRun(options.outputRoot, options.runId, ProcessHandle.current().pid())
     options.after?.readBytes()
-    return carryOutRun(options.inputRoot, options.outputRoot, options.runId, thisComputer(options.battery)) {}
+    return carryOutRun(options.inputRoot, options.outputRoot, options.runId, thisComputer(options)) {}
 }
 
-private fun thisComputer(battery: File?) =
+private fun thisComputer(options: Options) =
     Device(
-        companion = "mobilekit jvm",
+        companion = options.name,
         version = Options::class.java.`package`.implementationVersion ?: "unpackaged",
         abi = abiOf(System.getProperty("os.arch")),
         pid = ProcessHandle.current().pid(),
         processors = Runtime.getRuntime().availableProcessors(),
         debuggable = false,
-        engines = { format ->
-            when (format) {
-                Format.ONNX -> EngineChoice.Found(OnnxEngine())
-                else -> EngineChoice.Missing("this companion has no engine for .${format.name.lowercase()}")
-            }
-        },
+        engines = ::chooseEngine,
         clock = SystemClock(System::nanoTime),
-        battery = battery?.let(::FileBattery),
+        battery = options.battery?.let(::FileBattery),
         rails = null,
         memory = LinuxMemory { readKibFields(File("/proc/self/smaps_rollup"))["Pss"] },
         thermal = { atNs -> ThermalSample(atNs, null, null, readCpuKhz()) },
         sleepGuard = null,
     )
+
+/** Whether its native library is here shows when it is made: one that is not fails the run as `engine_missing`. */
+private fun chooseEngine(format: Format): EngineChoice =
+    ServiceLoader
+        .load(EngineProvider::class.java)
+        .find { it.format == format }
+        ?.let { EngineChoice.Found(it.make()) }
+        ?: EngineChoice.Missing("this build has no engine for .${format.name.lowercase()}")
 
 /** Android's name for this processor, as an emulator image would have. */
 private fun abiOf(arch: String) =

@@ -58,6 +58,7 @@ class MainTest {
 
         assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
         assertEquals("onnxruntime", result.samples.companion?.engine)
+        assertEquals("mobilekit jvm", result.samples.companion?.name)
         assertNull(result.samples.companion?.battery)
         assertEquals(3, result.samples.loadNs.size)
         assertTrue(result.samples.iterationNs.size >= 5)
@@ -135,12 +136,21 @@ class MainTest {
     }
 
     @Test
-    fun `a format without an engine says so`() {
+    fun `an engine whose native library is not here is missing`() {
         roots.put(roots.request(format = Format.PTE))
 
         val result = run(options()) as RunFailure
 
         assertEquals(FailureCode.ENGINE_MISSING, result.code)
+    }
+
+    @Test
+    fun `a result has the name that the program was given`() {
+        roots.put(realRequest())
+
+        val result = run(options("--name", "mobilekit native")) as RunSuccess
+
+        assertEquals("mobilekit native", result.samples.companion?.name)
     }
 
     @Test

@@ -1,43 +1,80 @@
 """The Android app's own core as the companion: from the CLI through a real adb server to Kotlin."""
 
-import shutil
+from importlib.metadata import version
 
+import numpy as np
 import pytest
+from native import needs_native
 
-from mobilekit import places
-
-pytestmark = [
-    pytest.mark.skipif(shutil.which("java") is None, reason="there is no java here"),
-    pytest.mark.skipif(
-        not places.built_jvm_companion().is_file(), reason="`make app` has not been run"
-    ),
-]
+pytestmark = needs_native
 ARGUMENTS = ("deploy", "tiny.py", "-d", "virtual:nexus7", "--fast", "--json")
 
 
 @pytest.fixture
-def jvm_phone(cli):
-    """A virtual Nexus 7 whose companion is the Kotlin core, behind its own adb server."""
-    started = cli("virtual", "start", "nexus7", "--companion", "jvm", "--json")
-    assert started.exit_code == 0, started.stderr
-    yield started.document["phone"]
-    assert cli("virtual", "stop", "nexus7").exit_code == 0
+def start_phone(cli):
+    """Starts a virtual Nexus 7 with that companion, behind its own adb server."""
+    started = []
+
+    def start(companion):
+        started.append(companion)
+        outcome = cli("virtual", "start", "nexus7", "--companion", companion, "--json")
+        assert outcome.exit_code == 0, outcome.stderr
+        return outcome.document["phone"]
+
+    yield start
+    for _ in started:
+        assert cli("virtual", "stop", "nexus7").exit_code == 0
 
 
-def test_the_kotlin_core_runs_what_the_cli_asks_for(cli, jvm_phone):
-    """The format follows from what the phone tells, and the result is whole."""
+@pytest.fixture
+def native_phone(start_phone):
+    return start_phone("native")
+
+
+@pytest.fixture
+def jvm_phone(start_phone):
+    return start_phone("jvm")
+
+
+def test_the_app_runs_what_the_cli_asks_for(cli, native_phone):
+    """The format is a phone's, the result whole, and the library is named."""
     outcome = cli(*ARGUMENTS, "--no-energy")
 
     assert outcome.exit_code == 0, outcome.stderr
-    assert "nexus7 gets .onnx, not .pte: its companion runs only .onnx" in outcome.stderr
     measurement = outcome.document["measurement"]
     companion = measurement["result"]["samples"]["companion"]
-    assert (companion["name"], companion["engine"]) == ("mobilekit jvm", "onnxruntime")
+    assert (companion["name"], companion["engine"]) == ("mobilekit native", "executorch")
+    assert companion["engine_version"] not in ("", version("executorch"))
     assert measurement["result"]["samples"]["output_check"]["matches"]
     assert outcome.document["answer"]["latency"]["count"] >= 30
     assert [
         phone["companion"] for phone in cli("virtual", "list", "--json").document["phones"]
-    ] == ["jvm"]
+    ] == ["native"]
+
+
+def test_the_app_evaluates_examples(cli, native_phone, tmp_path):
+    """Each example's output is what this computer gives for it."""
+    examples = np.random.default_rng(5).random((6, 1, 8, 8), dtype="f4")
+    np.save(tmp_path / "inputs.npy", examples)
+    np.save(tmp_path / "labels.npy", np.arange(6))
+    arguments = ("evaluate", "digits", "--data", tmp_path, "--json")
+
+    app = cli(*arguments, "-d", "virtual:nexus7")
+    computer = cli(*arguments, "-d", "pc")
+
+    assert app.exit_code == computer.exit_code == 0, app.stderr + computer.stderr
+    assert app.document["answer"]["accuracy"] == computer.document["answer"]["accuracy"]
+    assert app.document["answer"]["accuracy"]["same_class"] == 6
+
+
+def test_the_core_alone_gets_onnx(cli, jvm_phone):
+    """Without the app's native libraries: the format follows from what the phone tells."""
+    outcome = cli(*ARGUMENTS, "--no-energy")
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "nexus7 gets .onnx, not .pte: its companion runs only .onnx" in outcome.stderr
+    companion = outcome.document["measurement"]["result"]["samples"]["companion"]
+    assert (companion["name"], companion["engine"]) == ("mobilekit jvm", "onnxruntime")
 
 
 def test_a_format_that_it_does_not_run_is_refused(cli, jvm_phone):
@@ -48,7 +85,7 @@ def test_a_format_that_it_does_not_run_is_refused(cli, jvm_phone):
     assert "runs only .onnx" in outcome.stderr
 
 
-def test_it_has_no_energy_and_says_so(cli, jvm_phone):
+def test_it_has_no_energy_and_says_so(cli, native_phone):
     """Time and memory are there; the refusal is a finding that names what has energy."""
     outcome = cli(*ARGUMENTS)
 
@@ -59,7 +96,7 @@ def test_it_has_no_energy_and_says_so(cli, jvm_phone):
     assert "python companion" in findings["ENERGY-REFUSED"]["advice"]
 
 
-def test_two_runs_of_one_start(cli, jvm_phone):
+def test_two_runs_of_one_start(cli, native_phone):
     """The Kotlin core carries out one after the other; it has no energy, which fails neither."""
     outcome = cli("energy", "tiny.py", "tiny.py", "-d", "virtual:nexus7", "--fast", "--json")
 
@@ -67,17 +104,21 @@ def test_two_runs_of_one_start(cli, jvm_phone):
     results = [each["measurement"]["result"] for each in outcome.document["measurements"]]
     assert [result["type"] for result in results] == ["success", "success"]
     companions = [result["samples"]["companion"]["name"] for result in results]
-    assert companions == ["mobilekit jvm", "mobilekit jvm"]
+    assert companions == ["mobilekit native", "mobilekit native"]
     assert "Run 2 of 2: tiny" in outcome.stderr
 
 
-@pytest.mark.parametrize("name", ["tiny.py", "squeezenet"])
-def test_both_companions_give_equivalent_results(cli, name):
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("tiny.py", "pte"), ("tiny.py", "tflite"), ("tiny.py", "onnx"), ("squeezenet", "onnx")],
+)
+def test_both_companions_give_equivalent_results(cli, name, format):
     """The same request gives the same phases, counts, check and readings in Python and Kotlin."""
     arguments = ("deploy", name, "-d", "virtual:nexus7", "--fast", "--no-energy", "--json")
-    python = cli(*arguments, "--format", "onnx", timeout=280)
+    arguments = (*arguments, "--format", format)
+    python = cli(*arguments, timeout=280)
     assert python.exit_code == 0, python.stderr
-    assert cli("virtual", "start", "nexus7", "--companion", "jvm").exit_code == 0
+    assert cli("virtual", "start", "nexus7", "--companion", "native").exit_code == 0
     try:
         kotlin = cli(*arguments)
     finally:

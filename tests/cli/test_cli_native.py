@@ -1,0 +1,217 @@
+"""Every engine of the app, with the native library of the APK, on what mobilekit exports for it.
+
+Whether an artifact runs on a phone is decided by the phone's library, which is another version than
+the one that it was exported and checked with.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from native import built_libraries, copy_libraries, needs_native, run_natively
+
+from mobilekit.contract.codec import decode
+from mobilekit.contract.protocol import RunFailure, RunSuccess
+from mobilekit.formats import FORMATS
+from mobilekit.results.documents import ArtifactDocument, MeasurementDocument
+from mobilekit.virtual.companion import CompanionProcess
+
+pytestmark = needs_native
+ENGINES = {"pte": "executorch", "onnx": "onnxruntime", "tflite": "litert"}
+PRECISIONS = ("fp32", "fp16", "int8")
+SMALL = ("digits", "deep_kws_digits")
+LARGER = ("squeezenet", "deepear", "nin", "svhn", "all_cnn_c", "mobilenet_v2", "resnet18")
+NATIVE = Path(__file__).parents[2] / "android-app" / "native"
+
+
+def native_companion(directory):
+    return CompanionProcess(directory, "native")
+
+
+@pytest.fixture
+def native_phone(make_bench_phone):
+    """A virtual phone that runs what the app runs."""
+    return make_bench_phone(companion_type=native_companion)
+
+
+def matrix(names):
+    return [
+        (name, each, precision) for name in names for each in FORMATS for precision in PRECISIONS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "precision"),
+    [
+        *matrix(SMALL),
+        *(pytest.param(*case, marks=pytest.mark.soak) for case in matrix(LARGER)),
+    ],
+)
+def test_what_is_exported_runs_in_the_phones_library(cli, native_phone, name, format, precision):
+    """Its outputs are the network's, in the app's own engine."""
+    arguments = ("--format", format, "--precision", precision, "--fast", "--no-energy")
+    outcome = cli(
+        *("deploy", name, "-d", native_phone.serial, *arguments, "--json"),
+        timeout=600,
+    )
+
+    assert outcome.exit_code == 0, outcome.stderr
+    measurement = decode(outcome.stdout, MeasurementDocument, source="stdout").measurement
+    samples = measurement.result.samples
+    assert samples.output_check.matches
+    assert samples.companion.name == "mobilekit native"
+    assert samples.companion.engine == ENGINES[format]
+    assert measurement.artifact.file.format == format
+
+
+CUMULATIVE = """
+from torch import nn
+
+INPUT_SHAPES = ((1, 8),)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.fc(x).cumsum(1)
+
+
+def build():
+    return Net()
+"""
+"""With an operator that no delegate takes."""
+
+
+@pytest.fixture
+def export(cli, exports, model_directory):
+    """Exports a network: gives its artifact and the program's bytes."""
+    (model_directory / "cumulative.py").write_text(CUMULATIVE, encoding="utf-8")
+
+    def make(name, format):
+        outcome = cli("export", name, "--format", format, "--json")
+        assert outcome.exit_code == 0, outcome.stderr
+        made = decode(outcome.stdout, ArtifactDocument, source="stdout").artifact
+        return made, (exports / Path(made.file.path).name).read_bytes()
+
+    return make
+
+
+def newer_tflite(program):
+    """Its first operator in a version that is not there yet."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(program))
+    model.operatorCodes[0].version = 99
+    builder = flatbuffers.Builder(len(program))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "break_program"),
+    [
+        ("cumulative.py", "pte", lambda program: program.replace(b"aten::cumsum", b"aten::cumsun")),
+        ("tiny.py", "onnx", lambda program: program.replace(b"Conv", b"Conw")),
+        ("tiny.py", "tflite", newer_tflite),
+    ],
+    ids=FORMATS,
+)
+def test_an_operator_that_the_library_has_not(
+    export, exports, tmp_path, name, format, break_program
+):
+    """It fails where it is loaded; with the operator it runs."""
+    made, program = export(name, format)
+    broken = break_program(program)
+    assert broken != program
+
+    sound = run_natively(tmp_path / "sound", made, exports)
+    result = run_natively(tmp_path / "broken", made, exports, program=broken)
+
+    assert isinstance(sound, RunSuccess)
+    assert sound.samples.output_check.matches
+    assert isinstance(result, RunFailure)
+    assert (result.phase, result.code) == ("load", "load_failed")
+
+
+def test_a_library_of_another_processor(export, exports, tmp_path):
+    """The engine is missing, as on a phone."""
+    made, _ = export("tiny.py", "tflite")
+    libraries = copy_libraries(tmp_path / "libraries")
+    name = "libtensorflowlite_jni.so"
+    shutil.copy(NATIVE.parent / "litert/target/runtime/jni/arm64-v8a" / name, libraries)
+
+    result = run_natively(tmp_path / "run", made, exports, libraries=libraries)
+
+    assert isinstance(result, RunFailure)
+    assert (result.phase, result.code) == ("verify", "engine_missing")
+    assert name in result.message
+
+
+def without_symbol(library: Path) -> None:
+    """It asks for a function that nobody has in the place of ``posix_memalign``."""
+    data = library.read_bytes()
+    assert data.count(b"\0posix_memalign\0") == 1
+    library.write_bytes(data.replace(b"\0posix_memalign\0", b"\0posix_memalogn\0"))
+
+
+def test_a_symbol_that_is_missing(export, exports, tmp_path):
+    """It is looked for when the library is loaded, as Android does, not when it is called."""
+    made, _ = export("tiny.py", "tflite")
+    libraries = copy_libraries(tmp_path / "libraries", "libtensorflowlite_jni.so")
+    without_symbol(libraries / "libtensorflowlite_jni.so")
+
+    result = run_natively(tmp_path / "run", made, exports, libraries=libraries)
+
+    assert isinstance(result, RunFailure)
+    assert (result.phase, result.code) == ("verify", "engine_missing")
+    assert "posix_memalogn" in result.message
+
+
+def test_a_library_that_wants_more_than_there_is(tmp_path):
+    """The build names what ``bionic.c`` has to learn for it."""
+    library = tmp_path / "libtensorflowlite_jni.so"
+    shutil.copy(built_libraries() / library.name, library)
+    without_symbol(library)
+
+    built = subprocess.run(
+        ["make", "-C", NATIVE, f"OUT={tmp_path / 'out'}", f"LIBRARIES={library}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert built.returncode != 0
+    assert "glibc has no posix_memalogn" in built.stderr
+
+
+def test_a_computer_without_a_compiler(tmp_path):
+    """What to install is said."""
+    built = subprocess.run(
+        ["make", "-C", NATIVE, f"OUT={tmp_path / 'out'}", "CC=no-such-compiler"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert built.returncode != 0
+    assert "apt-get install gcc" in built.stderr
+
+
+def test_memory_is_aligned_for_the_widest_stores():
+    """LiteRT asks for 32 bytes' alignment, and stores 64 at once where the processor can."""
+    script = (
+        "import ctypes, sys\n"
+        "libc = ctypes.CDLL(sys.argv[1])\n"
+        "libc.memalign.restype = ctypes.c_void_p\n"
+        "for size in range(1, 4000, 7):\n"
+        "    place = ctypes.c_void_p()\n"
+        "    assert libc.posix_memalign(ctypes.byref(place), 32, size) == 0\n"
+        "    assert place.value % 64 == 0 == libc.memalign(32, size) % 64\n"
+    )
+    subprocess.run([sys.executable, "-c", script, built_libraries() / "libc.so"], check=True)
