@@ -322,6 +322,16 @@ def foresee_doubts(need: LeastNeed, device: DeviceInfo) -> tuple[Finding, ...]:
     )
 
 
+def not_on_phones(lacking: str, advice: str) -> Finding:
+    """Of a program that runs on this computer alone."""
+    return Finding(
+        id="NOT-ON-PHONES",
+        severity="info",
+        summary=f"a phone cannot run this program: {lacking}",
+        advice=advice,
+    )
+
+
 def find_uncounted(description: Description) -> tuple[Finding, ...]:
     """Layers that read parameters and should multiply by them, and count no multiply-accumulate."""
     names = [

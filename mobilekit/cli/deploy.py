@@ -62,11 +62,14 @@ def export(
 ) -> None:
     """Export a network to ExecuTorch, ONNX or LiteRT without running it."""
     from mobilekit import places
+    from mobilekit.analysis.findings import not_on_phones
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.export import export_artifact
+    from mobilekit.model.packed import find_lacking
     from mobilekit.model.zoo import find_model, with_variant
     from mobilekit.results.documents import ArtifactDocument
+    from mobilekit.results.text.measurement import render_findings
     from mobilekit.results.text.model import render_artifact
 
     directory = places.artifacts_directory()
@@ -78,6 +81,12 @@ def export(
             cache_directory=directory,
             on_progress=reporter.note,
         )
+        lacking = find_lacking(
+            artifact.file, (*artifact.inputs, *artifact.reference_outputs), directory
+        )
+        if lacking is not None:
+            for line in render_findings([not_on_phones(lacking.text, lacking.advice)]):
+                reporter.note(line)
     if as_json:
         typer.echo(encode_pretty(ArtifactDocument(artifact=artifact)), nl=False)
     else:

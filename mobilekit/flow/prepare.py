@@ -9,7 +9,12 @@ from typing import NamedTuple
 
 from mobilekit import places
 from mobilekit.analysis.energy.doubts import doubt_battery
-from mobilekit.analysis.findings import REPLAYED, find_uncounted, foresee_doubts
+from mobilekit.analysis.findings import (
+    REPLAYED,
+    find_uncounted,
+    foresee_doubts,
+    not_on_phones,
+)
 from mobilekit.analysis.memory import least_need
 from mobilekit.contract.protocol import (
     PACKAGE,
@@ -28,6 +33,7 @@ from mobilekit.formats import FormatOrAuto
 from mobilekit.model.describe import find_description
 from mobilekit.model.export import check_request, export_artifact
 from mobilekit.model.given import Given
+from mobilekit.model.packed import find_lacking
 from mobilekit.model.zoo import find_model, with_variant
 from mobilekit.phone.formats import choose_format
 from mobilekit.presets import PRESETS, WARMUP
@@ -184,6 +190,11 @@ def _prepared(
     energy: bool,
 ) -> Prepared:
     state, executor = opened
+    lacking = find_lacking(
+        artifact.file, (*artifact.inputs, *artifact.reference_outputs), places.artifacts_directory()
+    )
+    if lacking is not None and executor.outlives:  # as a run on a phone does, real or virtual
+        raise lacking.refusal(artifact.model.name)
     description = find_description(artifact.model, cache_directory=places.artifacts_directory())
     foreseen = foresee_doubts(least_need(artifact, description), state.info)
     if energy:
@@ -192,6 +203,8 @@ def _prepared(
         foreseen += find_uncounted(description)
     if executor.replays:
         foreseen += (REPLAYED,)
+    elif lacking is not None:
+        foreseen += (not_on_phones(lacking.text, lacking.advice),)
     for line in render_findings(foreseen):
         reporter.note(line)
     return Prepared(

@@ -28,6 +28,7 @@ from mobilekit.model.export_segments import (
     check_can_be_cut,
     export_segments,
 )
+from mobilekit.model.packed import find_lacking
 from mobilekit.records.measurement import (
     Measurement,
 )
@@ -119,6 +120,11 @@ def _profile_by_segments(
                 cache_directory=places.artifacts_directory(),
                 on_progress=reporter.note,
             )
+        if prepared.executor.outlives:
+            for program in cut.programs:
+                lacking = find_lacking(program.file, program.inputs, places.artifacts_directory())
+                if lacking is not None:
+                    raise lacking.refusal(f"A part of {prepared.artifact.model.name}")
         prepared.deliver(cut.files, reporter)
         request = replace(
             make_request(options, prepared),

@@ -423,3 +423,36 @@ def test_life_follows_from_a_measurement(cli, bench_phone):
     assert text.rstrip().endswith("steps")
     assert cli("energy", "life", "tiny", "--every", "soon").exit_code == 2
     assert cli("energy", "life", "tiny", "--every", "10s", "--device", "pixel8").exit_code == 2
+
+
+def test_what_a_phone_cannot_run_is_refused_there_and_noted_elsewhere(cli):
+    """ExecuTorch's Java classes have no boolean tensors: this computer's runtime has."""
+    (cli.directory / "masked.py").write_text(
+        """from torch import nn
+
+INPUT_SHAPES = ((1, 4), (1, 4))
+INPUT_DTYPES = ("float32", "bool")
+
+
+class Masked(nn.Module):
+    def forward(self, values, mask):
+        return values * mask
+
+
+def build():
+    return Masked()
+"""
+    )
+
+    exported = cli("export", "masked.py")
+    refused = cli("deploy", "masked.py", "--device", "nexus7", "--format", "pte")
+    here = cli("deploy", "masked.py", "--device", "pc", "--fast", "--json")
+
+    assert exported.exit_code == 0, exported.stderr
+    assert "NOT-ON-PHONES" in exported.stderr
+    assert refused.exit_code == 1
+    assert "no boolean inputs or outputs" in refused.stderr
+    assert "--format onnx" in refused.stderr
+    assert here.exit_code == 0, here.stderr
+    findings = {each["id"]: each for each in here.document["measurement"]["findings"]}
+    assert findings["NOT-ON-PHONES"]["severity"] == "info"
