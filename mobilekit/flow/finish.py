@@ -38,7 +38,7 @@ from mobilekit.model.artifact_cache import (
     read_operators,
 )
 from mobilekit.model.describe import read_description
-from mobilekit.records.artifact import LARGEST_ERRORS
+from mobilekit.records.artifact import LARGEST_TOLERANCES
 from mobilekit.records.measurement import (
     Classification,
     Examples,
@@ -97,7 +97,7 @@ def _classify(
         examples,
         map_tensor(directory, evaluation.outputs).reshape(expected.shape),
         map_tensor(directory, expected),
-        LARGEST_ERRORS[begun.artifact.precision],
+        LARGEST_TOLERANCES[begun.artifact.precision],
     )
 
 

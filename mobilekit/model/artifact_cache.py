@@ -29,11 +29,13 @@ from mobilekit.records.network import ModelSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-EXPORT_VERSION = 5
+EXPORT_VERSION = 6
 """Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
 program's operators and their layers are kept, and an artifact tells its calibration and error; 3:
 the network's description is kept; 4: the variant is told with the network; 5: int8 is not
-calibrated with the input that it is checked with, state is initialized, and inputs may be given."""
+calibrated with the input that it is checked with, state is initialized, and inputs may be given; 6:
+fp16 has the tolerance of kernels that add in half, and .onnx in fp16 keeps averages in float32 that
+phones have no kernel for."""
 
 
 class Target(NamedTuple):

@@ -29,6 +29,11 @@ OPSET = 20
 FLOAT_OPERATORS = {"Softmax"}
 """Left in float in int8 programs. Softmax's outputs would be multiples of 1/256: all zero where a
 thousand classes are equally likely."""
+LAST_HALF_AVERAGE = 18
+"""The last opset whose AveragePool ONNX Runtime 1.29 runs in half on arm64. It moves pools to
+channels last there, has no kernel for later ones then, and does not load the file ("Failed to find
+kernel for com.ms.internal.nhwc.AveragePool(19)"). Other pools were seen to run, up
+to opset 22."""
 MAX_BYTES = 2**31 - 1
 """A protobuf message's limit. Larger weights would have to lie in files of their own beside it,
 and an artifact is one file."""
@@ -149,18 +154,29 @@ def _operators(model: Any, weight_layers: Mapping[str, str]) -> Iterator[Program
 
 
 def halve(spec: ModelSpec, program: Program) -> Program:
-    """Weights and operators in half precision, inputs and outputs as they were.
+    """Weights and operators in half precision, but for averages that phones cannot run in it;
+    inputs and outputs as they were.
 
     Raises ``ExportError``.
     """
     try:
         with quiet_python():
-            from onnxruntime.transformers.float16 import convert_float_to_float16
+            from onnxruntime.transformers.float16 import (
+                DEFAULT_OP_BLOCK_LIST,
+                convert_float_to_float16,
+            )
 
             model = onnx.ModelProto()
             model.CopyFrom(program.model)
+            opset = next(
+                each.version for each in model.opset_import if each.domain in ("", "ai.onnx")
+            )
+            pools = ["AveragePool"] if opset > LAST_HALF_AVERAGE else []
             return Program(
-                convert_float_to_float16(model, keep_io_types=True), program.weight_layers
+                convert_float_to_float16(
+                    model, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *pools]
+                ),
+                program.weight_layers,
             )
     except Exception as error:
         raise ExportError(

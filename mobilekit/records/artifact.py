@@ -70,6 +70,10 @@ layers amplify any error, int8 leaves 0.6 and fp16 0.06, where Deep KWS has 0.01
 these bounds nothing is left: outputs that are all zero have an error of 1.
 """
 
+LARGEST_TOLERANCES: dict[Precision, float] = {**LARGEST_ERRORS, "fp16": 0.4}
+"""What a device may differ by at most. Where it keeps sums in half it loses more than the computer
+that exports (``model/half.py``), and another network's outputs are further off than this."""
+
 
 class Calibration(Record, frozen=True):
     """The examples that an int8 program's activation ranges are from."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 from model_files import Export, Known, WriteModel
+from onnx import TensorProto, helper, shape_inference
 
 from mobilekit.errors import ExportError
 from mobilekit.model import onnx
@@ -103,3 +104,38 @@ def test_weights_beyond_one_file_are_refused(
 
     assert caught.value.facts["weights_bytes"] == str(4 * (4 * 28 + 145 * 5))
     assert "--format pte" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("opset", "in_float"), [(18, set()), (19, {"AveragePool"}), (22, {"AveragePool"})]
+)
+def test_averages_that_phones_cannot_run_in_half_stay_in_float(
+    opset: int, in_float: set[str], write_model: WriteModel
+) -> None:
+    """On an emulated Cortex-A76 a file with such a one in half was seen not to load."""
+    nodes = [
+        helper.make_node("MaxPool", ["x"], ["a"], kernel_shape=[2, 2]),
+        helper.make_node("AveragePool", ["a"], ["b"], kernel_shape=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["b"], ["y"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [1, 2, 4, 4]), ("y", [1, 2, 1, 1]))
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "pools", ends[:1], ends[1:]),
+        opset_imports=[helper.make_opsetid("", opset)],
+    )
+
+    halved = onnx.halve(read_spec(write_model()), onnx.Program(model, {})).model
+
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in shape_inference.infer_shapes(halved).graph.value_info
+    } | {"x": TensorProto.FLOAT}
+    found = {
+        node.op_type
+        for node in halved.graph.node
+        if node.op_type.endswith("Pool") and types[node.input[0]] == TensorProto.FLOAT
+    }
+    assert found == in_float

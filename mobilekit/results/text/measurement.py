@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from mobilekit.records.artifact import LARGEST_ERRORS
+from mobilekit.records.artifact import LARGEST_TOLERANCES
 from mobilekit.records.energy import ChargeEstimate, GaugeEstimate, RateEstimate
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement
@@ -123,7 +123,7 @@ def _accuracy_rows(measurement: Measurement, answer: Answer) -> list[tuple[str, 
         difference = (
             f"outputs by {check.max_relative_error:.1g} of the largest value, "
             f"{'within' if check.matches else 'BEYOND'} "
-            f"{LARGEST_ERRORS[measurement.artifact.precision]:g}"
+            f"{LARGEST_TOLERANCES[measurement.artifact.precision]:g}"
         )
     return [
         ("accuracy", f"{_shares_text(accuracy.device)}   n={accuracy.examples:,}"),
