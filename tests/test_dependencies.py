@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -119,3 +120,19 @@ def test_make_installs_what_is_pinned(goal):
     installing = [line for line in told.splitlines() if "pip install" in line]
     assert installing
     assert all(" --constraint constraints.txt " in line for line in installing)
+
+
+def test_onnx_runtime_is_the_phones():
+    """What a newer one takes or computes here says nothing of a phone's. Python 3.10 has none of
+    the phone's version, and an older one takes no more than it."""
+    pom = (ROOT / "android-app/pom.xml").read_text(encoding="utf-8")
+    (packed,) = re.findall(r"<onnxruntime\.version>(.+?)</onnxruntime\.version>", pom)
+    (pinned,) = re.findall(r"^onnxruntime==(\S+);", CONSTRAINTS, re.MULTILINE)
+    (bound,) = [
+        each.specifier for each in script.direct_requirements(PROJECT) if each.name == "onnxruntime"
+    ]
+    major, minor, _ = map(int, packed.split("."))
+
+    assert pinned == packed
+    assert bound.contains(packed)
+    assert not bound.contains(f"{major}.{minor + 1}.0")

@@ -172,18 +172,27 @@ def halve(spec: ModelSpec, program: Program) -> Program:
                 each.version for each in model.opset_import if each.domain in ("", "ai.onnx")
             )
             pools = ["AveragePool"] if opset > LAST_HALF_AVERAGE else []
-            return Program(
-                convert_float_to_float16(
-                    model, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *pools]
-                ),
-                program.weight_layers,
+            halved = convert_float_to_float16(
+                model, keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, *pools]
             )
+            _forget_twins(halved)
+            return Program(halved, program.weight_layers)
     except Exception as error:
         raise ExportError(
             f"{spec.name} cannot be converted to fp16 for ONNX Runtime: {describe_error(error)}",
             fix="Export it with --precision fp32.",
             model=spec.path,
         ) from error
+
+
+def _forget_twins(model: Any) -> None:
+    """ONNX Runtime 1.29's converter casts a value once for each node that reads it in float32, all
+    under one name, which no file may have twice."""
+    seen: set[str] = set()
+    for node in list(model.graph.node):
+        if node.op_type == "Cast" and node.output[0] in seen:
+            model.graph.node.remove(node)
+        seen.update(node.output)
 
 
 def quantize(spec: ModelSpec, program: Program, examples: Sequence[Sequence[Tensor]]) -> Program:

@@ -139,3 +139,13 @@ def test_averages_that_phones_cannot_run_in_half_stay_in_float(
         if node.op_type.endswith("Pool") and types[node.input[0]] == TensorProto.FLOAT
     }
     assert found == in_float
+
+
+def test_two_averages_of_one_value_load_in_half(write_model: WriteModel, export: Export) -> None:
+    """Both read it in float32, through one cast."""
+    body = "F.avg_pool2d(F.relu(x), 2) + F.avg_pool2d(F.relu(x), 2, count_include_pad=False)"
+    source = NETWORK.format(body=f"(lambda y: {body.replace('F.relu(x)', 'y')})(F.relu(x))")
+
+    made, _ = export(read_spec(write_model(source)), "onnx", precision="fp16")
+
+    assert made.relative_error < 0.01
