@@ -1,4 +1,5 @@
 # The two commands: `make demo` from a bare python3 and make, `make test` with a JDK 17 and Maven as well.
+# `make wheel` makes what one installs who has neither.
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,7 @@ ifeq ($(shell command -v npm),)
 APP_FLAGS := MVN_FLAGS="-Dwithout-executorch -Dwithout-onnxruntime"
 endif
 
-.PHONY: demo test soak app native lint types python-tests install install-dev
+.PHONY: demo test soak app native wheel lint types python-tests install install-dev
 
 demo: install
 	$(BIN)/mobilekit deploy nin --device nexus7
@@ -33,6 +34,13 @@ app:
 # The app's core, engines and native libraries, for this computer.
 native:
 	$(MAKE) -C android-app native $(APP_FLAGS)
+
+# All that a user needs but a phone: dist/mobilekit-*.whl, with the app inside.
+wheel: install-dev
+	@command -v npm >/dev/null || { echo "make wheel needs npm: without it the app has one engine of three."; exit 1; }
+	$(MAKE) app
+	$(BIN)/python -m hatchling build --target wheel --directory dist
+	@ls -l dist
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -52,14 +52,19 @@ def documents_directory() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[1] / "docs"
 
 
-def packaged_apk() -> Path:
-    """The companion app that came with mobilekit; there is none in a checkout."""
-    return Path(__file__).parent / "app" / "mobilekit-bench.apk"
+def packaged_apks() -> Path:
+    """The companion apps that came with mobilekit, in a wheel; a checkout has none there."""
+    return Path(__file__).parent / "app"
 
 
-def built_apk() -> Path:
-    """The companion app as a checkout's own build leaves it."""
-    return _app_build() / "app" / "target" / "mobilekit-bench.apk"
+def built_apks() -> Path:
+    """Where a checkout's own build leaves the companion apps."""
+    return _app_build() / "app" / "target"
+
+
+def checkout() -> Path | None:
+    """The checkout that this is, where the companion app can be built."""
+    return Path(__file__).parents[1] if (_app_build() / "pom.xml").is_file() else None
 
 
 def built_jvm_companion() -> Path:

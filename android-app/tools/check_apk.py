@@ -1,4 +1,4 @@
-"""Checks that the APK is what the README promises, with what Android itself looks at."""
+"""Checks that each APK is what the README promises, with what Android itself looks at."""
 
 from __future__ import annotations
 
@@ -63,19 +63,19 @@ def check_entries(path: Path) -> list[str]:
     return problems
 
 
-def check_manifest(options: argparse.Namespace) -> list[str]:
+def check_manifest(options: argparse.Namespace, apk: Path, abi: str) -> list[str]:
     def dump(*arguments: str) -> str:
-        command = [options.aapt2, "dump", *arguments, options.apk]
+        command = [options.aapt2, "dump", *arguments, apk]
         return subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
 
     badging = dump("badging")
     manifest = dump("xmltree", "--file", "AndroidManifest.xml")
-    abis = " ".join(f"'{abi}'" for abi in sorted(options.abis.split(",")))
     wanted = {
         "package name": r"package: name='dev\.mobilekit\.bench'",
+        "versionName": rf"versionName='{re.escape(options.version)}'",
         "minSdkVersion": rf"(minSdkVersion|sdkVersion):'{options.min_sdk}'",
         "targetSdkVersion": rf"targetSdkVersion:'{options.target_sdk}'",
-        "native code": rf"native-code: {re.escape(abis)}",
+        "native code": rf"native-code: '{re.escape(abi)}'\n",
     }
     problems = [
         f"badging lacks {what}" for what, text in wanted.items() if not re.search(text, badging)
@@ -91,10 +91,10 @@ def check_manifest(options: argparse.Namespace) -> list[str]:
     return problems
 
 
-def check_signature(options: argparse.Namespace) -> list[str]:
+def check_signature(options: argparse.Namespace, apk: Path) -> list[str]:
     command = [
         *("java", "-cp", options.apksig, TOOLS / "VerifyApk.java"),
-        *(options.min_sdk, options.apk),
+        *(options.min_sdk, apk),
     ]
     done = subprocess.run(command, capture_output=True, encoding="utf-8")
     print(done.stdout.strip())
@@ -107,15 +107,24 @@ def main() -> None:
     parser.add_argument("--apksig", required=True)
     parser.add_argument("--min-sdk", required=True)
     parser.add_argument("--target-sdk", required=True)
+    parser.add_argument("--version", required=True)
     parser.add_argument("--abis", required=True)
-    parser.add_argument("apk", type=Path)
+    parser.add_argument("target", type=Path)
     options = parser.parse_args()
-    problems = check_entries(options.apk) + check_manifest(options) + check_signature(options)
-    for problem in problems:
-        print(f"{options.apk.name}: {problem}", file=sys.stderr)
-    if problems:
+    failed = False
+    for abi in options.abis.split(","):
+        apk = options.target / f"mobilekit-bench-{options.version}-{abi}.apk"
+        problems = [
+            *check_entries(apk),
+            *check_manifest(options, apk, abi),
+            *check_signature(options, apk),
+        ]
+        for problem in problems:
+            print(f"{apk.name}: {problem}", file=sys.stderr)
+        failed = failed or bool(problems)
+        print(f"{apk.name}: {'wrong' if problems else 'aligned, guarded, profileable, signed'}")
+    if failed:
         raise SystemExit(1)
-    print(f"{options.apk.name}: aligned, guarded, profileable, signed")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""Makes the APK of what Maven has compiled: shrinks it to dex, packs it with the engines' native
-libraries, aligned so that Android maps them in place, and signs it with a key made here.
+"""Makes the APKs of what Maven has compiled, one for each ABI: shrinks it to dex, packs it with the
+engines' native libraries, aligned so that Android maps them in place, and signs it.
+
+The key is the one of builds from source, or the one that the environment names: see README.md.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ import os
 import struct
 import subprocess
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 TOOLS = Path(__file__).parent
 PAGE_BYTES = 16384
-KEY_PASSWORD = "mobilekit"
+KEY_VARIABLE, PASSWORD_VARIABLE = "MOBILEKIT_SIGNING_KEY", "MOBILEKIT_SIGNING_PASSWORD"
 ALIGNMENT_FIELD = 0xD935
 """Android's extra field for padding, as zipalign and apksig write it."""
 
@@ -72,43 +76,66 @@ def pack(out: Path, resources: Path, dex: Path, libraries: list[tuple[str, Path]
             add(apk, name, path.read_bytes(), align=PAGE_BYTES)
 
 
-def native_libraries(runtimes: list[Path], abis: list[str]) -> list[tuple[str, Path]]:
+def native_libraries(runtimes: list[Path], abi: str) -> list[tuple[str, Path]]:
     found = {
         f"lib/{abi}/{path.name}": path
         for runtime in runtimes
-        for abi in abis
         for path in sorted((runtime / "jni" / abi).glob("*.so"))
     }
     return sorted(found.items())
 
 
-def make_key(key: Path) -> None:
-    if key.exists():
-        return
-    print(f"making a signing key of this computer's: {key.name}")
-    subprocess.run(
+class SigningKey(NamedTuple):
+    path: Path
+    password: str
+
+
+SOURCE_BUILD_KEY = SigningKey(TOOLS.parent / "source-build.p12", "mobilekit")
+"""Public, and the same in every checkout, so that a build updates another computer's. It proves
+nothing about who has built the app."""
+
+
+def choose_key(environment: Mapping[str, str]) -> SigningKey:
+    """A release's own key by the environment, else that of builds from source."""
+    path, password = environment.get(KEY_VARIABLE), environment.get(PASSWORD_VARIABLE)
+    if not path and not password:
+        return SOURCE_BUILD_KEY
+    if not path or not password:
+        raise SystemExit(
+            f"Set both {KEY_VARIABLE}, a PKCS12 or JKS file with one key, and {PASSWORD_VARIABLE}; "
+            "or neither, for the public key of builds from source."
+        )
+    if not Path(path).is_file():
+        raise SystemExit(f"{KEY_VARIABLE}: there is no file {path}")
+    return SigningKey(Path(path).absolute(), password)
+
+
+def sign(target: Path, key: SigningKey, min_sdk: str, unsigned: Path, apk: Path) -> None:
+    done = subprocess.run(
         [
-            *("keytool", "-genkeypair", "-keystore", key, "-storetype", "PKCS12"),
-            *("-storepass", KEY_PASSWORD, "-alias", "mobilekit", "-keyalg", "RSA"),
-            *("-keysize", "3072", "-validity", "10000", "-dname", "CN=mobilekit local build"),
+            *("java", "-cp", target / "tools/apksig.jar", TOOLS / "SignApk.java"),
+            *(key.path, min_sdk, unsigned, apk),
         ],
-        check=True,
+        # Not an argument, which every user of the computer could see.
+        env={**os.environ, PASSWORD_VARIABLE: key.password},
     )
-    key.chmod(0o600)
+    if done.returncode != 0:
+        raise SystemExit(f"{apk.name} was not signed")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", type=Path, required=True)
     parser.add_argument("--jar", type=Path, required=True)
+    parser.add_argument("--version", required=True)
     parser.add_argument("--min-sdk", required=True)
     parser.add_argument("--abis", required=True)
-    parser.add_argument("--key", type=Path, required=True)
     for engine in ("onnxruntime", "litert", "executorch"):
         parser.add_argument(f"--{engine}", help="its unpacked AAR; empty: not in this APK")
     options = parser.parse_args()
 
     target: Path = options.target
+    key = choose_key(os.environ)
     runtimes = [Path(at) for at in (options.onnxruntime, options.litert, options.executorch) if at]
     classpath = (target / "runtime.classpath").read_text(encoding="utf-8").strip()
     jars = [options.jar, *(Path(jar) for jar in classpath.split(os.pathsep))]
@@ -117,20 +144,16 @@ def main() -> None:
         jars.append(Path(options.onnxruntime) / "classes.jar")
 
     dex = shrink(target, jars, options.min_sdk)
+    # Those of another build are no longer what this checkout makes.
+    for stale in target.glob("mobilekit-bench-*.apk"):
+        stale.unlink()
     unsigned = target / "unsigned.apk"
-    libraries = native_libraries(runtimes, options.abis.split(","))
-    pack(unsigned, target / "resources.apk", dex, libraries)
-    make_key(options.key)
-    apk = target / "mobilekit-bench.apk"
-    subprocess.run(
-        [
-            *("java", "-cp", target / "tools/apksig.jar", TOOLS / "SignApk.java"),
-            *(options.key, KEY_PASSWORD, options.min_sdk, unsigned, apk),
-        ],
-        check=True,
-    )
+    for abi in options.abis.split(","):
+        pack(unsigned, target / "resources.apk", dex, native_libraries(runtimes, abi))
+        apk = target / f"mobilekit-bench-{options.version}-{abi}.apk"
+        sign(target, key, options.min_sdk, unsigned, apk)
+        print(f"{apk}: {apk.stat().st_size:,} bytes")
     unsigned.unlink()
-    print(f"{apk}: {apk.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,11 @@ def parse_hardware_serial(properties: Mapping[str, str]) -> str:
     return ""
 
 
+def parse_abis(text: str) -> tuple[str, ...]:
+    """``getprop ro.product.cpu.abilist``: what the phone's Android runs, the best first."""
+    return tuple(re.findall(r"(?<![^,])[a-z][a-z0-9_-]{0,30}(?![^,])", text.strip()))
+
+
 def parse_cpu_features(text: str) -> tuple[str, ...] | None:
     """``/proc/cpuinfo``: what all cores of an Arm processor have; ``None`` where it tells none."""
     cores = [

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from mobilekit import __version__
 from mobilekit.contract.protocol import PACKAGE
 from mobilekit.errors import AppError, DisconnectedError, UsageError
 from mobilekit.phone.adb import AdbServer
-from mobilekit.phone.app import ensure_app, find_apk
+from mobilekit.phone.app import ApkSource, ensure_app, find_apk, where_to_get_app
 from mobilekit.phone.parse import parse_install_failure
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.virtual.phone import Faults
@@ -105,7 +106,7 @@ def test_an_apk_of_another_version_is_reported(ensure, phone, write_apk):
     with pytest.raises(AppError, match=r"has version 7\.7") as caught:
         ensure(write_apk("7.7"))
 
-    assert "make app" in caught.value.fix
+    assert "--apk" in caught.value.fix
 
 
 def test_an_apk_of_another_app_is_reported(ensure, phone, write_apk):
@@ -217,22 +218,47 @@ def test_installing_may_be_forbidden(ensure, phone, write_apk):
 
 
 def test_the_apk_is_looked_for_in_order(tmp_path):
-    """The user's, the package's, the local build's, none."""
+    """The user's, the package's, the local build's, none; for the phone's best processor first."""
     given, packaged, built = (tmp_path / name for name in ("given", "packaged", "built"))
+    folders = [ApkSource(packaged, "it came"), ApkSource(built, "built")]
 
-    def origin(user=None):
-        source = find_apk(user, packaged=packaged, built=built)
-        return source and (source.path, source.origin)
+    def find(user=None):
+        return find_apk(user, ["arm64-v8a", "armeabi-v7a"], folders)
 
-    assert origin() is None
-    built.touch()
-    assert origin() == (built, "the local build")
-    packaged.touch()
-    assert origin() == (packaged, "it came with mobilekit")
+    def put(folder, abi, version=__version__):
+        folder.mkdir(exist_ok=True)
+        path = folder / f"mobilekit-bench-{version}-{abi}.apk"
+        path.touch()
+        return path
+
+    put(built, "arm64-v8a", version="0.0.9")
+    put(built, "x86_64")
+    assert find() is None
+    for folder, origin, abi in (
+        (built, "built", "armeabi-v7a"),
+        (built, "built", "arm64-v8a"),
+        (packaged, "it came", "armeabi-v7a"),
+    ):
+        path = put(folder, abi)
+        assert find() == (path, origin)
     with pytest.raises(UsageError, match="no such APK"):
-        origin(given)
+        find(given)
     given.touch()
-    assert origin(given) == (given, "given with --apk")
+    assert find(given) == (given, "given with --apk")
+
+
+def test_who_has_no_app_is_told_where_to_get_it():
+    """By what there is: other processors' apps, a checkout, or neither."""
+    checkout = Path("/home/me/mobilekit")
+
+    built = where_to_get_app(["arm64-v8a"], [], checkout, ["a JDK 17", "Maven"])
+    assert "`make app` in /home/me/mobilekit builds it" in built
+    assert "a JDK 17, Maven, python3 and npm (a JDK 17 and Maven cannot be found here)" in built
+    assert "cannot be found" not in where_to_get_app(["arm64-v8a"], [], checkout, [])
+    assert "`make wheel`" in where_to_get_app(["arm64-v8a"], [], None, ["Maven"])
+    other = where_to_get_app(["x86"], ["b-arm64-v8a.apk", "a-x86_64.apk"], None, [])
+    assert "a-x86_64.apk, b-arm64-v8a.apk, is for other processors" in other
+    assert "`make app MVN_FLAGS=-Dabis=x86`" in other
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mobilekit.phone.parse import (
+    parse_abis,
     parse_available_bytes,
     parse_battery,
     parse_cpu_features,
@@ -298,3 +299,17 @@ CRASHES = """--------- beginning of crash
 def test_the_signal_and_the_library_of_a_crash(pid, expected):
     """Of that process, and past the system's library that ends it."""
     assert parse_crash(CRASHES, pid) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "abis"),
+    [
+        ("arm64-v8a,armeabi-v7a,armeabi\r\n", ("arm64-v8a", "armeabi-v7a", "armeabi")),
+        ("x86_64\n", ("x86_64",)),
+        ("\n", ()),
+        ("../../x,arm64-v8a,a/b,`reboot`,-o", ("arm64-v8a",)),
+    ],
+)
+def test_a_phones_abis_are_parsed(text, abis):
+    """What could not be one is left out: each becomes a part of a file's name."""
+    assert parse_abis(text) == abis
