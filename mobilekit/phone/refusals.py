@@ -37,10 +37,12 @@ ANY_PROMPT = (
 )
 AGAIN = "then run the command again."
 UNINSTALL = (
-    "`adb -s {serial} uninstall {package}` removes the one that is there; then run the command "
-    "again."
+    "`mobilekit collect` fetches the results of its runs, which go with it; "
+    "`adb -s {serial} uninstall {package}` removes it; then run the command again."
 )
-MAKE_ANEW = "make it anew with `make app`, or name another with --apk."
+MAKE_ANEW = (
+    "make it anew with `make app`, install mobilekit's wheel anew, or name another with --apk."
+)
 OTHER_ABI = (
     "The app was built for other processors; build it for this one: `make app "
     "MVN_FLAGS=-Dabis=ABI`, where ABI is what `adb shell getprop ro.product.cpu.abi` says."
@@ -52,10 +54,10 @@ REASONS = {
     "options (where it is grey, Play Protect's scanning in the Play Store), " + AGAIN,
     "INSTALL_FAILED_VERSION_DOWNGRADE": "A newer companion app is there. " + UNINSTALL,
     "INSTALL_FAILED_UPDATE_INCOMPATIBLE": "The companion app that is there was signed with another "
-    "key. " + UNINSTALL,
-    "INSTALL_FAILED_ALREADY_EXISTS": UNINSTALL,
+    "key, as one of another origin is. " + UNINSTALL,
+    "INSTALL_FAILED_ALREADY_EXISTS": "A companion app is there. " + UNINSTALL,
     "INSTALL_FAILED_UID_CHANGED": "What an earlier installation left is in the way. " + UNINSTALL,
-    "INSTALL_FAILED_SHARED_USER_INCOMPATIBLE": UNINSTALL,
+    "INSTALL_FAILED_SHARED_USER_INCOMPATIBLE": "A companion app is there. " + UNINSTALL,
     "INSTALL_FAILED_INSUFFICIENT_STORAGE": "Free space on the phone, " + AGAIN,
     "INSTALL_FAILED_MEDIA_UNAVAILABLE": "Let the phone install apps on its own storage, not on a "
     "card: `adb -s {serial} shell pm set-install-location 1`, " + AGAIN,

@@ -90,6 +90,7 @@ def test_all_that_the_program_reads_is_in_the_wheel(wheel):
 
 def test_the_wheel_installs_the_app_and_deploys(site, cli, bench_phone, tmp_path):
     """In an empty folder, without a JDK."""
+    assert cli("export", "tiny.py").exit_code == 0  # Which takes a fresh process half a minute.
     bench_phone.adb("uninstall", PACKAGE)
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -29,6 +29,7 @@ DOCS = Path(__file__).parents[2] / "docs/devices.md"
             "",
             "adb -s 0123 uninstall",
         ),
+        ("INSTALL_FAILED_UPDATE_INCOMPATIBLE", "", "`mobilekit collect` fetches the results"),
         ("INSTALL_FAILED_UID_CHANGED", "", "adb -s 0123 uninstall"),
         ("INSTALL_FAILED_INSUFFICIENT_STORAGE", "", "Free space"),
         ("INSTALL_FAILED_MEDIA_UNAVAILABLE", "", "set-install-location"),
