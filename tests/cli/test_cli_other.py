@@ -80,6 +80,7 @@ def test_a_full_standard_output_is_one_line(cli, tmp_path):
     assert line.startswith("Error: File too large (path: standard output).")
 
 
+@pytest.mark.soak
 def test_models_are_listed_with_their_costs(cli):
     """The packaged networks are there with the published parameters and their cards."""
     models = {

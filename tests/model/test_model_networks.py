@@ -45,8 +45,11 @@ NETWORKS = {
     "digits": Published(97_802, 2_382_848, None),
     "deep_kws_digits": Published(240_919 - 13 * 129, 240_512 - 13 * 128, None),
 }
-EXPORTED = ["alexnet", "all_cnn_c", "deep_kws", "deepear", "googlenet", "nin", "squeezenet", "svhn"]
-"""The rest takes long, or is made of the same operators."""
+EXPORTED = [
+    *("all_cnn_c", "deep_kws", "deepear", "nin", "squeezenet", "svhn"),
+    *(pytest.param(name, marks=pytest.mark.soak) for name in ("alexnet", "googlenet")),
+]
+"""The rest is made of the same operators."""
 
 
 @pytest.fixture(autouse=True)
