@@ -129,6 +129,12 @@ class UnreliableError(MobilekitError):
     exit_code = 5
 
 
+class CannotTellError(MobilekitError):
+    """A prediction that nothing known allows: a core, a network or an engine never measured."""
+
+    exit_code = 5
+
+
 class StoppedError(MobilekitError):
     """A person ended the command from the keyboard."""
 

@@ -1,0 +1,57 @@
+"""What a network costs, in counts that time is told from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilekit.records.prediction import LayerWork
+
+Array = npt.NDArray[np.float64]
+
+COSTS = (
+    "pw_macs",
+    "c3s1_macs",
+    "conv_macs",
+    "group_macs",
+    "dw_macs",
+    "fc_weights",
+    "elements",
+    "layers",
+    "window_operations",
+)
+"""MACs by kind of convolution; numbers that fully connected layers read once; numbers that all
+layers read and write; how many layers; what pooling and local normalization compute."""
+_MACS_OF = {"pw": 0, "c3s1": 1, "conv": 2, "group": 3, "dw": 4}
+KINDS = frozenset({*_MACS_OF, "fc", "pool", "lrn", "elt", "none"})
+
+
+def costs_of(layers: Iterable[LayerWork]) -> Array:
+    """The sum over the layers of each of ``COSTS``."""
+    total = np.zeros(len(COSTS))
+    for layer in layers:
+        total += layer_costs(layer)
+    return total
+
+
+def layer_costs(layer: LayerWork) -> Array:
+    """Each of ``COSTS`` for one layer."""
+    costs = np.zeros(len(COSTS))
+    if layer.kind in _MACS_OF:
+        costs[_MACS_OF[layer.kind]] = layer.macs
+    elif layer.kind == "fc":
+        costs[5] = layer.weights
+    elif layer.kind == "lrn":
+        costs[8] = layer.input_elements
+    elif layer.kind == "pool":
+        costs[8] = layer.output_elements * max(1, layer.kernel) ** 2
+    costs[6] = layer.input_elements + layer.output_elements
+    costs[7] = 1
+    return costs
+
+
+def are_same(costs: Array, others: Array) -> npt.NDArray[np.bool_]:
+    """Which rows of ``others`` are the network of these costs: a name may be anybody's."""
+    return np.asarray(np.isclose(others, costs, rtol=1e-3, atol=0.5).all(axis=1))

@@ -1,0 +1,333 @@
+"""The latency of networks on a phone that is not here, with an interval, or why it cannot be told.
+
+The shipped model holds what was measured on other phones and the fitted values of the kernel;
+nothing is fitted here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilekit.analysis.predict.chips import features_of
+from mobilekit.analysis.predict.costs import are_same, costs_of
+from mobilekit.analysis.predict.kernel import (
+    FeatureScales,
+    KernelSds,
+    Phones,
+    compare_phones,
+    make_phones,
+    phone_covariances,
+)
+from mobilekit.analysis.predict.posterior import Posterior, condition
+from mobilekit.analysis.predict.refusal import (
+    MOST_SD,
+    WorkRange,
+    contradiction_of,
+    reasons_against,
+    too_uncertain,
+)
+from mobilekit.contract.codec import Record
+from mobilekit.errors import UsageError
+from mobilekit.records.chip import Chip
+from mobilekit.records.prediction import (
+    KnownLatency,
+    LatencyPrediction,
+    NetworkWork,
+    PastError,
+)
+
+Array = npt.NDArray[np.float64]
+
+
+class FittedPhone(Record, frozen=True):
+    """A phone, or a board with a phone's processor, that the model was fitted to."""
+
+    soc: str
+    threads: int
+    features: tuple[float, ...]
+    """``FEATURES``."""
+
+
+class FittedNetwork(Record, frozen=True):
+    name: str
+    costs: tuple[float, ...]
+    """``COSTS``."""
+
+
+class IntervalFactor(Record, frozen=True):
+    """By how many posterior sds nine in ten times lay off, on phones that were held back."""
+
+    known: int
+    """At least so many networks were known on the phone."""
+    seen: bool
+    factor: float
+
+
+class LatencyModel(Record, frozen=True):
+    """What `scripts/fit_prediction.py` writes."""
+
+    source: str
+    license: str
+    engine: str
+    """What all of it was measured with."""
+    unit_ms: tuple[float, ...]
+    """What a unit of each of ``COSTS`` takes on the reference device."""
+    offset: float
+    """What log ms lie above the prior's mean, on average."""
+    sds: KernelSds
+    scales: FeatureScales
+    phones: tuple[FittedPhone, ...]
+    networks: tuple[FittedNetwork, ...]
+    measured: tuple[tuple[int, int, float], ...]
+    """A phone's index, a network's, and ms."""
+    range: WorkRange
+    factors: tuple[IntervalFactor, ...]
+    errors: tuple[PastError, ...]
+
+
+class Predictor:
+    """A model that is ready to predict; it may be asked any number of times."""
+
+    def __init__(self, model: LatencyModel) -> None:
+        self.model = model
+        self._unit_ms = np.array(model.unit_ms)
+        self._costs = np.array([network.costs for network in model.networks])
+        socs = sorted({phone.soc for phone in model.phones})
+        self._soc_of = {soc: index for index, soc in enumerate(socs)}
+        self._phones = make_phones(
+            np.array([phone.features for phone in model.phones]),
+            model.scales,
+            np.array([self._soc_of[phone.soc] for phone in model.phones]),
+            np.arange(len(model.phones)),
+        )
+        self._phone = np.array([row[0] for row in model.measured])
+        self._network = np.array([row[1] for row in model.measured])
+
+    @cached_property
+    def _covariance(self) -> Array:
+        parts = phone_covariances(compare_phones(self._phones, self._phones), self.model.sds)
+        shares = self.shares(self._costs)
+        likeness = shares @ shares.T
+        return combine(
+            parts, likeness, np.eye(len(shares)), self._phone, self._network
+        )
+
+    @cached_property
+    def _residuals(self) -> Array:
+        ms = np.array([row[2] for row in self.model.measured])
+        return np.asarray(
+            np.log(ms)
+            - self.model.offset
+            - self._phones.mean[self._phone]
+            - self.log_reference_ms(self._costs)[self._network]
+        )
+
+    def shares(self, costs: Array) -> Array:
+        """Of the reference device's time, for rows of ``COSTS``: (networks, costs)."""
+        times = costs * self._unit_ms
+        return np.asarray(times / times.sum(axis=-1, keepdims=True))
+
+    def log_reference_ms(self, costs: Array) -> Array:
+        return np.asarray(np.log((costs * self._unit_ms).sum(axis=-1)))
+
+    def predict(
+        self,
+        networks: Sequence[NetworkWork],
+        chip: Chip,
+        threads: int,
+        known: Sequence[KnownLatency] = (),
+    ) -> tuple[LatencyPrediction, ...]:
+        """Each network's latency on a phone of that chip, in their order.
+
+        ``known`` are latencies of some of these networks on that very phone with that many threads;
+        each is told once. Raises ``UsageError`` for a known one that is not among ``networks``, a
+        latency that is not positive, and threads that do not fit the chip.
+        """
+        names = [network.name for network in networks]
+        index = _index_known(known, names)
+        reasons = [reasons_against(network, self._unit_ms, self.model.range) for network in networks]
+        features = features_of(chip, threads)
+        usable = [each for each in range(len(networks)) if not reasons[each]]
+        place = {each: row for row, each in enumerate(usable)}
+        told = [
+            (place[each], item) for each, item in zip(index, known, strict=True) if each in place
+        ]
+        costs = np.array([costs_of(networks[each].layers) for each in usable]).reshape(
+            -1, self._costs.shape[1]
+        )
+        predicted: dict[int, LatencyPrediction] = {}
+        if usable:
+            results = self._predict_usable(
+                [names[each] for each in usable], costs, chip, features, told
+            )
+            predicted = dict(zip(usable, results, strict=True))
+        return tuple(
+            predicted.get(each) or _refused(names[each], len(told), reasons[each])
+            for each in range(len(networks))
+        )
+
+    def _predict_usable(
+        self,
+        names: Sequence[str],
+        costs: Array,
+        chip: Chip,
+        features: Array,
+        told: Sequence[tuple[int, KnownLatency]],
+    ) -> list[LatencyPrediction]:
+        matches = np.array([are_same(each, self._costs) for each in costs])
+        prior_mean, posterior = self._from_other_phones(costs, matches, chip, features)
+        rows = np.array([row for row, _ in told], dtype=np.int64)
+        values = np.log(np.array([item.latency_ms for _, item in told])) - prior_mean[rows]
+        noise = self.model.sds.noise
+        contradiction = contradiction_of(
+            [names[row] for row in rows], values, posterior, rows, noise
+        )
+        if contradiction is not None:
+            return [_refused(name, len(told), (contradiction,)) for name in names]
+        posterior = posterior.given(rows, values, noise)
+        predictions = []
+        for row, name in enumerate(names):
+            seen = bool(matches[row].any()) or row in rows
+            sd = math.sqrt(max(posterior.covariance[row, row], 0.0) + noise**2)
+            if sd >= MOST_SD:
+                predictions.append(_refused(name, len(told), (too_uncertain(sd),)))
+                continue
+            middle = prior_mean[row] + posterior.mean[row]
+            half = self.factor(len(told), seen=seen) * sd
+            predictions.append(
+                LatencyPrediction(
+                    network=name,
+                    latency_ms=math.exp(middle),
+                    low_ms=math.exp(middle - half),
+                    high_ms=math.exp(middle + half),
+                    known=len(told),
+                    seen=seen,
+                    reasons=(),
+                )
+            )
+        return predictions
+
+    def _from_other_phones(
+        self,
+        costs: Array,
+        matches: npt.NDArray[np.bool_],
+        chip: Chip,
+        features: Array,
+    ) -> tuple[Array, Posterior]:
+        """Log ms that the prior expects, (networks,), and what the fitted phones add to that."""
+        phone = make_phones(
+            features[None, :],
+            self.model.scales,
+            np.array([self._soc_of.get(chip.name or "", -1)]),
+            np.array([-1]),
+        )
+        shares, fitted_shares = self.shares(costs), self.shares(self._costs)
+        # Networks of the same costs are one network, whatever they are called.
+        same = np.array([are_same(each, costs) for each in costs]).astype(float)
+        own = phone_covariances(compare_phones(phone, phone), self.model.sds)
+        device, price, network = (part[0, 0] for part in own)
+        device += memory_variance(phone, self.model)
+        prior = device + price * (shares @ shares.T) + network * same
+        others = phone_covariances(compare_phones(self._phones, phone), self.model.sds)
+        likeness = fitted_shares @ shares.T
+        every = np.arange(len(costs))
+        shared = combine(
+            others,
+            likeness,
+            matches.T.astype(float),
+            self._phone,
+            self._network,
+            np.zeros(len(costs), dtype=np.int64),
+            every,
+        )
+        mean = self.model.offset + phone.mean[0] + self.log_reference_ms(costs)
+        return mean, condition(
+            self._covariance, shared, prior, self._residuals, self.model.sds.noise
+        )
+
+    def factor(self, known: int, *, seen: bool) -> float:
+        """Posterior sds in half of a 90 % interval."""
+        return max(
+            (each for each in self.model.factors if each.seen == seen and each.known <= known),
+            key=lambda each: each.known,
+        ).factor
+
+    def past_error(self, known: int, *, seen: bool) -> PastError:
+        """How far predictions like this were right on phones held back from the fit."""
+        return max(
+            (each for each in self.model.errors if each.seen == seen and each.known <= known),
+            key=lambda each: each.known,
+        )
+
+
+def memory_variance(phone: Phones, model: LatencyModel) -> float:
+    """What not knowing one phone's memory adds to the variance of its log time."""
+    from mobilekit.analysis.predict.kernel import LINEAR_PRIOR
+
+    if not phone.unknown_memory[0]:
+        return 0.0
+    slope_sd = LINEAR_PRIOR["dram_excess"][1] * model.sds.device_linear
+    return (slope_sd * model.scales.dram_sd) ** 2
+
+
+def combine(
+    parts: tuple[Array, Array, Array],
+    likeness: Array,
+    same_network: Array,
+    phone: npt.NDArray[np.int64],
+    network: npt.NDArray[np.int64],
+    other_phone: npt.NDArray[np.int64] | None = None,
+    other_network: npt.NDArray[np.int64] | None = None,
+) -> Array:
+    """The covariance of observations, each of a phone and a network, from pairs of phones
+    (``parts``, of ``phone_covariances``) and pairs of networks."""
+    device, price, same = parts
+    others = phone if other_phone is None else other_phone
+    other_networks = network if other_network is None else other_network
+    phones, networks = np.ix_(phone, others), np.ix_(network, other_networks)
+    return np.asarray(
+        device[phones] + price[phones] * likeness[networks] + same[phones] * same_network[networks]
+    )
+
+
+def _index_known(known: Sequence[KnownLatency], names: Sequence[str]) -> list[int]:
+    index = []
+    for item in known:
+        if item.network not in names:
+            raise UsageError(
+                f"{item.network!r} is known, and its layers are not",
+                networks=", ".join(names),
+                fix="Give its layers too, or leave it out.",
+            )
+        if not (math.isfinite(item.latency_ms) and item.latency_ms > 0):
+            raise UsageError(
+                f"{item.latency_ms} ms is no latency",
+                network=item.network,
+                fix="Give what was measured, in milliseconds.",
+            )
+        index.append(names.index(item.network))
+    twice = {item.network for item in known if [each.network for each in known].count(item.network) > 1}
+    if twice:
+        raise UsageError(
+            "A network is known twice",
+            networks=", ".join(sorted(twice)),
+            fix="Give one latency for each network: the median of its measurements.",
+        )
+    return index
+
+
+def _refused(network: str, known: int, reasons: tuple[str, ...]) -> LatencyPrediction:
+    return LatencyPrediction(
+        network=network,
+        latency_ms=None,
+        low_ms=None,
+        high_ms=None,
+        known=known,
+        seen=False,
+        reasons=reasons,
+    )

@@ -1,0 +1,129 @@
+"""What cannot be told, and why: a network or a phone outside of what the model was fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilekit.analysis.predict.costs import COSTS, KINDS, costs_of
+from mobilekit.analysis.predict.posterior import Posterior
+from mobilekit.contract.codec import Record
+from mobilekit.records.prediction import LayerWork, NetworkWork
+
+Array = npt.NDArray[np.float64]
+
+MOST_SD = 0.7
+"""Of log time: where more is claimed, a time between half and twice the truth is told at best two
+times in three."""
+MOST_SDS_OFF = 5.0
+"""By how many sds a known latency may lie off what the chip lets expect."""
+_WIDER_SHARE = 1.25
+_MORE_SHARE = 0.05
+"""A cost's share of the time may exceed the largest fitted one by this factor, or by this much."""
+_SMALLER, _LARGER = 0.5, 2.0
+"""How far a network may lie outside of the fitted sizes."""
+
+_PLAIN_TYPES = frozenset(
+    "AbsVal BNLL BatchNorm Bias BinaryOp Clip Concat Convolution ConvolutionDepthWise CopyTo Crop "
+    "Deconvolution DeconvolutionDepthWise DetectionOutput Dropout ELU Eltwise Exp Flatten GELU "
+    "HardSigmoid HardSwish InnerProduct Input InstanceNorm Interp LRN Log LogSoftmax MemoryData "
+    "Mish Noop Normalize PReLU Padding Permute PixelShuffle Pooling Power PriorBox Quantize ReLU "
+    "Reduction Reorg Requantize Reshape SELU Scale Sigmoid Slice ShuffleChannel Softmax Softplus "
+    "Split Squeeze Swish TanH UnaryOp ExpandDims Yolov3DetectionOutput YoloDetectionOutput "
+    "CELU Dequantize Threshold".split()
+)
+"""Types of layers whose work the kinds of ``LayerWork`` tell: convolutions, products with one
+vector, and what moves or computes each element. Attention, recurrence, products of matrices and
+normalization over a sequence are not among them: none was measured."""
+PLAIN_TYPES = frozenset(map(str.lower, _PLAIN_TYPES))
+
+
+class WorkRange(Record, frozen=True):
+    """What the fitted networks span."""
+
+    largest_share: tuple[float, ...]
+    """Of each of ``COSTS`` in the reference device's time."""
+    least_ms: float
+    most_ms: float
+    """On the reference device."""
+
+
+def reasons_against(network: NetworkWork, unit_ms: Array, fitted: WorkRange) -> tuple[str, ...]:
+    """Why this network's latency cannot be told; empty where it can."""
+    if not network.layers:
+        return ("it has no layers",)
+    strange = list(dict.fromkeys(filter(None, map(_strangeness_of, network.layers))))
+    if strange:
+        return tuple(f"{each}; measure it on the phone" for each in strange[:3])
+    times = costs_of(network.layers) * unit_ms
+    total = times.sum()
+    if not any(layer.macs for layer in network.layers):
+        return ("no layer of it multiplies anything: no such network was measured",)
+    if not fitted.least_ms * _SMALLER <= total <= fitted.most_ms * _LARGER:
+        side = "smaller" if total < fitted.least_ms else "larger"
+        return (
+            f"it is {side} than any network that was measured: {total:.3g} ms on the reference "
+            f"phone, and they took {fitted.least_ms:.3g} to {fitted.most_ms:.3g} ms; measure it "
+            "on the phone",
+        )
+    reasons = []
+    for name, share, most in zip(COSTS, times / total, fitted.largest_share, strict=True):
+        if share > max(most * _WIDER_SHARE, most + _MORE_SHARE):
+            reasons.append(
+                f"{share:.0%} of its time goes into {name.replace('_', ' ')}, and at most "
+                f"{most:.0%} of any network's that was measured; measure it on the phone"
+            )
+    return tuple(reasons)
+
+
+def _strangeness_of(layer: LayerWork) -> str | None:
+    counts = (
+        layer.macs,
+        layer.weights,
+        layer.input_elements,
+        layer.output_elements,
+        layer.kernel,
+    )
+    if min(counts) < 0:
+        return f"a count of its layer {layer.name} is negative"
+    if layer.kind not in KINDS:
+        return f"its layer {layer.name} is of a kind that was not measured: {layer.kind}"
+    if layer.type.lower() not in PLAIN_TYPES:
+        return f"its layer {layer.name} is of a type that was not measured: {layer.type}"
+    if layer.kind in {"pool", "lrn", "elt", "none"} and layer.macs:
+        return f"its layer {layer.name} multiplies, and is said to be {layer.kind}"
+    if layer.kind == "fc" and layer.macs > 1.1 * layer.weights:
+        return f"its layer {layer.name} multiplies a matrix by more than one vector"
+    return None
+
+
+def too_uncertain(sd: float) -> str:
+    return (
+        f"no phone like it was measured: the sd of its log time would be {sd:.2f}, and "
+        f"{MOST_SD:g} is the most that is told; measure one network on the phone"
+    )
+
+
+def contradiction_of(
+    names: Sequence[str],
+    values: Array,
+    posterior: Posterior,
+    rows: npt.NDArray[np.int64],
+    noise: float,
+) -> str | None:
+    """Why known latencies cannot be of this phone; ``values`` are log times less the prior's.
+
+    Each is set against what the chip lets expect.
+    """
+    sds = np.sqrt(np.diag(posterior.covariance)[rows] + noise**2)
+    off = np.abs(values - posterior.mean[rows]) / sds
+    if not len(off) or off.max() <= MOST_SDS_OFF:
+        return None
+    worst = int(off.argmax())
+    factor = float(np.exp(values[worst] - posterior.mean[rows][worst]))
+    return (
+        f"the known latency of {names[worst]} is {factor:.3g} times what this chip lets expect: "
+        "check the chip, the threads, the engine, and that it is in milliseconds"
+    )
