@@ -1,0 +1,104 @@
+"""Networks that are described by a table of their layers (.csv), with no program of theirs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from mobilekit.errors import DataError
+from mobilekit.records.prediction import KnownLatency, LayerWork, NetworkWork
+
+LAYER_COLUMNS = (
+    "network",
+    "index",
+    "type",
+    "kind",
+    "macs",
+    "weights",
+    "input_elements",
+    "output_elements",
+    "kernel",
+    "stride",
+    "groups",
+)
+KNOWN_COLUMNS = ("network", "ms")
+_COUNTS = ("macs", "weights", "input_elements", "output_elements", "kernel")
+
+
+def read_layer_table(path: Path) -> tuple[NetworkWork, ...]:
+    """The networks of a table with ``LAYER_COLUMNS``, in the order of their first layers.
+
+    Raises ``DataError`` for a file that cannot be read, a column that is missing and a count that
+    is no whole number of at least 0, with its line.
+    """
+    layers: dict[str, list[LayerWork]] = {}
+    for line, row in _rows(path, LAYER_COLUMNS):
+        counts = {name: _count(path, line, name, row[name]) for name in _COUNTS}
+        layers.setdefault(_name(path, line, row["network"]), []).append(
+            LayerWork(name=row["index"], type=row["type"], kind=row["kind"], **counts)
+        )
+    if not layers:
+        raise DataError("The table has no layers", path=path, fix="Give one row for each layer.")
+    return tuple(NetworkWork(name=name, layers=tuple(each)) for name, each in layers.items())
+
+
+def read_known(path: Path) -> tuple[KnownLatency, ...]:
+    """Latencies that were measured, of a table with ``network`` and ``ms``.
+
+    Raises ``DataError`` for a file that cannot be read, a column that is missing and what is no
+    number, with its line.
+    """
+    known = []
+    for line, row in _rows(path, KNOWN_COLUMNS):
+        try:
+            latency_ms = float(row["ms"])
+        except ValueError:
+            raise _fault(path, line, f"ms is {row['ms']!r}", "Write a number of ms.") from None
+        known.append(KnownLatency(network=_name(path, line, row["network"]), latency_ms=latency_ms))
+    return tuple(known)
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """Each row of a table with the number of its line."""
+    fix = f"It is a table with a heading line: {','.join(columns)}."
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(
+            f"The table cannot be read: {error.strerror}", path=path, fix=fix
+        ) from None
+    except UnicodeDecodeError:
+        raise DataError("The table is no text in UTF-8", path=path, fix=fix) from None
+    try:
+        reader = csv.DictReader(io.StringIO(text), strict=True)
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(
+                f"The table has no column {', '.join(missing)}", path=path, fix=fix
+            )
+        rows = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise DataError(f"The table cannot be read: {error}", path=path, fix=fix) from None
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise _fault(path, line, "it has not as many fields as the heading line", fix)
+    return rows
+
+
+def _name(path: Path, line: int, text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise _fault(path, line, f"the network is {text!r}", "Write its name.")
+    return text.strip()
+
+
+def _count(path: Path, line: int, name: str, text: str) -> int:
+    if not (text.strip().isascii() and text.strip().isdigit() and len(text) <= 18):
+        raise _fault(
+            path, line, f"{name} is {text!r}", "Write a whole number of at least 0."
+        )
+    return int(text)
+
+
+def _fault(path: Path, line: int, what: str, fix: str) -> DataError:
+    return DataError(f"In line {line} {what}", path=path, fix=fix)
