@@ -15,10 +15,10 @@ import argparse
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -268,9 +268,7 @@ def fit_sds(
     def loss(parameters: Array) -> tuple[float, Array]:
         sds = KernelSds(*map(float, np.exp(parameters)))
         device, price, network_part = phone_covariances(of_phones, sds)
-        covariance = (
-            device[pairs] + price[pairs] * likeness + network_part[pairs] * same_network
-        )
+        covariance = device[pairs] + price[pairs] * likeness + network_part[pairs] * same_network
         covariance[np.diag_indices(len(values))] += sds.noise**2
         factor, _ = lapack.dpotrf(covariance, lower=1)
         weights = lapack.dpotrs(factor, values, lower=1)[0]
@@ -528,9 +526,7 @@ def main() -> None:
         ),
         measured=tuple(
             (int(phone), int(network), round(math.exp(log_ms), 4))
-            for phone, network, log_ms in zip(
-                data.phone, data.network, data.log_ms, strict=True
-            )
+            for phone, network, log_ms in zip(data.phone, data.network, data.log_ms, strict=True)
         ),
         range=range_of(data.costs, unit_ms),
         factors=tuple(factors),

@@ -50,6 +50,10 @@ COMMANDS = {
         "mobilekit.cli.compare:compare",
         "Measure networks on two devices, and set the figures side by side.",
     ),
+    "predict": (
+        "mobilekit.cli.predict:predict",
+        "Predict the latency of networks on a phone that is not here.",
+    ),
     "models": (
         "mobilekit.cli.listing:models",
         "List the networks that can be deployed by name, or show the card of one.",

@@ -65,18 +65,14 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DataError(
-            f"The table cannot be read: {error.strerror}", path=path, fix=fix
-        ) from None
+        raise DataError(f"The table cannot be read: {error.strerror}", path=path, fix=fix) from None
     except UnicodeDecodeError:
         raise DataError("The table is no text in UTF-8", path=path, fix=fix) from None
     try:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         missing = [name for name in columns if name not in (reader.fieldnames or ())]
         if missing:
-            raise DataError(
-                f"The table has no column {', '.join(missing)}", path=path, fix=fix
-            )
+            raise DataError(f"The table has no column {', '.join(missing)}", path=path, fix=fix)
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise DataError(f"The table cannot be read: {error}", path=path, fix=fix) from None
@@ -94,9 +90,7 @@ def _name(path: Path, line: int, text: str) -> str:
 
 def _count(path: Path, line: int, name: str, text: str) -> int:
     if not (text.strip().isascii() and text.strip().isdigit() and len(text) <= 18):
-        raise _fault(
-            path, line, f"{name} is {text!r}", "Write a whole number of at least 0."
-        )
+        raise _fault(path, line, f"{name} is {text!r}", "Write a whole number of at least 0.")
     return int(text)
 
 

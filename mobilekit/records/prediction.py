@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
+from mobilekit.records.statistics import Origin
 
 WorkKind = Literal["pw", "c3s1", "conv", "group", "dw", "fc", "pool", "lrn", "elt", "none"]
 """What a layer does, as far as its time depends on it: ``pw`` a convolution of 1x1, ``c3s1`` of 3x3
@@ -72,3 +73,19 @@ class LatencyPrediction(Record, frozen=True):
     """Whether this very network was measured on other phones."""
     reasons: tuple[str, ...]
     """Why it cannot be told, and what to measure; empty where it is."""
+    origin: Origin = "predicted"
+
+
+class PredictedChip(Record, frozen=True):
+    """Networks on one chip."""
+
+    chip: str
+    """As described: ``4xA76@2.4,4xA55@1.8``."""
+    threads: int | None
+    """``None``: nobody told, and the chip's cores are not known."""
+    engine: str
+    """Whose latencies these are: the engine, and the precision, that the model was fitted to, or
+    that of the known latencies."""
+    predictions: tuple[LatencyPrediction, ...]
+    past_errors: tuple[PastError, ...]
+    """How far predictions like these were right on phones held back."""

@@ -12,7 +12,7 @@ device that is not there."""
 
 
 class Interval(Record, frozen=True):
-    """A 95 % interval."""
+    """A 95 % interval; one of a prediction is of 90 %, and its column says so."""
 
     low: float
     high: float

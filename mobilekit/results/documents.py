@@ -35,6 +35,7 @@ from mobilekit.records.network import (
     ModelSpec,
     Variant,
 )
+from mobilekit.records.prediction import LatencyPrediction, PastError, PredictedChip
 from mobilekit.records.profile import ActivationCost, LayerProfile
 from mobilekit.records.statistics import Origin
 from mobilekit.results.published import Publication
@@ -361,6 +362,30 @@ def make_profile_summary(
             for each in profiles
         ),
         activations=tuple(costs),
+    )
+
+
+# --- predictions --------------------------------------------------------------------------------
+
+
+# History: 1: first.
+class PredictionsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.predictions/1"):
+    """``predict``."""
+
+    chip: str
+    threads: int | None
+    engine: str
+    predictions: tuple[LatencyPrediction, ...]
+    past_errors: tuple[PastError, ...]
+
+
+def make_predictions_document(predicted: PredictedChip) -> PredictionsDocument:
+    return PredictionsDocument(
+        chip=predicted.chip,
+        threads=predicted.threads,
+        engine=predicted.engine,
+        predictions=predicted.predictions,
+        past_errors=predicted.past_errors,
     )
 
 

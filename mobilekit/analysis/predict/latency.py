@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mobilekit.analysis.predict.chips import features_of
 from mobilekit.analysis.predict.costs import are_same, costs_of
 from mobilekit.analysis.predict.kernel import (
+    LINEAR_PRIOR,
     FeatureScales,
     KernelSds,
     Phones,
@@ -113,9 +114,7 @@ class Predictor:
         parts = phone_covariances(compare_phones(self._phones, self._phones), self.model.sds)
         shares = self.shares(self._costs)
         likeness = shares @ shares.T
-        return combine(
-            parts, likeness, np.eye(len(shares)), self._phone, self._network
-        )
+        return combine(parts, likeness, np.eye(len(shares)), self._phone, self._network)
 
     @cached_property
     def _residuals(self) -> Array:
@@ -150,7 +149,9 @@ class Predictor:
         """
         names = [network.name for network in networks]
         index = _index_known(known, names)
-        reasons = [reasons_against(network, self._unit_ms, self.model.range) for network in networks]
+        reasons = [
+            reasons_against(network, self._unit_ms, self.model.range) for network in networks
+        ]
         features = features_of(chip, threads)
         usable = [each for each in range(len(networks)) if not reasons[each]]
         place = {each: row for row, each in enumerate(usable)}
@@ -267,8 +268,6 @@ class Predictor:
 
 def memory_variance(phone: Phones, model: LatencyModel) -> float:
     """What not knowing one phone's memory adds to the variance of its log time."""
-    from mobilekit.analysis.predict.kernel import LINEAR_PRIOR
-
     if not phone.unknown_memory[0]:
         return 0.0
     slope_sd = LINEAR_PRIOR["dram_excess"][1] * model.sds.device_linear
@@ -311,7 +310,8 @@ def _index_known(known: Sequence[KnownLatency], names: Sequence[str]) -> list[in
                 fix="Give what was measured, in milliseconds.",
             )
         index.append(names.index(item.network))
-    twice = {item.network for item in known if [each.network for each in known].count(item.network) > 1}
+    told = [item.network for item in known]
+    twice = {name for name in told if told.count(name) > 1}
     if twice:
         raise UsageError(
             "A network is known twice",
@@ -319,6 +319,13 @@ def _index_known(known: Sequence[KnownLatency], names: Sequence[str]) -> list[in
             fix="Give one latency for each network: the median of its measurements.",
         )
     return index
+
+
+def refuse_all(
+    networks: Sequence[NetworkWork], known: int, reason: str
+) -> tuple[LatencyPrediction, ...]:
+    """None of these can be told, for one reason."""
+    return tuple(_refused(network.name, known, (reason,)) for network in networks)
 
 
 def _refused(network: str, known: int, reasons: tuple[str, ...]) -> LatencyPrediction:

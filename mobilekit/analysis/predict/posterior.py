@@ -44,12 +44,12 @@ def condition(
     (m, n), ``prior`` of the networks, (n, n), and ``residuals`` what was measured less the prior's
     mean, (m,). The mean is relative to the networks' own prior mean.
     """
-    factor = np.linalg.cholesky(covariance + noise**2 * np.eye(len(covariance)))
+    factor: Array = np.asarray(
+        np.linalg.cholesky(covariance + noise**2 * np.eye(len(covariance))), dtype=np.float64
+    )
     solved = forward_substitution(factor, np.column_stack([shared, residuals]))
     whitened = solved[:, :-1]
-    return Posterior(
-        mean=whitened.T @ solved[:, -1], covariance=prior - whitened.T @ whitened
-    )
+    return Posterior(mean=whitened.T @ solved[:, -1], covariance=prior - whitened.T @ whitened)
 
 
 def forward_substitution(factor: Array, right: Array) -> Array:

@@ -25,19 +25,19 @@ _MORE_SHARE = 0.05
 _SMALLER, _LARGER = 0.5, 2.0
 """How far a network may lie outside of the fitted sizes."""
 
-_PLAIN_TYPES = frozenset(
-    "AbsVal BNLL BatchNorm Bias BinaryOp Clip Concat Convolution ConvolutionDepthWise CopyTo Crop "
-    "Deconvolution DeconvolutionDepthWise DetectionOutput Dropout ELU Eltwise Exp Flatten GELU "
-    "HardSigmoid HardSwish InnerProduct Input InstanceNorm Interp LRN Log LogSoftmax MemoryData "
-    "Mish Noop Normalize PReLU Padding Permute PixelShuffle Pooling Power PriorBox Quantize ReLU "
-    "Reduction Reorg Requantize Reshape SELU Scale Sigmoid Slice ShuffleChannel Softmax Softplus "
-    "Split Squeeze Swish TanH UnaryOp ExpandDims Yolov3DetectionOutput YoloDetectionOutput "
-    "CELU Dequantize Threshold".split()
-)
+_PLAIN_TYPES = """
+AbsVal BNLL BatchNorm Bias BinaryOp Clip Concat Convolution ConvolutionDepthWise CopyTo Crop
+Deconvolution DeconvolutionDepthWise DetectionOutput Dropout ELU Eltwise Exp Flatten GELU
+HardSigmoid HardSwish InnerProduct Input InstanceNorm Interp LRN Log LogSoftmax MemoryData
+Mish Noop Normalize PReLU Padding Permute PixelShuffle Pooling Power PriorBox Quantize ReLU
+Reduction Reorg Requantize Reshape SELU Scale Sigmoid Slice ShuffleChannel Softmax Softplus
+Split Squeeze Swish TanH UnaryOp ExpandDims Yolov3DetectionOutput YoloDetectionOutput CELU
+Dequantize Threshold
+"""
 """Types of layers whose work the kinds of ``LayerWork`` tell: convolutions, products with one
 vector, and what moves or computes each element. Attention, recurrence, products of matrices and
 normalization over a sequence are not among them: none was measured."""
-PLAIN_TYPES = frozenset(map(str.lower, _PLAIN_TYPES))
+PLAIN_TYPES = frozenset(_PLAIN_TYPES.lower().split())
 
 
 class WorkRange(Record, frozen=True):

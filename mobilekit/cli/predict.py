@@ -1,0 +1,74 @@
+"""``predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilekit.cli.failure import exit_with
+from mobilekit.cli.options import JsonFlag
+
+
+def predict(
+    layers_csv: Annotated[
+        Path,
+        typer.Option(
+            "--layers-csv",
+            help="The networks: a table with a row for each layer, as `mobilekit docs predicting` "
+            "describes it.",
+        ),
+    ],
+    chip: Annotated[
+        str,
+        typer.Option(
+            "--chip",
+            help="The phone's processors, the fastest first: 4xA76@2.4,4xA55@1.8.",
+        ),
+    ],
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            help="How many threads, on the fastest cores. [default: all]",
+            show_default=False,
+        ),
+    ] = None,
+    dram_gbps: Annotated[
+        float | None,
+        typer.Option(
+            "--dram-gbps",
+            help="What its memory moves, in 10^9 bytes a second. [default: as a chip like it]",
+            show_default=False,
+        ),
+    ] = None,
+    known: Annotated[
+        Path | None,
+        typer.Option(
+            "--known",
+            help="What was measured on that phone with so many threads: a table of network,ms.",
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Predict the latency of networks on a phone that is not here."""
+    from mobilekit.cli.terminal import terminal_width
+    from mobilekit.contract.codec import encode_pretty
+    from mobilekit.errors import CannotTellError
+    from mobilekit.flow.predict import predict_table
+    from mobilekit.results.documents import make_predictions_document
+    from mobilekit.results.text.prediction import render_predictions
+
+    predicted = predict_table(layers_csv, chip, threads=threads, dram_gbps=dram_gbps, known=known)
+    if as_json:
+        typer.echo(encode_pretty(make_predictions_document(predicted)), nl=False)
+    else:
+        typer.echo(render_predictions(predicted, terminal_width()))
+    if all(each.latency_ms is None for each in predicted.predictions):
+        exit_with(
+            CannotTellError(
+                "None of these can be predicted",
+                fix="Each says why, and what to measure.",
+            )
+        )
