@@ -1,0 +1,187 @@
+"""``predict``: what it prints, what it refuses, and that it starts fast."""
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+from schemas import check_document
+from typer.testing import CliRunner
+
+import mobilekit
+from mobilekit.cli import main
+from mobilekit.errors import CannotTellError, MobilekitError
+
+LAYERS = Path(mobilekit.__file__).parent / "prediction/ncnn/layers.csv"
+CHIP = "4xA76@2.4,4xA55@1.8"
+
+
+def predict(*arguments, layers=LAYERS, chip=CHIP):
+    words = ["predict", "--layers-csv", layers, "--chip", chip, *arguments]
+    return CliRunner().invoke(main.app, list(map(str, words)))
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Writes the layers of one network, each row changed."""
+
+    def write(change, network="squeezenet"):
+        with LAYERS.open(encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if row["network"] == network]
+        path = tmp_path / "layers.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows({**row, **change(row)} for row in rows)
+        return path
+
+    return write
+
+
+def test_every_network_of_the_table_is_predicted(tmp_path):
+    """With one known, in JSON, in the table's order, each with an interval."""
+    known = tmp_path / "known.csv"
+    known.write_text("network,ms\nsqueezenet,24.4\n", encoding="utf-8")
+
+    outcome = predict("--threads", 4, "--known", known, "--json", "--dram-gbps", 29.8)
+
+    assert outcome.exit_code == 0, outcome.output
+    document = check_document(outcome.stdout)
+    told = document["predictions"]
+    assert [each["network"] for each in told][:3] == ["alexnet", "blazeface", "efficientnet_b0"]
+    assert len(told) == 24
+    for each in told:
+        assert each["low_ms"] < each["latency_ms"] < each["high_ms"]
+        assert (each["origin"], each["known"], each["seen"]) == ("predicted", 1, True)
+    by_name = {each["network"]: each["latency_ms"] for each in told}
+    assert by_name["squeezenet"] == pytest.approx(24.4, rel=0.1)
+
+
+def test_people_read_what_it_is_told_from_and_how_far_that_was_right():
+    outcome = predict("--threads", 4)
+
+    assert outcome.exit_code == 0
+    assert "4 threads · predicted, as of ncnn" in outcome.stdout
+    assert "the chip alone; measured on other phones" in outcome.stdout
+    assert "From the chip alone, a network measured elsewhere was predicted to" in outcome.stdout
+
+
+def only(**fields):
+    return lambda row: fields
+
+
+def times(factor):
+    return lambda row: {name: int(row[name]) * factor for name in ("macs", "weights")}
+
+
+REFUSED = {
+    "core": ({"chip": "4xA76@2.4,4xQ99@1.8"}, "Cannot tell what a core 'Q99'"),
+    "no chip": ({"chip": ""}, "is no cluster"),
+    "no cores": ({"chip": "0xA76@2.4"}, "is no cluster that a phone has"),
+    "clock": ({"chip": "4xA76@99"}, "is no cluster that a phone has"),
+    "no clock": ({"chip": "4xA76@0"}, "is no cluster that a phone has"),
+    "negative clock": ({"chip": "4xA76@-2"}, "is no cluster"),
+    "clock that is none": ({"chip": "4xA76@nan"}, "is no cluster"),
+    "many cores": ({"chip": "4000xA76@2"}, "is no cluster that a phone has"),
+    "threads": ({"arguments": ("--threads", "16")}, "16 threads do not fit 8 cores"),
+    "no threads": ({"arguments": ("--threads", "0")}, "0 threads do not fit 8 cores"),
+    "memory": ({"arguments": ("--dram-gbps", "-3")}, "No memory moves"),
+    "memory that is none": ({"arguments": ("--dram-gbps", "nan")}, "No memory moves"),
+    "larger": ({"change": times(1000)}, "it is larger than any network"),
+    "nothing multiplied": (
+        {"change": only(macs=0, weights=0, kind="elt", type="ReLU")},
+        "no layer of it multiplies",
+    ),
+    "attention": ({"change": only(type="MultiHeadAttention")}, "type that was not measured"),
+    "kind": ({"change": only(kind="attention")}, "kind that was not measured"),
+    "products of a matrix": (
+        {"change": only(kind="fc", type="InnerProduct", macs=10**8, weights=10**5)},
+        "by more than one vector",
+    ),
+    "connected layers alone": (
+        {"change": only(kind="fc", type="InnerProduct", macs=10**6, weights=10**6)},
+        "of its time goes into fc weights",
+    ),
+    "negative count": ({"change": only(macs=-5)}, "macs is '-5'"),
+    "count that is none": ({"change": only(macs="nan")}, "macs is 'nan'"),
+    "known, not there": ({"known": "nothing,5"}, "is known, and its layers are not"),
+    "known, negative": ({"known": "squeezenet,-5"}, "is no latency"),
+    "known, no number": ({"known": "squeezenet,nan"}, "is no latency"),
+    "known twice": ({"known": "squeezenet,5\nsqueezenet,6"}, "is known twice"),
+    "known in ns": ({"known": "squeezenet,8000000"}, "times what this chip lets expect"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_outside_of_the_range_is_refused(name, table, tmp_path):
+    """No number, a reason, and an exit code that is not 0."""
+    given, reason = REFUSED[name]
+    arguments = list(given.get("arguments", ()))
+    if "known" in given:
+        (tmp_path / "known.csv").write_text(f"network,ms\n{given['known']}\n", encoding="utf-8")
+        arguments += ["--known", tmp_path / "known.csv"]
+    layers = table(given.get("change", lambda row: {}))
+
+    outcome = predict("--json", *arguments, layers=layers, chip=given.get("chip", CHIP))
+
+    if isinstance(outcome.exception, MobilekitError):
+        assert not outcome.stdout
+        assert reason in str(outcome.exception)
+    else:
+        (told,) = check_document(outcome.stdout)["predictions"]
+        assert (told["latency_ms"], told["low_ms"], told["high_ms"]) == (None, None, None)
+        assert any(reason in each for each in told["reasons"])
+        assert outcome.exit_code == CannotTellError.exit_code
+
+
+def test_one_network_that_cannot_be_told_leaves_the_others(tmp_path):
+    """It says why, and the command succeeds."""
+    text = LAYERS.read_text(encoding="utf-8")
+    (tmp_path / "both.csv").write_text(
+        text + "vit,0,LayerNorm,elt,0,0,10,10,0,1,1\n", encoding="utf-8"
+    )
+
+    outcome = predict(layers=tmp_path / "both.csv")
+
+    assert outcome.exit_code == 0
+    assert "vit cannot be told: its layer 0 is of a type that was not measured" in outcome.stdout
+    assert outcome.stdout.count("the chip alone; measured") == 24
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("network,kind\nmine,pw\n", "no column index, type, macs"),
+        ("", "no column"),
+        ("network,ms\nmine\n", "no column"),
+        ('"unclosed', "cannot be read"),
+        ("\x00", "no column"),
+    ],
+)
+def test_a_file_that_is_no_table_of_layers_says_so(text, reason, tmp_path):
+    (tmp_path / "layers.csv").write_text(text, encoding="utf-8")
+
+    error = predict(layers=tmp_path / "layers.csv").exception
+
+    assert isinstance(error, MobilekitError)
+    assert reason in str(error)
+
+
+def test_nothing_heavy_is_imported(cli):
+    """Neither PyTorch nor scipy: a prediction is there at once."""
+    cli_code = (
+        "import sys; from mobilekit.cli.main import app; "
+        f"sys.argv = ['mobilekit', 'predict', '--layers-csv', {str(LAYERS)!r}, '--chip', "
+        f"{CHIP!r}, '--json']\n"
+        "try: app()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print([name for name in ('torch', 'scipy', 'pandas', 'matplotlib') if name in "
+        "sys.modules], file=sys.stderr)"
+    )
+    import subprocess
+
+    ended = subprocess.run(
+        [sys.executable, "-c", cli_code], env=cli.environment, capture_output=True, text=True
+    )
+
+    assert ended.stderr.strip().splitlines()[-1] == "[]"
