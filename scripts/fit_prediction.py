@@ -26,7 +26,7 @@ from msgspec.structs import astuple
 from scipy.linalg import cho_factor, cho_solve, lapack
 from scipy.optimize import minimize, nnls
 
-from mobilekit.analysis.predict.chips import features_of
+from mobilekit.analysis.predict.chips import FEATURES, features_of
 from mobilekit.analysis.predict.costs import COSTS, costs_of
 from mobilekit.analysis.predict.kernel import (
     KernelSds,
@@ -479,9 +479,173 @@ def past_error(known: int, seen: bool, outcomes: Sequence[Outcome], factor: floa
     )
 
 
+# --- rivals ------------------------------------------------------------------------------------
+
+RIVALS = ("constant MAC rate", "MACs + parameters", "rank-2", "gradient boosting", "nearest chip")
+
+
+def rivals_errors(data: Data, known: dict[int, tuple[str, ...]]) -> dict[str, dict[int, Array]]:
+    """Absolute percentage errors on the same splits, by rival and number of known networks.
+
+    Each tells a network's log time but for the phone's scale, and the phone's scale from the known
+    networks; from the chip alone the scale is what the trained phones have, per rate of the cores.
+    """
+    errors: dict[str, dict[int, list[float]]] = {
+        rival: {count: [] for count in known} for rival in RIVALS
+    }
+    table = np.full((len(data.devices), len(data.works)), np.nan)
+    table[data.phone, data.network] = data.log_ms
+    for soc in np.unique(data.soc_index):
+        trained = np.flatnonzero(data.soc_index != soc)
+        shapes = _Shapes(data, table, trained)
+        for phone in np.flatnonzero(data.soc_index == soc):
+            there = ~np.isnan(table[phone])
+            for count, chosen in known.items():
+                is_known = there & np.isin(data.names, chosen)
+                if count and not is_known.any():
+                    continue
+                asked = there & ~is_known
+                for rival in RIVALS:
+                    told = shapes.tell(rival, int(phone), is_known)
+                    apes = np.abs(np.expm1(told[asked] - table[phone, asked])) * 100
+                    errors[rival][count] += apes.tolist()
+    return {
+        rival: {count: np.array(each) for count, each in of_rival.items()}
+        for rival, of_rival in errors.items()
+    }
+
+
+class _Shapes:
+    """What the rivals learn from the phones they are trained on."""
+
+    def __init__(self, data: Data, table: Array, trained: Indices) -> None:
+        from sklearn.ensemble import GradientBoostingRegressor
+
+        self.data, self.table, self.trained = data, table, trained
+        macs = np.array([sum(layer.macs for layer in work.layers) for work in data.works])
+        weights = np.array([sum(layer.weights for layer in work.layers) for work in data.works])
+        self.counts = np.column_stack([macs, weights]).astype(float)
+        rows = table[trained]
+        self.effects = np.nanmean(rows - np.nanmean(rows, axis=1, keepdims=True), axis=0)
+        scales = np.nanmean(rows - self.effects, axis=1)
+        self.rate = data.features[:, list(FEATURES).index("log_rate")]
+        self.scale = float(np.mean(scales + self.rate[trained]))
+        relative = self.counts / np.exp(self.effects)[:, None]
+        self.two_prices, _ = nnls(relative, np.ones(len(relative)))
+        centred = np.nan_to_num(rows - self.effects - scales[:, None])
+        self.directions = np.linalg.svd(centred, full_matrices=False)
+        self.boosted = GradientBoostingRegressor(
+            n_estimators=200, max_depth=4, learning_rate=0.08, subsample=0.7, random_state=0
+        )
+        kept = np.isin(data.phone, trained)
+        self.boosted.fit(self._features(data.phone[kept], data.network[kept]), data.log_ms[kept])
+
+    def _features(self, phone: Indices, network: Indices) -> Array:
+        costs = np.log1p(self.data.costs)
+        return np.column_stack([self.data.features[phone], costs[network]])
+
+    def tell(self, rival: str, phone: int, known: npt.NDArray[np.bool_]) -> Array:
+        """Log ms of every network on that phone."""
+        times, networks = self.table[phone], np.arange(len(self.effects))
+        prior = self.scale - self.rate[phone]
+        if rival == "constant MAC rate":
+            per_mac = np.log(self.counts[:, 0])
+            return per_mac + (
+                np.mean((times - per_mac)[known])
+                if known.any()
+                else prior + np.mean(self.effects - per_mac)
+            )
+        if rival == "MACs + parameters":
+            prices = self.two_prices
+            if known.sum() > 2:
+                relative = self.counts[known] / np.exp(times[known])[:, None]
+                prices, _ = nnls(relative, np.ones(len(relative)))
+            told = np.log(np.maximum(self.counts @ prices, 1e-9))
+            return told + (np.mean((times - told)[known]) if known.any() else prior)
+        if rival == "gradient boosting":
+            told = self.boosted.predict(self._features(np.full(len(networks), phone), networks))
+            return np.asarray(told + (np.mean((times - told)[known]) if known.any() else 0.0))
+        if rival == "rank-2":
+            if not known.any():
+                return np.asarray(self.effects + prior)
+            _, values, directions = self.directions
+            design = np.column_stack([np.ones(known.sum()), directions[0][known]])
+            spread = values[0] / math.sqrt(len(self.trained))
+            ridge = np.diag([0.0, (0.1 / spread) ** 2])
+            left = (times - self.effects)[known]
+            both = np.linalg.solve(design.T @ design + ridge, design.T @ left)
+            return np.asarray(self.effects + both[0] + both[1] * directions[0])
+        return self._nearest(phone, known)
+
+    def _nearest(self, phone: int, known: npt.NDArray[np.bool_]) -> Array:
+        """The times of the phone whose features are nearest, or whose known ones are most alike
+        but for a factor, times that factor."""
+        features = np.nan_to_num(self.data.features)
+        spread = features[self.trained].std(axis=0) + 1e-9
+        distance = (((features[self.trained] - features[phone]) / spread) ** 2).mean(axis=1)
+        if known.any():
+            off = self.table[phone, known] - self.table[np.ix_(self.trained, known)]
+            unlike = np.nan_to_num(np.nanstd(off, axis=1), nan=1e3)
+            distance = unlike + 1e-3 * distance
+        nearest = self.trained[int(distance.argmin())]
+        told = np.where(np.isnan(self.table[nearest]), np.nan, self.table[nearest])
+        factor = self.table[phone, known] - told[known] if known.any() else np.zeros(1)
+        mean = float(np.nanmean(factor)) if np.isfinite(factor).any() else 0.0
+        typical = self.effects + np.nanmean(told - self.effects)
+        return np.where(np.isnan(told), typical, told) + mean
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[1] / "docs" / "predicting.md"
+MARKERS = (
+    "<!-- errors: written by `python scripts/fit_prediction.py --docs` -->",
+    "<!-- end of errors -->",
+)
+
+
+def render_tables(
+    errors: Sequence[PastError], random: PastError, rivals: dict[str, dict[int, Array]]
+) -> str:
+    lines = [
+        "| known on the phone | the network | predictions | median APE | nine in ten within | "
+        "in the 90 % interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {each.known}{words} | {'measured elsewhere' if each.seen else 'measured nowhere'} | "
+        f"{each.predictions:,} | {each.median_ape_percent:.1f} % | {each.p90_ape_percent:.0f} % | "
+        f"{each.coverage:.0%} |"
+        for each, words in [*((each, "") for each in errors), (random, ", at random")]
+    ]
+    ours = {each.known: each.median_ape_percent for each in errors if each.seen}
+    lines += [
+        "",
+        "Median APE of networks measured elsewhere, on the same splits:",
+        "",
+        f"| | {' | '.join(f'{known} known' for known in ours)} |",
+        f"|---|{'---|' * len(ours)}",
+        f"| **this** | {' | '.join(f'**{error:.1f} %**' for error in ours.values())} |",
+    ]
+    lines += [
+        f"| {rival} | {' | '.join(f'{np.median(each):.1f} %' for each in by_known.values())} |"
+        for rival, by_known in rivals.items()
+    ]
+    return "\n".join(lines)
+
+
+def write_docs(text: str) -> None:
+    page = DOCS.read_text(encoding="utf-8")
+    before, _, rest = page.partition(MARKERS[0])
+    _, _, after = rest.partition(MARKERS[1])
+    page = f"{before}{MARKERS[0]}\n\n{text}\n\n{MARKERS[1]}{after}"
+    DOCS.write_text(page, encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--same-values", action="store_true", help="do not fit anew for each chip")
+    parser.add_argument("--docs", action="store_true", help="write the tables into the guide")
     options = parser.parse_args()
     data = read_data()
     unit_ms = fit_unit_ms(data)
@@ -506,8 +670,12 @@ def main() -> None:
             factor = factor_of(told)
             factors.append(IntervalFactor(known=known, seen=is_seen, factor=round(factor, 4)))
             errors.append(past_error(known, is_seen, of_known, factor))
-            print(errors[-1], factors[-1].factor)
-    print(past_error(5, True, random, factors[3].factor))
+    five = next(each.factor for each in factors if each.seen and each.known == 5)
+    tables = render_tables(errors, past_error(5, True, random, five), rivals_errors(data, CHOSEN))
+    print(tables)
+    print(sds)
+    if options.docs:
+        write_docs(tables)
     model = LatencyModel(
         source="https://github.com/Tencent/ncnn, benchmark/: networks and table of latencies",
         license="BSD-3-Clause",

@@ -31,6 +31,7 @@ CHAPTERS = (
     "untethered",
     "meter",
     "compare",
+    "predicting",
     "results",
 )
 GUIDE = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in CHAPTERS)]

@@ -183,7 +183,10 @@ def test_a_chip_that_was_held_back_is_predicted(predictor, networks):
 
     def errors(*known):
         told = held_back.predict(
-            networks, chip, 1, [KnownLatency(network=name, latency_ms=truth[name]) for name in known]
+            networks,
+            chip,
+            1,
+            [KnownLatency(network=name, latency_ms=truth[name]) for name in known],
         )
         assert all(each.low_ms < each.latency_ms < each.high_ms for each in told)
         assert {each.known for each in told} == {len(known)}
