@@ -3,12 +3,15 @@ package dev.mobilekit.bench
 import android.app.Activity
 import android.content.Context
 import android.content.Intent
+import android.os.Build
 import android.os.Bundle
 import android.os.Handler
 import android.os.Looper
 import android.os.Process
 import android.view.WindowManager.LayoutParams.BRIGHTNESS_OVERRIDE_NONE
 import android.view.WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON
+import android.view.WindowManager.LayoutParams.FLAG_SHOW_WHEN_LOCKED
+import android.view.WindowManager.LayoutParams.FLAG_TURN_SCREEN_ON
 import android.widget.TextView
 import dev.mobilekit.bench.core.Device
 import dev.mobilekit.bench.core.LoadMeasured
@@ -35,6 +38,7 @@ import java.util.concurrent.atomic.AtomicInteger
 class RunActivity : Activity() {
     override fun onCreate(savedInstanceState: Bundle?) {
         super.onCreate(savedInstanceState)
+        showOverLockScreen()
         setContentView(R.layout.run)
         text(R.id.screen_state).text = getString(R.string.screen_state, (100 * BRIGHTNESS).toInt())
         // A recreated activity shows the run that it was started for; it is not started anew.
@@ -77,6 +81,14 @@ class RunActivity : Activity() {
         text(R.id.headline).text = view.headline(resources)
         text(R.id.details).text = view.details(resources)
         holdScreen(view.result == null)
+    }
+
+    /** The manifest says the same, in words that Android has known since 8.1 only. */
+    @Suppress("DEPRECATION")
+    private fun showOverLockScreen() {
+        if (Build.VERSION.SDK_INT < Build.VERSION_CODES.O_MR1) {
+            window.addFlags(FLAG_SHOW_WHEN_LOCKED or FLAG_TURN_SCREEN_ON)
+        }
     }
 
     /** The screen's share of the power is the same in every run: on, and as bright. */

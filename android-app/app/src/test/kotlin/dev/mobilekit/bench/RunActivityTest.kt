@@ -12,6 +12,8 @@ import android.os.Looper
 import android.os.PowerManager
 import android.os.Process
 import android.view.WindowManager.LayoutParams.FLAG_KEEP_SCREEN_ON
+import android.view.WindowManager.LayoutParams.FLAG_SHOW_WHEN_LOCKED
+import android.view.WindowManager.LayoutParams.FLAG_TURN_SCREEN_ON
 import android.widget.TextView
 import dev.mobilekit.bench.core.EngineProvider
 import dev.mobilekit.bench.core.FailureCode
@@ -458,6 +460,16 @@ class RunActivityTest {
 
         assertTrue(shadowOf(service.get()).isStoppedBySelf)
         assertTrue(shadowOf(service.get()).lastForegroundNotificationId != 0)
+    }
+
+    /** Android 8.1 and newer are told so by the manifest, which older ones do not understand. */
+    @Test
+    @Suppress("DEPRECATION")
+    fun `a dark and locked phone shows the run`() {
+        val activity = amStart(null).get()
+
+        val wanted = FLAG_SHOW_WHEN_LOCKED or FLAG_TURN_SCREEN_ON
+        assertEquals(if (Build.VERSION.SDK_INT < 27) wanted else 0, activity.window.attributes.flags and wanted)
     }
 
     @Test
