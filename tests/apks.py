@@ -53,6 +53,23 @@ def make_manifest(package="com.example.app", code=7, name="1.2", *, debuggable=T
     return chunk(0x0003, b"".join(chunks), 8)
 
 
+def sign(apk, certificate):
+    """With the signing block of scheme v2, in which only the certificate is filled in."""
+
+    def prefixed(data):
+        return struct.pack("<I", len(data)) + data
+
+    signed_data = prefixed(b"") + prefixed(prefixed(certificate)) + prefixed(b"")
+    signer = prefixed(prefixed(signed_data) + prefixed(b"") + prefixed(b""))
+    value = struct.pack("<I", 0x7109871A) + prefixed(signer)
+    pairs = struct.pack("<QI", 4, 0x42726577) + struct.pack("<Q", len(value)) + value
+    size = struct.pack("<Q", len(pairs) + 24)
+    block = size + pairs + size + b"APK Sig Block 42"
+    (directory_at,) = struct.unpack_from("<I", apk, len(apk) - 6)
+    end = apk[-22:-6] + struct.pack("<I", directory_at + len(block)) + apk[-2:]
+    return apk[:directory_at] + block + apk[directory_at:-22] + end
+
+
 def make_apk(manifest, abis=(), padding_bytes=0):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -1,4 +1,4 @@
-"""Reads what an installer must know from an APK: its binary ``AndroidManifest.xml``.
+"""Reads what an installer must know from an APK: binary ``AndroidManifest.xml``, and the signer.
 
 Such a file is a tree of chunks, each with a type, the size of its header and its own size: a pool
 of strings, a table that maps strings to the ids of Android's attributes, and the elements.
@@ -6,11 +6,14 @@ of strings, a table that maps strings to the ids of Android's attributes, and th
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 import zipfile
 from collections.abc import Iterator
 from typing import BinaryIO, NoReturn
+
+from msgspec.structs import replace
 
 from mobilekit.contract.codec import Record
 
@@ -19,6 +22,8 @@ XML, STRING_POOL, RESOURCE_MAP, START_ELEMENT = 0x0003, 0x0001, 0x0180, 0x0102
 UTF8_FLAG = 0x100
 TYPE_STRING = 3
 VERSION_CODE, VERSION_NAME, DEBUGGABLE = 0x0101021B, 0x0101021C, 0x0101000F
+SIGNING_MAGIC, SCHEME_V2 = b"APK Sig Block 42", 0x7109871A
+MAX_SIGNING_BYTES = 4 * 1024 * 1024
 PACKAGE_NAME = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")
 
 
@@ -38,6 +43,8 @@ class ApkInfo(Record, frozen=True):
     debuggable: bool
     abis: tuple[str, ...]
     """Of the native libraries inside; empty when there are none."""
+    certificate_sha256: str | None = None
+    """Of the certificate by APK Signature Scheme v2, unverified; ``None``: not signed so."""
 
 
 def read_apk(file: BinaryIO) -> ApkInfo:
@@ -49,12 +56,21 @@ def read_apk(file: BinaryIO) -> ApkInfo:
                 _refuse("manifest too large")
             manifest = archive.read(entry)
             names = archive.namelist()
+            directory_at = archive.start_dir
     except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, EOFError) as error:
         raise ApkError(
             "INSTALL_PARSE_FAILED_NOT_APK", f"Failed to parse base.apk: {error}"
         ) from None
     abis = {name.split("/")[1] for name in names if re.fullmatch(r"lib/[^/]+/[^/]+\.so", name)}
-    return parse_manifest(manifest, tuple(sorted(abis)))
+    info = parse_manifest(manifest, tuple(sorted(abis)))
+    try:
+        certificate = _read_certificate(file, directory_at)
+    except (struct.error, OSError) as error:
+        raise ApkError(
+            "INSTALL_PARSE_FAILED_NO_CERTIFICATES", f"Failed to collect certificates: {error}"
+        ) from None
+    digest = None if certificate is None else hashlib.sha256(certificate).hexdigest()
+    return replace(info, certificate_sha256=digest)
 
 
 def parse_manifest(data: bytes, abis: tuple[str, ...] = ()) -> ApkInfo:
@@ -82,6 +98,45 @@ def parse_manifest(data: bytes, abis: tuple[str, ...] = ()) -> ApkInfo:
         debuggable=bool(application.get(DEBUGGABLE, 0)),
         abis=abis,
     )
+
+
+def _read_certificate(file: BinaryIO, directory_at: int) -> bytes | None:
+    """The first signer's, from the block before the archive's directory: pairs of an id and a
+    value, and the length of all of it before and behind them.
+
+    Source: https://source.android.com/docs/security/features/apksigning/v2. Raises
+    ``struct.error`` for a block that is cut off.
+    """
+    tail = struct.Struct("<Q16s")
+    if directory_at < tail.size + 8:
+        return None
+    file.seek(directory_at - tail.size)
+    size, magic = tail.unpack(file.read(tail.size))
+    if magic != SIGNING_MAGIC:
+        return None
+    if not tail.size <= size <= min(MAX_SIGNING_BYTES, directory_at - 8):
+        raise struct.error("a signing block of an impossible length")
+    file.seek(directory_at - size)
+    pairs = file.read(size - tail.size)
+    while pairs:
+        length, kind = struct.unpack_from("<QI", pairs)
+        if not 4 <= length <= len(pairs) - 8:
+            raise struct.error("a pair does not fit into the signing block")
+        if kind == SCHEME_V2:
+            signers, _ = _prefixed(pairs[12 : 8 + length])
+            signed_data, _ = _prefixed(_prefixed(signers)[0])
+            _digests, behind = _prefixed(signed_data)
+            return _prefixed(_prefixed(behind)[0])[0]
+        pairs = pairs[8 + length :]
+    return None
+
+
+def _prefixed(data: bytes) -> tuple[bytes, bytes]:
+    """What follows its length, and what is behind that."""
+    (length,) = struct.unpack_from("<I", data)
+    if length > len(data) - 4:
+        raise struct.error("a part does not fit into the signing block")
+    return data[4 : 4 + length], data[4 + length :]
 
 
 def _refuse(message: str) -> NoReturn:

@@ -21,6 +21,8 @@ class InstalledPackage(Record, frozen=True):
     debuggable: bool
     path: str
     user_id: int
+    certificate_sha256: str | None = None
+    """``None``: of the phone itself, or not signed."""
 
 
 class PackageList(Record, frozen=True):
@@ -60,6 +62,16 @@ class Packages:
                 "INSTALL_FAILED_VERSION_DOWNGRADE",
                 f"Downgrade detected: Update version code {info.version_code} is older than "
                 f"current {old.version_code}",
+            )
+        if (
+            old is not None
+            and None not in (old.certificate_sha256, info.certificate_sha256)
+            and old.certificate_sha256 != info.certificate_sha256
+        ):
+            raise ApkError(
+                "INSTALL_FAILED_UPDATE_INCOMPATIBLE",
+                f"Package {info.package} signatures do not match the previously installed version; "
+                "ignoring!",
             )
         if info.abis and self._abi not in info.abis:
             raise ApkError(
@@ -106,6 +118,7 @@ class Packages:
             debuggable=info.debuggable,
             path=f"/data/app/{info.package}-1/base.apk",
             user_id=old.user_id if old else max([FIRST_USER_ID, *used]) + 1,
+            certificate_sha256=info.certificate_sha256,
         )
 
     def _add(self, package: InstalledPackage) -> None:

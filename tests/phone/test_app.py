@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from apks import make_apk, make_manifest
+from apks import make_apk, make_manifest, sign
 
 from mobilekit import __version__
 from mobilekit.contract.protocol import PACKAGE
@@ -134,6 +134,26 @@ def test_the_phones_reason_and_the_way_out_are_told(ensure, phone, write_apk, op
 
     assert fix in caught.value.fix
     assert caught.value.facts["apk"].endswith("bench.apk")
+
+
+def test_an_app_with_another_key_is_not_replaced(ensure, phone, write_apk):
+    """Its results are to be collected before it is removed; then the new one goes in."""
+    phone.adb("uninstall", PACKAGE)
+    apk = write_apk("0.0.9", code=9)
+    apk.write_bytes(sign(apk.read_bytes(), b"another computer's"))
+    phone.adb("install", str(apk))
+    apk = write_apk()
+    apk.write_bytes(sign(apk.read_bytes(), b"this one's"))
+
+    with pytest.raises(AppError, match="INSTALL_FAILED_UPDATE_INCOMPATIBLE") as caught:
+        ensure(apk)
+
+    assert "another key" in caught.value.fix
+    assert "`mobilekit collect` fetches the results" in caught.value.fix
+    assert f"adb -s {phone.serial} uninstall {PACKAGE}" in caught.value.fix
+    phone.adb("uninstall", PACKAGE)
+    notes, _ = ensure(apk)
+    assert notes[-1] == f"Installed the companion app {__version__}"
 
 
 def test_what_is_no_apk_is_refused(ensure, phone, tmp_path):

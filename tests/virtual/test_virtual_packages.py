@@ -7,7 +7,7 @@ import io
 from contextlib import suppress
 
 import pytest
-from apks import make_apk, make_manifest
+from apks import make_apk, make_manifest, sign
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +48,27 @@ def test_a_damaged_manifest_is_read_or_refused(position, value):
     damaged[position] = value
     with suppress(ApkError):
         parse_manifest(bytes(damaged))
+
+
+def test_the_signers_certificate_is_read():
+    """By the newer scheme's block, which a package need not have."""
+    apk = make_apk(make_manifest())
+
+    signed = read_apk(io.BytesIO(sign(apk, b"a certificate")))
+
+    assert signed.certificate_sha256 == hashlib.sha256(b"a certificate").hexdigest()
+    assert read_apk(io.BytesIO(apk)).certificate_sha256 is None
+
+
+SIGNED = sign(make_apk(make_manifest()), b"a certificate")
+
+
+@given(st.integers(SIGNED.index(b"PK\x01\x02") - 120, len(SIGNED) - 1), st.integers(0, 255))
+def test_a_damaged_signature_is_read_or_refused(position, value):
+    damaged = bytearray(SIGNED)
+    damaged[position] = value
+    with suppress(ApkError):
+        read_apk(io.BytesIO(bytes(damaged)))
 
 
 def test_install_list_update_and_uninstall_through_adb(phone, tmp_path):
