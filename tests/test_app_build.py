@@ -63,6 +63,8 @@ def test_a_release_is_signed_with_a_key_from_outside(tmp_path):
     for lacking in names:
         with pytest.raises(SystemExit, match="Set both"):
             tool.choose_key({name: value for name, value in names.items() if name != lacking})
+    with pytest.raises(SystemExit, match=r"release\.p12 is no absolute path"):
+        tool.choose_key({**names, "MOBILEKIT_SIGNING_KEY": "release.p12"})
     key.unlink()
     with pytest.raises(SystemExit, match="there is no file"):
         tool.choose_key(names)

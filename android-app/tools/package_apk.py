@@ -105,9 +105,12 @@ def choose_key(environment: Mapping[str, str]) -> SigningKey:
             f"Set both {KEY_VARIABLE}, a PKCS12 or JKS file with one key, and {PASSWORD_VARIABLE}; "
             "or neither, for the public key of builds from source."
         )
+    # The build runs in a folder of its own.
+    if not Path(path).is_absolute():
+        raise SystemExit(f"{KEY_VARIABLE}: {path} is no absolute path")
     if not Path(path).is_file():
         raise SystemExit(f"{KEY_VARIABLE}: there is no file {path}")
-    return SigningKey(Path(path).absolute(), password)
+    return SigningKey(Path(path), password)
 
 
 def sign(target: Path, key: SigningKey, min_sdk: str, unsigned: Path, apk: Path) -> None:
