@@ -24,7 +24,8 @@ def predict(
         str,
         typer.Option(
             "--chip",
-            help="The phone's processors, the fastest first: 4xA76@2.4,4xA55@1.8.",
+            help="The phone's SoC, SM8350 or snapdragon 888, or its processors, the fastest first: "
+            "4xA76@2.4,4xA55@1.8.",
         ),
     ],
     threads: Annotated[

@@ -10,7 +10,8 @@ from mobilekit.analysis.predict.latency import LatencyModel, Predictor, refuse_a
 from mobilekit.contract.codec import decode
 from mobilekit.errors import CannotTellError, DataError
 from mobilekit.model.layer_table import read_known, read_layer_table
-from mobilekit.phone.chips import load_cores
+from mobilekit.phone.chips import find_chip, load_cores, named
+from mobilekit.records.chip import Chip
 from mobilekit.records.prediction import PredictedChip
 
 
@@ -19,6 +20,16 @@ def load_predictor() -> Predictor:
     data = files("mobilekit").joinpath("prediction", "latency.json").read_bytes()
     model: LatencyModel = decode(data, LatencyModel, source="latency.json")
     return Predictor(model)
+
+
+def read_chip(text: str, *, dram_gbps: float | None = None) -> Chip:
+    """A chip of the table by any of its names, or one that is described.
+
+    Raises what ``parse_chip`` does.
+    """
+    known = find_chip(text)
+    chip = parse_chip(known.clusters if known else text, load_cores(), dram_gbps=dram_gbps)
+    return chip if known is None else named(chip, known, dram_gbps)
 
 
 def predict_table(
@@ -43,7 +54,7 @@ def predict_table(
         raise DataError("No latency is known there", path=known, fix="Leave --known out.")
     predictor = load_predictor()
     try:
-        described = parse_chip(chip, load_cores(), dram_gbps=dram_gbps)
+        described = read_chip(chip, dram_gbps=dram_gbps)
     except CannotTellError as error:
         return PredictedChip(
             chip=chip,

@@ -54,7 +54,8 @@ def parse_chip(text: str, cores: Mapping[str, Core], *, dram_gbps: float | None 
             raise UsageError(
                 f"{part.strip()!r} is no cluster of cores",
                 chip=text,
-                fix=f"Write how many of which core at how many GHz: {EXAMPLE}.",
+                fix=f"Name a SoC (SM8350), or write how many of which core at how many GHz: "
+                f"{EXAMPLE}.",
             )
         core = find_core(match["core"], cores)
         count, ghz = int(match["count"]), float(match["ghz"])
