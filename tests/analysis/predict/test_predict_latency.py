@@ -250,6 +250,36 @@ def test_what_is_not_told_of_the_memory_makes_the_interval_no_narrower(predictor
     assert untold.high_ms / untold.low_ms > told.high_ms / told.low_ms
 
 
+def test_an_intervals_width_is_that_of_as_many_known_networks(predictor):
+    """Of the most that are not more than were known, and of networks seen or not."""
+    by_known = {(each.known, each.seen): each.factor for each in predictor.model.factors}
+
+    assert len(set(by_known.values())) > 4
+    for seen in (True, False):
+        assert predictor.factor(0, seen=seen) == by_known[0, seen]
+        assert predictor.factor(2, seen=seen) == by_known[1, seen]
+        assert predictor.factor(4, seen=seen) == by_known[3, seen]
+        assert predictor.factor(17, seen=seen) == by_known[5, seen]
+
+
+@pytest.mark.parametrize(
+    ("slower", "faster"),
+    [
+        ("4xA53@1.2", "4xA53@2.0"),
+        ("2xA72@1.8,4xA53@1.4", "4xA72@1.8,4xA53@1.4"),
+        ("4xA53@1.5", "4xA55@1.5"),
+        ("4xA73@2.2", "4xA76@2.2"),
+    ],
+)
+def test_a_faster_chip_is_predicted_to_be_faster(predictor, networks, slower, faster):
+    """By its clock, its cores, fp16 arithmetic, and what a core does in a cycle."""
+    for less, more in zip(
+        *(predictor.predict(networks, parse_chip(chip, CORES), 4) for chip in (faster, slower)),
+        strict=True,
+    ):
+        assert less.latency_ms < more.latency_ms
+
+
 def test_what_was_held_back_from_the_fit_is_within_the_goals(predictor):
     """The errors that are shipped with the model, and told to whoever asks it."""
     goals = {(0, True): 30, (1, True): 8, (3, True): 6.5, (5, True): 6, (5, False): 14}
