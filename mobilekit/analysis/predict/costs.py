@@ -30,25 +30,24 @@ KINDS = frozenset({*_MACS_OF, "fc", "pool", "lrn", "elt", "none"})
 
 def costs_of(layers: Iterable[LayerWork]) -> Array:
     """The sum over the layers of each of ``COSTS``."""
-    total = np.zeros(len(COSTS))
+    total = [0] * len(COSTS)
     for layer in layers:
-        total += layer_costs(layer)
-    return total
+        for index, cost in layer_costs(layer):
+            total[index] += cost
+    return np.array(total, dtype=np.float64)
 
 
-def layer_costs(layer: LayerWork) -> Array:
-    """Each of ``COSTS`` for one layer."""
-    costs = np.zeros(len(COSTS))
+def layer_costs(layer: LayerWork) -> list[tuple[int, int]]:
+    """What of ``COSTS`` one layer has, each with its index there."""
+    costs = [(6, layer.input_elements + layer.output_elements), (7, 1)]
     if layer.kind in _MACS_OF:
-        costs[_MACS_OF[layer.kind]] = layer.macs
+        costs.append((_MACS_OF[layer.kind], layer.macs))
     elif layer.kind == "fc":
-        costs[5] = layer.weights
+        costs.append((5, layer.weights))
     elif layer.kind == "lrn":
-        costs[8] = layer.input_elements
+        costs.append((8, layer.input_elements))
     elif layer.kind == "pool":
-        costs[8] = layer.output_elements * max(1, layer.kernel) ** 2
-    costs[6] = layer.input_elements + layer.output_elements
-    costs[7] = 1
+        costs.append((8, layer.output_elements * max(1, layer.kernel) ** 2))
     return costs
 
 
