@@ -60,7 +60,7 @@ def predict_table(
             chip=chip,
             threads=threads,
             engine=predictor.model.engine,
-            predictions=refuse_all(networks, len(told), f"{error.what}: {error.fix}"),
+            predictions=refuse_all(networks, len(told), str(error).removesuffix(".")),
             past_errors=(),
         )
     used = described.cores if threads is None else threads
