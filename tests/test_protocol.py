@@ -11,7 +11,6 @@ from typing import Any, get_args
 
 import pytest
 
-from mobilekit import __version__
 from mobilekit.contract import protocol
 from mobilekit.contract.checks import decode_events, decode_request, decode_result
 from mobilekit.contract.codec import encode
@@ -107,15 +106,3 @@ def test_another_version_is_told_before_any_other_difference() -> None:
     for decode_message in (decode_request, decode_result):
         with pytest.raises(OtherVersionError, match="protocol_version: 3 is not 2"):
             decode_message(message)
-
-
-def test_the_app_has_the_version_of_the_host() -> None:
-    """Host and app match exactly, so one release holds both."""
-    pom = (Path(__file__).parents[1] / "android-app/pom.xml").read_text(encoding="utf-8")
-
-    app = (Path(__file__).parents[1] / "android-app/app/pom.xml").read_text(encoding="utf-8")
-    major, minor, patch = (int(part) for part in __version__.split("."))
-
-    assert re.findall(r"<version>([^<]+)</version>", pom)[0] == __version__
-    code = re.findall(r"<versionCode>(\d+)</versionCode>", app)[0]
-    assert int(code) == 10_000 * major + 100 * minor + patch
