@@ -127,7 +127,34 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
         )
     )
     _forget_stack_traces(model)
+    _write_out_activations(model)
     return Program(model, weight_layers(exported), normalization)
+
+
+def _write_out_activations(model: Any) -> None:
+    """ONNX Runtime 1.29 has no kernel for these, and writes them out by itself, under names that
+    no layer has. Their definitions: https://onnx.ai/onnx/operators/
+    """
+    parts: dict[str, list[tuple[str, dict[str, Any]]]] = {
+        "HardSwish": [("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5})],
+        "Mish": [("Softplus", {}), ("Tanh", {})],
+    }
+    written: list[Any] = []
+    for node in model.graph.node:
+        if node.op_type not in parts or node.domain:
+            written.append(node)
+            continue
+        source = value = node.input[0]
+        for kind, attributes in parts[node.op_type]:
+            name = f"{node.name}_{kind}"
+            written.append(onnx.helper.make_node(kind, [value], [name], name=name, **attributes))
+            written[-1].metadata_props.extend(node.metadata_props)
+            value = name
+        last = onnx.helper.make_node("Mul", [source, value], list(node.output), name=node.name)
+        last.metadata_props.extend(node.metadata_props)
+        written.append(last)
+    del model.graph.node[:]
+    model.graph.node.extend(written)
 
 
 def _operators(model: Any, weight_layers: Mapping[str, str]) -> Iterator[ProgramOperator]:

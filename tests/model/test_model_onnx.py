@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 from model_files import Export, Known, WriteModel
@@ -11,6 +13,7 @@ from onnx import TensorProto, helper, shape_inference
 
 from mobilekit.errors import ExportError
 from mobilekit.model import onnx
+from mobilekit.model.artifact_cache import read_operators
 from mobilekit.model.zoo import read_spec
 
 NETWORK = """
@@ -55,6 +58,30 @@ def test_every_operator_is_the_engines_own(write_model: WriteModel, export: Expo
     assert artifact.delegation.delegated_operators == 4  # Conv, Relu, Reshape, Gemm
     assert artifact.delegation.operator_fraction == artifact.delegation.mac_fraction == 1.0
     assert artifact.delegation.total_macs == artifact.cost.macs
+
+
+def test_activations_without_a_kernel_are_written_out(
+    write_model: WriteModel, export: Export, tmp_path: Path
+) -> None:
+    """ONNX Runtime would do it under names of its own, and their times would be of no layer."""
+    path = write_model(NETWORK.format(body="F.mish(F.hardswish(6 * x - 3))"))
+    artifact, _ = export(read_spec(path), "onnx")
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "profile")
+    session = onnxruntime.InferenceSession(
+        tmp_path / "cache" / Path(artifact.file.path).name,
+        options,
+        providers=["CPUExecutionProvider"],
+    )
+    session.run(None, {session.get_inputs()[0].name: np.zeros((1, 3, 8, 8), np.float32)})
+
+    events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    ran = {event["name"].removesuffix("_kernel_time") for event in events if event["cat"] == "Node"}
+    operators = read_operators(artifact, cache_directory=tmp_path / "cache")
+    known = {operator.name for operator in operators}
+    assert len(ran) >= 5
+    assert ran <= known
 
 
 def test_inputs_keep_their_order_even_if_unused(
