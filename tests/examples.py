@@ -340,6 +340,7 @@ def layer(name, type="convolution", **fields) -> LayerSpec:
         "name": name,
         "type": type,
         "output_shapes": ((1, 8),),
+        "window": None,
         "parameters": 0,
         "macs": 0,
         "weights_bytes": 0,

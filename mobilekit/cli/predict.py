@@ -8,26 +8,38 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli.failure import exit_with
-from mobilekit.cli.options import JsonFlag
+from mobilekit.cli.options import GivenOptions, JsonFlag
+from mobilekit.errors import UsageError
 
 
 def predict(
-    layers_csv: Annotated[
-        Path,
-        typer.Option(
-            "--layers-csv",
-            help="The networks: a table with a row for each layer, as `mobilekit docs predicting` "
-            "describes it.",
-        ),
-    ],
+    network: GivenOptions,
     chip: Annotated[
         str,
         typer.Option(
+            "--device",
+            "-d",
             "--chip",
-            help="The phone's SoC, SM8350 or snapdragon 888, or its processors, the fastest first: "
-            "4xA76@2.4,4xA55@1.8.",
+            metavar="PHONE",
+            help="A profile's name (nexus7), the phone's SoC, SM8350 or snapdragon 888, or its "
+            "processors, the fastest first: 4xA76@2.4,4xA55@1.8.",
         ),
     ],
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Networks, by a name that `mobilekit models` lists or by a file.",
+            show_default=False,
+        ),
+    ] = None,
+    layers_csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--layers-csv",
+            help="The networks, in place of names: a table with a row for each layer, as "
+            "`mobilekit docs predicting` describes it.",
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -54,14 +66,45 @@ def predict(
     as_json: JsonFlag = False,
 ) -> None:
     """Predict the latency of networks on a phone that is not here."""
+    from mobilekit import places
     from mobilekit.cli.terminal import terminal_width
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import CannotTellError
-    from mobilekit.flow.predict import predict_table
+    from mobilekit.flow.predict import predict_models, predict_table
+    from mobilekit.model.given import NOTHING
     from mobilekit.results.documents import make_predictions_document
     from mobilekit.results.text.prediction import render_predictions
 
-    predicted = predict_table(layers_csv, chip, threads=threads, dram_gbps=dram_gbps, known=known)
+    given = network.given
+    if (layers_csv is None) == (not models):
+        raise UsageError(
+            "Either networks or a table of their layers is predicted",
+            fix="Name networks, as in `mobilekit predict nin --device nexus7`, or give "
+            "--layers-csv FILE.",
+        )
+    if given != NOTHING and (models is None or len(models) != 1):
+        raise UsageError(
+            "--weights, --input and --inputs are for one network",
+            fix="Predict the others in commands of their own.",
+        )
+    if layers_csv is not None:
+        predicted = predict_table(
+            layers_csv, chip, threads=threads, dram_gbps=dram_gbps, known=known
+        )
+    else:
+        from mobilekit.cli.progress import TerminalReporter
+
+        with TerminalReporter() as reporter:
+            predicted = predict_models(
+                models or (),
+                chip,
+                given=given,
+                threads=threads,
+                dram_gbps=dram_gbps,
+                known=known,
+                cache_directory=places.artifacts_directory(),
+                on_progress=reporter.note,
+            )
     if as_json:
         typer.echo(encode_pretty(make_predictions_document(predicted)), nl=False)
     else:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from mobilekit.analysis.predict.chips import parse_chip
 from mobilekit.analysis.predict.latency import LatencyModel, Predictor, refuse_all
+from mobilekit.analysis.predict.work import work_of
 from mobilekit.contract.codec import decode
-from mobilekit.errors import CannotTellError, DataError
+from mobilekit.errors import CannotTellError, DataError, UsageError
+from mobilekit.model.describe import find_description, read_description
+from mobilekit.model.given import NOTHING, Given
 from mobilekit.model.layer_table import read_known, read_layer_table
+from mobilekit.model.zoo import find_model
 from mobilekit.phone.chips import find_chip, load_cores, named
+from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.chip import Chip
-from mobilekit.records.prediction import PredictedChip
+from mobilekit.records.prediction import NetworkWork, PredictedChip
 
 
 def load_predictor() -> Predictor:
@@ -23,13 +29,47 @@ def load_predictor() -> Predictor:
 
 
 def read_chip(text: str, *, dram_gbps: float | None = None) -> Chip:
-    """A chip of the table by any of its names, or one that is described.
+    """The chip of a profile, one of the table by any of its names, or one that is described.
 
-    Raises what ``parse_chip`` does.
+    Raises what ``parse_chip`` and ``load_profiles`` do, and ``UsageError`` for a profile whose
+    chip is not in the table, or is one of several.
     """
-    known = find_chip(text)
+    profile = load_profiles().get(text)
+    known = find_chip(profile.hardware.soc if profile else text)
+    if profile is not None and known is None:
+        raise UsageError(
+            f"The profile {text} does not tell one chip",
+            soc=profile.hardware.soc,
+            fix="Name the SoC, SM8350, or the cores, 4xA76@2.4,4xA55@1.8, in its place.",
+        )
     chip = parse_chip(known.clusters if known else text, load_cores(), dram_gbps=dram_gbps)
     return chip if known is None else named(chip, known, dram_gbps)
+
+
+def predict_models(
+    models: Sequence[str],
+    chip: str,
+    *,
+    given: Given = NOTHING,
+    threads: int | None = None,
+    dram_gbps: float | None = None,
+    known: Path | None = None,
+    cache_directory: Path,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> PredictedChip:
+    """The latency of networks by name or file, as ``predict_table`` has it.
+
+    ``on_progress`` hears of what takes seconds: a network that has not been described before is
+    built and traced. Raises what ``predict_table``, ``find_model`` and ``read_description`` do.
+    """
+    networks = []
+    for spec in [find_model(model, given) for model in dict.fromkeys(models)]:
+        description = find_description(spec, cache_directory=cache_directory)
+        if description is None:
+            on_progress(f"Describing {spec.name}")
+            description = read_description(spec, cache_directory=cache_directory)
+        networks.append(work_of(spec.name, description))
+    return _predict(networks, chip, threads=threads, dram_gbps=dram_gbps, known=known)
 
 
 def predict_table(
@@ -48,7 +88,19 @@ def predict_table(
     Raises ``DataError`` for a table that cannot be read, and ``UsageError`` for a chip, threads or
     known latencies that make no sense.
     """
-    networks = read_layer_table(layers)
+    return _predict(
+        read_layer_table(layers), chip, threads=threads, dram_gbps=dram_gbps, known=known
+    )
+
+
+def _predict(
+    networks: Sequence[NetworkWork],
+    chip: str,
+    *,
+    threads: int | None,
+    dram_gbps: float | None,
+    known: Path | None,
+) -> PredictedChip:
     told = read_known(known) if known is not None else ()
     if known is not None and not told:
         raise DataError("No latency is known there", path=known, fix="Leave --known out.")

@@ -17,9 +17,9 @@ from mobilekit.records.network import Description, ModelCost, ModelSpec
 if TYPE_CHECKING:
     from torch import nn
 
-LAYERS_VERSION = 2
-"""Of how layers are told apart and counted. History: 2: products are counted in the exported
-graph; 1: first."""
+LAYERS_VERSION = 3
+"""Of how layers are told apart and counted. History: 3: with windows; 2: products are counted in
+the exported graph; 1: first."""
 
 
 def count_cost(module: nn.Module, exported: Any) -> ModelCost:

@@ -19,6 +19,7 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
 from mobilekit.model.macs import node_macs
+from mobilekit.model.window import find_window
 from mobilekit.records.network import Description, LayerSpec, LayerType, ModelCost
 
 _STACK_KEY = "mobilekit"
@@ -307,6 +308,7 @@ def _describe(layer: _Layer, number: int, tensors: _Tensors, names: Sequence[str
         name=layer.name,
         type=_layer_type(layer),
         output_shapes=tuple(tuple(node.meta["val"].shape) for node in outputs),
+        window=next(filter(None, map(find_window, layer.nodes)), None),
         parameters=parameters,
         macs=sum(map(node_macs, layer.nodes)),
         weights_bytes=weights_bytes,

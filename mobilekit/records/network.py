@@ -107,6 +107,17 @@ LayerType = Literal[
 """Lane et al. 2015's words where they have one; ``reshape`` moves elements and computes nothing."""
 
 
+class Window(Record, frozen=True):
+    """How a convolution or a pooling looks at its input, a number for each spatial dimension."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    """1 for a pooling, which looks at each channel alone."""
+    transposed: bool
+
+
 class LayerSpec(Record, frozen=True):
     """One layer: one call of a module of ``torch.nn``, or one operation between modules."""
 
@@ -115,6 +126,8 @@ class LayerSpec(Record, frozen=True):
     type: LayerType
     output_shapes: tuple[tuple[int, ...], ...]
     """Of each tensor that another layer or the caller reads."""
+    window: Window | None
+    """Of a convolution or a pooling; of several in one layer the first one's."""
     parameters: int
     """Trained numbers; those that several layers share are the first one's."""
     macs: int

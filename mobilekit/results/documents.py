@@ -96,8 +96,8 @@ class ModelDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.mode
     cost: ModelCost
 
 
-# History: 1: first; 2: what is changed of the network is its variant; 3: with findings.
-class DescriptionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.description/3"):
+# History: 1: first; 2: what is changed of the network is its variant; 3: with findings; 4: windows.
+class DescriptionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.description/4"):
     """``describe``."""
 
     model: ModelSpec
