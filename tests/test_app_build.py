@@ -24,7 +24,7 @@ def test_host_and_app_have_one_version(capsys):
 
     told = dict(line.split("=") for line in capsys.readouterr().out.splitlines())
     assert told["mobilekit.version"] == __version__
-    major, minor, patch = map(int, __version__.split("."))
+    major, minor, patch = (int(part) for part in __version__.split("."))
     assert int(told["mobilekit.version.code"]) == 10_000 * major + 100 * minor + patch
     own = (
         r"<groupId>dev\.mobilekit\.bench</groupId>\s*<artifactId>[\w-]+</artifactId>\s*"
