@@ -1,7 +1,7 @@
 """From schema version 2 to 3: what a run is for is in its record, that a person stopped it is a
 code, what changes a network before its export is one record, a virtual phone's gauge a field, a
-charge counter is kept as it was told too, and a network tells what makes it in its file, and which
-inputs it was given.
+charge counter is kept as it was told too, a network tells what makes it in its file, and which
+inputs it was given, and a layer how it looks at its input.
 
 The companion's protocol went from 1 to 2 at the same time, by the code ``stopped`` alone.
 """
@@ -99,9 +99,20 @@ def with_told_counter(battery: Json | None) -> Json | None:
     return {**battery, "told_counter": battery["charge_counter_uah"], "updates_stopped": False}
 
 
+def with_windows(described: Json | None) -> Json | None:
+    """A trace or a cut: how its network's layers look at their input was not counted."""
+    if described is None:
+        return None
+    description = described["description"]
+    layers = [{**layer, "window": None} for layer in description["layers"]]
+    return {**described, "description": {**description, "layers": layers}}
+
+
 def _carried(measurement: Json) -> Json:
     return {
         **with_purpose(measurement),
+        "layer_trace": with_windows(measurement["layer_trace"]),
+        "cut": with_windows(measurement["cut"]),
         "artifact": with_origin(with_variant(measurement["artifact"])),
         "battery_before": with_told_counter(measurement["battery_before"]),
     }
