@@ -15,11 +15,10 @@ def find_window(node: Node) -> Window | None:
 
     An adaptive pooling's and a mean's window is as large as its input's share for one output.
     """
-    target: Any = node.target
-    name = str(getattr(getattr(target, "overloadpacket", target), "__name__", target))
-    schema = getattr(target, "_schema", None)
+    schema: Any = getattr(node.target, "_schema", None)
     if schema is None:
         return None
+    name = schema.name.partition("::")[2]
     given = {
         argument.name: node.args[index]
         if index < len(node.args)
