@@ -11,7 +11,7 @@ from mobilekit.analysis.predict.latency import LatencyModel, Predictor, refuse_a
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.contract.codec import decode
 from mobilekit.errors import CannotTellError, DataError, UsageError
-from mobilekit.model.describe import find_description, read_description
+from mobilekit.model.describe import read_description
 from mobilekit.model.given import NOTHING, Given
 from mobilekit.model.layer_table import read_known, read_layer_table
 from mobilekit.model.zoo import find_model
@@ -62,13 +62,14 @@ def predict_models(
     ``on_progress`` hears of what takes seconds: a network that has not been described before is
     built and traced. Raises what ``predict_table``, ``find_model`` and ``read_description`` do.
     """
-    networks = []
-    for spec in [find_model(model, given) for model in dict.fromkeys(models)]:
-        description = find_description(spec, cache_directory=cache_directory)
-        if description is None:
-            on_progress(f"Describing {spec.name}")
-            description = read_description(spec, cache_directory=cache_directory)
-        networks.append(work_of(spec.name, description))
+    specs = [find_model(model, given) for model in dict.fromkeys(models)]
+    networks = [
+        work_of(
+            spec.name,
+            read_description(spec, cache_directory=cache_directory, on_progress=on_progress),
+        )
+        for spec in specs
+    ]
     return _predict(networks, chip, threads=threads, dram_gbps=dram_gbps, known=known)
 
 

@@ -36,17 +36,23 @@ def count_cost(module: nn.Module, exported: Any) -> ModelCost:
 
 
 def read_description(
-    spec: ModelSpec, *, cache_directory: Path, module: nn.Module | None = None
+    spec: ModelSpec,
+    *,
+    cache_directory: Path,
+    module: nn.Module | None = None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Description:
     """The network's layers, from the cache if its content has been described before.
 
-    ``module`` is the network, where it has been built already.
+    ``module`` is the network, where it has been built already. ``on_progress`` hears of what takes
+    seconds.
 
     Raises what ``load_module`` raises, and ``ExportError`` if the network does not run, cannot be
     traced, what a layer yields has no fixed size, or the cache cannot be written to.
     """
     description = find_description(spec, cache_directory=cache_directory)
     if description is None:
+        on_progress(f"Counting {spec.name}")
         import torch
 
         from mobilekit.model.failures import running_code_of
@@ -103,12 +109,5 @@ def _layers_path(spec: ModelSpec, cache_directory: Path) -> Path:
 def read_cost(
     spec: ModelSpec, *, cache_directory: Path, on_progress: Callable[[str], None] = lambda _: None
 ) -> ModelCost:
-    """The cost of a network, from the cache if its content has been counted before.
-
-    ``on_progress`` hears of what takes seconds. Raises what ``read_description`` does.
-    """
-    description = find_description(spec, cache_directory=cache_directory)
-    if description is None:
-        on_progress(f"Counting {spec.name}")
-        description = read_description(spec, cache_directory=cache_directory)
-    return description.cost
+    """The cost of a network, as ``read_description`` has it."""
+    return read_description(spec, cache_directory=cache_directory, on_progress=on_progress).cost
