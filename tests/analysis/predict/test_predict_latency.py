@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mobilekit.analysis.predict.chips import FEATURES, features_of, parse_chip
-from mobilekit.analysis.predict.costs import COSTS, costs_of
+from mobilekit.analysis.predict.costs import COSTS, are_same, costs_of
 from mobilekit.analysis.predict.latency import Predictor
 from mobilekit.analysis.predict.posterior import Posterior, condition, forward_substitution
 from mobilekit.errors import MobilekitError, UsageError
@@ -54,6 +54,16 @@ def truth_of(predictor, soc, threads):
 
 
 # --- chips and costs ---------------------------------------------------------------------------
+
+
+def test_a_network_that_costs_a_little_more_is_another(predictor):
+    """What was measured of a network is not told of one that is alike; its counts may be rounded
+    otherwise."""
+    fitted = np.array([network.costs for network in predictor.model.networks])
+
+    for index, costs in enumerate(fitted):
+        assert are_same(costs * 1.0005, fitted).nonzero()[0].tolist() == [index]
+        assert not are_same(costs * 1.01, fitted).any()
 
 
 def test_a_chips_features_are_those_of_the_cores_that_are_used():
