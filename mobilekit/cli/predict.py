@@ -79,8 +79,8 @@ def predict(
     if (layers_csv is None) == (not models):
         raise UsageError(
             "Either networks or a table of their layers is predicted",
-            fix="Name networks, as in `mobilekit predict nin --device nexus7`, or give "
-            "--layers-csv FILE.",
+            fix="Name networks, as in `mobilekit predict alexnet --device nexus7`, or "
+            "give --layers-csv FILE.",
         )
     if given != NOTHING and (models is None or len(models) != 1):
         raise UsageError(
