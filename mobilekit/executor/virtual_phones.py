@@ -11,6 +11,7 @@ from mobilekit.errors import (
     DisconnectedError,
     InUseError,
     PhoneError,
+    UsageError,
 )
 from mobilekit.executor.lock import exclusive
 from mobilekit.phone import runs
@@ -28,7 +29,13 @@ def start_virtual(
 ) -> tuple[service.RunningPhone, int]:
     """A virtual phone of that profile, and the port of the adb server that it is attached to."""
     phone = service.start_phone(profile_named(name, load_profiles()), companion, gauge)
-    return phone, connect_virtual(phone).port
+    try:
+        return phone, connect_virtual(phone).port
+    except BaseException:
+        # Nobody has heard of it yet, so nobody else will stop it.
+        with suppress(UsageError):
+            service.stop_phone(phone.name)
+        raise
 
 
 def stop_virtual(name: str) -> None:
@@ -77,6 +84,12 @@ def stop_idle_server() -> None:
 def connect_virtual(phone: service.RunningPhone) -> AdbServer:
     """The virtual phones' adb server, started if need be, with this phone attached to it."""
     server = virtual_server()
-    server.ensure_running()
+    try:
+        server.ensure_running()
+    except AdbServerError:
+        # Free when it was chosen; anybody may have taken it since.
+        service.server_port(taken=server.port)
+        server = virtual_server()
+        server.ensure_running()
     server.connect(phone.address)
     return server

@@ -136,17 +136,24 @@ def phone_running(profile: DeviceProfile) -> Iterator[RunningPhone]:
             stop_phone(profile.name)
 
 
-def server_port() -> int:
-    """The port of the virtual phones' own adb server; chosen once and kept."""
+def server_port(*, taken: int | None = None) -> int:
+    """The port of the virtual phones' own adb server; chosen once and kept, unless it is the one
+    that somebody else has ``taken`` since."""
     path = places.virtual_directory() / "adb-server-port"
-    with contextlib.suppress(OSError, ValueError):
-        return int(path.read_text(encoding="ascii"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(str(port), encoding="ascii")
-    return port
+    with path.open("a+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        with contextlib.suppress(ValueError):
+            kept = int(file.read())
+            if kept != taken:
+                return kept
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        file.truncate(0)
+        file.write(str(port))
+        return port
 
 
 def server_environment() -> dict[str, str]:
