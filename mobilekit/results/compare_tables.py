@@ -192,8 +192,9 @@ def _energy_text(side: Side) -> str:
 
 
 def _engine_text(side: Side) -> str:
-    threads = f"{side.threads} thread{'' if side.threads == 1 else 's'}"
-    return f"{side.engine}, .{side.format}, {threads}, {side.abi}"
+    """Without what a run that did not get so far could not tell."""
+    threads = f"{side.threads} thread{'' if side.threads == 1 else 's'}" if side.threads else None
+    return ", ".join(filter(None, (side.engine, f".{side.format}", threads, side.abi)))
 
 
 # --- theirs and ours ---------------------------------------------------------------------------

@@ -6,8 +6,9 @@ import io
 import msgspec
 import pytest
 from comparisons import compared, measured, nexus7, pc, pixel8
-from examples import MS, device_info, run_request, traced_run
+from examples import MS, device_info, run_request, samples, traced_run
 
+from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.results.compare_tables import comparison_table, numbers_table
 from mobilekit.results.documents import make_comparison_document
 from mobilekit.results.published import load_publication
@@ -46,6 +47,18 @@ def test_text_puts_devices_side_by_side():
     assert "10.0 ms [" in latency
     assert latency.endswith("100 [100, 100]")
     assert any(row.startswith("  saved") and "on-nexus7" in row for row in rows)
+
+
+def test_a_run_that_could_not_tell_its_engine_and_threads():
+    """It has them left out, in place of what a program calls nothing."""
+    result = RunSuccess(
+        protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples(companion=None)
+    )
+
+    text = render_comparisons(document((nexus7(result=result), pc(result=result))))
+
+    (line,) = [line for line in text.splitlines() if line.startswith("  run by")]
+    assert line.split() == ["run", "by", ".pte,", "armeabi-v7a", ".pte,", "armeabi-v7a"]
 
 
 def test_a_refusal_says_what_differs():
