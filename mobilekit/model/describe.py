@@ -1,6 +1,7 @@
 """Static counts of a network, which need no phone.
 
-Torch is imported only when a network has to be built.
+Torch is imported only when a network has to be built; the networks that come with mobilekit have
+been described before (``PACKAGED``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 LAYERS_VERSION = 3
 """Of how layers are told apart and counted. History: 3: with windows; 2: products are counted in
 the exported graph; 1: first."""
+
+PACKAGED = Path(__file__).parent / "descriptions"
+"""Of the networks that come with mobilekit, as in a cache: named by their content, so that one of
+other code or weights has none there. ``scripts/describe_networks.py`` writes them."""
 
 
 def count_cost(module: nn.Module, exported: Any) -> ModelCost:
@@ -42,7 +47,7 @@ def read_description(
     module: nn.Module | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Description:
-    """The network's layers, from the cache if its content has been described before.
+    """The network's layers; of content that has been described before without building it.
 
     ``module`` is the network, where it has been built already. ``on_progress`` hears of what takes
     seconds.
@@ -53,22 +58,27 @@ def read_description(
     description = find_description(spec, cache_directory=cache_directory)
     if description is None:
         on_progress(f"Counting {spec.name}")
-        import torch
-
-        from mobilekit.model.failures import running_code_of
-        from mobilekit.model.graph import make_graph
-        from mobilekit.model.load import load_module
-        from mobilekit.model.reference import make_inputs
-
-        module = load_module(spec) if module is None else module
-        inputs = make_inputs(spec)
-        # A network that does not run fails in clearer words here than while it is traced.
-        with running_code_of(spec), torch.no_grad():
-            module(*(tensor.clone() for tensor in inputs))
-        exported = make_graph(spec, module, inputs)
-        description = describe(spec, exported, count_cost(module, exported))
+        description = make_description(spec, module)
         keep_description(spec, description, cache_directory=cache_directory)
     return description
+
+
+def make_description(spec: ModelSpec, module: nn.Module | None = None) -> Description:
+    """The network's layers, from its graph. Arguments and errors as of ``read_description``."""
+    import torch
+
+    from mobilekit.model.failures import running_code_of
+    from mobilekit.model.graph import make_graph
+    from mobilekit.model.load import load_module
+    from mobilekit.model.reference import make_inputs
+
+    module = load_module(spec) if module is None else module
+    inputs = make_inputs(spec)
+    # A network that does not run fails in clearer words here than while it is traced.
+    with running_code_of(spec), torch.no_grad():
+        module(*(tensor.clone() for tensor in inputs))
+    exported = make_graph(spec, module, inputs)
+    return describe(spec, exported, count_cost(module, exported))
 
 
 def describe(spec: ModelSpec, exported: Any, cost: ModelCost) -> Description:
@@ -89,21 +99,24 @@ def describe(spec: ModelSpec, exported: Any, cost: ModelCost) -> Description:
 def keep_description(spec: ModelSpec, description: Description, *, cache_directory: Path) -> None:
     """Put it in the cache. Raises ``ExportError`` where that cannot be written to."""
     with reporting_full_disk(cache_directory):
-        write_whole(_layers_path(spec, cache_directory), encode_pretty(description))
+        write_whole(layers_path(spec, cache_directory), encode_pretty(description))
 
 
 def find_description(spec: ModelSpec, *, cache_directory: Path) -> Description | None:
-    """The network's layers, if they are in the cache, where an export leaves them if it can."""
-    path = _layers_path(spec, cache_directory)
-    try:
-        description: Description = decode(path.read_bytes(), Description, source=path.name)
-    except (OSError, ProtocolError):
-        return None
-    return description
+    """The network's layers, if they are in the cache, where an export leaves them if it can, or
+    came with mobilekit."""
+    for directory in (cache_directory, PACKAGED):
+        path = layers_path(spec, directory)
+        try:
+            description: Description = decode(path.read_bytes(), Description, source=path.name)
+        except (OSError, ProtocolError):
+            continue
+        return description
+    return None
 
 
-def _layers_path(spec: ModelSpec, cache_directory: Path) -> Path:
-    return cache_directory / f"{spec.content_sha256}.layers{LAYERS_VERSION}.json"
+def layers_path(spec: ModelSpec, directory: Path) -> Path:
+    return directory / f"{spec.content_sha256}.layers{LAYERS_VERSION}.json"
 
 
 def read_cost(

@@ -80,16 +80,21 @@ def test_a_full_standard_output_is_one_line(cli, tmp_path):
     assert line.startswith("Error: File too large (path: standard output).")
 
 
-@pytest.mark.soak
-def test_models_are_listed_with_their_costs(cli):
-    """The packaged networks are there with the published parameters and their cards."""
+def test_models_are_listed_with_their_costs(cli, tmp_path):
+    """The packaged networks are there with the published parameters and their cards, at once: on a
+    fresh machine too no network is built."""
     models = {
-        item["model"]["name"]: item["cost"] for item in cli("models", "--json").document["models"]
+        item["model"]["name"]: item["cost"]
+        for item in cli("models", "--json", MOBILEKIT_HOME=str(tmp_path)).document["models"]
     }
+    verbose = cli("models", MOBILEKIT_HOME=str(tmp_path), PYTHONVERBOSE="1")
 
     assert models["alexnet"]["parameters"] == 60_965_224
     assert set(models) >= {"nin", "alexnet", "googlenet", "squeezenet"}
-    assert "60,965,224" in cli("models").stdout
+    assert "60,965,224" in verbose.stdout
+    imported = [line for line in verbose.stderr.splitlines() if line.startswith("import '")]
+    assert len(imported) > 100
+    assert not [line for line in imported if line.startswith("import 'torch")]
 
 
 def test_a_models_card_is_shown(cli):

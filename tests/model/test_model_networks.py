@@ -64,10 +64,13 @@ def test_every_packaged_network_is_checked_here() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_counts_are_the_published_ones(name: str, exports: Path) -> None:
-    """Parameters exactly; multiply-accumulates within 1 % of another library and of the papers."""
+def test_the_counts_are_the_published_ones(name: str, tmp_path: Path) -> None:
+    """Parameters exactly; multiply-accumulates within 1 % of another library and of the papers.
+
+    Of the packaged descriptions, which ``test_model_descriptions.py`` holds against the networks.
+    """
     expected = NETWORKS[name]
-    cost = read_cost(find_model(name), cache_directory=exports)
+    cost = read_cost(find_model(name), cache_directory=tmp_path)
     assert expected.parameters == cost.parameters
     assert cost.macs == pytest.approx(expected.fvcore_macs, rel=0.01)
     if expected.gmacs is not None:
