@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import ndtri
 
 from mobilekit.contract.outputs import Array, check_outputs
 from mobilekit.records.measurement import Classification, Examples, Predictions
@@ -22,6 +21,8 @@ def wilson_interval(successes: int, count: int, coverage: float = 0.95) -> Inter
     Stat. Assoc. 22 (1927). Unlike p +- 1.96 sigma it stays within [0, 1] and has a width where
     every trial succeeded.
     """
+    from scipy.special import ndtri  # at no command's start, as in ``energy.budget``
+
     z = float(ndtri((1 + coverage) / 2))
     share = successes / count
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)

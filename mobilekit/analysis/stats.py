@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import bdtrc
 
 from mobilekit.records.statistics import Interval, Summary
 
@@ -42,6 +41,8 @@ def bootstrap_median_interval(values: Sequence[int], coverage: float = 0.95) -> 
     Jackknife, the Bootstrap and Other Resampling Plans", 1982, section 10.3). The interval ends
     at the order statistics where that distribution passes its lower and upper tail.
     """
+    from scipy.special import bdtrc  # at no command's start, as in ``energy.budget``
+
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     count = len(ordered)
     ranks = np.arange(1, count + 1)

@@ -52,7 +52,7 @@ COMMANDS = {
     ),
     "predict": (
         "mobilekit.cli.predict:predict",
-        "Predict the latency of networks on a phone that is not here.",
+        "Predict what networks need on phones that are not here: latency, energy, charge.",
     ),
     "models": (
         "mobilekit.cli.listing:models",

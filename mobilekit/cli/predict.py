@@ -14,15 +14,15 @@ from mobilekit.errors import UsageError
 
 def predict(
     network: GivenOptions,
-    chip: Annotated[
-        str,
+    devices: Annotated[
+        list[str],
         typer.Option(
             "--device",
             "-d",
             "--chip",
             metavar="PHONE",
             help="A profile's name (nexus7), the phone's SoC, SM8350 or snapdragon 888, or its "
-            "processors, the fastest first: 4xA76@2.4,4xA55@1.8.",
+            "processors, the fastest first: 4xA76@2.4,4xA55@1.8. Again for each further phone.",
         ),
     ],
     models: Annotated[
@@ -65,12 +65,12 @@ def predict(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Predict the latency of networks on a phone that is not here."""
+    """Predict what networks need on phones that are not here: latency, energy, charge."""
     from mobilekit import places
     from mobilekit.cli.terminal import terminal_width
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import CannotTellError
-    from mobilekit.flow.predict import predict_models, predict_table
+    from mobilekit.flow.predict import PhoneOptions, predict_models, predict_table
     from mobilekit.model.given import NOTHING
     from mobilekit.results.documents import make_predictions_document
     from mobilekit.results.text.prediction import render_predictions
@@ -87,21 +87,18 @@ def predict(
             "--weights, --input and --inputs are for one network",
             fix="Predict the others in commands of their own.",
         )
+    options = PhoneOptions(threads=threads, dram_gbps=dram_gbps, known=known)
     if layers_csv is not None:
-        predicted = predict_table(
-            layers_csv, chip, threads=threads, dram_gbps=dram_gbps, known=known
-        )
+        predicted = predict_table(layers_csv, devices, options)
     else:
         from mobilekit.cli.progress import TerminalReporter
 
         with TerminalReporter() as reporter:
             predicted = predict_models(
                 models or (),
-                chip,
+                devices,
+                options,
                 given=given,
-                threads=threads,
-                dram_gbps=dram_gbps,
-                known=known,
                 cache_directory=places.artifacts_directory(),
                 on_progress=reporter.note,
             )

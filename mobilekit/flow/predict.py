@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 from mobilekit.analysis.predict.chips import parse_chip
+from mobilekit.analysis.predict.energy import battery_of, predict_network
 from mobilekit.analysis.predict.latency import LatencyModel, Predictor, refuse_all
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.contract.codec import decode
@@ -18,7 +21,14 @@ from mobilekit.model.zoo import find_model
 from mobilekit.phone.chips import find_chip, load_cores, named
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.chip import Chip
-from mobilekit.records.prediction import NetworkWork, PredictedChip
+from mobilekit.records.device import DeviceProfile
+from mobilekit.records.prediction import (
+    KnownLatency,
+    NetworkPrediction,
+    NetworkWork,
+    PredictedDevice,
+    Predictions,
+)
 
 
 def load_predictor() -> Predictor:
@@ -28,36 +38,59 @@ def load_predictor() -> Predictor:
     return Predictor(model)
 
 
-def read_chip(text: str, *, dram_gbps: float | None = None) -> Chip:
-    """The chip of a profile, one of the table by any of its names, or one that is described.
+@dataclass(frozen=True, kw_only=True)
+class PhoneOptions:
+    """What is said of the phone that is predicted, besides its chip."""
+
+    threads: int | None = None
+    """As many as the chip has cores, unless they are told."""
+    dram_gbps: float | None = None
+    known: Path | None = None
+    """A table of latencies that were measured on it."""
+
+    @property
+    def are_of_one_phone(self) -> bool:
+        return self.dram_gbps is not None or self.known is not None
+
+
+class Phone(NamedTuple):
+    """A phone that is predicted."""
+
+    device: str
+    """As it was asked for."""
+    chip: Chip
+    profile: DeviceProfile | None
+    """``None`` for a chip alone."""
+
+
+def read_phone(device: str, *, dram_gbps: float | None = None) -> Phone:
+    """The phone of a profile, a chip of the table by any of its names, or one that is described.
 
     Raises what ``parse_chip`` and ``load_profiles`` do, and ``UsageError`` for a profile whose
     chip is not in the table, or is one of several.
     """
-    profile = load_profiles().get(text)
-    known = find_chip(profile.hardware.soc if profile else text)
+    profile = load_profiles().get(device)
+    known = find_chip(profile.hardware.soc if profile else device)
     if profile is not None and known is None:
         raise UsageError(
-            f"The profile {text} does not tell one chip",
+            f"The profile {device} does not tell one chip",
             soc=profile.hardware.soc,
             fix="Name the SoC, SM8350, or the cores, 4xA76@2.4,4xA55@1.8, in its place.",
         )
-    chip = parse_chip(known.clusters if known else text, load_cores(), dram_gbps=dram_gbps)
-    return chip if known is None else named(chip, known, dram_gbps)
+    chip = parse_chip(known.clusters if known else device, load_cores(), dram_gbps=dram_gbps)
+    return Phone(device, chip if known is None else named(chip, known, dram_gbps), profile)
 
 
 def predict_models(
     models: Sequence[str],
-    chip: str,
+    devices: Sequence[str],
+    options: PhoneOptions,
     *,
     given: Given = NOTHING,
-    threads: int | None = None,
-    dram_gbps: float | None = None,
-    known: Path | None = None,
     cache_directory: Path,
     on_progress: Callable[[str], None] = lambda _: None,
-) -> PredictedChip:
-    """The latency of networks by name or file, as ``predict_table`` has it.
+) -> Predictions:
+    """Networks by name or file on phones, as ``predict_table`` has it.
 
     ``on_progress`` hears of what takes seconds: a network that has not been described before is
     built and traced. Raises what ``predict_table``, ``find_model`` and ``read_description`` do.
@@ -70,61 +103,70 @@ def predict_models(
         )
         for spec in specs
     ]
-    return _predict(networks, chip, threads=threads, dram_gbps=dram_gbps, known=known)
+    return _predict(networks, devices, options)
 
 
-def predict_table(
-    layers: Path,
-    chip: str,
-    *,
-    threads: int | None = None,
-    dram_gbps: float | None = None,
-    known: Path | None = None,
-) -> PredictedChip:
-    """The latency of every network of a table of layers, on a chip that is described.
+def predict_table(layers: Path, devices: Sequence[str], options: PhoneOptions) -> Predictions:
+    """Every network of a table of layers, on phones by their profile, their chip or its cores.
 
-    ``threads``: as many as the chip has cores, unless they are told. A core that is not known
-    refuses every network.
+    A core that is not known refuses every network.
 
     Raises ``DataError`` for a table that cannot be read, and ``UsageError`` for a chip, threads or
-    known latencies that make no sense.
+    known latencies that make no sense, and for what is of one phone and said of several.
     """
-    return _predict(
-        read_layer_table(layers), chip, threads=threads, dram_gbps=dram_gbps, known=known
-    )
+    return _predict(read_layer_table(layers), devices, options)
 
 
 def _predict(
-    networks: Sequence[NetworkWork],
-    chip: str,
-    *,
-    threads: int | None,
-    dram_gbps: float | None,
-    known: Path | None,
-) -> PredictedChip:
-    told = read_known(known) if known is not None else ()
-    if known is not None and not told:
-        raise DataError("No latency is known there", path=known, fix="Leave --known out.")
-    predictor = load_predictor()
-    try:
-        described = read_chip(chip, dram_gbps=dram_gbps)
-    except CannotTellError as error:
-        return PredictedChip(
-            chip=chip,
-            threads=threads,
-            engine=predictor.model.engine,
-            predictions=refuse_all(networks, len(told), str(error).removesuffix(".")),
-            past_errors=(),
+    networks: Sequence[NetworkWork], devices: Sequence[str], options: PhoneOptions
+) -> Predictions:
+    devices = list(dict.fromkeys(devices))
+    if len(devices) > 1 and options.are_of_one_phone:
+        raise UsageError(
+            "--known and --dram-gbps are of one phone",
+            devices=", ".join(devices),
+            fix="Predict the others in commands of their own.",
         )
-    used = described.cores if threads is None else threads
-    predictions = predictor.predict(networks, described, used, told)
+    known = read_known(options.known) if options.known is not None else ()
+    if options.known is not None and not known:
+        raise DataError("No latency is known there", path=options.known, fix="Leave --known out.")
+    predictor = load_predictor()
+    told = [_predict_on(device, networks, options, known, predictor) for device in devices]
+    predictions = [each for _, of_device in told for each in of_device]
     kinds = {(each.known, each.seen) for each in predictions if each.latency_ms is not None}
-    return PredictedChip(
-        chip=described.text,
-        threads=used,
-        engine=predictor.model.engine,
-        predictions=predictions,
+    return Predictions(
+        devices=tuple(device for device, _ in told),
+        predictions=tuple(predictions),
         past_errors=tuple(
             predictor.past_error(count, seen=seen) for count, seen in sorted(kinds, reverse=True)
         ),
     )
+
+
+def _predict_on(
+    device: str,
+    networks: Sequence[NetworkWork],
+    options: PhoneOptions,
+    known: Sequence[KnownLatency],
+    predictor: Predictor,
+) -> tuple[PredictedDevice, list[NetworkPrediction]]:
+    """All of them on one phone; one whose cores are not known refuses every network."""
+    try:
+        phone = read_phone(device, dram_gbps=options.dram_gbps)
+    except CannotTellError as error:
+        latencies = refuse_all(networks, len(known), str(error).removesuffix("."))
+        chip, threads, power, battery = device, options.threads, None, None
+    else:
+        chip = phone.chip.text
+        threads = phone.chip.cores if options.threads is None else options.threads
+        latencies = predictor.predict(networks, phone.chip, threads, known)
+        power, battery = None, battery_of(phone.profile)
+    described = PredictedDevice(
+        device=device,
+        chip=chip,
+        threads=threads,
+        engine=predictor.model.engine,
+        power=power,
+        battery=battery,
+    )
+    return described, [predict_network(each, described) for each in latencies]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
-from mobilekit.records.statistics import Origin
+from mobilekit.records.statistics import Interval, Origin
 
 WorkKind = Literal["pw", "c3s1", "conv", "group", "dw", "fc", "pool", "lrn", "elt", "none"]
 """What a layer does, as far as its time depends on it: ``pw`` a convolution of 1x1, ``c3s1`` of 3x3
@@ -76,9 +76,71 @@ class LatencyPrediction(Record, frozen=True):
     origin: Origin = "predicted"
 
 
-class PredictedChip(Record, frozen=True):
-    """Networks on one chip."""
+class EnergyPrediction(Record, frozen=True):
+    """The energy of one inference of a network, where its latency and the phone's power can be
+    told; its intervals are of 90 %."""
 
+    gross_j: float
+    """Of the whole phone, its display on."""
+    gross_interval_j: Interval
+    marginal_j: float
+    """Above what the phone draws without the network."""
+    marginal_interval_j: Interval
+
+
+class ChargePrediction(Record, frozen=True):
+    """How many inferences one full charge buys, at gross energy; the interval is of 90 %."""
+
+    inferences: float
+    inferences_interval: Interval
+
+
+UntoldFigure = Literal["energy", "charge"]
+
+
+class Untold(Record, frozen=True):
+    """A figure besides the latency that cannot be told of a network, and why."""
+
+    figure: UntoldFigure
+    reason: str
+
+
+class NetworkPrediction(LatencyPrediction, frozen=True, kw_only=True):
+    """All that is predicted of one network on one phone."""
+
+    device: str
+    """As it was asked for: ``nexus7``, ``4xA76@2.4,4xA55@1.8``."""
+    energy: EnergyPrediction | None
+    charge: ChargePrediction | None
+    untold: tuple[Untold, ...]
+    """What of these is ``None``."""
+
+
+class PhonePower(Record, frozen=True):
+    """What a phone draws while it infers without a pause; its intervals are of 90 %."""
+
+    gross_w: float
+    gross_interval_w: Interval
+    marginal_w: float
+    """Above what it draws without inferring, its display on."""
+    marginal_interval_w: Interval
+    told_from: str
+    """In words: what it was measured on, or how it is told from the chip."""
+
+
+class PhoneBattery(Record, frozen=True):
+    energy_j: float
+    """Of a full charge."""
+    relative_uncertainty: float
+    """A standard one."""
+    source: str
+
+
+class PredictedDevice(Record, frozen=True):
+    """A phone that is predicted, as far as it is known."""
+
+    device: str
+    """As it was asked for."""
     chip: str
     """As described: ``4xA76@2.4,4xA55@1.8``."""
     threads: int | None
@@ -86,6 +148,15 @@ class PredictedChip(Record, frozen=True):
     engine: str
     """Whose latencies these are: the engine, and the precision, that the model was fitted to, or
     that of the known latencies."""
-    predictions: tuple[LatencyPrediction, ...]
+    power: PhonePower | None
+    battery: PhoneBattery | None
+    """``None``: nothing tells it, as for a chip without a phone."""
+
+
+class Predictions(Record, frozen=True):
+    """Networks on phones: each network on each phone, by phones and then by networks."""
+
+    devices: tuple[PredictedDevice, ...]
+    predictions: tuple[NetworkPrediction, ...]
     past_errors: tuple[PastError, ...]
-    """How far predictions like these were right on phones held back."""
+    """How far latencies like these were right on phones held back."""

@@ -35,7 +35,12 @@ from mobilekit.records.network import (
     ModelSpec,
     Variant,
 )
-from mobilekit.records.prediction import LatencyPrediction, PastError, PredictedChip
+from mobilekit.records.prediction import (
+    NetworkPrediction,
+    PastError,
+    PredictedDevice,
+    Predictions,
+)
 from mobilekit.records.profile import ActivationCost, LayerProfile
 from mobilekit.records.statistics import Origin
 from mobilekit.results.published import Publication
@@ -370,20 +375,16 @@ def make_profile_summary(
 
 # History: 1: first.
 class PredictionsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.predictions/1"):
-    """``predict``."""
+    """``predict``: each network on each phone, by phones and then by networks."""
 
-    chip: str
-    threads: int | None
-    engine: str
-    predictions: tuple[LatencyPrediction, ...]
+    devices: tuple[PredictedDevice, ...]
+    predictions: tuple[NetworkPrediction, ...]
     past_errors: tuple[PastError, ...]
 
 
-def make_predictions_document(predicted: PredictedChip) -> PredictionsDocument:
+def make_predictions_document(predicted: Predictions) -> PredictionsDocument:
     return PredictionsDocument(
-        chip=predicted.chip,
-        threads=predicted.threads,
-        engine=predicted.engine,
+        devices=predicted.devices,
         predictions=predicted.predictions,
         past_errors=predicted.past_errors,
     )

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import mobilekit
 from mobilekit import places
 from mobilekit.cli import main
-from mobilekit.errors import CannotTellError, MobilekitError
+from mobilekit.errors import CannotTellError, MobilekitError, UsageError
 
 LAYERS = Path(mobilekit.__file__).parent / "prediction/ncnn/layers.csv"
 CHIP = "4xA76@2.4,4xA55@1.8"
@@ -71,7 +71,8 @@ def test_networks_are_predicted_by_their_names(exports, monkeypatch):
 
     assert outcome.exit_code == 0, outcome.output
     document = check_document(outcome.stdout)
-    assert document["chip"] == "4xKRAIT@1.51"
+    (device,) = document["devices"]
+    assert (device["device"], device["chip"]) == ("nexus7", "4xKRAIT@1.51")
     alexnet, nin = document["predictions"]
     assert alexnet["seen"]
     assert alexnet["low_ms"] < alexnet["latency_ms"] < alexnet["high_ms"]
@@ -107,6 +108,34 @@ def test_what_is_asked_for_is_checked(words, message, exports, monkeypatch):
 
     assert isinstance(outcome.exception, MobilekitError)
     assert message in str(outcome.exception)
+
+
+def test_each_network_is_told_on_each_device(table):
+    """By devices, in their order, however they are named; each is told of its own."""
+    words = ("--layers-csv", table(lambda row: {}), "--threads", 4, "--json")
+    devices = ("SM8350", "nexus7", "SM8350")
+
+    document = check_document(
+        invoke(*words, *(word for each in devices for word in ("-d", each))).stdout
+    )
+
+    assert [each["device"] for each in document["devices"]] == ["SM8350", "nexus7"]
+    told = document["predictions"]
+    assert [(each["device"], each["network"]) for each in told] == [
+        ("SM8350", "squeezenet"),
+        ("nexus7", "squeezenet"),
+    ]
+    assert told[0]["latency_ms"] < told[1]["latency_ms"]
+    for each in told:
+        (alone,) = check_document(invoke(*words, "-d", each["device"]).stdout)["predictions"]
+        assert alone == each
+
+
+def test_what_is_known_of_one_phone_is_not_said_of_several(table):
+    error = predict("-d", "nexus7", "--dram-gbps", 12.8, layers=table(lambda row: {})).exception
+
+    assert isinstance(error, UsageError)
+    assert "are of one phone" in str(error)
 
 
 def test_people_read_what_it_is_told_from_and_how_far_that_was_right():

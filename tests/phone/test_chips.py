@@ -3,7 +3,7 @@
 import pytest
 
 from mobilekit.analysis.predict.chips import features_of, parse_chip
-from mobilekit.flow.predict import read_chip
+from mobilekit.flow.predict import read_phone
 from mobilekit.phone.chips import find_chip, load_chips, load_cores, names_of
 
 
@@ -45,6 +45,6 @@ def test_only_a_whole_name_finds_a_chip(words, name):
 
 
 def test_a_named_chip_brings_its_memory_unless_another_is_told():
-    assert read_chip("SM8350").dram_gbps == 51.2
-    assert read_chip("SM8350", dram_gbps=30).dram_gbps == 30
-    assert read_chip("1xX1@2.84").dram_gbps is None
+    assert read_phone("SM8350").chip.dram_gbps == 51.2
+    assert read_phone("SM8350", dram_gbps=30).chip.dram_gbps == 30
+    assert read_phone("1xX1@2.84").chip.dram_gbps is None

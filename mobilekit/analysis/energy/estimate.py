@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from scipy.linalg import block_diag
 
 from mobilekit.analysis.energy.blocks import (
     Blocks,
@@ -175,6 +174,8 @@ def _measure_stretches(
 
 
 def _join(stretches: Sequence[Sequence[Window]], parts: Sequence[WindowPowers]) -> Blocks:
+    from scipy.linalg import block_diag  # at no command's start, as in ``budget``
+
     loads = [window for stretch in stretches for window in stretch[1::2]]
     starts = np.cumsum([0, *(len(stretch) for stretch in stretches)])[:-1]
     load = np.concatenate(

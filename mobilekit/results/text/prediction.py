@@ -2,51 +2,161 @@
 
 from __future__ import annotations
 
-from mobilekit.records.prediction import LatencyPrediction, PastError, PredictedChip
+from collections.abc import Iterable
+
+from mobilekit.records.prediction import (
+    EnergyPrediction,
+    NetworkPrediction,
+    PastError,
+    PhonePower,
+    PredictedDevice,
+    Predictions,
+)
 from mobilekit.records.statistics import Interval
-from mobilekit.results.tables.cells import Absent, Cell, Column, Number, Row, Table, make_table
+from mobilekit.results.tables.cells import (
+    Absent,
+    Cell,
+    Column,
+    Number,
+    Row,
+    Table,
+    Unit,
+    make_table,
+)
 from mobilekit.results.tables.text import render_text
-from mobilekit.units import NS_PER_MS
+from mobilekit.units import NS_PER_MS, format_energy, format_power
+
+CANNOT_TELL = Absent("cannot tell")
 
 
-def render_predictions(predicted: PredictedChip, width: int | None = None) -> str:
-    """A line for each network, then why any cannot be told, and how far this has been right."""
-    threads = "" if predicted.threads is None else f", {_count(predicted.threads, 'thread')}"
-    lines = [
-        f"{predicted.chip}{threads} · predicted, as of {predicted.engine}",
-        render_text(predictions_table(predicted), width),
-    ]
+def render_predictions(predicted: Predictions, width: int | None = None) -> str:
+    """A line for each phone and for each network on it, then why any figure cannot be told, and how
+    far this has been right."""
+    several = len(predicted.devices) > 1
+    lines = [_device_text(each, named=several) for each in predicted.devices]
+    lines.append(render_text(predictions_table(predicted), width))
     lines += [
-        f"{each.network} cannot be told: {'; '.join(each.reasons)}."
+        f"{_name(each, several=several)} cannot be told: {'; '.join(each.reasons)}."
         for each in predicted.predictions
         if each.reasons
+    ]
+    lines += _untold_texts(predicted)
+    lines += [
+        f"Power{f' of {each.device}' if several else ''}: {_power_text(each.power)}"
+        for each in predicted.devices
+        if each.power is not None
+    ]
+    lines += [
+        f"Battery{f' of {each.device}' if several else ''}: "
+        f"{format_energy(each.battery.energy_j)}, {each.battery.source}."
+        for each in predicted.devices
+        if each.battery is not None
     ]
     lines += [_past_text(each) for each in predicted.past_errors]
     return "\n".join(lines)
 
 
-def predictions_table(predicted: PredictedChip) -> Table:
+def predictions_table(predicted: Predictions) -> Table:
+    """Intervals are of 90 %."""
+    several = len(predicted.devices) > 1
     rows = [
-        Row((each.network, _latency_cell(each), _told_from(each)), origin="predicted")
+        Row(
+            (
+                each.network,
+                *((each.device,) if several else ()),
+                _latency_cell(each),
+                *_energy_cells(each.energy),
+                _charge_cell(each),
+                _told_from(each),
+            ),
+            origin="predicted",
+        )
         for each in predicted.predictions
     ]
     return make_table(
-        ("network", Column("latency [90 %]", holds="numbers", scale="common"), "told from"), rows
+        (
+            "network",
+            *(("device",) if several else ()),
+            Column("latency [90 %]", holds="numbers", scale="common"),
+            Column("energy, gross [90 %]", holds="numbers", scale="common"),
+            Column("marginal [90 %]", holds="numbers", scale="common"),
+            Column("inferences per charge [90 %]", holds="numbers"),
+            "latency is told from",
+        ),
+        rows,
     )
 
 
-def _latency_cell(each: LatencyPrediction) -> Cell:
+def _device_text(each: PredictedDevice, *, named: bool) -> str:
+    name = f"{each.device}: " if named and each.device != each.chip else ""
+    threads = "" if each.threads is None else f", {_count(each.threads, 'thread')}"
+    return f"{name}{each.chip}{threads} · predicted, as of {each.engine}"
+
+
+def _name(each: NetworkPrediction, *, several: bool) -> str:
+    return f"{each.network} on {each.device}" if several else each.network
+
+
+def _latency_cell(each: NetworkPrediction) -> Cell:
     if each.latency_ms is None or each.low_ms is None or each.high_ms is None:
-        return Absent("cannot tell")
+        return CANNOT_TELL
     interval = Interval(low=each.low_ms * NS_PER_MS, high=each.high_ms * NS_PER_MS)
-    return Number(each.latency_ms * NS_PER_MS, "ns", interval, origin="predicted")
+    return _predicted(each.latency_ms * NS_PER_MS, "ns", interval)
 
 
-def _told_from(each: LatencyPrediction) -> str:
+def _energy_cells(energy: EnergyPrediction | None) -> tuple[Cell, Cell]:
+    if energy is None:
+        return CANNOT_TELL, CANNOT_TELL
+    return (
+        _predicted(energy.gross_j, "J", energy.gross_interval_j),
+        _predicted(energy.marginal_j, "J", energy.marginal_interval_j),
+    )
+
+
+def _charge_cell(each: NetworkPrediction) -> Cell:
+    if each.charge is None:
+        return CANNOT_TELL
+    return _predicted(each.charge.inferences, "inferences", each.charge.inferences_interval)
+
+
+def _predicted(value: float, unit: Unit, interval: Interval) -> Number:
+    return Number(value, unit, interval, origin="predicted")
+
+
+def _told_from(each: NetworkPrediction) -> str:
     if each.latency_ms is None:
         return "-"
     here = f"{_count(each.known, 'network')} measured here" if each.known else "the chip alone"
     return f"{here}; {'measured' if each.seen else 'never measured'} on other phones"
+
+
+def _untold_texts(predicted: Predictions) -> list[str]:
+    """Each reason once for each phone, of the networks whose latency is told."""
+    several = len(predicted.devices) > 1
+    told = [each for each in predicted.predictions if each.latency_ms is not None]
+    reasons = _unique(
+        (each.device, untold.figure, untold.reason) for each in told for untold in each.untold
+    )
+    figures = {(device, figure) for device, figure, _ in reasons}
+    return [
+        f"The {figure}{f' on {device}' if several else ''} cannot be told: {reason}."
+        for device, figure, reason in reasons
+        # What follows from a figure that is told to be missing goes without saying.
+        if not (figure == "charge" and (device, "energy") in figures)
+    ]
+
+
+def _unique(each: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    return list(dict.fromkeys(each))
+
+
+def _power_text(power: PhonePower) -> str:
+    gross, marginal = power.gross_interval_w, power.marginal_interval_w
+    return (
+        f"{format_power(power.gross_w)} [{format_power(gross.low)}, {format_power(gross.high)}] "
+        f"gross, {format_power(power.marginal_w)} [{format_power(marginal.low)}, "
+        f"{format_power(marginal.high)}] marginal: {power.told_from}."
+    )
 
 
 def _past_text(past: PastError) -> str:
