@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli.failure import exit_with
-from mobilekit.cli.options import GivenOptions, JsonFlag
+from mobilekit.cli.options import GivenOptions, JsonFlag, StoreOption
 from mobilekit.errors import UsageError
 
 
@@ -63,6 +63,7 @@ def predict(
             help="What was measured on that phone with so many threads: a table of network,ms.",
         ),
     ] = None,
+    store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Predict what networks need on phones that are not here: latency, energy, charge."""
@@ -72,8 +73,6 @@ def predict(
     from mobilekit.errors import CannotTellError
     from mobilekit.flow.predict import PhoneOptions, predict_models, predict_table
     from mobilekit.model.given import NOTHING
-    from mobilekit.results.documents import make_predictions_document
-    from mobilekit.results.text.prediction import render_predictions
 
     given = network.given
     if (layers_csv is None) == (not models):
@@ -89,7 +88,7 @@ def predict(
         )
     options = PhoneOptions(threads=threads, dram_gbps=dram_gbps, known=known)
     if layers_csv is not None:
-        predicted = predict_table(layers_csv, devices, options)
+        predicted = predict_table(layers_csv, devices, options, store=store)
     else:
         from mobilekit.cli.progress import TerminalReporter
 
@@ -100,11 +99,16 @@ def predict(
                 options,
                 given=given,
                 cache_directory=places.artifacts_directory(),
+                store=store,
                 on_progress=reporter.note,
             )
     if as_json:
+        from mobilekit.results.documents import make_predictions_document
+
         typer.echo(encode_pretty(make_predictions_document(predicted)), nl=False)
     else:
+        from mobilekit.results.text.prediction import render_predictions
+
         typer.echo(render_predictions(predicted, terminal_width()))
     if all(each.latency_ms is None for each in predicted.predictions):
         exit_with(

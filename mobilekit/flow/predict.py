@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from mobilekit import places
 from mobilekit.analysis.predict.chips import parse_chip
 from mobilekit.analysis.predict.energy import battery_of, predict_network
 from mobilekit.analysis.predict.latency import LatencyModel, Predictor, refuse_all
+from mobilekit.analysis.predict.power import PowerModel, power_of_chip, power_of_runs
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.contract.codec import decode
 from mobilekit.errors import CannotTellError, DataError, UsageError
@@ -22,10 +24,13 @@ from mobilekit.phone.chips import find_chip, load_cores, named
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.chip import Chip
 from mobilekit.records.device import DeviceProfile
+from mobilekit.records.energy import EnergyEstimate
+from mobilekit.records.measurement import Measurement
 from mobilekit.records.prediction import (
     KnownLatency,
     NetworkPrediction,
     NetworkWork,
+    PhonePower,
     PredictedDevice,
     Predictions,
 )
@@ -63,6 +68,13 @@ class Phone(NamedTuple):
     """``None`` for a chip alone."""
 
 
+def load_power_model() -> PowerModel:
+    """What phones' cores draw, fitted beforehand."""
+    data = files("mobilekit").joinpath("prediction", "power.json").read_bytes()
+    model: PowerModel = decode(data, PowerModel, source="power.json")
+    return model
+
+
 def read_phone(device: str, *, dram_gbps: float | None = None) -> Phone:
     """The phone of a profile, a chip of the table by any of its names, or one that is described.
 
@@ -88,6 +100,7 @@ def predict_models(
     *,
     given: Given = NOTHING,
     cache_directory: Path,
+    store: str | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Predictions:
     """Networks by name or file on phones, as ``predict_table`` has it.
@@ -103,22 +116,28 @@ def predict_models(
         )
         for spec in specs
     ]
-    return _predict(networks, devices, options)
+    return _predict(networks, devices, options, store)
 
 
-def predict_table(layers: Path, devices: Sequence[str], options: PhoneOptions) -> Predictions:
+def predict_table(
+    layers: Path, devices: Sequence[str], options: PhoneOptions, *, store: str | None = None
+) -> Predictions:
     """Every network of a table of layers, on phones by their profile, their chip or its cores.
 
-    A core that is not known refuses every network.
+    A core that is not known refuses every network. ``store`` is the URL of the results that a
+    phone's own energy runs are in, unless it is the default one.
 
     Raises ``DataError`` for a table that cannot be read, and ``UsageError`` for a chip, threads or
     known latencies that make no sense, and for what is of one phone and said of several.
     """
-    return _predict(read_layer_table(layers), devices, options)
+    return _predict(read_layer_table(layers), devices, options, store)
 
 
 def _predict(
-    networks: Sequence[NetworkWork], devices: Sequence[str], options: PhoneOptions
+    networks: Sequence[NetworkWork],
+    devices: Sequence[str],
+    options: PhoneOptions,
+    store: str | None,
 ) -> Predictions:
     devices = list(dict.fromkeys(devices))
     if len(devices) > 1 and options.are_of_one_phone:
@@ -131,7 +150,7 @@ def _predict(
     if options.known is not None and not known:
         raise DataError("No latency is known there", path=options.known, fix="Leave --known out.")
     predictor = load_predictor()
-    told = [_predict_on(device, networks, options, known, predictor) for device in devices]
+    told = [_predict_on(device, networks, options, known, predictor, store) for device in devices]
     predictions = [each for _, of_device in told for each in of_device]
     kinds = {(each.known, each.seen) for each in predictions if each.latency_ms is not None}
     return Predictions(
@@ -149,6 +168,7 @@ def _predict_on(
     options: PhoneOptions,
     known: Sequence[KnownLatency],
     predictor: Predictor,
+    store: str | None,
 ) -> tuple[PredictedDevice, list[NetworkPrediction]]:
     """All of them on one phone; one whose cores are not known refuses every network."""
     try:
@@ -160,7 +180,8 @@ def _predict_on(
         chip = phone.chip.text
         threads = phone.chip.cores if options.threads is None else options.threads
         latencies = predictor.predict(networks, phone.chip, threads, known)
-        power, battery = None, battery_of(phone.profile)
+        power = _power_of(phone, threads, store)
+        battery = battery_of(phone.profile)
     described = PredictedDevice(
         device=device,
         chip=chip,
@@ -170,3 +191,31 @@ def _predict_on(
         battery=battery,
     )
     return described, [predict_network(each, described) for each in latencies]
+
+
+def _power_of(phone: Phone, threads: int, store: str | None) -> PhonePower:
+    """By its own energy runs with so many threads, the newest of each network, else by its chip."""
+    newest: dict[str, EnergyEstimate] = {}
+    for run, energy in _energy_runs(phone, store):
+        companion, name = run.result.samples.companion, run.artifact.model.name
+        if companion is None or companion.threads != threads or name in newest:
+            continue
+        if energy.origin == "measured" and energy.plane != "rails":
+            newest[name] = energy
+    return power_of_runs(list(newest.values())) or power_of_chip(
+        phone.chip, threads, load_power_model()
+    )
+
+
+def _energy_runs(phone: Phone, store: str | None) -> Iterator[tuple[Measurement, EnergyEstimate]]:
+    """None of a chip alone; a store that nobody has made is not opened, which takes its time."""
+    place = store or places.default_store()
+    if phone.profile is None or (isinstance(place, Path) and not place.exists()):
+        return
+    from mobilekit.analysis.energy.estimate import energy_of
+    from mobilekit.results.store import open_to_read
+
+    for run in open_to_read(store).energy_of_device(phone.device):
+        energy = energy_of(run)
+        if energy is not None:
+            yield run, energy

@@ -174,6 +174,19 @@ class Store:
             keys = connection.scalars(query.order_by(columns.device_key)).all()
         return (self._iterate((*told, columns.device_key == key)) for key in keys)
 
+    def energy_of_device(self, device: str) -> Iterator[Measurement]:
+        """Those of a real phone, by its name or its key, that were meant to tell a network's energy
+        and have windows, the newest first, each read when it is asked for."""
+        columns = measurements_table.c
+        return self._iterate(
+            (
+                sa.or_(columns.device == device, columns.device_key == device),
+                columns.virtual == sa.false(),
+                columns.purpose == "measure",
+                columns.has_windows == sa.true(),
+            )
+        )
+
     def _iterate(self, conditions: Sequence[sa.ColumnElement[bool]]) -> Iterator[Measurement]:
         columns = measurements_table.c
         query = sa.select(columns.id).where(*conditions)

@@ -5,13 +5,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from examples import device_info, energy_plan, measured, samples
+from msgspec.structs import replace
 from schemas import check_document
+from simulated import work
 from typer.testing import CliRunner
 
 import mobilekit
 from mobilekit import places
 from mobilekit.cli import main
 from mobilekit.errors import CannotTellError, MobilekitError, UsageError
+from mobilekit.results.store import Store
 
 LAYERS = Path(mobilekit.__file__).parent / "prediction/ncnn/layers.csv"
 CHIP = "4xA76@2.4,4xA55@1.8"
@@ -136,6 +140,59 @@ def test_what_is_known_of_one_phone_is_not_said_of_several(table):
 
     assert isinstance(error, UsageError)
     assert "are of one phone" in str(error)
+
+
+@pytest.fixture
+def energy_runs(tmp_path):
+    """A store with energy runs, of a phone that has drawn 3.38 W, and of ones that do not count."""
+    windows = tuple(work(energy_plan(blocks=5, idle_ns=60 * 10**9, load_ns=60 * 10**9))[0])
+    place = f"sqlite:///{tmp_path / 'results.sqlite'}"
+    store = Store(place)
+    own, companion = device_info(name="nexus7"), samples().companion
+    for run in (
+        measured("own", device=own, windows=windows),
+        measured("threads", device=own, windows=windows, companion=replace(companion, threads=2)),
+        measured("simulated", device=device_info(name="nexus5"), virtual=True, windows=windows),
+    ):
+        store.save(run)
+    return place
+
+
+def test_a_phones_own_energy_runs_tell_its_power(energy_runs, table):
+    """Those with as many threads; a virtual phone's are not the real one's."""
+    words = ("--layers-csv", table(lambda row: {}), "--store", energy_runs, "--json")
+
+    def powers(device, threads):
+        document = check_document(invoke(*words, "-d", device, "--threads", threads).stdout)
+        return [each["power"] for each in document["devices"]]
+
+    (own,) = powers("nexus7", 4)
+    (slower,) = powers("nexus7", 2)
+    (single,) = powers("nexus7", 1)
+    (other,) = powers("nexus5", 4)
+
+    assert own["told_from"] == slower["told_from"] == "its own energy runs, of 1 network"
+    assert own["gross_w"] == pytest.approx(3.38, rel=0.1)
+    assert "by the tables of" in single["told_from"]
+    assert "by the tables of" in other["told_from"]
+
+
+def test_a_phone_has_a_charge_and_a_chip_alone_has_none(table):
+    layers = table(lambda row: {})
+    words = ("--layers-csv", layers, "-d", "nexus7", "-d", "APQ8064", "--json")
+
+    phone, chip = check_document(invoke(*words).stdout)["predictions"]
+
+    assert phone["latency_ms"] == chip["latency_ms"]
+    assert phone["energy"] == chip["energy"]
+    joules = phone["energy"]["gross_j"]
+    assert phone["charge"]["inferences"] == pytest.approx(54_000 / joules, rel=1e-6)
+    assert (chip["charge"], phone["untold"]) == (None, [])
+    (untold,) = chip["untold"]
+    assert "has no battery" in untold["reason"]
+    shown = invoke(*words[:-1]).stdout
+    assert "The charge on APQ8064 cannot be told: a chip alone has no battery" in shown
+    assert "Battery of nexus7: 54.0 kJ" in shown
 
 
 def test_people_read_what_it_is_told_from_and_how_far_that_was_right():

@@ -11,6 +11,7 @@ import math
 from msgspec.structs import asdict
 
 from mobilekit.analysis.energy.charge import BATTERY_RELATIVE_UNCERTAINTY
+from mobilekit.analysis.predict.intervals import SDS_OF_90_PERCENT, around, half_width
 from mobilekit.records.device import DeviceProfile
 from mobilekit.records.prediction import (
     ChargePrediction,
@@ -22,10 +23,7 @@ from mobilekit.records.prediction import (
     PredictedDevice,
     Untold,
 )
-from mobilekit.records.statistics import Interval
 
-SDS_OF_90_PERCENT = 1.6449
-"""Of a normal distribution, in half of its interval."""
 MS_PER_S = 1000
 
 
@@ -93,14 +91,3 @@ def predict_charge(energy: EnergyPrediction, battery: PhoneBattery) -> ChargePre
             SDS_OF_90_PERCENT * battery.relative_uncertainty,
         ),
     )
-
-
-def half_width(interval: Interval) -> float:
-    """Half of an interval's width, of the logarithms of its ends."""
-    return math.log(interval.high / interval.low) / 2
-
-
-def around(middle: float, *halves: float) -> Interval:
-    """The interval about ``middle`` of independent parts, whose half widths are of logarithms."""
-    factor = math.exp(math.hypot(*halves))
-    return Interval(low=middle / factor, high=middle * factor)
