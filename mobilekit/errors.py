@@ -135,6 +135,12 @@ class CannotTellError(MobilekitError):
     exit_code = 5
 
 
+class DoesNotFitError(MobilekitError):
+    """A network that does not keep within what was asked for."""
+
+    exit_code = 6
+
+
 class StoppedError(MobilekitError):
     """A person ended the command from the keyboard."""
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mobilekit.cli.failure import exit_with
 from mobilekit.cli.options import GivenOptions, JsonFlag, StoreOption
 from mobilekit.errors import UsageError
+
+if TYPE_CHECKING:
+    from mobilekit.records.prediction import NetworkPrediction
 
 
 def predict(
@@ -63,6 +67,15 @@ def predict(
             help="What was measured on that phone with so many threads: a table of network,ms.",
         ),
     ] = None,
+    fits: Annotated[
+        str | None,
+        typer.Option(
+            "--fits",
+            metavar="BOUNDS",
+            help='Tell whether they keep within these, and exit by it: "latency<100ms, '
+            'energy<50mJ, charge>10000"; also memory and marginal.',
+        ),
+    ] = None,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -86,7 +99,7 @@ def predict(
             "--weights, --input and --inputs are for one network",
             fix="Predict the others in commands of their own.",
         )
-    options = PhoneOptions(threads=threads, dram_gbps=dram_gbps, known=known)
+    options = PhoneOptions(threads=threads, dram_gbps=dram_gbps, known=known, fits=fits)
     if layers_csv is not None:
         predicted = predict_table(layers_csv, devices, options, store=store)
     else:
@@ -110,10 +123,33 @@ def predict(
         from mobilekit.results.text.prediction import render_predictions
 
         typer.echo(render_predictions(predicted, terminal_width()))
-    if all(each.latency_ms is None for each in predicted.predictions):
+    if fits is not None:
+        _exit_by_fits(predicted.predictions)
+    elif all(each.latency_ms is None for each in predicted.predictions):
         exit_with(
             CannotTellError(
                 "None of these can be predicted",
                 fix="Each says why, and what to measure.",
+            )
+        )
+
+
+def _exit_by_fits(predictions: Sequence[NetworkPrediction]) -> None:
+    """No goes before unknown, and both before yes."""
+    from mobilekit.errors import CannotTellError, DoesNotFitError
+
+    verdicts = {each.fits.verdict for each in predictions if each.fits is not None}
+    if "no" in verdicts:
+        exit_with(
+            DoesNotFitError(
+                "Not all keep within the bounds",
+                fix="The figures and their intervals say by how much.",
+            )
+        )
+    if "unknown" in verdicts:
+        exit_with(
+            CannotTellError(
+                "Whether all keep within the bounds cannot be told",
+                fix="Measure one network on the phone, which narrows every interval.",
             )
         )

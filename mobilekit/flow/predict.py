@@ -8,9 +8,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from mobilekit import places
 from mobilekit.analysis.predict.chips import parse_chip
 from mobilekit.analysis.predict.energy import battery_of, predict_network
+from mobilekit.analysis.predict.fits import judge, parse_criteria
 from mobilekit.analysis.predict.latency import LatencyModel, Predictor, refuse_all
 from mobilekit.analysis.predict.power import PowerModel, power_of_chip, power_of_runs
 from mobilekit.analysis.predict.work import work_of
@@ -27,6 +30,7 @@ from mobilekit.records.device import DeviceProfile
 from mobilekit.records.energy import EnergyEstimate
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.prediction import (
+    Criterion,
     KnownLatency,
     NetworkPrediction,
     NetworkWork,
@@ -52,6 +56,8 @@ class PhoneOptions:
     dram_gbps: float | None = None
     known: Path | None = None
     """A table of latencies that were measured on it."""
+    fits: str | None = None
+    """What networks have to keep within: ``latency<100ms, charge>10000``."""
 
     @property
     def are_of_one_phone(self) -> bool:
@@ -149,9 +155,14 @@ def _predict(
     known = read_known(options.known) if options.known is not None else ()
     if options.known is not None and not known:
         raise DataError("No latency is known there", path=options.known, fix="Leave --known out.")
+    criteria = _read_criteria(options.fits)
     predictor = load_predictor()
     told = [_predict_on(device, networks, options, known, predictor, store) for device in devices]
-    predictions = [each for _, of_device in told for each in of_device]
+    predictions = [
+        replace(each, fits=judge(each, device, criteria)) if criteria else each
+        for device, of_device in told
+        for each in of_device
+    ]
     kinds = {(each.known, each.seen) for each in predictions if each.latency_ms is not None}
     return Predictions(
         devices=tuple(device for device, _ in told),
@@ -191,6 +202,14 @@ def _predict_on(
         battery=battery,
     )
     return described, [predict_network(each, described) for each in latencies]
+
+
+def _read_criteria(fits: str | None) -> tuple[Criterion, ...]:
+    if fits is None:
+        return ()
+    from mobilekit.meter.quantities import read_amount
+
+    return parse_criteria(fits, read_amount)
 
 
 def _power_of(phone: Phone, threads: int, store: str | None) -> PhonePower:

@@ -6,6 +6,7 @@ Of what it finds, only what a trace of power can be in is taken, and nothing whe
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -64,6 +65,31 @@ def read_unit(text: str) -> Unit | None:
         if fitting:
             return fitting.pop() if len(fitting) == 1 else None
     return OTHER if is_known else None
+
+
+_AMOUNT = re.compile(
+    r"(?P<number>[0-9][0-9_]*(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?|\.[0-9]+)\s*(?P<unit>[A-Za-zµμ]{0,20})"
+)
+
+
+def read_amount(text: str, unit: str) -> float | None:
+    """How many of ``unit`` an amount such as ``100ms`` or ``200 MiB`` is; an empty unit is that of
+    a plain number. ``None`` for what is no amount of such a unit, in the case that it is written
+    in.
+    """
+    match = _AMOUNT.fullmatch(text.strip())
+    if match is None or bool(match["unit"]) != bool(unit):
+        return None
+    number = float(match["number"])
+    if not unit:
+        return number
+    import pint
+
+    registry = _registry()
+    try:
+        return float(registry.Quantity(number, match["unit"]).to(unit).m)
+    except (pint.UndefinedUnitError, pint.DimensionalityError):
+        return None
 
 
 def _unit(registry: pint.UnitRegistry[Any], prefix: str, name: str) -> Unit:

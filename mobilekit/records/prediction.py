@@ -105,6 +105,41 @@ class Untold(Record, frozen=True):
     reason: str
 
 
+FitFigure = Literal["latency", "memory", "energy", "marginal", "charge"]
+"""``energy`` is gross, ``marginal`` is energy above what the phone draws anyway."""
+FitVerdict = Literal["yes", "no", "unknown"]
+"""``yes`` from a probability of 95 % on, ``no`` up to 5 %."""
+
+
+class Criterion(Record, frozen=True):
+    """What a figure has to be."""
+
+    text: str
+    """As somebody wrote it: ``latency<100ms``."""
+    figure: FitFigure
+    sign: Literal["<", "<=", ">", ">="]
+    bound: float
+    """In ms, bytes, J or inferences."""
+
+
+class CriterionFit(Record, frozen=True):
+    criterion: Criterion
+    verdict: FitVerdict
+    probability: float | None
+    """``None``: the figure cannot be told."""
+    reason: str | None
+    """Why it cannot be."""
+
+
+class Fit(Record, frozen=True):
+    """Whether all criteria are kept at once."""
+
+    verdict: FitVerdict
+    probability: float | None
+    """``None``: one of the figures cannot be told."""
+    criteria: tuple[CriterionFit, ...]
+
+
 class NetworkPrediction(LatencyPrediction, frozen=True, kw_only=True):
     """All that is predicted of one network on one phone."""
 
@@ -114,6 +149,8 @@ class NetworkPrediction(LatencyPrediction, frozen=True, kw_only=True):
     charge: ChargePrediction | None
     untold: tuple[Untold, ...]
     """What of these is ``None``."""
+    fits: Fit | None = None
+    """``None``: nothing was asked for."""
 
 
 class PhonePower(Record, frozen=True):

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import mobilekit
 from mobilekit import places
 from mobilekit.cli import main
-from mobilekit.errors import CannotTellError, MobilekitError, UsageError
+from mobilekit.errors import CannotTellError, DoesNotFitError, MobilekitError, UsageError
 from mobilekit.results.store import Store
 
 LAYERS = Path(mobilekit.__file__).parent / "prediction/ncnn/layers.csv"
@@ -193,6 +193,44 @@ def test_a_phone_has_a_charge_and_a_chip_alone_has_none(table):
     shown = invoke(*words[:-1]).stdout
     assert "The charge on APQ8064 cannot be told: a chip alone has no battery" in shown
     assert "Battery of nexus7: 54.0 kJ" in shown
+
+
+@pytest.mark.parametrize(
+    ("bounds", "exit_code", "verdict"),
+    [
+        ("latency<1min, charge>10", 0, "yes"),
+        ("latency<1ms", DoesNotFitError.exit_code, "no"),
+        ("latency<68ms", CannotTellError.exit_code, "unknown"),
+        ("latency<1ms, latency>0.1ms, charge>10", DoesNotFitError.exit_code, "no"),
+    ],
+)
+def test_whether_it_fits_is_the_exit_code(bounds, exit_code, verdict, table):
+    words = ("--layers-csv", table(lambda row: {}), "-d", "nexus7", "--fits", bounds)
+
+    outcome = invoke(*words, "--json")
+
+    assert outcome.exit_code == exit_code
+    (told,) = check_document(outcome.stdout)["predictions"]
+    assert told["fits"]["verdict"] == verdict
+    assert [each["criterion"]["text"] for each in told["fits"]["criteria"]] == bounds.split(", ")
+    shown = invoke(*words)
+    assert shown.exit_code == exit_code
+    assert f"  {verdict}, " in shown.stdout
+
+
+def test_one_network_that_does_not_fit_goes_before_others_that_are_unknown(tmp_path):
+    """And all are told."""
+    rows = LAYERS.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [row for row in rows[1:] if row.split(",")[0] in ("squeezenet", "vgg16")]
+    (tmp_path / "layers.csv").write_text(rows[0] + "".join(kept), encoding="utf-8")
+
+    outcome = invoke(
+        "--layers-csv", tmp_path / "layers.csv", "-d", "nexus7", "--fits", "latency<68ms"
+    )
+
+    assert outcome.exit_code == DoesNotFitError.exit_code
+    assert "squeezenet, predicted  unknown, 5" in outcome.stdout
+    assert "vgg16, predicted       no, < 0.1 %" in outcome.stdout
 
 
 def test_people_read_what_it_is_told_from_and_how_far_that_was_right():

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from mobilekit.records.prediction import (
     EnergyPrediction,
+    FitVerdict,
     NetworkPrediction,
     PastError,
     PhonePower,
@@ -35,6 +36,9 @@ def render_predictions(predicted: Predictions, width: int | None = None) -> str:
     several = len(predicted.devices) > 1
     lines = [_device_text(each, named=several) for each in predicted.devices]
     lines.append(render_text(predictions_table(predicted), width))
+    if any(each.fits is not None for each in predicted.predictions):
+        lines.append(render_text(fits_table(predicted), width))
+        lines += _unfitted_texts(predicted)
     lines += [
         f"{_name(each, several=several)} cannot be told: {'; '.join(each.reasons)}."
         for each in predicted.predictions
@@ -85,6 +89,48 @@ def predictions_table(predicted: Predictions) -> Table:
         ),
         rows,
     )
+
+
+def fits_table(predicted: Predictions) -> Table:
+    """A column for each criterion, and one for all of them at once."""
+    several = len(predicted.devices) > 1
+    judged = [(each, each.fits) for each in predicted.predictions if each.fits is not None]
+    rows = [
+        Row(
+            (
+                each.network,
+                *((each.device,) if several else ()),
+                *(_fit_text(one.verdict, one.probability) for one in fits.criteria),
+                _fit_text(fits.verdict, fits.probability),
+            ),
+            origin="predicted",
+        )
+        for each, fits in judged
+    ]
+    bounds = (one.criterion.text for one in judged[0][1].criteria)
+    return make_table(("fits", *(("device",) if several else ()), *bounds, "all"), rows)
+
+
+def _fit_text(verdict: FitVerdict, probability: float | None) -> str:
+    if probability is None:
+        return verdict
+    if probability < 0.001:
+        return f"{verdict}, < 0.1 %"
+    if probability > 0.999:
+        return f"{verdict}, > 99.9 %"
+    return f"{verdict}, {100 * probability:.1f} %"
+
+
+def _unfitted_texts(predicted: Predictions) -> list[str]:
+    """Why a bound cannot be judged at all, each reason once."""
+    reasons = (
+        (one.criterion.text, one.reason)
+        for each in predicted.predictions
+        if each.fits is not None and each.latency_ms is not None
+        for one in each.fits.criteria
+        if one.reason is not None
+    )
+    return [f"{text} is unknown: {reason}." for text, reason in dict.fromkeys(reasons)]
 
 
 def _device_text(each: PredictedDevice, *, named: bool) -> str:
