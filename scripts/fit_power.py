@@ -1,17 +1,15 @@
-"""Fit what a phone's cores draw, from the tables that phones carry, and tell how far that is right.
+"""Fit what a phone's cores draw, from cores that were measured, and tell how far that is right.
 
-Reads ``mobilekit/prediction/power.csv`` and writes ``mobilekit/prediction/power.json``. Then prints
-the errors of phones that were held back, beside simpler guesses and a few measured powers;
-``--docs`` also writes them into docs/predicting.md.
+Reads ``mobilekit/prediction/power`` and writes ``mobilekit/prediction/power.json``. Then prints the
+errors of chips that were held back, beside simpler guesses, and a few powers that others measured
+with networks; ``--docs`` also writes them into docs/predicting.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import math
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilekit.analysis.predict.intervals import SDS_OF_90_PERCENT
-from mobilekit.analysis.predict.power import CorePower, PowerModel, RestPower, power_of_chip
+from mobilekit.analysis.predict.power import (
+    CorePower,
+    PowerModel,
+    RestPower,
+    core_features,
+    power_of_chip,
+)
 from mobilekit.contract.codec import encode
 from mobilekit.flow.predict import read_phone
 from mobilekit.phone.chips import load_cores
@@ -33,141 +37,70 @@ DOCS = Path(__file__).parents[1] / "docs" / "predicting.md"
 MARKS = ("<!-- power: written by `python scripts/fit_power.py --docs` -->", "<!-- end of power -->")
 
 
-class Cluster(NamedTuple):
+class MeasuredCore(NamedTuple):
+    """One busy core of a phone's cluster, at the cluster's highest clock."""
+
+    soc: str
+    """Without the letters of a faster one: SM8150-AC is SM8150 here."""
+    phone: str
     core: Core
     clock_ghz: float
-    cores: int
-    core_ma: float
-    cluster_ma: float
+    power_mw: float
 
 
-class Phone(NamedTuple):
-    name: str
-    soc: str
-    clusters: tuple[Cluster, ...]
-    """The fastest first."""
-    running_ma: float
-    screen_on_ma: float
-    screen_full_ma: float
-
-    def used(self, threads: int) -> list[Cluster]:
-        return [each for each in self.clusters for _ in range(each.cores)][:threads]
-
-    def current_ma(self, threads: int) -> float:
-        """As its table has it."""
-        used = self.used(threads)
-        return sum(each.core_ma for each in used) + sum(each.cluster_ma for each in set(used))
-
-
-def read_phones() -> list[Phone]:
-    cores = load_cores()
-    with (PACKAGE / "power.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+def read_cores() -> list[MeasuredCore]:
+    kinds = load_cores()
     return [
-        Phone(
-            name=name,
-            soc=of_phone[0]["soc"],
-            clusters=tuple(
-                Cluster(
-                    core=cores[row["core"]],
-                    clock_ghz=float(row["ghz"]),
-                    cores=int(row["cores"]),
-                    core_ma=float(row["core_ma"]),
-                    cluster_ma=float(row["cluster_ma"] or 0),
-                )
-                for row in of_phone
-            ),
-            running_ma=float(of_phone[0]["running_ma"] or 0),
-            screen_on_ma=float(of_phone[0]["screen_on_ma"]),
-            screen_full_ma=float(of_phone[0]["screen_full_ma"]),
+        MeasuredCore(
+            soc=row["soc"].split("-")[0],
+            phone=row["phone"],
+            core=kinds[row["core"]],
+            clock_ghz=float(row["ghz"]),
+            power_mw=float(row["core_mw"]),
         )
-        for name, of_phone in (
-            (name, list(group)) for name, group in groupby(rows, lambda row: row["phone"])
-        )
+        for row in read_rows("cores.csv")
     ]
 
 
-def fit_cores(phones: Sequence[Phone]) -> Array:
-    """Log mA of a core in order at 1 GHz, what one out of order adds, and the clock's exponent;
-    each phone counts as much as another. Least squares."""
-    rows, values = [], []
-    for phone in phones:
-        weight = 1 / math.sqrt(len(phone.clusters))
-        for each in phone.clusters:
-            rows.append([weight * part for part in features(each)])
-            values.append(weight * math.log(each.core_ma))
-    return np.asarray(np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0])
+def read_rows(name: str) -> list[dict[str, str]]:
+    with (PACKAGE / "power" / name).open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
-def features(cluster: Cluster) -> list[float]:
-    return [1.0, float(cluster.core.out_of_order), math.log(cluster.clock_ghz)]
-
-
-def by_cores(others: Sequence[Phone], phone: Phone, threads: int) -> float:
-    """This model's."""
-    fitted = fit_cores(others)
-    return sum(math.exp(np.dot(features(each), fitted)) for each in phone.used(threads))
-
-
-def by_number(others: Sequence[Phone], phone: Phone, threads: int) -> float:
-    each = np.exp(
-        np.mean(
-            [np.log(other.current_ma(count) / count) for other in others for count in counts(other)]
-        )
-    )
-    return float(threads * each)
-
-
-def by_threads(others: Sequence[Phone], phone: Phone, threads: int) -> float:
-    """The same for all phones whose cores are used to the same share."""
-    share = threads / len(phone.used(99))
-    return float(
-        np.exp(
-            np.mean(
-                [
-                    np.log(other.current_ma(max(1, round(share * len(other.used(99))))))
-                    for other in others
-                ]
-            )
-        )
-    )
-
-
-GUESSES: dict[str, Callable[[Sequence[Phone], Phone, int], float]] = {
-    "**kind and clock of the cores**": by_cores,
-    "the number of cores": by_number,
-    "the share of the cores": by_threads,
+Features = Callable[[Core, float], tuple[float, ...]]
+GUESSES: dict[str, Features] = {
+    "**kind and clock**": core_features,
+    "in or out of order, and clock": lambda core, ghz: (1.0, float(core.out_of_order), np.log(ghz)),
+    "in or out of order": lambda core, ghz: (1.0, float(core.out_of_order)),
+    "nothing": lambda core, ghz: (1.0,),
 }
 
 
-def counts(phone: Phone) -> list[int]:
-    """Threads for which a phone is told: one, half of its cores, all of them."""
-    cores = len(phone.used(99))
-    return sorted({1, cores // 2, cores})
+def fit(cores: Sequence[MeasuredCore], features: Features) -> Array:
+    """Least squares on the logarithm of mW."""
+    rows = np.array([features(each.core, each.clock_ghz) for each in cores])
+    values = np.log([each.power_mw for each in cores])
+    return np.asarray(np.linalg.lstsq(rows, values, rcond=None)[0])
 
 
-def held_back(
-    phones: Sequence[Phone], guess: Callable[[Sequence[Phone], Phone, int], float]
-) -> Array:
-    """Predicted less true log mA, of every phone without it, all its numbers of threads."""
-    return np.array(
-        [
-            math.log(
-                guess([each for each in phones if each is not phone], phone, threads)
-                / phone.current_ma(threads)
-            )
-            for phone in phones
-            for threads in counts(phone)
-        ]
-    )
+def held_back(cores: Sequence[MeasuredCore], features: Features) -> Array:
+    """Predicted less true log mW of each core, without any of its SoC's."""
+    errors = []
+    for each in cores:
+        fitted = fit([other for other in cores if other.soc != each.soc], features)
+        predicted = np.dot(features(each.core, each.clock_ghz), fitted)
+        errors.append(predicted - np.log(each.power_mw))
+    return np.array(errors)
 
 
-def rest_of(phones: Sequence[Phone]) -> RestPower:
+def fit_rest() -> RestPower:
     """Over phones, and over displays from their dimmest to their brightest."""
     logs = np.log(
         [
-            phone.running_ma + phone.screen_on_ma + brightness * phone.screen_full_ma
-            for phone in phones
+            float(row["running_ma"])
+            + float(row["screen_on_ma"])
+            + brightness * float(row["screen_full_ma"])
+            for row in read_rows("rest.csv")
             for brightness in np.linspace(0, 1, 21)
         ]
     )
@@ -176,24 +109,25 @@ def rest_of(phones: Sequence[Phone]) -> RestPower:
     )
 
 
-def render(phones: Sequence[Phone], model: PowerModel) -> str:
+def render(cores: Sequence[MeasuredCore], model: PowerModel) -> str:
     lines = [
-        f"What busy cores draw, of {len(phones)} phones, each held back, with one thread, half as "
-        "many as it has cores, and as many:",
+        f"What one busy core draws, of {len(cores)} clusters of {model.phones} phones, each SoC "
+        "held back:",
         "",
-        "| told from | half within a factor of | nine in ten within |",
+        "| told from its | half within a factor of | nine in ten within |",
         "|---|---|---|",
     ]
-    for name, guess in GUESSES.items():
-        off = np.abs(held_back(phones, guess))
+    for name, features in GUESSES.items():
+        off = np.abs(held_back(cores, features))
         lines.append(
-            f"| {name} | {np.exp(np.median(off)):.2f} | {np.exp(np.quantile(off, 0.9)):.1f} |"
+            f"| {name} | {np.exp(np.median(off)):.2f} | {np.exp(np.quantile(off, 0.9)):.2f} |"
         )
     lines += [
         "",
-        "Beside what others measured with networks, gross, which is not in the fit:",
+        "Beside powers that others measured with networks, of the whole phone or board, which are "
+        "not in the fit; neither tells its threads, and these are taken:",
         "",
-        "| | predicted [90 %] | measured |",
+        "| | predicted, gross [90 %] | measured |",
         "|---|---|---|",
     ]
     for device, threads, publication, platform in (
@@ -232,23 +166,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--docs", action="store_true", help="write the tables into the guide")
     options = parser.parse_args()
-    phones = read_phones()
-    in_order, added, exponent = map(float, fit_cores(phones))
-    off = np.sort(np.abs(held_back(phones, by_cores)))
+    cores = read_cores()
+    off = np.abs(held_back(cores, core_features))
     model = PowerModel(
-        source="power_profile.xml of Android device trees, as power.csv names them",
-        license="Apache-2.0",
-        phones=len(phones),
+        sources=(
+            "cores: kdrag0n/freqbench, results/, as power/cores.csv names them",
+            "rest: power_profile.xml of Android device trees, as power/rest.csv names them",
+        ),
+        licenses=("MIT", "Apache-2.0"),
+        phones=len({each.phone for each in cores}),
         cores=CorePower(
-            in_order_at_1_ghz_ma=round(math.exp(in_order), 2),
-            out_of_order_at_1_ghz_ma=round(math.exp(in_order + added), 2),
-            clock_exponent=round(exponent, 3),
+            *(round(float(each), 4) for each in fit(cores, core_features)),
             log_sd=round(float(np.quantile(off, 0.9)) / SDS_OF_90_PERCENT, 3),
         ),
-        rest=rest_of(phones),
+        rest=fit_rest(),
     )
     (PACKAGE / "power.json").write_bytes(encode(model) + b"\n")
-    tables = render(phones, model)
+    tables = render(cores, model)
     print(tables)
     print(model)
     if options.docs:

@@ -1,10 +1,10 @@
 """What a phone draws while it infers without a pause: from its own energy runs, else its chip.
 
-From a chip: each used core draws what cores of its kind draw at that clock in the tables that
-phones carry (`cpu.core_power`), which is what a network adds; the rest of the phone, its display
-on, draws what other phones' tables say. All of it is log-normal; a sum of two has the mean and the
-variance of the sum (L. F. Fenton, "The sum of log-normal probability distributions in scatter
-transmission systems", IRE Trans. Commun. Syst. 8, 1960).
+From a chip: each used core draws what one core of its kind was measured to draw at that clock on
+other phones, which is what a network adds; the rest of the phone, its display on, draws what other
+phones' tables say. All of it is log-normal; a sum of two has the mean and the variance of the sum
+(L. F. Fenton, "The sum of log-normal probability distributions in scatter transmission systems",
+IRE Trans. Commun. Syst. 8, 1960).
 """
 
 from __future__ import annotations
@@ -12,22 +12,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from msgspec.structs import astuple
+
 from mobilekit.analysis.predict.intervals import SDS_OF_90_PERCENT, around
 from mobilekit.contract.codec import Record
-from mobilekit.records.chip import Chip
+from mobilekit.records.chip import Chip, Core
 from mobilekit.records.energy import EnergyEstimate
 from mobilekit.records.prediction import PhonePower
 from mobilekit.units import NOMINAL_CELL_MV
 
 
 class CorePower(Record, frozen=True):
-    """What one busy core draws from a battery: ``at_1_ghz_ma`` times GHz to ``clock_exponent``."""
+    """What one busy core draws: the logarithm of its mW is a line in these."""
 
-    in_order_at_1_ghz_ma: float
-    out_of_order_at_1_ghz_ma: float
-    clock_exponent: float
+    constant: float
+    out_of_order: float
+    log_macs_per_cycle: float
+    log_ghz: float
+    fp16: float
+    """Of cores that compute with fp16, which are of newer processes."""
     log_sd: float
-    """Of what some cores of a phone draw together."""
+    """Of a core of a chip that was held back."""
 
 
 class RestPower(Record, frozen=True):
@@ -41,37 +46,52 @@ class RestPower(Record, frozen=True):
 class PowerModel(Record, frozen=True):
     """What `scripts/fit_power.py` writes."""
 
-    source: str
-    license: str
+    sources: tuple[str, ...]
+    licenses: tuple[str, ...]
     phones: int
+    """Of which cores were measured."""
     cores: CorePower
     rest: RestPower
+
+
+SHARING_SD = 0.2
+"""Of the log of what several cores draw with a network, about the sum of what each draws alone with
+another load: an assumption. They share a memory and wait for it, and vector units are not in that
+load."""
+
+
+def core_features(core: Core, clock_ghz: float) -> tuple[float, ...]:
+    """What ``CorePower`` has a coefficient for, in its order."""
+    return (
+        1.0,
+        float(core.out_of_order),
+        math.log(core.fp32_macs_per_cycle),
+        math.log(clock_ghz),
+        float(core.fp16_arithmetic),
+    )
+
+
+def core_w(core: Core, clock_ghz: float, model: CorePower) -> float:
+    """What one busy core adds to a phone's power."""
+    *coefficients, _ = astuple(model)
+    line = zip(coefficients, core_features(core, clock_ghz), strict=True)
+    return math.exp(sum(each * feature for each, feature in line)) / 1000
 
 
 def power_of_chip(chip: Chip, threads: int, model: PowerModel) -> PhonePower:
     """With ``threads`` threads, on the chip's fastest cores first; at most as many as it has."""
     clusters = sorted(chip.clusters, key=lambda cluster: cluster.rate, reverse=True)
     used = [cluster for cluster in clusters for _ in range(cluster.cores)][:threads]
-    each_ma = (
-        (
-            model.cores.out_of_order_at_1_ghz_ma
-            if cluster.core.out_of_order
-            else model.cores.in_order_at_1_ghz_ma
-        )
-        * cluster.clock_ghz**model.cores.clock_exponent
-        for cluster in used
-    )
-    volts = NOMINAL_CELL_MV / 1000
-    marginal_w = sum(each_ma) / 1000 * volts
-    gross_w, gross_sd = _sum_of(
-        (marginal_w, model.cores.log_sd), (model.rest.current_ma / 1000 * volts, model.rest.log_sd)
-    )
+    marginal_w = sum(core_w(each.core, each.clock_ghz, model.cores) for each in used)
+    marginal_sd = math.hypot(model.cores.log_sd, SHARING_SD)
+    rest_w = model.rest.current_ma / 1000 * NOMINAL_CELL_MV / 1000
+    gross_w, gross_sd = _sum_of((marginal_w, marginal_sd), (rest_w, model.rest.log_sd))
     return PhonePower(
         gross_w=gross_w,
         gross_interval_w=around(gross_w, SDS_OF_90_PERCENT * gross_sd),
         marginal_w=marginal_w,
-        marginal_interval_w=around(marginal_w, SDS_OF_90_PERCENT * model.cores.log_sd),
-        told_from=f"the kind and the clock of its cores, by the tables of {model.phones} phones",
+        marginal_interval_w=around(marginal_w, SDS_OF_90_PERCENT * marginal_sd),
+        told_from=f"the kind and the clock of its cores, as measured on {model.phones} phones",
     )
 
 

@@ -19,7 +19,7 @@ from mobilekit.analysis.predict.power import (
     power_of_chip,
     power_of_runs,
 )
-from mobilekit.flow.predict import load_power_model
+from mobilekit.flow.predict import load_power_model, read_phone
 from mobilekit.phone.chips import load_cores
 from mobilekit.records.prediction import (
     LatencyPrediction,
@@ -28,6 +28,7 @@ from mobilekit.records.prediction import (
     PredictedDevice,
 )
 from mobilekit.records.statistics import Interval
+from mobilekit.results.published import load_publication
 
 CORES = load_cores()
 LATENCY = LatencyPrediction(
@@ -45,13 +46,15 @@ DEVICE = PredictedDevice(
     device="nexus7", chip="4xKRAIT@1.51", threads=4, engine="a test", power=POWER, battery=BATTERY
 )
 MODEL = PowerModel(
-    source="",
-    license="",
+    sources=(),
+    licenses=(),
     phones=1,
     cores=CorePower(
-        in_order_at_1_ghz_ma=100.0,
-        out_of_order_at_1_ghz_ma=300.0,
-        clock_exponent=1.0,
+        constant=math.log(100),
+        out_of_order=math.log(2),
+        log_macs_per_cycle=0.5,
+        log_ghz=1.0,
+        fp16=math.log(0.5),
         log_sd=0.5,
     ),
     rest=RestPower(current_ma=200.0, log_sd=0.5),
@@ -110,13 +113,17 @@ def test_what_cannot_be_told_is_said_and_nothing_else(device, latency, reasons):
 
 
 def test_each_used_core_draws_by_its_kind_and_clock():
-    """Two fast cores and one slow one, at 3.85 V, worked out by hand."""
+    """Two cores out of order with 8 MACs in a cycle, and one in order with 4, worked out by hand:
+    in mW, 100 times 2, the root of 8, 2 GHz and a half for fp16; 100 times the root of 4, 1.5 GHz
+    and a half."""
     chip = parse_chip("2xA76@2.0,4xA55@1.5", CORES)
 
     power = power_of_chip(chip, 3, MODEL)
 
-    assert power.marginal_w == pytest.approx((2 * 300 * 2.0 + 100 * 1.5) * 3.85e-3)
-    assert half_width(power.marginal_interval_w) == pytest.approx(1.6449 * 0.5)
+    fast, slow = 100 * 2 * 8**0.5 * 2.0 * 0.5, 100 * 4**0.5 * 1.5 * 0.5
+    assert power.marginal_w == pytest.approx((2 * fast + slow) / 1000)
+    sd = math.hypot(0.5, 0.2)
+    assert half_width(power.marginal_interval_w) == pytest.approx(1.6449 * sd)
 
 
 def test_the_sum_of_a_networks_power_and_the_rest_has_the_sums_mean_and_spread():
@@ -124,10 +131,9 @@ def test_the_sum_of_a_networks_power_and_the_rest_has_the_sums_mean_and_spread()
     chip = parse_chip("1xA76@1.0", CORES)
     power = power_of_chip(chip, 1, MODEL)
     draws = np.random.default_rng(1)
-    sums = 3.85e-3 * (
-        300 * np.exp(0.5 * draws.standard_normal(200_000))
-        + 200 * np.exp(0.5 * draws.standard_normal(200_000))
-    )
+    sums = power.marginal_w * np.exp(
+        math.hypot(0.5, 0.2) * draws.standard_normal(200_000)
+    ) + 0.77 * np.exp(0.5 * draws.standard_normal(200_000))
 
     sd = half_width(power.gross_interval_w) / 1.6449
     assert power.gross_w * math.exp(sd**2 / 2) == pytest.approx(sums.mean(), rel=0.01)
@@ -191,8 +197,30 @@ def test_an_interval_holds_its_middle_and_is_as_wide_as_its_widest_part(middle, 
 def test_the_shipped_model_is_told_from_the_shipped_tables(request):
     """As many phones, and a wide interval: a factor of two or more either way."""
     model = load_power_model()
-    table = request.config.rootpath / "mobilekit/prediction/power.csv"
+    table = request.config.rootpath / "mobilekit/prediction/power/cores.csv"
     phones = {line.split(",")[1] for line in table.read_text(encoding="utf-8").splitlines()[1:]}
 
     assert model.phones == len(phones)
     assert math.exp(1.6449 * model.cores.log_sd) > 2
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "publication", "platform"),
+    [
+        ("nexus7", 4, "fantozzi2016", "nexus7"),
+        ("MSM8974", 1, "lane2015", "snapdragon_cpu"),
+    ],
+)
+def test_powers_that_others_measured_with_networks_lie_in_the_intervals(
+    device, threads, publication, platform
+):
+    """Which the model was not fitted to."""
+    power = power_of_chip(read_phone(device).chip, threads, load_power_model())
+    figures = load_publication(publication).figures
+    values = {(each.model, each.name): each.value for each in figures if each.platform == platform}
+    models = {model for model, name in values if name == "energy"}
+
+    assert len(models) >= 3
+    for model in models:
+        watts = values[model, "energy"] / (values[model, "latency"] / 1e9)
+        assert power.gross_interval_w.low < watts < power.gross_interval_w.high
