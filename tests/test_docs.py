@@ -227,7 +227,7 @@ def exported(tmp_path):
     """A directory with what ``results export`` writes."""
     made = measurement()
     (tmp_path / "nin.json").write_bytes(
-        encode_pretty(make_measurement_document(made, derive_answer(made)))
+        encode_pretty(make_measurement_document(made, derive_answer(made), None))
     )
     (tmp_path / "nin.csv").write_text(render_samples_csv([made]), encoding="utf-8")
     return tmp_path

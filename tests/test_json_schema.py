@@ -76,7 +76,7 @@ def stored(tmp_path, monkeypatch):
     [
         (("results", "list"), "mobilekit.results/2"),
         (("results", "list", "--model", "none"), "mobilekit.results/2"),
-        (("results", "show", "paid"), "mobilekit.measurement/2"),
+        (("results", "show", "paid"), "mobilekit.measurement/3"),
         (("results", "profile", "one"), "mobilekit.profile/2"),
         (("energy", "life", "nin", "--every", "10s"), "mobilekit.life/2"),
         (

@@ -11,19 +11,20 @@ from mobilekit.cli.options import JsonOptions
 
 if TYPE_CHECKING:
     from mobilekit.records.measurement import Measurement
-    from mobilekit.results.store import StoredResult
+    from mobilekit.results.store import Store, StoredResult
 
 
-def tell(measurement: Measurement, *, output: JsonOptions, strict: bool) -> None:
+def tell(measurement: Measurement, *, output: JsonOptions, strict: bool, store: Store) -> None:
     """The measurement on stdout; the program ends here if it failed or, as asked, is doubtful."""
-    typer.echo(render_result(measurement, output), nl=not output.as_json)
+    typer.echo(render_result(measurement, output, store), nl=not output.as_json)
     exit_for([measurement], strict=strict)
 
 
-def render_result(result: StoredResult, output: JsonOptions) -> str:
+def render_result(result: StoredResult, output: JsonOptions, store: Store) -> str:
     """A measurement or an import of a meter's trace, as text or as a document."""
     from mobilekit.analysis.answer import derive_answer
     from mobilekit.contract.codec import encode_pretty
+    from mobilekit.flow.predict import predict_real
     from mobilekit.records.meter import MeterResult
     from mobilekit.results.documents import make_measurement_document, make_summaries_document
     from mobilekit.results.text.measurement import render_measurement
@@ -38,6 +39,7 @@ def render_result(result: StoredResult, output: JsonOptions) -> str:
     answer = derive_answer(result)
     if output.summary:
         return encode_pretty(make_summaries_document([(result, answer)])).decode()
+    predicted = predict_real(result, store)
     if output.as_json:
-        return encode_pretty(make_measurement_document(result, answer)).decode()
-    return render_measurement(result, answer)
+        return encode_pretty(make_measurement_document(result, answer, predicted)).decode()
+    return render_measurement(result, answer, predicted)

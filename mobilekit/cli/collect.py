@@ -28,6 +28,7 @@ def collect(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import StoppedError
     from mobilekit.flow.collect import collect as collect_runs
+    from mobilekit.flow.predict import predict_real
     from mobilekit.results.documents import CollectionDocument, make_measurement_document
     from mobilekit.results.store import Store
     from mobilekit.results.text.collection import render_waiting
@@ -42,13 +43,15 @@ def collect(
     answered = [(item, derive_answer(item)) for item in collection.collected]
     if as_json:
         document = CollectionDocument(
-            collected=tuple(make_measurement_document(*pair) for pair in answered),
+            collected=tuple(
+                make_measurement_document(*pair, predict_real(pair[0], opened)) for pair in answered
+            ),
             waiting=tuple(collection.waiting),
         )
         typer.echo(encode_pretty(document), nl=False)
     else:
         for pair in answered:
-            typer.echo(render_measurement(*pair))
+            typer.echo(render_measurement(*pair, predict_real(pair[0], opened)))
         typer.echo(render_waiting(collection.waiting))
     left = [run.id for run in collection.waiting if run.why == "left to itself"]
     if left:

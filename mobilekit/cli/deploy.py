@@ -48,7 +48,7 @@ def deploy(
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = flow.deploy(options, opened, reporter)
-    tell(measurement, output=output, strict=strict)
+    tell(measurement, output=output, strict=strict, store=opened)
 
 
 def export(

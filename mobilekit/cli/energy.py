@@ -101,6 +101,7 @@ def measure(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.flow import energy as energy_runs
+    from mobilekit.flow.predict import predict_real
     from mobilekit.results.documents import (
         EnergyDocument,
         make_measurement_document,
@@ -122,7 +123,7 @@ def measure(
             return
         reporter.pause()
         answer = derive_answer(measurement)
-        typer.echo(render_measurement(measurement, answer))
+        typer.echo(render_measurement(measurement, answer, predict_real(measurement, opened)))
         energy, charge = answer.energy, answer.charge
         if energy is not None and charge is not None:
             uploads = (measurement.profile and measurement.profile.uploads) or PUBLISHED_UPLOADS
@@ -145,7 +146,9 @@ def measure(
     if output.summary:
         typer.echo(encode_pretty(make_summaries_document(answered)), nl=False)
     elif output.as_json:
-        documents = (make_measurement_document(*pair) for pair in answered)
+        documents = (
+            make_measurement_document(*pair, predict_real(pair[0], opened)) for pair in answered
+        )
         typer.echo(encode_pretty(EnergyDocument(measurements=tuple(documents))), nl=False)
     if stopped is not None:
         exit_with(stopped)

@@ -45,4 +45,4 @@ def evaluate(
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = evaluation.evaluate(options, data, opened, reporter)
-    tell(measurement, output=output, strict=strict)
+    tell(measurement, output=output, strict=strict, store=opened)

@@ -96,8 +96,9 @@ def show(measurement_id: IdArgument, output: JsonOptions, store: StoreOption = N
     from mobilekit.cli.answer import render_result
     from mobilekit.results.store import open_to_read
 
-    result = open_to_read(store).read_result(measurement_id)
-    typer.echo(render_result(result, output), nl=not output.as_json)
+    opened = open_to_read(store)
+    result = opened.read_result(measurement_id)
+    typer.echo(render_result(result, output, opened), nl=not output.as_json)
 
 
 @app.command()
@@ -218,6 +219,7 @@ def _exported(store: Store, ids: Sequence[str], *, csv: bool, summary: bool, alo
     """``alone``: of one result its own document, in place of one of several."""
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
+    from mobilekit.flow.predict import predict_real
     from mobilekit.meter.document import ExportDocument, make_meter_document
     from mobilekit.records.meter import MeterResult
     from mobilekit.results.documents import make_measurement_document, make_summaries_document
@@ -237,7 +239,9 @@ def _exported(store: Store, ids: Sequence[str], *, csv: bool, summary: bool, alo
         return render_samples_csv(measurement for measurement, _ in measured).encode()
     if summary:
         return encode_pretty(make_summaries_document(measured, imports, store.list_tags()))
-    documents = [make_measurement_document(*each) for each in measured]
+    documents = [
+        make_measurement_document(*each, predict_real(each[0], store)) for each in measured
+    ]
     traces = [make_meter_document(each) for each in imports]
     if alone and len(answered) == 1:
         return encode_pretty([*documents, *traces][0])

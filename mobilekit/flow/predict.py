@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -18,8 +19,8 @@ from mobilekit.analysis.predict.latency import LatencyModel, Predictor, refuse_a
 from mobilekit.analysis.predict.power import PowerModel, power_of_chip, power_of_runs
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.contract.codec import decode
-from mobilekit.errors import CannotTellError, DataError, UsageError
-from mobilekit.model.describe import read_description
+from mobilekit.errors import CannotTellError, DataError, MobilekitError, UsageError
+from mobilekit.model.describe import find_description, read_description
 from mobilekit.model.given import NOTHING, Given
 from mobilekit.model.layer_table import read_known, read_layer_table
 from mobilekit.model.zoo import find_model
@@ -39,7 +40,11 @@ from mobilekit.records.prediction import (
     Predictions,
 )
 
+if TYPE_CHECKING:
+    from mobilekit.results.store import Store
 
+
+@lru_cache(maxsize=1)
 def load_predictor() -> Predictor:
     """The shipped model, fitted beforehand."""
     data = files("mobilekit").joinpath("prediction", "latency.json").read_bytes()
@@ -74,6 +79,7 @@ class Phone(NamedTuple):
     """``None`` for a chip alone."""
 
 
+@lru_cache(maxsize=1)
 def load_power_model() -> PowerModel:
     """What phones' cores draw, fitted beforehand."""
     data = files("mobilekit").joinpath("prediction", "power.json").read_bytes()
@@ -99,6 +105,24 @@ def read_phone(device: str, *, dram_gbps: float | None = None) -> Phone:
     return Phone(device, chip if known is None else named(chip, known, dram_gbps), profile)
 
 
+OpenStore = Callable[[], "Store | None"]
+"""Of results that a phone's own runs may be in; ``None``: nothing was stored."""
+
+
+def _opening(given: str | None) -> OpenStore:
+    """A store that nobody has made is not opened, which takes its time."""
+
+    def open_store() -> Store | None:
+        place = given or places.default_store()
+        if isinstance(place, Path) and not place.exists():
+            return None
+        from mobilekit.results.store import open_to_read
+
+        return open_to_read(given)
+
+    return open_store
+
+
 def predict_models(
     models: Sequence[str],
     devices: Sequence[str],
@@ -122,7 +146,7 @@ def predict_models(
         )
         for spec in specs
     ]
-    return _predict(networks, devices, options, store)
+    return _predict(networks, devices, options, _opening(store))
 
 
 def predict_table(
@@ -136,14 +160,52 @@ def predict_table(
     Raises ``DataError`` for a table that cannot be read, and ``UsageError`` for a chip, threads or
     known latencies that make no sense, and for what is of one phone and said of several.
     """
-    return _predict(read_layer_table(layers), devices, options, store)
+    return _predict(read_layer_table(layers), devices, options, _opening(store))
+
+
+def predict_real(measurement: Measurement, store: Store) -> Predictions | None:
+    """What the network would need on the phone that a virtual one stands in for, in fp32 on all of
+    its cores, unless threads were asked for; ``None`` for what was not measured on a virtual phone.
+
+    What keeps it from being told is the reason of its one prediction; nothing is raised.
+    """
+    if not measurement.virtual:
+        return None
+    device, spec = measurement.device.name, measurement.artifact.model
+    options = PhoneOptions(threads=measurement.request.threads)
+    if measurement.artifact.precision != "fp32":
+        return _untold(device, spec.name, f"no phone was measured in {spec.variant.precision}")
+    description = find_description(spec, cache_directory=places.artifacts_directory())
+    if description is None:
+        reason = f"its layers are not counted, which `mobilekit predict {spec.name}` does"
+        return _untold(device, spec.name, reason)
+    try:
+        return _predict([work_of(spec.name, description)], [device], options, lambda: store)
+    except MobilekitError as error:
+        return _untold(device, spec.name, error.what[0].lower() + error.what[1:])
+
+
+def _untold(device: str, network: str, reason: str) -> Predictions:
+    """One network that cannot be told, on a phone of which nothing more is known."""
+    phone = PredictedDevice(
+        device=device,
+        chip=device,
+        threads=None,
+        engine=load_predictor().model.engine,
+        power=None,
+        battery=None,
+    )
+    (latency,) = refuse_all([NetworkWork(name=network, layers=())], 0, reason)
+    return Predictions(
+        devices=(phone,), predictions=(predict_network(latency, phone),), past_errors=()
+    )
 
 
 def _predict(
     networks: Sequence[NetworkWork],
     devices: Sequence[str],
     options: PhoneOptions,
-    store: str | None,
+    open_store: OpenStore,
 ) -> Predictions:
     devices = list(dict.fromkeys(devices))
     if len(devices) > 1 and options.are_of_one_phone:
@@ -157,7 +219,9 @@ def _predict(
         raise DataError("No latency is known there", path=options.known, fix="Leave --known out.")
     criteria = _read_criteria(options.fits)
     predictor = load_predictor()
-    told = [_predict_on(device, networks, options, known, predictor, store) for device in devices]
+    told = [
+        _predict_on(device, networks, options, known, predictor, open_store) for device in devices
+    ]
     predictions = [
         replace(each, fits=judge(each, device, criteria)) if criteria else each
         for device, of_device in told
@@ -179,7 +243,7 @@ def _predict_on(
     options: PhoneOptions,
     known: Sequence[KnownLatency],
     predictor: Predictor,
-    store: str | None,
+    open_store: OpenStore,
 ) -> tuple[PredictedDevice, list[NetworkPrediction]]:
     """All of them on one phone; one whose cores are not known refuses every network."""
     try:
@@ -191,7 +255,7 @@ def _predict_on(
         chip = phone.chip.text
         threads = phone.chip.cores if options.threads is None else options.threads
         latencies = predictor.predict(networks, phone.chip, threads, known)
-        power = _power_of(phone, threads, store)
+        power = _power_of(phone, threads, open_store)
         battery = battery_of(phone.profile)
     described = PredictedDevice(
         device=device,
@@ -212,10 +276,10 @@ def _read_criteria(fits: str | None) -> tuple[Criterion, ...]:
     return parse_criteria(fits, read_amount)
 
 
-def _power_of(phone: Phone, threads: int, store: str | None) -> PhonePower:
+def _power_of(phone: Phone, threads: int, open_store: OpenStore) -> PhonePower:
     """By its own energy runs with so many threads, the newest of each network, else by its chip."""
     newest: dict[str, EnergyEstimate] = {}
-    for run, energy in _energy_runs(phone, store):
+    for run, energy in _energy_runs(phone, open_store):
         companion, name = run.result.samples.companion, run.artifact.model.name
         if companion is None or companion.threads != threads or name in newest:
             continue
@@ -226,15 +290,16 @@ def _power_of(phone: Phone, threads: int, store: str | None) -> PhonePower:
     )
 
 
-def _energy_runs(phone: Phone, store: str | None) -> Iterator[tuple[Measurement, EnergyEstimate]]:
-    """None of a chip alone; a store that nobody has made is not opened, which takes its time."""
-    place = store or places.default_store()
-    if phone.profile is None or (isinstance(place, Path) and not place.exists()):
+def _energy_runs(
+    phone: Phone, open_store: OpenStore
+) -> Iterator[tuple[Measurement, EnergyEstimate]]:
+    """None of a chip alone."""
+    store = open_store() if phone.profile is not None else None
+    if store is None:
         return
     from mobilekit.analysis.energy.estimate import energy_of
-    from mobilekit.results.store import open_to_read
 
-    for run in open_to_read(store).energy_of_device(phone.device):
+    for run in store.energy_of_device(phone.device):
         energy = energy_of(run)
         if energy is not None:
             yield run, energy

@@ -139,19 +139,27 @@ class GaugeDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.gaug
 
 
 # History: 1: first; 2: the origin of energy and charge is a field of theirs; activation and
-# precision are the network's variant.
-class MeasurementDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.measurement/2"):
+# precision are the network's variant; 3: what is predicted of a real phone.
+class MeasurementDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.measurement/3"):
     """``deploy``, ``evaluate``, ``results show``, ``results export``."""
 
     id: str
     virtual: bool
     answer: Answer
+    predicted: Predictions | None
+    """Of the phone that a virtual one stands in for; ``None`` for any other device."""
     measurement: Measurement
 
 
-def make_measurement_document(measurement: Measurement, answer: Answer) -> MeasurementDocument:
+def make_measurement_document(
+    measurement: Measurement, answer: Answer, predicted: Predictions | None
+) -> MeasurementDocument:
     return MeasurementDocument(
-        id=measurement.id, virtual=measurement.virtual, answer=answer, measurement=measurement
+        id=measurement.id,
+        virtual=measurement.virtual,
+        answer=answer,
+        predicted=predicted,
+        measurement=measurement,
     )
 
 

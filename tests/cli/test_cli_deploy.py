@@ -31,7 +31,7 @@ def test_a_virtual_phone_stands_in(cli, shared_home):
     assert outcome.exit_code == 0, outcome.stderr
     assert "virtual nexus7 stands in" in outcome.stderr
     document = outcome.document
-    assert document["schema"] == "mobilekit.measurement/2"
+    assert document["schema"] == "mobilekit.measurement/3"
     assert document["virtual"] is True
     assert document["measurement"]["virtual"] is True
     samples = document["measurement"]["result"]["samples"]
@@ -52,6 +52,10 @@ def test_a_virtual_phone_stands_in(cli, shared_home):
         assert interval["low"] <= getattr(truth, f"{kind}_j") <= interval["high"]
     charge = document["answer"]["charge"]
     assert charge["inferences"] == pytest.approx(54_000 / simulated["gross_j"])
+    (predicted,) = document["predicted"]["predictions"]
+    assert (predicted["device"], predicted["origin"]) == ("nexus7", "predicted")
+    assert predicted["latency_ms"] is None
+    assert "smaller than any network" in predicted["reasons"][0]
 
 
 def test_the_document_decodes_and_replays_without_a_phone(cli):

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from examples import device_info, energy_plan, measured, samples
+from examples import artifact, device_info, energy_plan, measured, run_request, samples
 from msgspec.structs import replace
 from schemas import check_document
 from simulated import work
@@ -13,9 +13,15 @@ from typer.testing import CliRunner
 
 import mobilekit
 from mobilekit import places
+from mobilekit.analysis.answer import derive_answer
 from mobilekit.cli import main
 from mobilekit.errors import CannotTellError, DoesNotFitError, MobilekitError, UsageError
+from mobilekit.flow.predict import predict_real
+from mobilekit.model.describe import keep_description, read_description
+from mobilekit.model.zoo import find_model
+from mobilekit.records.network import Variant
 from mobilekit.results.store import Store
+from mobilekit.results.text.measurement import render_measurement
 
 LAYERS = Path(mobilekit.__file__).parent / "prediction/ncnn/layers.csv"
 CHIP = "4xA76@2.4,4xA55@1.8"
@@ -231,6 +237,78 @@ def test_one_network_that_does_not_fit_goes_before_others_that_are_unknown(tmp_p
     assert outcome.exit_code == DoesNotFitError.exit_code
     assert "squeezenet, predicted  unknown, 5" in outcome.stdout
     assert "vgg16, predicted       no, < 0.1 %" in outcome.stdout
+
+
+def deployed(network, description, **fields):
+    """A run on a virtual phone, of a network whose layers are in the cache."""
+    spec = replace(artifact().model, name=network, content_sha256="5" * 64)
+    keep_description(spec, description, cache_directory=places.artifacts_directory())
+    fields = {"device": device_info(name="nexus7", virtual=True), "virtual": True} | fields
+    return measured(artifact=replace(artifact(), model=spec), **fields)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOBILEKIT_HOME", str(tmp_path))
+    places.artifacts_directory().mkdir(parents=True)
+    return Store("sqlite://")
+
+
+@pytest.fixture
+def alexnet(exports):
+    spec = find_model("alexnet")
+    return read_description(spec, cache_directory=exports)
+
+
+def test_a_virtual_phones_answer_has_what_the_real_one_would_need(home, alexnet):
+    """As ``predict`` has it, on a line of its own, which no measured figure is on."""
+    run = deployed("alexnet", alexnet)
+
+    predicted = predict_real(run, home)
+
+    (told,) = predicted.predictions
+    rows = check_document(predict("--json", chip="nexus7").stdout)["predictions"]
+    (listed,) = (row for row in rows if row["network"] == "alexnet")
+    assert told.latency_ms == pytest.approx(listed["latency_ms"], rel=0.002)
+    text = render_measurement(run, derive_answer(run), predicted).splitlines()
+    (line,) = (line for line in text if line.startswith("  predicted "))
+    assert line.startswith("  predicted the real nexus7: 196 ms [114 ms, 336 ms], ")
+    assert "inferences per charge" in line
+    assert line.endswith("from the chip alone; measured on other phones")
+    assert "90 %, as of ncnn" in line
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"device": device_info(name="galaxy-s21", virtual=True)}, "the profile galaxy-s21 does"),
+        ({"device": device_info(name="gone", virtual=True)}, "'gone' is no cluster"),
+        ({"request": run_request(threads=64)}, "64 threads do not fit 4 cores"),
+    ],
+)
+def test_what_keeps_the_real_phone_from_being_told_ends_nothing(fields, reason, home, alexnet):
+    (told,) = predict_real(deployed("alexnet", alexnet, **fields), home).predictions
+
+    assert told.latency_ms is None
+    assert reason in told.reasons[0]
+
+
+def test_only_fp32_of_a_described_network_is_told_of_a_real_phone(home, alexnet):
+    run = deployed("alexnet", alexnet)
+    spec = run.artifact.model
+    int8 = replace(spec, variant=Variant(precision="int8"))
+    other = replace(spec, content_sha256="6" * 64)
+
+    def reason(model):
+        changed = replace(run, artifact=replace(run.artifact, model=model))
+        predicted = predict_real(changed, home)
+        text = render_measurement(changed, derive_answer(changed), predicted)
+        assert "  predicted the real nexus7 cannot be told: " in text
+        return predicted.predictions[0].reasons[0]
+
+    assert reason(int8) == "no phone was measured in int8"
+    assert reason(other).startswith("its layers are not counted")
+    assert predict_real(replace(run, virtual=False), home) is None
 
 
 def test_people_read_what_it_is_told_from_and_how_far_that_was_right():

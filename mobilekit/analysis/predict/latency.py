@@ -24,7 +24,7 @@ from mobilekit.analysis.predict.kernel import (
     make_phones,
     phone_covariances,
 )
-from mobilekit.analysis.predict.posterior import Posterior, condition
+from mobilekit.analysis.predict.posterior import Posterior, condition, factorize
 from mobilekit.analysis.predict.refusal import (
     MOST_SD,
     WorkRange,
@@ -110,11 +110,13 @@ class Predictor:
         self._network = np.array([row[1] for row in model.measured])
 
     @cached_property
-    def _covariance(self) -> Array:
+    def _factor(self) -> Array:
+        """Of the covariance of all that was measured."""
         parts = phone_covariances(compare_phones(self._phones, self._phones), self.model.sds)
         shares = self.shares(self._costs)
         likeness = shares @ shares.T
-        return combine(parts, likeness, np.eye(len(shares)), self._phone, self._network)
+        covariance = combine(parts, likeness, np.eye(len(shares)), self._phone, self._network)
+        return factorize(covariance, self.model.sds.noise)
 
     @cached_property
     def _residuals(self) -> Array:
@@ -247,9 +249,7 @@ class Predictor:
             every,
         )
         mean = self.model.offset + phone.mean[0] + self.log_reference_ms(costs)
-        return mean, condition(
-            self._covariance, shared, prior, self._residuals, self.model.sds.noise
-        )
+        return mean, condition(self._factor, shared, prior, self._residuals)
 
     def factor(self, known: int, *, seen: bool) -> float:
         """Posterior sds in half of a 90 % interval."""

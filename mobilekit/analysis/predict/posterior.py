@@ -35,18 +35,19 @@ class Posterior:
         )
 
 
-def condition(
-    covariance: Array, shared: Array, prior: Array, residuals: Array, noise: float
-) -> Posterior:
+def factorize(covariance: Array, noise: float) -> Array:
+    """The lower triangle, (m, m), of the covariance of measurements with their noise."""
+    noisy = covariance + noise**2 * np.eye(len(covariance))
+    return np.asarray(np.linalg.cholesky(noisy), dtype=np.float64)
+
+
+def condition(factor: Array, shared: Array, prior: Array, residuals: Array) -> Posterior:
     """The posterior of networks given the measurements that a model was fitted to.
 
-    ``covariance`` is of those measurements, (m, m), ``shared`` of each of them with each network,
-    (m, n), ``prior`` of the networks, (n, n), and ``residuals`` what was measured less the prior's
-    mean, (m,). The mean is relative to the networks' own prior mean.
+    ``factor`` is of those measurements' covariance, (m, m), ``shared`` that of each of them with
+    each network, (m, n), ``prior`` that of the networks, (n, n), and ``residuals`` what was
+    measured less the prior's mean, (m,). The mean is relative to the networks' own prior mean.
     """
-    factor: Array = np.asarray(
-        np.linalg.cholesky(covariance + noise**2 * np.eye(len(covariance))), dtype=np.float64
-    )
     solved = forward_substitution(factor, np.column_stack([shared, residuals]))
     whitened = solved[:, :-1]
     return Posterior(mean=whitened.T @ solved[:, -1], covariance=prior - whitened.T @ whitened)

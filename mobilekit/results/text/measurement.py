@@ -9,8 +9,10 @@ from mobilekit.records.artifact import LARGEST_TOLERANCES
 from mobilekit.records.energy import ChargeEstimate, GaugeEstimate, RateEstimate
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement
+from mobilekit.records.prediction import Predictions
 from mobilekit.records.statistics import Accuracy, MemoryGrowth, Origin, Proportion, Summary
 from mobilekit.results.tables.cell_text import quantity_text
+from mobilekit.results.text.prediction import predicted_text
 from mobilekit.results.text.words import (
     PLANE_NAMES,
     SOURCE_NAMES,
@@ -22,8 +24,11 @@ from mobilekit.results.text.words import (
 from mobilekit.units import NS_PER_S, format_bytes, format_count, format_duration, format_energy
 
 
-def render_measurement(measurement: Measurement, answer: Answer) -> str:
-    """The answer to a deploy, a figure a line, then its findings."""
+def render_measurement(
+    measurement: Measurement, answer: Answer, predicted: Predictions | None = None
+) -> str:
+    """The answer to a deploy, a figure a line, then its findings; ``predicted`` is of the phone
+    that a virtual one stands in for."""
     artifact, device = measurement.artifact, measurement.device
     where = f"{device.name} ({VIRTUAL_LABEL})" if measurement.virtual else device.name
     heading = " · ".join(
@@ -48,9 +53,11 @@ def render_measurement(measurement: Measurement, answer: Answer) -> str:
         ]
     if charge is not None:
         rows.append(("charge", _charge_text(charge)))
+    if predicted is not None:
+        rows.append(("predicted", predicted_text(predicted)))
     rows.append(("took", _time_text(measurement)))
     rows.append(("saved", measurement.id))
-    lines = [heading, *(f"  {name:8}  {text}" for name, text in rows)]
+    lines = [heading, *(f"  {name:9} {text}" for name, text in rows)]
     return "\n".join([*lines, *render_findings(measurement.findings)])
 
 

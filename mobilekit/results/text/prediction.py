@@ -14,6 +14,7 @@ from mobilekit.records.prediction import (
     Predictions,
 )
 from mobilekit.records.statistics import Interval
+from mobilekit.results.tables.cell_text import number_text, quantity_text
 from mobilekit.results.tables.cells import (
     Absent,
     Cell,
@@ -58,6 +59,26 @@ def render_predictions(predicted: Predictions, width: int | None = None) -> str:
     ]
     lines += [_past_text(each) for each in predicted.past_errors]
     return "\n".join(lines)
+
+
+def predicted_text(predicted: Predictions) -> str:
+    """One network on the phone that a virtual one stands in for, on one line."""
+    (device,), (each,) = predicted.devices, predicted.predictions
+    if each.latency_ms is None:
+        return f"the real {each.device} cannot be told: {each.reasons[0].split(';')[0]}"
+    cell = _latency_cell(each)
+    parts = [number_text(cell)] if isinstance(cell, Number) else []
+    if each.energy is not None:
+        energy = quantity_text(each.energy.gross_j, "J", each.energy.gross_interval_j)
+        parts.append(f"{energy} gross")
+    if each.charge is not None:
+        charge = each.charge
+        inferences = quantity_text(charge.inferences, "inferences", charge.inferences_interval)
+        parts.append(f"{inferences} inferences per charge")
+    return (
+        f"the real {each.device}: {', '.join(parts)}   90 %, as of {device.engine}, "
+        f"from {_told_from(each)}"
+    )
 
 
 def predictions_table(predicted: Predictions) -> Table:

@@ -11,7 +11,12 @@ from msgspec.structs import replace
 from mobilekit.analysis.predict.chips import FEATURES, features_of, parse_chip
 from mobilekit.analysis.predict.costs import COSTS, are_same, costs_of
 from mobilekit.analysis.predict.latency import Predictor
-from mobilekit.analysis.predict.posterior import Posterior, condition, forward_substitution
+from mobilekit.analysis.predict.posterior import (
+    Posterior,
+    condition,
+    factorize,
+    forward_substitution,
+)
 from mobilekit.errors import MobilekitError, UsageError
 from mobilekit.flow.predict import load_predictor
 from mobilekit.model.layer_table import read_layer_table
@@ -161,11 +166,10 @@ def test_conditioning_in_two_steps_is_conditioning_on_both():
     here = own + asked
 
     step = condition(
-        everything[np.ix_(others, others)],
+        factorize(everything[np.ix_(others, others)], noise),
         everything[np.ix_(others, here)],
         everything[np.ix_(here, here)],
         values[:3],
-        noise,
     ).given(np.array([0, 1]), values[3:], noise)
 
     measured = everything[np.ix_(others + own, others + own)] + noise**2 * np.eye(5)
