@@ -81,7 +81,7 @@ def stored(tmp_path, monkeypatch):
         (("energy", "life", "nin", "--every", "10s"), "mobilekit.life/2"),
         (
             ("compare", "--results", "one", "other", "--published", "fantozzi2016"),
-            "mobilekit.comparison/2",
+            "mobilekit.comparison/3",
         ),
         (("virtual", "list"), "mobilekit.virtual-phones/1"),
     ],

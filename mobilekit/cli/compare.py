@@ -83,7 +83,7 @@ def compare(
     from mobilekit.cli.terminal import terminal_width
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
-    from mobilekit.flow.compare import compare_pair, measure_pairs, read_pairs
+    from mobilekit.flow.compare import compare_pair, measure_pairs, predict_pairs, read_pairs
     from mobilekit.results.compare_plot import draw_comparisons
     from mobilekit.results.compare_tables import numbers_table
     from mobilekit.results.documents import Unmeasured, make_comparison_document
@@ -101,10 +101,10 @@ def compare(
     publication = load_publication(published) if published else None
     with_energy = publication is not None if energy is None else energy
     options = deploy_options(models[0], on, run, length, energy=with_energy)
+    opened = open_to_read(store) if stored else Store(store or places.default_store())
     if stored:
-        measured = read_pairs(models, open_to_read(store))
+        measured = read_pairs(models, opened)
     else:
-        opened = Store(store or places.default_store())
         with TerminalReporter() as reporter:
             measured = measure_pairs(
                 models,
@@ -120,12 +120,13 @@ def compare(
             Unmeasured(model=model, kind=error.kind, what=error.what, fix=error.fix)
             for model, error in measured.unmeasured
         ),
+        predict_pairs(measured.pairs, opened),
         publication,
     )
     if as_json:
         typer.echo(encode_pretty(document), nl=False)
     elif as_csv:
-        table = numbers_table(document.comparisons, document.published)
+        table = numbers_table(document.comparisons, document.predicted, document.published)
         typer.echo(render_csv(table), nl=False)
     elif as_markdown:
         typer.echo(render_comparisons_markdown(document))

@@ -10,10 +10,12 @@ from mobilekit.analysis.layers.profile import why_by_segments
 from mobilekit.contract.protocol import RunSuccess
 from mobilekit.errors import ExportError, MobilekitError, StoppedError, UsageError
 from mobilekit.flow.deploy import Iterations, deploy
+from mobilekit.flow.predict import predict_real
 from mobilekit.flow.prepare import DeployOptions, check_device, find_network
 from mobilekit.flow.profile import profile
 from mobilekit.flow.reporter import Reporter
 from mobilekit.records.measurement import Measurement
+from mobilekit.records.prediction import Predictions
 from mobilekit.results.store import Store
 
 
@@ -115,6 +117,16 @@ def read_pairs(ids: list[str], store: Store) -> Measured:
         )
     found = [store.read(each) for each in ids]
     return Measured([Pair(*pair, None) for pair in zip(found[::2], found[1::2], strict=True)], [])
+
+
+def predict_pairs(pairs: list[Pair], store: Store) -> list[Predictions]:
+    """Of each phone that a virtual one of a pair stands in for, each network on it once."""
+    told: dict[tuple[str, str], Predictions] = {}
+    for run in (run for pair in pairs for run in (pair.device, pair.against)):
+        predicted = predict_real(run, store)
+        if predicted is not None:
+            told.setdefault((run.artifact.model.label, run.device.name), predicted)
+    return list(told.values())
 
 
 def compare_pair(pair: Pair) -> Comparison:

@@ -13,8 +13,14 @@ from mobilekit.analysis.compare.records import (
     Side,
     TypeShare,
 )
-from mobilekit.records.statistics import Origin
-from mobilekit.results.published import Publication, PublishedFigure
+from mobilekit.records.prediction import NetworkPrediction, Predictions
+from mobilekit.records.statistics import Interval, Origin
+from mobilekit.results.published import (
+    Publication,
+    PublishedFigure,
+    load_publication,
+    publication_names,
+)
 from mobilekit.results.tables.cell_text import p50_note
 from mobilekit.results.tables.cells import (
     Absent,
@@ -29,7 +35,7 @@ from mobilekit.results.tables.cells import (
     number_or_absent,
 )
 from mobilekit.results.text.words import PLANE_NAMES, SOURCE_NAMES, unless_measured
-from mobilekit.units import format_duration
+from mobilekit.units import NS_PER_MS, format_duration
 
 LABELS = {
     "init": "init p50",
@@ -197,6 +203,102 @@ def _engine_text(side: Side) -> str:
     return ", ".join(filter(None, (side.engine, f".{side.format}", threads, side.abi)))
 
 
+# --- predicted beside measured -----------------------------------------------------------------
+
+PREDICTED = {
+    "latency": "latency",
+    "energy_gross": "energy",
+    "energy_marginal": None,
+    "charge": "charge",
+}
+"""What is predicted of a real phone, by our figures, and what others publish of it."""
+
+
+def predicted_table(
+    predicted: Sequence[Predictions], comparisons: Sequence[Comparison], papers: Sequence[str]
+) -> Table:
+    """A row for each figure of a network on a phone that is not here: what is predicted, then what
+    was measured of the same network in its place and on the reference, each in a column of its own,
+    and what ``papers`` published of that phone."""
+    publications = [load_publication(name) for name in papers]
+    rows: list[Sequence[Cell]] = []
+    for told in predicted:
+        (each,) = told.predictions
+        of_network = [item for item in comparisons if item.model == each.network]
+        for name, theirs in PREDICTED.items():
+            value = _predicted_number(each, name)
+            measured = _measured_beside(of_network, each.device, name)
+            published = (
+                next(_published_beside(paper, each, theirs), Absent()) for paper in publications
+            )
+            label = "latency" if name == "latency" else LABELS[name]
+            rows.append((each.network, each.device, label, value, *measured, *published))
+    columns = (
+        "predicted [90 %]",
+        "measured: virtual",
+        "measured: other side",
+        *(f"theirs: {name}" for name in papers),
+    )
+    return make_table(
+        ("", "real phone", "", *(Column(name, holds="numbers") for name in columns)), rows
+    )
+
+
+def papers_on(predicted: Sequence[Predictions]) -> list[str]:
+    """Which publications have figures of one of the networks on one of the phones."""
+    told = [each for item in predicted for each in item.predictions]
+    return [
+        name
+        for name in publication_names()
+        if any(
+            figure.platform == each.device
+            for each in told
+            for figure in load_publication(name).of(each.network)
+        )
+    ]
+
+
+def _predicted_number(each: NetworkPrediction, name: str) -> Number | Absent:
+    energy = each.energy
+    if name == "latency" and each.latency_ms is not None and each.low_ms and each.high_ms:
+        interval = Interval(low=each.low_ms * NS_PER_MS, high=each.high_ms * NS_PER_MS)
+        return Number(each.latency_ms * NS_PER_MS, "ns", interval, origin="predicted")
+    if name == "energy_gross" and energy is not None:
+        return Number(energy.gross_j, "J", energy.gross_interval_j, origin="predicted")
+    if name == "energy_marginal" and energy is not None:
+        return Number(energy.marginal_j, "J", energy.marginal_interval_j, origin="predicted")
+    if name == "charge" and each.charge is not None:
+        charge = each.charge
+        return Number(
+            charge.inferences, "inferences", charge.inferences_interval, origin="predicted"
+        )
+    return Absent("cannot tell")
+
+
+def _measured_beside(
+    comparisons: Sequence[Comparison], device: str, name: str
+) -> tuple[Cell, Cell]:
+    """On the virtual phone, and on what it was compared with."""
+    for comparison in comparisons:
+        figures = [figure for figure in comparison.figures if figure.name == name]
+        for place, side in enumerate(comparison.sides):
+            ones = (_quantity_cell(each, each.sides[place].quantity, side) for each in figures)
+            others = (_quantity_cell(each, each.against, comparison.against) for each in figures)
+            if side.virtual and side.device == device:
+                return _first_number(ones), _first_number(others)
+            if comparison.against.virtual and comparison.against.device == device:
+                return _first_number(others), _first_number(ones)
+    return Absent(), Absent()
+
+
+def _published_beside(
+    paper: Publication, each: NetworkPrediction, name: str | None
+) -> Iterator[Number]:
+    for figure in paper.of(each.network):
+        if figure.platform == each.device and figure.name == name:
+            yield _published_number(paper, figure.value, figure.unit)
+
+
 # --- theirs and ours ---------------------------------------------------------------------------
 
 
@@ -308,16 +410,27 @@ def _first_number(cells: Iterator[Number | Absent]) -> Cell:
 # --- one number a line -------------------------------------------------------------------------
 
 
-def numbers_table(comparisons: Sequence[Comparison], publication: Publication | None) -> Table:
+def numbers_table(
+    comparisons: Sequence[Comparison],
+    predicted: Sequence[Predictions],
+    publication: Publication | None,
+) -> Table:
     """A row for each number, for programs.
 
-    ``side`` is ``device``, ``against``, ``ratio`` or ``published``; ``measurement`` the one that
-    the number is of, of a ratio the device's. A side that is refused has no row.
+    ``side`` is ``device``, ``against``, ``ratio``, ``predicted`` or ``published``; ``measurement``
+    the one that the number is of, of a ratio the device's. A side that is refused has no row.
     """
     rows: list[tuple[Cell, ...]] = []
     for comparison in comparisons:
         for figure in comparison.figures:
             rows += _number_rows(comparison, figure)
+    rows += [
+        (each.network, name, "predicted", each.device, cell, "")
+        for told in predicted
+        for each in told.predictions
+        for name in PREDICTED
+        if isinstance(cell := _predicted_number(each, name), Number)
+    ]
     if publication is not None:
         rows += [
             (

@@ -410,12 +410,15 @@ class Unmeasured(Record, frozen=True):
     fix: str
 
 
-# History: 1: first; 2: any number of sides against one, and figures with an origin.
-class ComparisonDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.comparison/2"):
+# History: 1: first; 2: any number of sides against one, and figures with an origin; 3: what is
+# predicted of real phones.
+class ComparisonDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.comparison/3"):
     """``compare``."""
 
     comparisons: tuple[Comparison, ...]
     unmeasured: tuple[Unmeasured, ...]
+    predicted: tuple[Predictions, ...]
+    """Of each phone that a virtual one stands in for, apart from what was measured."""
     published: Publication | None
     """Figures of others for the same networks, apart from ours."""
 
@@ -423,6 +426,7 @@ class ComparisonDocument(Record, frozen=True, tag_field="schema", tag="mobilekit
 def make_comparison_document(
     comparisons: Iterable[Comparison],
     unmeasured: Iterable[Unmeasured],
+    predicted: Iterable[Predictions],
     published: Publication | None,
 ) -> ComparisonDocument:
     """``published`` keeps what it says of the networks that are compared."""
@@ -432,5 +436,8 @@ def make_comparison_document(
         figures = tuple(figure for model in models for figure in published.of(model))
         published = replace(published, figures=figures)
     return ComparisonDocument(
-        comparisons=compared, unmeasured=tuple(unmeasured), published=published
+        comparisons=compared,
+        unmeasured=tuple(unmeasured),
+        predicted=tuple(predicted),
+        published=published,
     )

@@ -8,23 +8,131 @@ import pytest
 from comparisons import compared, measured, nexus7, pc, pixel8
 from examples import MS, device_info, run_request, samples, traced_run
 
+from mobilekit.analysis.predict.energy import predict_network
 from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
+from mobilekit.records.prediction import (
+    LatencyPrediction,
+    PhoneBattery,
+    PhonePower,
+    PredictedDevice,
+    Predictions,
+)
+from mobilekit.records.statistics import Interval
 from mobilekit.results.compare_tables import comparison_table, numbers_table
 from mobilekit.results.documents import make_comparison_document
 from mobilekit.results.published import load_publication
 from mobilekit.results.tables.cells import Absent, Number
 from mobilekit.results.tables.csv import render_csv
-from mobilekit.results.text.compare import render_comparisons, render_comparisons_markdown
+from mobilekit.results.text.compare import (
+    PREDICTED_HEADING,
+    render_comparisons,
+    render_comparisons_markdown,
+)
 
 
-def document(*comparisons, published=None):
+def document(*comparisons, predicted=(), published=None):
     publication = load_publication(published) if published else None
-    return make_comparison_document((compared(*runs) for runs in comparisons), (), publication)
+    return make_comparison_document(
+        (compared(*runs) for runs in comparisons), (), predicted, publication
+    )
+
+
+PHONE = PredictedDevice(
+    device="nexus7",
+    chip="4xKRAIT@1.51",
+    threads=4,
+    engine="ncnn",
+    power=PhonePower(
+        gross_w=4.0,
+        gross_interval_w=Interval(low=2.0, high=8.0),
+        marginal_w=3.0,
+        marginal_interval_w=Interval(low=1.0, high=9.0),
+        told_from="a test",
+    ),
+    battery=PhoneBattery(energy_j=54_000.0, relative_uncertainty=0.1, source="a test"),
+)
+
+
+def predicted_of(network, latency_ms, *reasons):
+    """On a real Nexus 7, from half to double of it."""
+    latency = LatencyPrediction(
+        network=network,
+        latency_ms=latency_ms,
+        low_ms=latency_ms and latency_ms / 2,
+        high_ms=latency_ms and latency_ms * 2,
+        known=0,
+        seen=True,
+        reasons=reasons,
+    )
+    told = predict_network(latency, PHONE)
+    return Predictions(devices=(PHONE,), predictions=(told,), past_errors=())
+
+
+def virtual_nexus7():
+    device = device_info(name="nexus7", virtual=True)
+    return measured("on-nexus7", 1000, virtual=True, device=device)
+
+
+@pytest.mark.parametrize("render", [render_comparisons, render_comparisons_markdown])
+def test_what_is_predicted_stands_beside_what_was_measured(render):
+    """In a table and a column of its own, beside the paper's of that very phone."""
+    made = document((virtual_nexus7(), pc()), predicted=[predicted_of("nin", 500.0)])
+
+    ours, beside = render(made).split(PREDICTED_HEADING)
+
+    assert "(predicted)" not in ours
+    (line,) = (each for each in beside.splitlines() if "latency" in each)
+    cells = [cell for cell in line.replace("|", "  ").split("  ") if cell.strip()]
+    assert [cell.strip() for cell in cells] == [
+        "nin",
+        "nexus7",
+        "latency",
+        "500 ms [250 ms, 1,000 ms] (predicted)",
+        "1.00 s [1.00 s, 1.00 s]",
+        "10.0 ms [10.0 ms, 10.0 ms]",
+        "1.08 s",
+    ]
+    assert "Theirs: C. Fantozzi" in beside
+    assert "Caffe" in beside
+
+
+def test_the_other_side_may_be_the_virtual_one():
+    made = document((pc(), virtual_nexus7()), predicted=[predicted_of("nin", 500.0)])
+
+    beside = render_comparisons(made).split(PREDICTED_HEADING)[1]
+
+    (line,) = (each for each in beside.splitlines() if "latency" in each)
+    assert line.index("1.00 s [") < line.index("10.0 ms [")
+
+
+def test_what_cannot_be_predicted_says_why_beside_what_was_measured():
+    made = document((virtual_nexus7(), pc()), predicted=[predicted_of("nin", None, "strange")])
+
+    beside = render_comparisons(made).split(PREDICTED_HEADING)[1]
+
+    assert beside.count("cannot tell") == 4
+    assert "nin on the real nexus7 cannot be told: strange" in beside
+
+
+def test_predicted_numbers_have_their_own_side_and_origin_in_csv():
+    made = document((virtual_nexus7(), pc()), predicted=[predicted_of("nin", 500.0)])
+
+    rows = [row for row in numbers(made) if row["origin"] == "predicted"]
+
+    assert {row["side"] for row in rows} == {"predicted"}
+    assert {row["figure"] for row in rows} == {
+        "latency",
+        "energy_gross",
+        "energy_marginal",
+        "charge",
+    }
+    (latency,) = (row for row in rows if row["figure"] == "latency")
+    assert (float(latency["low"]), float(latency["high"])) == (250e6, 1000e6)
 
 
 def numbers(made):
     """The lines of its CSV."""
-    text = render_csv(numbers_table(made.comparisons, made.published))
+    text = render_csv(numbers_table(made.comparisons, made.predicted, made.published))
     return list(csv.DictReader(io.StringIO(text)))
 
 

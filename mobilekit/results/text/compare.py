@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mobilekit.analysis.compare.records import Comparison, Difference, ProfiledLayers
 from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
-from mobilekit.results.compare_tables import comparison_table, published_table, side_name
+from mobilekit.records.prediction import NetworkPrediction, PredictedDevice, Predictions
+from mobilekit.results.compare_tables import (
+    comparison_table,
+    papers_on,
+    predicted_table,
+    published_table,
+    side_name,
+)
 from mobilekit.results.documents import ComparisonDocument
-from mobilekit.results.published import Publication
+from mobilekit.results.published import Publication, load_publication
 from mobilekit.results.tables.cell_text import IN_DOUBT
 from mobilekit.results.tables.cells import Table
 from mobilekit.results.tables.markdown import render_markdown
@@ -23,6 +30,7 @@ APART = (
 
 
 INDENT = "  "
+PREDICTED_HEADING = "Predicted of the real phone, beside what was measured without it"
 
 
 def render_comparisons(document: ComparisonDocument, width: int | None = None) -> str:
@@ -31,6 +39,9 @@ def render_comparisons(document: ComparisonDocument, width: int | None = None) -
     blocks = [_block(comparison, width) for comparison in document.comparisons]
     if findings := _findings(document):
         blocks.append("\n".join(findings))
+    if document.predicted:
+        table = _indented(_predicted_table(document), width)
+        blocks.append("\n".join([PREDICTED_HEADING, *table, *_predicted_notes(document)]))
     if document.published is not None:
         blocks.append(_published_block(document.published, document.comparisons, width))
     return "\n\n".join(blocks)
@@ -47,12 +58,38 @@ def render_comparisons_markdown(document: ComparisonDocument) -> str:
             parts.append("\n".join(f"- {line}" for line in notes))
     if findings := _findings(document):
         parts.append("\n".join(f"- {line}" for line in findings))
+    if document.predicted:
+        parts.append(f"### {PREDICTED_HEADING}")
+        parts.append(render_markdown(_predicted_table(document)))
+        parts.append("\n".join(f"- {line}" for line in _predicted_notes(document)))
     publication = document.published
     if publication is not None:
         parts.append(f"### {publication.name}")
         parts.append(render_markdown(published_table(publication, document.comparisons)))
         parts.append("\n".join(f"- {line}" for line in _published_notes(publication)))
     return "\n\n".join(parts)
+
+
+def _predicted_table(document: ComparisonDocument) -> Table:
+    return predicted_table(document.predicted, document.comparisons, papers_on(document.predicted))
+
+
+def _predicted_notes(document: ComparisonDocument) -> list[str]:
+    told = [(device, each) for item in document.predicted for device, each in _each_of(item)]
+    lines = [
+        f"{each.network} on the real {each.device} cannot be told: {each.reasons[0]}"
+        for _, each in told
+        if each.latency_ms is None
+    ]
+    engines = dict.fromkeys(device.engine for device, each in told if each.latency_ms is not None)
+    lines += [f"Predicted: as of {engine}, with 90 % intervals" for engine in engines]
+    papers = map(load_publication, papers_on(document.predicted))
+    lines += [f"Theirs: {paper.source}; {paper.notes[0]}" for paper in papers]
+    return lines
+
+
+def _each_of(predicted: Predictions) -> Iterator[tuple[PredictedDevice, NetworkPrediction]]:
+    return zip(predicted.devices, predicted.predictions, strict=True)
 
 
 def refusal_text(differences: Iterable[Difference]) -> str:
