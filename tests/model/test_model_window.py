@@ -1,7 +1,6 @@
 """How layers look at their input, and that packaged networks are what the latency model knows."""
 
-from pathlib import Path
-
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -9,6 +8,7 @@ from torch import nn
 
 from mobilekit.analysis.predict.costs import are_same, costs_of
 from mobilekit.analysis.predict.work import work_of
+from mobilekit.flow.predict import load_predictor
 from mobilekit.model.describe import count_cost, read_description
 from mobilekit.model.layer_table import read_layer_table
 from mobilekit.model.layers import describe_layers
@@ -69,13 +69,22 @@ def test_a_layers_window(module, shape, expected):
     assert layer.window == expected
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet"])
-def test_the_packaged_networks_cost_what_their_tables_say(request, exports: Path, name):
+@pytest.mark.parametrize(
+    ("name", "listed_as"),
+    [
+        ("alexnet", "alexnet"),
+        ("googlenet", "googlenet"),
+        ("shufflenet", "shufflenet"),
+        ("mobilenet_v1", "mobilenet"),
+        ("vgg16", "vgg16"),
+    ],
+)
+def test_the_packaged_networks_cost_what_their_tables_say(request, exports, name, listed_as):
     """The architectures are the same; the tables are of another program, and of another author."""
     table = read_layer_table(request.config.rootpath / "mobilekit/prediction/ncnn/layers.csv")
-    (listed,) = (network for network in table if network.name == name)
+    (listed,) = (network for network in table if network.name == listed_as)
 
     described = work_of(name, read_description(find_model(name), cache_directory=exports))
 
     ours, theirs = costs_of(described.layers), costs_of(listed.layers)
-    assert are_same(ours, theirs[None, :]).all()
+    assert are_same(ours, theirs[None, :], np.array(load_predictor().model.unit_ms)).all()

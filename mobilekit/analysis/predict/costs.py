@@ -51,6 +51,15 @@ def layer_costs(layer: LayerWork) -> list[tuple[int, int]]:
     return costs
 
 
-def are_same(costs: Array, others: Array) -> npt.NDArray[np.bool_]:
-    """Which rows of ``others`` are the network of these costs: a name may be anybody's."""
-    return np.asarray(np.isclose(others, costs, rtol=1e-3, atol=0.5).all(axis=1))
+SAME_WITHIN = 0.003
+"""Of the time: two networks' tables may differ by a softmax, or by how a pooling is written."""
+
+
+def are_same(costs: Array, others: Array, unit_ms: Array) -> npt.NDArray[np.bool_]:
+    """Which rows of ``others`` are the network of these costs: a name may be anybody's.
+
+    ``unit_ms`` is what a unit of each cost takes, so that what takes no time tells no networks
+    apart.
+    """
+    apart = np.abs(others - costs) @ unit_ms
+    return np.asarray(apart <= SAME_WITHIN * (costs @ unit_ms))

@@ -182,7 +182,7 @@ class Predictor:
         features: Array,
         told: Sequence[tuple[int, KnownLatency]],
     ) -> list[LatencyPrediction]:
-        matches = np.array([are_same(each, self._costs) for each in costs])
+        matches = np.array([are_same(each, self._costs, self._unit_ms) for each in costs])
         prior_mean, posterior = self._from_other_phones(costs, matches, chip, features)
         rows = np.array([row for row, _ in told], dtype=np.int64)
         values = np.log(np.array([item.latency_ms for _, item in told])) - prior_mean[rows]
@@ -231,7 +231,7 @@ class Predictor:
         )
         shares, fitted_shares = self.shares(costs), self.shares(self._costs)
         # Networks of the same costs are one network, whatever they are called.
-        same = np.array([are_same(each, costs) for each in costs]).astype(float)
+        same = np.array([are_same(each, costs, self._unit_ms) for each in costs]).astype(float)
         own = phone_covariances(compare_phones(phone, phone), self.model.sds)
         device, price, network = (part[0, 0] for part in own)
         device += memory_variance(phone, self.model)

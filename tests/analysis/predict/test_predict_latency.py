@@ -65,10 +65,11 @@ def test_a_network_that_costs_a_little_more_is_another(predictor):
     """What was measured of a network is not told of one that is alike; its counts may be rounded
     otherwise."""
     fitted = np.array([network.costs for network in predictor.model.networks])
+    unit_ms = np.array(predictor.model.unit_ms)
 
     for index, costs in enumerate(fitted):
-        assert are_same(costs * 1.0005, fitted).nonzero()[0].tolist() == [index]
-        assert not are_same(costs * 1.01, fitted).any()
+        assert are_same(costs * 1.0005, fitted, unit_ms).nonzero()[0].tolist() == [index]
+        assert not are_same(costs * 1.01, fitted, unit_ms).any()
 
 
 def test_a_chips_features_are_those_of_the_cores_that_are_used():
