@@ -20,8 +20,8 @@ SMALL = ("all_cnn_c", "deep_kws", "deep_kws_digits", "deepear", "digits", "nin",
 """Of all operators but normalization across channels, which AlexNet has, and depthwise ones."""
 CHECKED = (*SMALL, "alexnet", "mobilenet_v1")
 LARGER = (
-    *("googlenet", "inception_bn", "mobilenet_v2", "places_cnds_8", "resnet50", "squeezenet"),
-    "vgg16",
+    *("googlenet", "inception_bn", "mobilenet_v2", "places_cnds_8", "resnet50", "shufflenet"),
+    *("squeezenet", "vgg16"),
 )
 
 
