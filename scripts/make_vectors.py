@@ -276,7 +276,7 @@ VALID: dict[str, object] = {
     "load_measured-one": p.LoadMeasured(load_ns=64_100_000),
     "warmup_measured-settled": p.WarmupMeasured(latency_ns=(15_000_000, 13_100_000), settled=True),
     "warmup_measured-empty": p.WarmupMeasured(latency_ns=(), settled=False),
-    "iterations_measured-three": p.IterationsMeasured(latency_ns=(13, 2**63 - 1, 0)),
+    "iterations_measured-three": p.IterationsMeasured(latency_ns=(13, 2**63 - 1, 1)),
     "outputs_checked-match": p.OutputsChecked(check=CHECK),
     "outputs_checked-not-finite": p.OutputsChecked(
         check=p.OutputCheck(
@@ -441,6 +441,88 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ("energy_refused-plugged", "null", ["reason"], None, "$.reason"),
     ("run_ended-late", "other-type", ["type"], "over", "$.type"),
     ("run_ended-late", "unknown", ["at_ms"], 1, "at_ms"),
+    *(
+        (message, f"range-{case}", path, value, f"$.{field}")
+        for message, case, path, value, field in (
+            ("run_taken-first", "pid", ["pid"], 0, "pid"),
+            ("phase_started-load", "time", ["at_ns"], -1, "at_ns"),
+            ("phase_started-load", "time-of-65-bits", ["at_ns"], 2**63, "at_ns"),
+            ("load_measured-one", "zero", ["load_ns"], 0, "load_ns"),
+            ("load_measured-one", "huge", ["load_ns"], 10**40, "load_ns"),
+            ("warmup_measured-settled", "zero", ["latency_ns", 1], 0, "latency_ns[1]"),
+            ("iterations_measured-three", "zero", ["latency_ns", 1], 0, "latency_ns[1]"),
+            ("iterations_measured-three", "negative", ["latency_ns", 0], -5, "latency_ns[0]"),
+            ("iterations_measured-three", "huge", ["latency_ns", 2], 10**40, "latency_ns[2]"),
+            ("outputs_checked-match", "error", ["check", "max_absolute_error"], -1e-9, "check.max"),
+            ("memory_measured-full", "size", ["sample", "pss_bytes"], -1, "sample.pss_bytes"),
+            ("memory_measured-full", "time", ["sample", "at_ns"], -1, "sample.at_ns"),
+            ("state_sampled-full", "status", ["thermal", "status"], 7, "thermal.status"),
+            ("state_sampled-full", "time", ["battery", "at_ns"], -1, "battery.at_ns"),
+            ("state_sampled-full", "khz", ["thermal", "cpu_khz", 1], -1, "thermal.cpu_khz[1]"),
+            (
+                "state_sampled-full",
+                "charge",
+                ["battery", "charge_counter_uah"],
+                2**63,
+                "battery.charge_counter_uah",
+            ),
+            ("trace_made-etdump", "hash", ["trace", "sha256"], "../../x", "trace.sha256"),
+            ("trace_made-etdump", "size", ["trace", "size_bytes"], 2**30 + 1, "trace.size_bytes"),
+            ("trace_made-etdump", "latency", ["trace", "latency_ns", 0], 0, "trace.latency_ns[0]"),
+            ("segment_measured-two", "place", ["latency", "segment"], -1, "latency.segment"),
+            (
+                "segment_measured-two",
+                "latency",
+                ["latency", "latency_ns", 0],
+                0,
+                "latency.latency_ns[0]",
+            ),
+            (
+                "evaluation_made-two",
+                "hash",
+                ["evaluation", "outputs", "sha256"],
+                "/etc/x",
+                "evaluation.outputs.sha256",
+            ),
+            (
+                "evaluation_made-two",
+                "axis",
+                ["evaluation", "outputs", "shape", 1],
+                0,
+                "evaluation.outputs.shape[1]",
+            ),
+            (
+                "evaluation_made-two",
+                "latency",
+                ["evaluation", "latency_ns", 1],
+                0,
+                "evaluation.latency_ns[1]",
+            ),
+            ("companion_started-gauge", "threads", ["companion", "threads"], 0, "companion.thr"),
+            ("wait_started-rest", "time", ["at_ns"], -1, "at_ns"),
+            ("sync_pattern_made-six", "edge", ["pattern", "edges_ns", 0], -1, "pattern.edges_ns"),
+            ("window_measured-load", "times", ["window", "iterations"], -1, "window.iterations"),
+            (
+                "window_measured-rails",
+                "rail",
+                ["window", "rails", 0, "energy_uj"],
+                -1,
+                "window.rails[0].energy_uj",
+            ),
+            ("run_ended-late", "time", ["at_ns"], -1, "at_ns"),
+            (
+                "run_success-full",
+                "deep",
+                ["samples", "iteration_ns", 2],
+                0,
+                "samples.iteration_ns[2]",
+            ),
+            ("run_success-full", "id", ["run_id"], "../x", "run_id"),
+        )
+    ),
+    ("window_measured-load", "no-duration", ["window", "ended_ns"], 10_200_000_000, "ended_ns"),
+    ("window_measured-load", "backwards", ["window", "ended_ns"], 1, "ended_ns"),
+    ("wait_ended-passed", "backwards", ["wait", "ended_ns"], 1, "ended_ns"),
 ]
 
 TEXTS = {
@@ -606,6 +688,204 @@ OUTPUT_CHECK = [
 ]
 
 
+# --- answers -------------------------------------------------------------------------------------
+
+ANSWERED = msgspec.structs.replace(
+    REQUEST,
+    run_id="answer-1",
+    cold_loads=2,
+    min_iterations=3,
+    profile_iterations=2,
+    segments=(),
+    evaluation=p.TensorFile(sha256="d" * 64, dtype="float32", shape=(2, 1, 3, 224, 224)),
+    energy=msgspec.structs.replace(REQUEST.energy, blocks=1),
+)
+SEGMENTED = msgspec.structs.replace(
+    ANSWERED, segments=REQUEST.segments, evaluation=None, energy=None
+)
+BARELY_ASKED = msgspec.structs.replace(
+    ANSWERED, profile_iterations=None, evaluation=None, energy=None
+)
+_THIRD_IDLE = msgspec.structs.replace(IDLE, started_ns=10_413_000_000, ended_ns=10_480_000_000)
+_THIRD_IDLE = msgspec.structs.replace(_THIRD_IDLE, battery=(BATTERY,))
+
+
+def answer_of(request: p.RunRequest) -> p.RunSuccess:
+    """What a companion may say to it: all that was asked for, and no more."""
+    unasked: set[type] = {p.ProfileRefused, p.EnergyRefused}
+    if request.profile_iterations is None or request.segments:
+        unasked.add(p.TraceMade)
+    if not request.segments:
+        unasked.add(p.SegmentMeasured)
+    if request.evaluation is None:
+        unasked.add(p.EvaluationMade)
+    if request.energy is None:
+        unasked |= {p.WaitEnded, p.SyncPatternMade, p.WindowMeasured}
+    asked = {
+        "profile": request.profile_iterations is not None,
+        "evaluate": request.evaluation is not None,
+        "energy": request.energy is not None,
+    }
+    events = [
+        event
+        for event in EVENTS["all"]
+        if type(event) not in unasked
+        and not (isinstance(event, p.PhaseStarted) and not asked.get(event.phase, True))
+    ]
+    samples = collect_samples(events)
+    loaded = msgspec.structs.replace(MEMORY, at_ns=8_000_000_000, stage="loaded")
+    samples = msgspec.structs.replace(
+        samples,
+        iteration_ns=(13_000_000, 13_000_001, 12_999_998),
+        memory=(samples.memory[0], loaded, samples.memory[1]),
+        windows=(*samples.windows, _THIRD_IDLE) if samples.windows else (),
+    )
+    return p.RunSuccess(protocol_version=p.PROTOCOL_VERSION, run_id=request.run_id, samples=samples)
+
+
+def failed_answer(events: int, phase: p.Phase) -> p.RunFailure:
+    return p.RunFailure(
+        protocol_version=p.PROTOCOL_VERSION,
+        run_id=ANSWERED.run_id,
+        phase=phase,
+        code="inference_failed",
+        message="why",
+        samples=collect_samples(EVENTS["all"][:events]),
+    )
+
+
+SOUND_ANSWERS: dict[str, tuple[p.RunRequest, p.RunResult]] = {
+    "full": (ANSWERED, answer_of(ANSWERED)),
+    "segments": (SEGMENTED, answer_of(SEGMENTED)),
+    "bare": (BARELY_ASKED, answer_of(BARELY_ASKED)),
+    "failure-early": (ANSWERED, failed_answer(0, "verify")),
+    "failure-midway": (ANSWERED, failed_answer(9, "iterate")),
+}
+UNSOUND_ANSWERS: list[tuple[str, str, list[str | int], Any, str]] = [
+    ("full", "other-id", ["run_id"], "answer-2", "$.run_id"),
+    ("full", "no-companion", ["samples", "companion"], None, "$.samples.companion"),
+    ("full", "no-phases", ["samples", "phases"], [], "$.samples.phases"),
+    ("full", "phase-twice", ["samples", "phases", 1, "phase"], "verify", "$.samples.phases"),
+    ("full", "phases-go-back", ["samples", "phases", 1, "at_ns"], 140_000_000, "$.samples.phases"),
+    ("full", "no-end", ["samples", "ended_ns"], None, "$.samples.ended_ns"),
+    ("full", "early-end", ["samples", "ended_ns"], 1, "$.samples.phases"),
+    ("full", "a-load-too-few", ["samples", "load_ns"], [1], "$.samples.load_ns"),
+    ("full", "a-load-too-many", ["samples", "load_ns"], [1, 1, 1], "$.samples.load_ns"),
+    ("full", "no-warm-up", ["samples", "warmup_ns"], [], "$.samples.warmup_ns"),
+    ("full", "long-warm-up", ["samples", "warmup_ns"], [1] * 201, "$.samples.warmup_ns"),
+    ("full", "no-iterations", ["samples", "iteration_ns"], [], "$.samples.iteration_ns"),
+    ("full", "few-iterations", ["samples", "iteration_ns"], [1, 1], "$.samples.iteration_ns"),
+    (
+        "full",
+        "longer-than-its-phase",
+        ["samples", "iteration_ns", 0],
+        40_000_000,
+        "$.samples.iteration_ns",
+    ),
+    ("full", "no-check", ["samples", "output_check"], None, "$.samples.output_check"),
+    ("full", "no-memory", ["samples", "memory"], [], "$.samples.memory"),
+    ("full", "memory-order", ["samples", "memory", 1, "stage"], "closed", "$.samples.memory"),
+    ("full", "no-trace", ["samples", "trace"], None, "$.samples.trace"),
+    ("full", "trace-and-refusal", ["samples", "profile_refusal"], "no", "$.samples.profile_ref"),
+    ("full", "short-trace", ["samples", "trace", "latency_ns"], [1], "$.samples.trace.latency_ns"),
+    (
+        "full",
+        "unasked-segments",
+        ["samples", "segments"],
+        [{"segment": 0, "latency_ns": [1, 1]}],
+        "$.samples.segments",
+    ),
+    ("full", "no-evaluation", ["samples", "evaluation"], None, "$.samples.evaluation"),
+    (
+        "full",
+        "examples",
+        ["samples", "evaluation", "latency_ns"],
+        [1],
+        "$.samples.evaluation.latency_ns",
+    ),
+    (
+        "full",
+        "outputs",
+        ["samples", "evaluation", "outputs", "shape"],
+        [3, 1, 10],
+        "$.samples.evaluation.outputs.shape",
+    ),
+    ("full", "no-windows", ["samples", "windows"], [], "$.samples.windows"),
+    (
+        "full",
+        "spoiled-windows",
+        ["samples", "windows", 1, "battery", 0, "plugged"],
+        True,
+        "$.samples.windows",
+    ),
+    ("full", "overlap", ["samples", "windows", 1, "started_ns"], 10_100_000_000, "samples.windows"),
+    (
+        "full",
+        "work-in-idle",
+        ["samples", "windows", 0, "iterations"],
+        3,
+        "$.samples.windows[0].iterations",
+    ),
+    (
+        "full",
+        "no-work-in-load",
+        ["samples", "windows", 1, "iterations"],
+        0,
+        "$.samples.windows[1].iterations",
+    ),
+    (
+        "full",
+        "no-samples",
+        ["samples", "windows", 1, "battery"],
+        [],
+        "$.samples.windows[1].battery",
+    ),
+    (
+        "full",
+        "samples-go-back",
+        ["samples", "windows", 0, "battery", 0, "at_ns"],
+        10_300_000_000,
+        "$.samples.windows[0].battery",
+    ),
+    (
+        "full",
+        "edges-go-back",
+        ["samples", "sync_patterns", 0, "edges_ns", 1],
+        1,
+        "$.samples.sync_patterns[0].edges_ns",
+    ),
+    ("segments", "one-too-few", ["samples", "segments", 1], MISSING, "$.samples.segments"),
+    (
+        "segments",
+        "places",
+        ["samples", "segments", 0, "segment"],
+        1,
+        "$.samples.segments[0].segment",
+    ),
+    (
+        "segments",
+        "latencies",
+        ["samples", "segments", 0, "latency_ns"],
+        [1],
+        "$.samples.segments[0].latency_ns",
+    ),
+    ("segments", "unasked-refusal", ["samples", "profile_refusal"], "no", "$.samples.profile_ref"),
+    ("bare", "unasked-refusal", ["samples", "energy_refusal"], "no", "$.samples.energy_refusal"),
+    ("failure-midway", "other-phase", ["phase"], "load", "$.phase"),
+    ("failure-midway", "many-loads", ["samples", "load_ns"], [1, 1, 1], "$.samples.load_ns"),
+]
+
+
+def answers() -> Iterable[tuple[str, dict[str, Any]]]:
+    for name, pair in SOUND_ANSWERS.items():
+        request, result = (json.loads(encode(each)) for each in pair)
+        yield name, {"field": None, "request": request, "result": result}
+    for name, case, path, value, field in UNSOUND_ANSWERS:
+        request, result = (json.loads(encode(each)) for each in SOUND_ANSWERS[name])
+        vector = {"field": field, "request": request, "result": changed(result, path, value)}
+        yield f"{name}-{case}", vector
+
+
 ENGINES_FAILURES = ("refused", "unexpected", "assertion", "io")
 OTHER_FAILURES = ("unexpected", "assertion", "io")
 ALL_PHASES = get_args(p.Phase)
@@ -666,13 +946,15 @@ def write(path: Path, value: object) -> None:
 
 
 def main() -> None:
-    for folder in ("valid", "invalid"):
+    for folder in ("valid", "invalid", "answers"):
         shutil.rmtree(VECTORS / folder, ignore_errors=True)
     (VECTORS / "valid").mkdir(parents=True)
     for name, record in VALID.items():
         (VECTORS / "valid" / f"{name}.json").write_bytes(encode_pretty(record))
     for name, vector in invalid():
         write(VECTORS / "invalid" / f"{name}.json", vector)
+    for name, vector in answers():
+        write(VECTORS / "answers" / f"{name}.json", vector)
     write(VECTORS / "warmup.json", WARMUP)
     write(VECTORS / "output_check.json", OUTPUT_CHECK)
     write(VECTORS / "failures.json", FAILURES)

@@ -34,6 +34,17 @@ from mobilekit.records.statistics import Interval
 
 MS = 1_000_000
 UNCHANGED = Variant()
+PHASES = tuple(
+    PhaseStart(phase=phase, at_ns=at_ns)
+    for phase, at_ns in (
+        ("verify", 0),
+        ("load", 10 * MS),
+        ("warmup", 300 * MS),
+        ("iterate", 400 * MS),
+        ("check", 4000 * MS),
+        ("memory", 4001 * MS),
+    )
+)
 THERMAL = ThermalSample(at_ns=0, status=0, headroom=None, cpu_khz=())
 
 
@@ -262,7 +273,7 @@ def samples(**fields) -> Samples:
             debuggable=False,
             battery="gauge",
         ),
-        "phases": (PhaseStart(phase="verify", at_ns=0),),
+        "phases": PHASES,
         "load_ns": (60 * MS, 65 * MS, 70 * MS),
         "warmup_ns": (20 * MS, 14 * MS),
         "warmup_settled": True,

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import pytest
 
 from mobilekit.contract import protocol
+from mobilekit.contract.answering import check_answer
 from mobilekit.contract.checks import decode_events, decode_request, decode_result
 from mobilekit.contract.codec import encode
 from mobilekit.errors import OtherVersionError, ProtocolError
@@ -19,6 +20,7 @@ from mobilekit.errors import OtherVersionError, ProtocolError
 VECTORS = Path(__file__).parent / "vectors"
 VALID = sorted((VECTORS / "valid").glob("*.json"))
 INVALID = sorted((VECTORS / "invalid").glob("*.json"))
+ANSWERS = sorted((VECTORS / "answers").glob("*.json"))
 MESSAGES = {
     re.sub(r"(?<!^)(?=[A-Z])", "_", record.__name__).lower()
     for record in (
@@ -90,6 +92,36 @@ def test_every_field_is_needed_and_no_other_is_taken(path: Path) -> None:
         list(objects(changed))[number][1]["surplus"] = 1
         with pytest.raises(ProtocolError, match="surplus"):
             decode(message_of(path), json.dumps(changed).encode())
+
+
+@pytest.mark.parametrize("path", ANSWERS, ids=lambda path: path.stem)
+def test_an_answer_is_held_against_its_request(path: Path) -> None:
+    """What cannot have come of a request is an error that names the field; the rest is taken."""
+    vector = json.loads(path.read_bytes())
+    request = decode_request(json.dumps(vector["request"]).encode())
+    result = decode_result(json.dumps(vector["result"]).encode())
+
+    if vector["field"] is None:
+        check_answer(request, result)
+        return
+    with pytest.raises(ProtocolError) as caught:
+        check_answer(request, result)
+    assert vector["field"] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{"protocol_version": 2, "x": ' + "[" * 100_000 + "]" * 100_000 + "}", id="x"),
+        pytest.param("[" * 100_000, id="arrays"),
+        pytest.param('{"type":' * 100_000, id="objects"),
+    ],
+)
+def test_a_document_nested_without_end_is_refused(text: str) -> None:
+    """Wherever it is nested, and whether it ends or not."""
+    for message in ("run_request", "run_success", "run_ended"):
+        with pytest.raises(ProtocolError):
+            decode(message, text.encode())
 
 
 @pytest.mark.parametrize("folder", ["valid", "invalid"])

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
 from mobilekit.contract.codec import decode, encode
 from mobilekit.contract.protocol import (
-    METHOD_PATTERN,
+    MAX_FILE_BYTES,
     PROTOCOL_VERSION,
     RUN_ID_PATTERN,
-    SHA256_PATTERN,
     ProgressEvent,
     RunRequest,
     RunResult,
@@ -35,12 +35,7 @@ def decode_request(data: bytes) -> RunRequest:
     Raises ``OtherVersionError`` for another protocol version, and ``ProtocolError`` naming the
     field for any other text that is not a request, or whose values are out of range.
     """
-    _check_version(data, "request.json")
-    request: RunRequest = decode(data, RunRequest, source="request.json")
-    for name, value in _values_to_check(request):
-        problem = _range_problem(name, value)
-        if problem:
-            raise _out_of_range(name, problem)
+    request: RunRequest = _decode_whole(data, RunRequest, "request.json")
     problem = _evaluation_problem(request)
     if problem:
         raise _out_of_range("evaluation", problem)
@@ -56,8 +51,7 @@ def decode_request(data: bytes) -> RunRequest:
 
 def decode_result(data: bytes) -> RunResult:
     """Decode one result; raises ``ProtocolError`` like ``decode_request``."""
-    _check_version(data, "result.json")
-    result: RunResult = decode(data, RunResult, source="result.json")
+    result: RunResult = _decode_whole(data, RunResult, "result.json")
     return result
 
 
@@ -82,65 +76,16 @@ class _Versioned(msgspec.Struct, frozen=True):
     protocol_version: int
 
 
-def _check_version(data: bytes, source: str) -> None:
+def _decode_whole(data: bytes, message: Any, source: str) -> Any:
+    """A message that is a file; its version is told before anything else of it."""
+    if len(data) > MAX_FILE_BYTES:
+        raise ProtocolError(f"{source} is longer than {MAX_FILE_BYTES} bytes", fix=SAME_VERSION)
     found = decode(data, _Versioned, source=source).protocol_version
     if found != PROTOCOL_VERSION:
         raise OtherVersionError(
             f"$.protocol_version: {found} is not {PROTOCOL_VERSION}", fix=SAME_VERSION
         )
-
-
-def _values_to_check(request: RunRequest) -> list[tuple[str, object]]:
-    values: list[tuple[str, object]] = [
-        ("run_id", request.run_id),
-        ("relative_tolerance", request.relative_tolerance),
-        ("cold_loads", request.cold_loads),
-        ("warmup.window_iterations", request.warmup.window_iterations),
-        ("warmup.tolerance", request.warmup.tolerance),
-        ("warmup.max_iterations", request.warmup.max_iterations),
-        ("warmup.max_duration_ns", request.warmup.max_duration_ns),
-        ("min_iterations", request.min_iterations),
-        ("min_duration_ns", request.min_duration_ns),
-        ("max_duration_ns", request.max_duration_ns),
-    ]
-    values += [("threads", request.threads), ("profile_iterations", request.profile_iterations)]
-    tensors = [
-        (f"{field}[{index}]", tensor)
-        for field in ("inputs", "reference_outputs")
-        for index, tensor in enumerate(getattr(request, field))
-    ]
-    if request.evaluation is not None:
-        tensors.append(("evaluation", request.evaluation))
-    artifacts = [("artifact", request.artifact)]
-    for number, segment in enumerate(request.segments):
-        name = f"segments[{number}]"
-        artifacts.append((f"{name}.artifact", segment.artifact))
-        tensors += [(f"{name}.inputs[{n}]", tensor) for n, tensor in enumerate(segment.inputs)]
-    for name, artifact in artifacts:
-        values += [
-            (f"{name}.sha256", artifact.sha256),
-            (f"{name}.size_bytes", artifact.size_bytes),
-            (f"{name}.method", artifact.method),
-        ]
-    for name, tensor in tensors:
-        values.append((f"{name}.sha256", tensor.sha256))
-        values += [(f"{name}.shape[{axis}]", n) for axis, n in enumerate(tensor.shape)]
-    if request.energy is not None:
-        plan, gate = request.energy, request.energy.temperature_gate
-        values += [
-            ("energy.blocks", plan.blocks),
-            ("energy.idle_ns", plan.idle_ns),
-            ("energy.load_ns", plan.load_ns),
-            ("energy.sample_period_ns", plan.sample_period_ns),
-            ("energy.unplug_timeout_ns", plan.unplug_timeout_ns),
-            ("energy.rest_ns", plan.rest_ns),
-        ]
-        if gate is not None:
-            values += [
-                ("energy.temperature_gate.max_decicelsius", gate.max_decicelsius),
-                ("energy.temperature_gate.timeout_ns", gate.timeout_ns),
-            ]
-    return [(name, value) for name, value in values if value is not None]
+    return decode(data, message, source=source)
 
 
 def _evaluation_problem(request: RunRequest) -> str | None:
@@ -153,17 +98,6 @@ def _evaluation_problem(request: RunRequest) -> str | None:
     if examples.dtype != expected.dtype or examples.shape[1:] != expected.shape:
         return "its examples are not like inputs[0]"
     return None
-
-
-def _range_problem(name: str, value: object) -> str | None:
-    """Names match their pattern; ratios are in [0, 1]; every count and duration is >= 1."""
-    if isinstance(value, str):
-        last = name.rpartition(".")[2]
-        pattern = {"run_id": RUN_ID_PATTERN, "method": METHOD_PATTERN}.get(last, SHA256_PATTERN)
-        return None if re.fullmatch(pattern, value) else f"{value!r} does not match {pattern}"
-    if isinstance(value, float):
-        return None if 0 <= value <= 1 else f"{value} is not between 0 and 1"
-    return None if isinstance(value, int) and 1 <= value < 2**63 else f"{value} is not in [1, 2^63)"
 
 
 def _out_of_range(field: str, problem: str) -> ProtocolError:

@@ -8,6 +8,9 @@ import msgspec
 
 from mobilekit.errors import ProtocolError
 
+MAX_DOCUMENT_BYTES = 2**29
+"""Of any document, a stored one that holds many messages included."""
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of every record: immutable, strictly decoded, its fields named with their unit."""
@@ -26,13 +29,19 @@ def encode_pretty(record: object) -> bytes:
 def decode(data: bytes | str, record_type: Any, *, source: str) -> Any:
     """Decode one JSON document; ``source`` says in the error where it came from.
 
-    Raises ``ProtocolError`` for text that is not JSON and for a field that is unknown, missing
-    or of another type; its message holds the field's path, such as ``$.energy.blocks``.
+    Raises ``ProtocolError`` for text that is not JSON or too long, and for a field that is unknown,
+    missing, of another type or out of its range; its message holds the field's path, such as
+    ``$.energy.blocks``.
     """
     try:
+        if len(data) > MAX_DOCUMENT_BYTES:
+            raise msgspec.DecodeError(f"It is longer than {MAX_DOCUMENT_BYTES} bytes")
         return msgspec.json.decode(data, type=record_type)
+    except RecursionError:
+        problem = "It is nested too deeply"
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProtocolError(
-            f"{source} is not a valid {getattr(record_type, '__name__', 'message')}: {error}",
-            fix="Check that mobilekit and what wrote this are of the same version.",
-        ) from None
+        problem = str(error)
+    raise ProtocolError(
+        f"{source} is not a valid {getattr(record_type, '__name__', 'message')}: {problem}",
+        fix="Check that mobilekit and what wrote this are of the same version.",
+    )

@@ -3,6 +3,7 @@ them from files."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -52,6 +53,11 @@ def check_outputs(
         max_absolute_error=absolute,
         max_relative_error=relative,
     )
+
+
+def tensor_bytes(file: TensorFile) -> int:
+    """The size of a tensor's file, in bytes."""
+    return math.prod(file.shape) * np.dtype(file.dtype).itemsize
 
 
 def map_tensor(directory: Path, file: TensorFile) -> Array:

@@ -42,7 +42,13 @@ like one that was never started.
 **Encoding.** UTF-8 JSON. Decoding is strict: an unknown, missing or ill-typed field is an error
 that names it; an integer field takes no ``1.0``; ``null`` is taken only where a field is
 documented to be absent sometimes. Every field is present in every message, once. A companion takes
-exactly its own ``protocol_version``, and looks at it before any other field.
+exactly its own ``protocol_version``, and looks at it before any other field. No file of messages is
+longer than ``MAX_FILE_BYTES``; no message is nested more deeply than 32.
+
+**Values.** The types below say which are taken: an integer is one of 64 bits; times, sizes and
+counts are at least 0; what took place took at least 1 ns, be it a load, an iteration or a window;
+a wait does not end before it starts; hashes and ids match their patterns. A value out of its range
+is an error like one of another type.
 
 **A run** goes through these phases, each announced by a ``PhaseStarted``:
 
@@ -100,6 +106,23 @@ exactly its own ``protocol_version``, and looks at it before any other field.
 The battery and the thermal state are also read once before ``load`` and once after the last
 phase.
 
+**An answer.** A result answers its request, which a companion sees to before it writes one and a
+host before it believes one (``check_answer``; ``tests/vectors/answers``):
+
+- Its ``run_id`` is the request's. A failure's phase is the last that was begun.
+- Its phases are those that were asked for, each once, in the order above, and times do not go
+  back: from phase to phase to ``ended_ns``, from window to window, in a window's samples, and in a
+  pattern's edges.
+- There is no more of anything than was asked for: loads, warm-up iterations, segments in their
+  order, a trace or a refusal of it, examples, and nothing of a phase that was not asked for.
+- Iterations take no longer together than from the start of ``iterate`` to that of ``check``, and
+  are fewer than ``min_iterations`` only if that is at least ``max_duration_ns``.
+- There are iterations in a load window and none in an idle one, and samples in both.
+- A trace, a segment and an evaluation have as many latencies as were asked for.
+- A success lacks nothing: companion, phases, loads, warm-up, iterations, check, the three memory
+  readings, trace or its refusal, segments, evaluation, as many load windows that were not spoiled
+  as there are ``blocks`` or the refusal of energy, and its end.
+
 **Failures.** However a run ends early, other than by the end of its process, a companion leaves a
 ``RunFailure`` with the phase and what was measured; only where that cannot be written, none. The
 first of these that fits is its code:
@@ -118,12 +141,14 @@ first of these that fits is its code:
 **Clock.** ``at_ns``, ``started_ns`` and ``ended_ns`` are nanoseconds of a monotonic clock, zero at
 the start of the run; on a phone one that counts while it sleeps (``elapsedRealtimeNanos``).
 
-**Version history.** 1: first; 2: the code ``stopped``.
+**Version history.** 1: first; 2: the code ``stopped``, ranges of values, and what an answer holds.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Union
+from typing import Annotated, Literal, Union
+
+from msgspec import Meta
 
 from mobilekit.contract.codec import Record
 
@@ -134,6 +159,9 @@ INPUT_ROOT = "/data/local/tmp/mobilekit"
 OUTPUT_ROOT = f"/sdcard/Android/data/{PACKAGE}/files"
 OUTPUTS_NAME = "outputs.bin"
 TRACE_NAME = "trace.bin"
+MAX_FILE_BYTES = 2**27
+"""Of a file of messages."""
+MAX_TRACE_BYTES = 2**30
 MEMORY_ITERATIONS = 3
 PROFILE_WARMUPS = 3
 SYNC_PULSES = 3
@@ -143,6 +171,18 @@ GATE_POLL_NS = 1_000_000_000
 RUN_ID_PATTERN = r"[a-z0-9-]{1,64}"
 METHOD_PATTERN = r"[A-Za-z0-9_]{1,64}"
 SHA256_PATTERN = r"[0-9a-f]{64}"
+Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""Any that 64 bits hold, as every integer of a message is."""
+Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A time, a size or a number of things that may be none."""
+Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+"""A duration of something that took place, a size or a number of what there is."""
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Error = Annotated[float, Meta(ge=0)]
+_WHOLE = r"^{}$(?!\n)"  # Before a line end at the end there is a `$` too.
+RunId = Annotated[str, Meta(pattern=_WHOLE.format(RUN_ID_PATTERN))]
+Sha256 = Annotated[str, Meta(pattern=_WHOLE.format(SHA256_PATTERN))]
+Method = Annotated[str, Meta(pattern=_WHOLE.format(METHOD_PATTERN))]
 Format = Literal["pte", "onnx", "tflite"]
 DType = Literal["float32", "int64", "int32", "uint8", "int8", "bool"]
 Phase = Literal[
@@ -171,10 +211,10 @@ FailureCode = Literal[
 class ArtifactFile(Record, frozen=True):
     """The program to run: ``artifacts/<sha256>.<format>``."""
 
-    sha256: str
+    sha256: Sha256
     format: Format
-    size_bytes: int
-    method: str
+    size_bytes: Positive
+    method: Method
 
     @property
     def path(self) -> str:
@@ -185,9 +225,9 @@ class ArtifactFile(Record, frozen=True):
 class TensorFile(Record, frozen=True):
     """A tensor's bytes: ``artifacts/<sha256>.bin``."""
 
-    sha256: str
+    sha256: Sha256
     dtype: DType
-    shape: tuple[int, ...]
+    shape: tuple[Positive, ...]
 
     @property
     def path(self) -> str:
@@ -205,29 +245,29 @@ class WarmupRule(Record, frozen=True):
     middle two.
     """
 
-    window_iterations: int
-    tolerance: float
-    max_iterations: int
-    max_duration_ns: int
+    window_iterations: Positive
+    tolerance: Ratio
+    max_iterations: Positive
+    max_duration_ns: Positive
 
 
 class TemperatureGate(Record, frozen=True):
     """How warm the battery may be when the windows begin, and how long that is waited for."""
 
-    max_decicelsius: int
-    timeout_ns: int
+    max_decicelsius: Positive
+    timeout_ns: Positive
 
 
 class EnergyPlan(Record, frozen=True):
     """The energy phase: what is waited for before its windows, and the windows."""
 
-    blocks: int
-    idle_ns: int
-    load_ns: int
-    sample_period_ns: int
-    unplug_timeout_ns: int | None
+    blocks: Positive
+    idle_ns: Positive
+    load_ns: Positive
+    sample_period_ns: Positive
+    unplug_timeout_ns: Positive | None
     """``None``: a phone that is plugged in is refused at once."""
-    rest_ns: int | None
+    rest_ns: Positive | None
     temperature_gate: TemperatureGate | None
     sync_pattern: bool
     """Whether to make a pattern that an external meter's trace can be aligned with."""
@@ -244,19 +284,19 @@ class RunRequest(Record, frozen=True):
     """What a companion is to do."""
 
     protocol_version: int
-    run_id: str
+    run_id: RunId
     artifact: ArtifactFile
     inputs: tuple[TensorFile, ...]
     reference_outputs: tuple[TensorFile, ...]
-    relative_tolerance: float
-    threads: int | None
+    relative_tolerance: Ratio
+    threads: Positive | None
     """``None``: as many as the companion has processors."""
-    cold_loads: int
+    cold_loads: Positive
     warmup: WarmupRule
-    min_iterations: int
-    min_duration_ns: int
-    max_duration_ns: int
-    profile_iterations: int | None
+    min_iterations: Positive
+    min_duration_ns: Positive
+    max_duration_ns: Positive
+    profile_iterations: Positive | None
     """``None``: no ``profile`` phase."""
     segments: tuple[Segment, ...]
     """What is timed in the ``profile`` phase in place of a trace; only where there is that phase.
@@ -275,35 +315,35 @@ class BatterySample(Record, frozen=True):
     decides.
     """
 
-    at_ns: int
-    charge_counter_uah: int | None
-    current_now_ua: int | None
-    energy_counter_nwh: int | None
-    voltage_mv: int | None
-    temperature_decicelsius: int | None
-    level_percent: int | None
+    at_ns: Whole
+    charge_counter_uah: Integer | None
+    current_now_ua: Integer | None
+    energy_counter_nwh: Integer | None
+    voltage_mv: Integer | None
+    temperature_decicelsius: Integer | None
+    level_percent: Integer | None
     plugged: bool
 
 
 class ThermalSample(Record, frozen=True):
     """Thermal state: ``status`` is Android's 0 (none) to 6 (shutdown)."""
 
-    at_ns: int
-    status: int | None
+    at_ns: Whole
+    status: Annotated[int, Meta(ge=0, le=6)] | None
     headroom: float | None
     """1.0 is the threshold of severe throttling; ``None`` below API 30 or where unsupported."""
-    cpu_khz: tuple[int, ...]
+    cpu_khz: tuple[Whole, ...]
     """Current frequency of each readable processor; empty where none is."""
 
 
 class MemorySample(Record, frozen=True):
     """The companion's memory; ``None`` where the platform does not tell."""
 
-    at_ns: int
+    at_ns: Whole
     stage: MemoryStage
-    pss_bytes: int | None
-    rss_bytes: int | None
-    peak_rss_bytes: int | None
+    pss_bytes: Whole | None
+    rss_bytes: Whole | None
+    peak_rss_bytes: Whole | None
     """The highest ``rss_bytes`` since the stage before."""
 
 
@@ -311,8 +351,8 @@ class OutputCheck(Record, frozen=True):
     """The first iteration's outputs against the reference."""
 
     matches: bool
-    max_absolute_error: float
-    max_relative_error: float
+    max_absolute_error: Error
+    max_relative_error: Error
     """The largest absolute difference divided by the largest absolute reference value."""
 
 
@@ -323,11 +363,11 @@ class RailSample(Record, frozen=True):
     ``ACCESS_FINE_POWER_MONITORS``, at most 250 ms old. Hence the timestamp of its own.
     """
 
-    at_ns: int
+    at_ns: Integer
     """When the phone took the reading, not when it was asked; negative if before the run."""
     name: str
     """As the phone calls the monitor."""
-    energy_uj: int
+    energy_uj: Whole
     """Microjoules (Android's microwatt-seconds) since boot."""
 
 
@@ -335,9 +375,9 @@ class Window(Record, frozen=True):
     """One idle or load window of the energy phase with the battery's samples in it."""
 
     kind: Literal["idle", "load"]
-    started_ns: int
-    ended_ns: int
-    iterations: int
+    started_ns: Whole
+    ended_ns: Whole
+    iterations: Whole
     battery: tuple[BatterySample, ...]
     rails: tuple[RailSample, ...]
     """Readings of the power monitors taken at both ends, in time order; empty where the phone
@@ -346,30 +386,38 @@ class Window(Record, frozen=True):
     thermal: ThermalSample
     """After its end."""
 
+    def __post_init__(self) -> None:
+        if self.ended_ns <= self.started_ns:
+            raise ValueError(f"ended_ns: {self.ended_ns} is not after the start")
+
 
 class Wait(Record, frozen=True):
     """What the energy phase waited for."""
 
     reason: WaitReason
-    started_ns: int
-    ended_ns: int
+    started_ns: Whole
+    ended_ns: Whole
     passed: bool
     """False when its time ran out."""
+
+    def __post_init__(self) -> None:
+        if self.ended_ns < self.started_ns:
+            raise ValueError(f"ended_ns: {self.ended_ns} is before the start")
 
 
 class SyncPattern(Record, frozen=True):
     """``SYNC_PULSES`` pulses of load: the times at which it went on, off, on, off, ..."""
 
-    edges_ns: tuple[int, ...]
+    edges_ns: tuple[Whole, ...]
 
 
 class Trace(Record, frozen=True):
     """``trace.bin``: the engine's own trace of ``PROFILE_WARMUPS`` and the timed iterations."""
 
     kind: TraceKind
-    sha256: str
-    size_bytes: int
-    latency_ns: tuple[int, ...]
+    sha256: Sha256
+    size_bytes: Annotated[int, Meta(ge=1, le=MAX_TRACE_BYTES)]
+    latency_ns: tuple[Positive, ...]
     """Of each timed iteration: what tracing costs shows against the plain ones."""
 
     @property
@@ -381,16 +429,16 @@ class Trace(Record, frozen=True):
 class SegmentLatency(Record, frozen=True):
     """One of the request's segments: each timed iteration in time order."""
 
-    segment: int
+    segment: Whole
     """Its place in the request's ``segments``, from 0."""
-    latency_ns: tuple[int, ...]
+    latency_ns: tuple[Positive, ...]
 
 
 class Evaluation(Record, frozen=True):
     """``outputs.bin``: the first output for each example, stacked."""
 
     outputs: TensorFile
-    latency_ns: tuple[int, ...]
+    latency_ns: tuple[Positive, ...]
 
 
 class CompanionInfo(Record, frozen=True):
@@ -401,7 +449,7 @@ class CompanionInfo(Record, frozen=True):
     engine: str
     engine_version: str
     abi: str
-    threads: int
+    threads: Positive
     debuggable: bool
     battery: Literal["gauge", "simulated"] | None
     """Where battery samples come from; ``simulated`` also means a simulated clock in ``energy``."""
@@ -410,7 +458,7 @@ class CompanionInfo(Record, frozen=True):
 class RunTaken(Record, frozen=True, tag_field="type", tag="taken"):
     """Before the run begins, which may be hours later: who is to carry it out."""
 
-    pid: int
+    pid: Positive
     """Of the companion's process, as ``pidof`` tells it."""
 
 
@@ -422,24 +470,24 @@ class CompanionStarted(Record, frozen=True, tag_field="type", tag="companion"):
 
 class PhaseStarted(Record, frozen=True, tag_field="type", tag="phase"):
     phase: Phase
-    at_ns: int
+    at_ns: Whole
 
 
 class LoadMeasured(Record, frozen=True, tag_field="type", tag="load"):
-    load_ns: int
+    load_ns: Positive
 
 
 class WarmupMeasured(Record, frozen=True, tag_field="type", tag="warmup"):
     """All warm-up iterations in time order; ``settled`` is false when a limit ended them."""
 
-    latency_ns: tuple[int, ...]
+    latency_ns: tuple[Positive, ...]
     settled: bool
 
 
 class IterationsMeasured(Record, frozen=True, tag_field="type", tag="iterations"):
     """All measured iterations in time order."""
 
-    latency_ns: tuple[int, ...]
+    latency_ns: tuple[Positive, ...]
 
 
 class OutputsChecked(Record, frozen=True, tag_field="type", tag="check"):
@@ -477,7 +525,7 @@ class EvaluationMade(Record, frozen=True, tag_field="type", tag="evaluation"):
 
 class WaitStarted(Record, frozen=True, tag_field="type", tag="wait"):
     reason: WaitReason
-    at_ns: int
+    at_ns: Whole
 
 
 class WaitEnded(Record, frozen=True, tag_field="type", tag="waited"):
@@ -501,7 +549,7 @@ class EnergyRefused(Record, frozen=True, tag_field="type", tag="energy_refused")
 class RunEnded(Record, frozen=True, tag_field="type", tag="end"):
     """The last event of a run that succeeded."""
 
-    at_ns: int
+    at_ns: Whole
 
 
 ProgressEvent = Union[
@@ -529,7 +577,7 @@ ProgressEvent = Union[
 
 class PhaseStart(Record, frozen=True):
     phase: Phase
-    at_ns: int
+    at_ns: Whole
 
 
 class Samples(Record, frozen=True):
@@ -539,10 +587,10 @@ class Samples(Record, frozen=True):
     companion: CompanionInfo | None
     """``None`` when the run failed before it said who it is."""
     phases: tuple[PhaseStart, ...]
-    load_ns: tuple[int, ...]
-    warmup_ns: tuple[int, ...]
+    load_ns: tuple[Positive, ...]
+    warmup_ns: tuple[Positive, ...]
     warmup_settled: bool
-    iteration_ns: tuple[int, ...]
+    iteration_ns: tuple[Positive, ...]
     output_check: OutputCheck | None
     memory: tuple[MemorySample, ...]
     battery: tuple[BatterySample, ...]
@@ -555,13 +603,13 @@ class Samples(Record, frozen=True):
     sync_patterns: tuple[SyncPattern, ...]
     windows: tuple[Window, ...]
     energy_refusal: str | None
-    ended_ns: int | None
+    ended_ns: Whole | None
     """``None`` when the run did not reach its end."""
 
 
 class RunSuccess(Record, frozen=True, tag_field="type", tag="success"):
     protocol_version: int
-    run_id: str
+    run_id: RunId
     samples: Samples
 
 
@@ -569,7 +617,7 @@ class RunFailure(Record, frozen=True, tag_field="type", tag="failure"):
     """Why a run ended early; ``samples`` holds what was measured before."""
 
     protocol_version: int
-    run_id: str
+    run_id: RunId
     phase: Phase
     code: FailureCode
     message: str

@@ -91,8 +91,8 @@ class Executor(Protocol):
     def look(self, request: RunRequest, on_event: Callable[[ProgressEvent], None]) -> Look:
         """A run that was started earlier, without waiting for its end."""
 
-    def fetch(self, run_id: str, name: str, target: Path) -> None:
-        """Fetch a file that a run has written, ``name``, as ``target``."""
+    def fetch(self, run_id: str, name: str, target: Path, *, limit_bytes: int) -> None:
+        """Fetch a file that a run has written, ``name``, as ``target``; a longer one is refused."""
 
     def clean(self, run_id: str, corrupt: Sequence[ArtifactFile | TensorFile]) -> None:
         """Delete a run's files, and delivered ones that it found corrupt."""

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from mobilekit.contract.answering import check_answer
 from mobilekit.contract.checks import decode_events, decode_result, run_directory
 from mobilekit.contract.codec import encode
 from mobilekit.contract.protocol import (
@@ -84,7 +85,9 @@ class ComputerExecutor:
                 listener.on_event(event)
             result = directory / "result.json"
             if result.exists():
-                return decode_result(result.read_bytes())
+                told = decode_result(result.read_bytes())
+                check_answer(request, told)
+                return told
         except ProtocolError as error:
             return interrupted(request.run_id, self._heard, error.what)
         finally:
@@ -101,7 +104,7 @@ class ComputerExecutor:
     def look(self, request: RunRequest, on_event: Callable[[ProgressEvent], None]) -> Look:
         return Look(None, has_begun=False)
 
-    def fetch(self, run_id: str, name: str, target: Path) -> None:
+    def fetch(self, run_id: str, name: str, target: Path, **_: object) -> None:
         shutil.move(self._outputs / run_directory(run_id) / name, target)
 
     def clean(self, run_id: str, corrupt: Sequence[ArtifactFile | TensorFile]) -> None:

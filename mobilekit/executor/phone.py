@@ -111,10 +111,10 @@ class PhoneExecutor:
         result = watch.look()
         return Look(result, watch.has_begun)
 
-    def fetch(self, run_id: str, name: str, target: Path) -> None:
+    def fetch(self, run_id: str, name: str, target: Path, *, limit_bytes: int) -> None:
         aside = target.with_suffix(".part")
         try:
-            runs.fetch(self._phone, run_id, name, aside)
+            runs.fetch(self._phone, run_id, name, aside, limit_bytes=limit_bytes)
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)

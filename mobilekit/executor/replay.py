@@ -90,7 +90,7 @@ class ReplayExecutor:
     def look(self, request: RunRequest, on_event: Callable[[ProgressEvent], None]) -> Look:
         return Look(None, has_begun=False)
 
-    def fetch(self, run_id: str, name: str, target: Path) -> None:
+    def fetch(self, run_id: str, name: str, target: Path, **_: object) -> None:
         shutil.copyfile(self._directories[run_id] / name, target)
 
     def clean(self, run_id: str, corrupt: Sequence[ArtifactFile | TensorFile]) -> None:

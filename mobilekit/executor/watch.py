@@ -6,11 +6,20 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from mobilekit.contract.checks import decode_events, decode_result, run_directory
+from mobilekit.contract.answering import check_answer
+from mobilekit.contract.checks import (
+    SAME_VERSION,
+    decode_events,
+    decode_result,
+    run_directory,
+)
 from mobilekit.contract.protocol import (
+    MAX_FILE_BYTES,
     OUTPUT_ROOT,
     PACKAGE,
     PROFILE_WARMUPS,
+    SYNC_PULSE_NS,
+    SYNC_PULSES,
     FailureCode,
     IterationsMeasured,
     ProgressEvent,
@@ -36,6 +45,10 @@ POLLS_BETWEEN_LIFE_SIGNS = 5
 SLOWING = 1.1
 STOPPED = "interrupted from the keyboard"
 LEFT_TO_ITSELF = "left to itself from the keyboard"
+UNPLANNED_S = 3600.0
+"""What a run is given for all that sets itself no limit, as the companion app gives itself."""
+UNPLANNED_STEP_S = 10.0
+"""... and more for each load, example and profiled inference."""
 
 
 class Patience(NamedTuple):
@@ -51,6 +64,8 @@ class Patience(NamedTuple):
     """Beyond the longest part of a run in which nothing is written."""
     reconnect_s: float = 15.0
     """For a phone that went away, where its run needs the link."""
+    queue_s: float = 24 * 3600.0
+    """For runs that others started before."""
 
 
 class Link(NamedTuple):
@@ -77,6 +92,10 @@ class Watch:
         self._link = link
         self._directory = f"{OUTPUT_ROOT}/{run_directory(request.run_id)}"
         self._read_bytes = 0
+        self._unfinished: list[bytes] = []
+        """The parts of a line whose end has not been read yet."""
+        self._started_ns = self._heard_ns = self._begun_ns = link.clock_ns()
+        self._is_away = False
 
     @property
     def has_begun(self) -> bool:
@@ -88,8 +107,10 @@ class Watch:
 
         A phone that goes away is waited for: for as long as it takes where the run is one that is
         meant to go on without a cable, else ``Patience.reconnect_s``. A companion that dies, goes
-        silent or stays away, and one that writes what is no message, yields a ``RunFailure`` with
-        everything that it had reported. Raises ``AppError`` when it does not take the run.
+        silent or takes too long, a phone that stays away or answers everything but what it is asked
+        of the run, and one that writes what is no message, yields a ``RunFailure`` with everything
+        that it had reported. No limit begins anew because a link broke and came back. Raises
+        ``AppError`` when the run is not taken.
         """
         while True:
             try:
@@ -97,12 +118,21 @@ class Watch:
             except AppError:
                 raise
             except (DisconnectedError, DeviceError) as error:
-                self._link.listener.on_lost()
+                if not self._is_away:
+                    self._is_away = True
+                    self._link.listener.on_lost()
                 returned = self._wait_for_return()
                 if returned is None:
                     return self._failure(error.what, "disconnected")
                 self.phone = returned
-                self._link.listener.on_back()
+                silence_s = self._seconds_since(self._heard_ns)
+                if silence_s > self._longest_silence_s():
+                    # What the run has written may be had another time.
+                    return self._failure(
+                        "the phone is there, but has told nothing of the run for "
+                        f"{silence_s:.0f} s: {error.what}",
+                        "disconnected",
+                    )
             except (ProtocolError, PhoneError) as error:
                 return self._failure(error.what, "internal")
 
@@ -146,29 +176,15 @@ class Watch:
         return result or last_look._failure(f"{STOPPED}{before}", "stopped")
 
     def _follow(self) -> RunResult:
-        clock_ns, patience = self._link.clock_ns, self._link.patience
-        started_ns = heard_ns = clock_ns()
+        patience = self._link.patience
         wait_s, polls = patience.first_poll_s, 0
         while True:
-            heard_before = len(self._events)
             result = self._poll()
             if result is not None:
                 return result
-            now_ns = clock_ns()
-            if len(self._events) > heard_before:
-                heard_ns = now_ns
-            silence_s = (now_ns - heard_ns) / NS_PER_S
-            if silence_s > self._longest_silence_s():
-                if not self._is_behind_another():
-                    return self._failure(f"the companion has been silent for {silence_s:.0f} s")
-                heard_ns = now_ns
-            if not self._events and now_ns - started_ns > patience.start_timeout_s * NS_PER_S:
-                raise AppError(
-                    "The companion app did not start the run",
-                    serial=self.phone.serial,
-                    run_id=self.request.run_id,
-                    fix=f"Look at `adb -s {self.phone.serial} logcat -d` for {PACKAGE}.",
-                )
+            ended = self._out_of_time()
+            if ended is not None:
+                return ended
             polls += 1
             if polls % POLLS_BETWEEN_LIFE_SIGNS == 0 and self._events:
                 ended = self._ended()
@@ -177,19 +193,53 @@ class Watch:
             self._link.sleep(wait_s)
             wait_s = min(patience.longest_poll_s, wait_s * SLOWING)
 
+    def _out_of_time(self) -> RunResult | None:
+        """What is there of a run that is silent or takes too long; ``None`` of any other.
+
+        Raises ``AppError`` for one that was not taken.
+        """
+        patience, now_ns = self._link.patience, self._link.clock_ns()
+        silence_s = self._seconds_since(self._heard_ns)
+        if silence_s > self._longest_silence_s():
+            waited_s = self._seconds_since(self._started_ns)
+            if not self._is_behind_another() or waited_s > patience.queue_s:
+                return self._failure(f"the companion has been silent for {silence_s:.0f} s")
+            self._heard_ns = now_ns
+        if not self._events and self._seconds_since(self._started_ns) > patience.start_timeout_s:
+            raise AppError(
+                "The companion app did not start the run",
+                serial=self.phone.serial,
+                run_id=self.request.run_id,
+                fix=f"Look at `adb -s {self.phone.serial} logcat -d` for {PACKAGE}.",
+            )
+        taken_s = self._seconds_since(self._begun_ns)
+        if self.has_begun and taken_s > _longest_run_s(self.request):
+            return self._failure(f"the run is not over after {taken_s:.0f} s")
+        return None
+
+    def _seconds_since(self, at_ns: int) -> float:
+        return (self._link.clock_ns() - at_ns) / NS_PER_S
+
     def _wait_for_return(self) -> Phone | None:
         plan, link = self.request.energy, self._link
         may_be_away = plan is not None and plan.unplug_timeout_ns is not None
-        reconnect_ns = int(link.patience.reconnect_s * NS_PER_S)
-        deadline_ns = None if may_be_away else link.clock_ns() + reconnect_ns
+        left_ns = link.clock_ns()
+        deadline_ns = None if may_be_away else left_ns + link.patience.reconnect_s * NS_PER_S
         while deadline_ns is None or link.clock_ns() < deadline_ns:
             link.sleep(link.patience.longest_poll_s)
             with suppress(DisconnectedError, DeviceError, AdbServerError):
-                return link.reconnect()
+                phone = link.reconnect()
+                if may_be_away:
+                    # Nobody could hear it meanwhile.
+                    absence_ns = link.clock_ns() - left_ns
+                    self._heard_ns += absence_ns
+                    self._begun_ns += absence_ns
+                return phone
         return None
 
     def _longest_silence_s(self) -> float:
-        return _longest_part_s(self.request, self._events) + self._link.patience.silence_margin_s
+        part_s = _longest_part_s(self.request, self._events)
+        return min(part_s + self._link.patience.silence_margin_s, _longest_run_s(self.request))
 
     def _is_behind_another(self) -> bool:
         """Whether the run waits for the end of one that somebody else started."""
@@ -220,15 +270,38 @@ class Watch:
             f"test -f {result} && echo over; "
             f"tail -c +{self._read_bytes + 1} {progress} 2>/dev/null",
             check=False,
+            limit_bytes=MAX_FILE_BYTES,
         ).stdout
-        over = data.startswith(b"over")
-        data = data[data.find(b"\n") + 1 :] if over else data
-        complete = data[: data.rfind(b"\n") + 1]
-        self._read_bytes += len(complete)
+        if self._is_away:
+            self._is_away = False
+            self._link.listener.on_back()
+        over = data.startswith(b"over\n")
+        self._read(data.removeprefix(b"over\n") if over else data)
+        if not over:
+            return None
+        told = decode_result(self.phone.shell(f"cat {result}", limit_bytes=MAX_FILE_BYTES).stdout)
+        check_answer(self.request, told)
+        return told
+
+    def _read(self, data: bytes) -> None:
+        """Take what is new of the progress; what is no whole line yet is not asked for again."""
+        self._read_bytes += len(data)
+        if self._read_bytes > MAX_FILE_BYTES:
+            raise ProtocolError(
+                f"progress.jsonl is longer than {MAX_FILE_BYTES} bytes", fix=SAME_VERSION
+            )
+        whole, line_end, rest = data.rpartition(b"\n")
+        self._unfinished.append(rest)
+        if not line_end:
+            return
+        complete = b"".join([*self._unfinished[:-1], whole, line_end])
+        self._unfinished = [rest]
         for event in decode_events(complete):
+            self._heard_ns = self._link.clock_ns()
+            if len(self._events) == 1:
+                self._begun_ns = self._heard_ns
             self._events.append(event)
             self._link.listener.on_event(event)
-        return decode_result(self.phone.shell(f"cat {result}").stdout) if over else None
 
     def _failure(self, message: str, code: FailureCode = "interrupted") -> RunFailure:
         return interrupted(self.request.run_id, self._events, message, code)
@@ -252,3 +325,22 @@ def _longest_part_s(request: RunRequest, events: Sequence[ProgressEvent]) -> flo
         # Tracing may cost as much as a small network itself.
         parts_ns.append(2 * slowest_ns * (PROFILE_WARMUPS + request.profile_iterations))
     return max(parts_ns) / NS_PER_S
+
+
+def _longest_run_s(request: RunRequest) -> float:
+    """From its beginning; windows that were spoiled and are measured again have their time too.
+
+    Of what a companion tells nothing is in it, or it could have any time that it likes.
+    """
+    planned_ns = request.warmup.max_duration_ns + request.max_duration_ns
+    plan = request.energy
+    if plan is not None:
+        waits_ns = (plan.unplug_timeout_ns or 0) + (plan.rest_ns or 0)
+        waits_ns += plan.temperature_gate.timeout_ns if plan.temperature_gate else 0
+        windows_ns = (plan.blocks + 1) * plan.idle_ns + plan.blocks * plan.load_ns
+        patterns_ns = 4 * SYNC_PULSES * SYNC_PULSE_NS if plan.sync_pattern else 0
+        planned_ns += 2 * (waits_ns + windows_ns + patterns_ns)
+    profiled = max(1, len(request.segments)) * (request.profile_iterations or 0)
+    examples = request.evaluation.shape[0] if request.evaluation is not None else 0
+    steps = request.cold_loads + profiled + examples
+    return planned_ns / NS_PER_S + UNPLANNED_S + steps * UNPLANNED_STEP_S

@@ -14,7 +14,7 @@ from mobilekit.analysis.accuracy import classify
 from mobilekit.analysis.findings import find_doubts
 from mobilekit.analysis.layers.traces import parse_trace
 from mobilekit.contract.codec import encode_pretty
-from mobilekit.contract.outputs import map_tensor
+from mobilekit.contract.outputs import map_tensor, tensor_bytes
 from mobilekit.contract.protocol import (
     OUTPUTS_NAME,
     TRACE_NAME,
@@ -34,6 +34,7 @@ from mobilekit.errors import (
     StoreError,
 )
 from mobilekit.executor.base import Executor
+from mobilekit.hashing import file_sha256
 from mobilekit.model.artifact_cache import (
     read_operators,
 )
@@ -92,13 +93,27 @@ def _classify(
             "The companion did not give the network's outputs for every example",
             fix="Check that the companion app is of mobilekit's own version.",
         )
-    executor.fetch(begun.id, OUTPUTS_NAME, directory / Path(evaluation.outputs.path).name)
+    _fetch_outputs(begun.id, evaluation.outputs, directory, executor)
     return classify(
         examples,
         map_tensor(directory, evaluation.outputs).reshape(expected.shape),
         map_tensor(directory, expected),
         LARGEST_TOLERANCES[begun.artifact.precision],
     )
+
+
+def _fetch_outputs(run_id: str, outputs: TensorFile, directory: Path, executor: Executor) -> None:
+    """Under its content's name only once it has that content: there may be such a file already."""
+    fetched = directory / f"{run_id}.outputs"
+    try:
+        executor.fetch(run_id, OUTPUTS_NAME, fetched, limit_bytes=tensor_bytes(outputs))
+        if file_sha256(fetched) != outputs.sha256:
+            raise ProtocolError(
+                "The outputs are not those that the companion told of", fix="Run it again."
+            )
+        fetched.replace(directory / Path(outputs.path).name)
+    finally:
+        fetched.unlink(missing_ok=True)
 
 
 def _incomplete(
@@ -122,7 +137,7 @@ def _read_trace(begun: Measurement, trace: Trace, executor: Executor) -> LayerTr
     directory = places.artifacts_directory()
     path = directory / trace.kept_name
     try:
-        executor.fetch(begun.id, TRACE_NAME, path)
+        executor.fetch(begun.id, TRACE_NAME, path, limit_bytes=trace.size_bytes)
         operators = parse_trace(trace, path.read_bytes())
     finally:
         path.unlink(missing_ok=True)

@@ -1,9 +1,10 @@
 """The only module that knows adbutils: every call has a deadline, every error becomes ours.
 
 What adbutils does not do well enough is done here: it pushes in 4 KiB frames and throws the
-phone's reason for a refusal away, so ``push`` speaks the sync protocol itself; its plain shell
-returns what had arrived when a phone was unplugged as if that were all, so shells are v2, or on
-Android 6, which has none, checked for the end that every command is made to print.
+phone's reason for a refusal away, so ``push`` speaks the sync protocol itself; its shells read on
+for as long as anything comes, and the plain one returns what had arrived when a phone was unplugged
+as if that were all, so shells are read here, with bounds: v2, or on Android 6, which has none,
+checked for the end that every command is made to print.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import RawIOBase
@@ -40,6 +42,12 @@ _SYNC_DATA_BYTES = 64 * 1024
 """The most that the sync protocol takes in one DATA frame."""
 _FRAMES_PER_SEND = 16
 _INSTALL_CHUNK_BYTES = 1024 * 1024
+ANSWER_LIMIT_BYTES = 16 * 1024 * 1024
+"""Of what a command prints, unless more is expected."""
+_SLOWEST_BYTES_PER_S = 16 * 1024
+"""A phone that gives less is as one that gives nothing; Bluetooth gives more."""
+_END_MARK = b"mobilekit-end:"
+"""What an Android 6 prints, with the exit code, after a command's output."""
 _SHELL_ERROR_CODES = {126: "it cannot be executed", 127: "the phone has no such command"}
 
 
@@ -143,14 +151,14 @@ class AdbServer:
         """Turn whatever adbutils and the sockets below it raise into this project's errors."""
         try:
             yield
-        except AdbTimeout as error:
+        except (AdbTimeout, TimeoutError) as error:
             raise DisconnectedError(
                 "The phone did not answer in time",
                 serial=serial or "-",
                 fix="Check the cable and that the phone is awake, then run the command again; "
                 "what was measured is kept.",
             ) from error
-        except (AdbError, EOFError, OSError, AssertionError, struct.error) as error:
+        except (AdbError, EOFError, OSError, AssertionError, ValueError, struct.error) as error:
             raise self._translate(error, serial) from error
 
     def _translate(self, error: Exception, serial: str | None) -> MobilekitError:
@@ -197,21 +205,27 @@ class Phone:
         self._features: frozenset[str] | None = None  # Until they are asked for.
 
     def shell(
-        self, command: str, *, check: bool = True, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        command: str,
+        *,
+        check: bool = True,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        limit_bytes: int = ANSWER_LIMIT_BYTES,
     ) -> ShellResult:
         """Run a command on the phone. On Android 6, ``stdout`` has both streams in it.
 
         Raises ``PhoneError`` with the phone's words when ``check`` and it exits with another code
-        than 0, ``DisconnectedError`` when the link breaks or ``timeout_s`` passes in silence.
+        than 0, and where it prints more than ``limit_bytes``; ``DisconnectedError`` when the link
+        breaks, ``timeout_s`` passes in silence, or next to nothing comes for longer.
         """
         with self._translated(self.serial):
             has_shell_v2 = self._has("shell_v2")
-            raw = self._device.shell2(command, timeout=timeout_s, encoding=None, v2=has_shell_v2)
-        if has_shell_v2:
-            result = ShellResult(raw.stdout, raw.stderr, raw.returncode)
-        else:
-            # It comes through a terminal, which turns line ends into CRLF.
-            result = ShellResult(raw.output.replace(b"\r\n", b"\n"), b"", raw.returncode)
+            end = "" if has_shell_v2 else f"; echo {_END_MARK.decode()}$?"
+            with self._device.open_transport(timeout=timeout_s) as connection:
+                connection.send_command(f"shell{',v2' if has_shell_v2 else ''}:{command}{end}")
+                connection.check_okay()
+                answer = _Answer(connection.conn, self.serial, command, timeout_s, limit_bytes)
+                result = answer.packets() if has_shell_v2 else answer.terminal()
         if check and result.exit_code != 0:
             words = (result.stderr or result.stdout).decode("utf-8", errors="replace").strip()
             reason = words or _SHELL_ERROR_CODES.get(result.exit_code, "it gave no reason")
@@ -241,14 +255,15 @@ class Phone:
                 fix=self._fix_of_refusal(refusal),
             )
 
-    def pull(self, source: str, target: Path) -> None:
+    def pull(self, source: str, target: Path, *, limit_bytes: int) -> None:
         """Copy a file from the phone, byte for byte, which a shell on Android 6 does not.
 
-        Raises ``PhoneError`` with the phone's reason (no such file), ``DisconnectedError`` when the
-        link breaks; ``target`` may hold a part of it then.
+        Raises ``PhoneError`` with the phone's reason (no such file) and where it is longer than
+        ``limit_bytes``, ``DisconnectedError`` when the link breaks or next to nothing comes;
+        ``target`` may hold a part of it then.
         """
         with target.open("wb") as file, self._translated(self.serial):
-            refusal = self._receive_file(source, file)
+            refusal = self._receive_file(source, file, limit_bytes)
         if refusal is not None:
             raise PhoneError(
                 f"The phone did not give the file: {refusal}",
@@ -338,21 +353,105 @@ class Phone:
                 return None
             return str(connection.read_exact(size).decode("utf-8", errors="replace"))
 
-    def _receive_file(self, source: str, file: BinaryIO) -> str | None:
+    def _receive_file(self, source: str, file: BinaryIO, limit_bytes: int) -> str | None:
         """The sync protocol's RECV; the phone's words where it refuses."""
         with self._device.open_transport(timeout=DEFAULT_TIMEOUT_S) as connection:
             connection.send_command("sync:")
             connection.check_okay()
             where = source.encode()
             connection.conn.sendall(struct.pack("<4sI", b"RECV", len(where)) + where)
+            answer = _Answer(
+                connection.conn,
+                self.serial,
+                f"pull {source}",
+                DEFAULT_TIMEOUT_S,
+                # Even of frames with nothing in them there is an end.
+                2 * limit_bytes + _SYNC_DATA_BYTES,
+            )
+            left_bytes = limit_bytes
             while True:
-                status, size = struct.unpack("<4sI", connection.read_exact(8))
+                status, size = struct.unpack("<4sI", answer.exactly(8))
                 if status == b"DONE":
                     return None
-                data = connection.read_exact(size)
-                if status != b"DATA":
-                    return str(data.decode("utf-8", errors="replace"))
+                if size > _SYNC_DATA_BYTES or status not in (b"DATA", b"FAIL"):
+                    raise EOFError(f"{status!r} of {size} bytes is no frame")
+                data = answer.exactly(size)
+                if status == b"FAIL":
+                    return data.decode("utf-8", errors="replace")
+                left_bytes -= size
+                if left_bytes < 0:
+                    return f"it is longer than the {limit_bytes} bytes that it may have"
                 file.write(data)
+
+
+class _Answer:
+    """What a command prints, read no further than ``limit_bytes`` and no longer than makes sense.
+
+    adbutils would read on for as long as the phone sends anything, and keep it all.
+    """
+
+    def __init__(
+        self,
+        stream: socket.socket,
+        serial: str,
+        command: str,
+        timeout_s: float,
+        limit_bytes: int,
+    ) -> None:
+        self._stream, self._serial, self._command = stream, serial, command
+        self._deadline_s = time.monotonic() + timeout_s
+        self._left_bytes = limit_bytes
+
+    def packets(self) -> ShellResult:
+        """shell v2: a stream's number, a length and so many bytes, until the exit code."""
+        streams = {1: bytearray(), 2: bytearray()}
+        while True:
+            kind, size = struct.unpack("<BI", self.exactly(5))
+            data = self.exactly(size)
+            if kind in streams:
+                streams[kind] += data
+            elif kind == 3:
+                if not data:
+                    raise EOFError("the exit code is missing")
+                return ShellResult(bytes(streams[1]), bytes(streams[2]), data[0])
+
+    def terminal(self) -> ShellResult:
+        """Of an Android 6: both streams through a terminal, which turns line ends into CRLF."""
+        output = bytearray()
+        while data := self._some(_SYNC_DATA_BYTES):
+            output += data
+        text, mark, code = bytes(output).replace(b"\r\n", b"\n").rpartition(_END_MARK)
+        if not mark or not code.strip().isdigit():
+            raise EOFError("the output has no end")
+        return ShellResult(text, b"", int(code.strip()[:3]))
+
+    def exactly(self, size: int) -> bytes:
+        self._refuse_more_than(size)
+        data = bytearray()
+        while len(data) < size:
+            part = self._some(size - len(data))
+            if not part:
+                raise EOFError(f"{size - len(data)} bytes are missing")
+            data += part
+        return bytes(data)
+
+    def _some(self, size: int) -> bytes:
+        data = self._stream.recv(min(size, _INSTALL_CHUNK_BYTES))
+        self._refuse_more_than(len(data))
+        self._left_bytes -= len(data)
+        self._deadline_s += len(data) / _SLOWEST_BYTES_PER_S
+        if data and time.monotonic() > self._deadline_s:
+            raise AdbTimeout("the answer takes too long")
+        return data
+
+    def _refuse_more_than(self, size: int) -> None:
+        if size > self._left_bytes:
+            raise PhoneError(
+                "The phone prints more than can be an answer",
+                serial=self._serial,
+                command=self._command,
+                fix="Run the command by hand with `adb shell` to see what it prints.",
+            )
 
 
 def _data_frames(file: RawIOBase) -> Iterator[tuple[memoryview, int]]:

@@ -135,12 +135,12 @@ def is_going_on(phone: Phone, run_id: str) -> bool:
     return read_state(phone, run_id) in ("running", "waiting")
 
 
-def fetch(phone: Phone, run_id: str, name: str, target: Path) -> None:
+def fetch(phone: Phone, run_id: str, name: str, target: Path, *, limit_bytes: int) -> None:
     """Fetch a file that a run has written; its content is for who reads it to check.
 
     Raises ``PhoneError``, ``DisconnectedError``.
     """
-    phone.pull(f"{OUTPUT_ROOT}/{run_directory(run_id)}/{name}", target)
+    phone.pull(f"{OUTPUT_ROOT}/{run_directory(run_id)}/{name}", target, limit_bytes=limit_bytes)
 
 
 def list_runs(phone: Phone) -> set[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from mobilekit.contract.checks import decode_request, run_directory
-from mobilekit.contract.outputs import Array
+from mobilekit.contract.outputs import Array, tensor_bytes
 from mobilekit.contract.protocol import ArtifactFile, RunRequest, TensorFile
 from mobilekit.errors import OtherVersionError, ProtocolError
 from mobilekit.hashing import file_sha256
@@ -60,7 +59,7 @@ class InputFiles:
     def verify_tensor(self, tensor: TensorFile) -> None:
         """All that ``tensor`` finds out, but without reading them into memory."""
         size_bytes = self.verified(tensor).stat().st_size
-        if size_bytes != math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize:
+        if size_bytes != tensor_bytes(tensor):
             raise RunStopped(
                 "bad_request",
                 f"{tensor.path}: {size_bytes} bytes are no {tensor.dtype} {tensor.shape}",

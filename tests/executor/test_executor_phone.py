@@ -1,13 +1,17 @@
 """Following runs: how long a companion may be silent, what Ctrl-C does, and queues."""
 
 import pytest
-from examples import run_request, samples
+from examples import MS, PHASES, energy_plan, run_request, samples
 
 from mobilekit.contract.checks import encode_event
 from mobilekit.contract.codec import encode
 from mobilekit.contract.protocol import (
+    MAX_FILE_BYTES,
     PROTOCOL_VERSION,
+    Evaluation,
     IterationsMeasured,
+    LoadMeasured,
+    PhaseStart,
     PhaseStarted,
     RunSuccess,
     RunTaken,
@@ -28,8 +32,9 @@ class BusyPhone:
 
     serial = "busy"
 
-    def __init__(self):
+    def __init__(self, request):
         self.now_s = 0.0
+        self._request = request
         self._events = [
             RunTaken(pid=7),
             IterationsMeasured(latency_ns=(NS_PER_S // 20,) * 30),
@@ -39,19 +44,29 @@ class BusyPhone:
     def sleep(self, duration_s):
         self.now_s += duration_s
 
-    def shell(self, command, check=True):
+    def shell(self, command, check=True, limit_bytes=None):
         if command.startswith("pidof"):
             return ShellResult(b"7\n", b"", 0)
         if command.startswith("cat"):
-            result = RunSuccess(
-                protocol_version=PROTOCOL_VERSION, run_id="nin-nexus7-1", samples=samples()
-            )
-            return ShellResult(encode(result), b"", 0)
+            return ShellResult(encode(self._result()), b"", 0)
         said = b"".join(encode_event(event) for event in self._events)
         if "tail" in command:
             self._events = []
         over = b"over\n" if self.now_s > 900 else b""
         return ShellResult(over + said, b"", 0)
+
+    def _result(self):
+        asked = {}
+        if self._request.evaluation is not None:
+            examples = self._request.evaluation.shape[0]
+            outputs = TensorFile(sha256="e" * 64, dtype="float32", shape=(examples, 1, 10))
+            asked["phases"] = (*PHASES, PhaseStart(phase="evaluate", at_ns=5 * NS_PER_S))
+            asked["evaluation"] = Evaluation(outputs=outputs, latency_ns=(MS,) * examples)
+        return RunSuccess(
+            protocol_version=PROTOCOL_VERSION,
+            run_id=self._request.run_id,
+            samples=samples(**asked),
+        )
 
 
 def executor_of(phone, *, reconnect=None, sleep=None, clock_ns=lambda: 0):
@@ -77,7 +92,7 @@ def follow_or_stop(executor, request, listener=SILENT):
 
 
 def follow(request):
-    phone = BusyPhone()
+    phone = BusyPhone(request)
     return executor_of(phone, clock_ns=clock_of(phone)).follow(request, SILENT)
 
 
@@ -113,7 +128,7 @@ class WritingPhone:
         self._interrupted = True
         raise KeyboardInterrupt
 
-    def shell(self, command, check=True):
+    def shell(self, command, check=True, limit_bytes=None):
         if self._gone and self._interrupted:
             raise DisconnectedError("The phone is gone", fix="Plug it in.")
         if "force-stop" in command:
@@ -135,7 +150,7 @@ class AbsentPhone:
     def __init__(self, at):
         self._at = at
 
-    def shell(self, command, check=True):
+    def shell(self, command, check=True, limit_bytes=None):
         raise DisconnectedError("The phone is gone", fix="Plug it in.")
 
     def call(self, name):
@@ -148,7 +163,7 @@ class LeavingPhone:
 
     serial = "leaving"
 
-    def shell(self, command, check=True):
+    def shell(self, command, check=True, limit_bytes=None):
         if command.startswith("am start"):
             raise DisconnectedError("The phone is gone", fix="Plug it in.")
         return ShellResult(b"", b"", 0)
@@ -158,6 +173,7 @@ class LeavingPhone:
 
 
 TAKEN = encode_event(RunTaken(pid=7))
+BEGUN = encode_event(PhaseStarted(phase="verify", at_ns=0))
 PROGRESS = (
     TAKEN
     + encode_event(PhaseStarted(phase="energy", at_ns=0))
@@ -186,7 +202,7 @@ def test_ctrl_c_before_the_cable_is_noticed_to_be_out():
     assert result.code == "disconnected"
 
 
-@pytest.mark.parametrize("at", ["on_lost", "sleep", "reconnect", "on_back"])
+@pytest.mark.parametrize("at", ["on_lost", "sleep", "reconnect"])
 def test_ctrl_c_whenever_the_cable_is_out(at):
     """Nothing that is done meanwhile ends the command without a result."""
     phone = AbsentPhone(at)
@@ -195,11 +211,7 @@ def test_ctrl_c_whenever_the_cable_is_out(at):
         phone.call("reconnect")
         return phone
 
-    listener = Listener(
-        on_event=lambda _event: None,
-        on_lost=lambda: phone.call("on_lost"),
-        on_back=lambda: phone.call("on_back"),
-    )
+    listener = SILENT._replace(on_lost=lambda: phone.call("on_lost"))
     executor = executor_of(
         phone, reconnect=reconnect, sleep=lambda _duration_s: phone.call("sleep")
     )
@@ -207,6 +219,144 @@ def test_ctrl_c_whenever_the_cable_is_out(at):
     result = follow_or_stop(executor, run_request(), listener)
 
     assert result.code == "disconnected"
+
+
+# --- limits that hold whatever the phone does -----------------------------------------------------
+
+
+class EvasivePhone:
+    """Answers everything; what it tells of the run, ``tell`` decides, or does not."""
+
+    serial = "evasive"
+
+    def __init__(self, tell):
+        self.now_s, self.told, self.asked = 0.0, [], 0
+        self._tell = tell
+
+    def sleep(self, duration_s):
+        self.now_s += duration_s
+
+    def shell(self, command, check=True, limit_bytes=None):
+        if command.startswith("pidof"):
+            return ShellResult(b"7\n", b"", 0)
+        if "tail" not in command:
+            return ShellResult(b"", b"", 0)
+        self.asked += 1
+        return ShellResult(self._tell(self), b"", 0)
+
+    def follow(self, **fields):
+        listener = Listener(
+            on_event=self.told.append,
+            on_lost=lambda: self.told.append("lost"),
+            on_back=lambda: self.told.append("back"),
+        )
+        executor = executor_of(self, clock_ns=clock_of(self))
+        return executor.follow(run_request(**fields), listener)
+
+
+def hangs(phone):
+    phone.now_s += 20
+    raise DisconnectedError("The phone did not answer in time", fix="Check the cable.")
+
+
+def test_a_phone_that_answers_everything_but_of_the_run():
+    """The limit of silence does not begin anew with each link: the run ends, once, as lost."""
+    phone = EvasivePhone(hangs)
+
+    result = phone.follow()
+
+    assert phone.now_s < 260
+    assert result.code == "disconnected"
+    assert "the phone is there, but has told nothing of the run" in result.message
+    assert phone.told == ["lost"]
+
+
+def test_a_phone_that_is_meant_to_be_away_has_its_absence_left_out():
+    """A run without a cable comes back after hours, and only then its silence counts."""
+    answers = iter([TAKEN + BEGUN, None, None])
+    absences = iter([3600.0, 7200.0, 0.0])
+
+    def tell(phone):
+        answer = next(answers, b"")
+        return hangs(phone) if answer is None else answer
+
+    phone = EvasivePhone(tell)
+
+    def reconnect():
+        phone.now_s += next(absences)
+        return phone
+
+    plan = energy_plan(unplug_timeout_ns=60 * NS_PER_S)
+    executor = executor_of(phone, reconnect=reconnect, clock_ns=clock_of(phone))
+    result = executor.follow(run_request(energy=plan), SILENT)
+
+    assert result.code == "interrupted"
+    assert "silent" in result.message
+    assert 3600 + 7200 + 220 < phone.now_s < 3600 + 7200 + 400
+
+
+def test_a_companion_that_only_keeps_talking():
+    """An event a minute is no silence, but a run has an end."""
+    chatter = iter([TAKEN + BEGUN])
+
+    def tell(phone):
+        phone.now_s += 60
+        return next(chatter, encode_event(LoadMeasured(load_ns=1)))
+
+    phone = EvasivePhone(tell)
+
+    result = phone.follow()
+
+    assert result.code == "interrupted"
+    assert "not over after" in result.message
+    assert phone.now_s < 2 * 3600
+
+
+def test_a_line_without_an_end_is_read_once():
+    """What has come of it is not asked for again, and there is a most that is taken of it."""
+    chunk = b"[" * (MAX_FILE_BYTES // 4)
+    asked = []
+
+    class Endless(EvasivePhone):
+        def shell(self, command, check=True, limit_bytes=None):
+            if "tail" in command:
+                asked.append(int(command.partition("tail -c +")[2].split()[0]))
+            return super().shell(command, check, limit_bytes)
+
+    result = Endless(lambda _phone: chunk).follow()
+
+    assert asked == [1 + number * len(chunk) for number in range(5)]
+    assert result.code == "internal"
+    assert "longer than" in result.message
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_line_that_comes_in_parts(cut):
+    """Wherever a look at the progress ends, and however many looks a line takes."""
+    parts = iter([PROGRESS[:cut], PROGRESS[cut : cut + 1], PROGRESS[cut + 1 :]])
+    phone = EvasivePhone(lambda _phone: next(parts, b""))
+
+    result = phone.follow()
+
+    assert result.samples.iteration_ns == (1, 2)
+
+
+def test_ctrl_c_when_the_phone_is_back():
+    """It answers again, so that its run can be stopped."""
+    answers = iter([None])
+
+    def tell(phone):
+        return hangs(phone) if next(answers, b"") is None else PROGRESS
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    phone = EvasivePhone(tell)
+
+    result = follow_or_stop(executor_of(phone), run_request(), SILENT._replace(on_back=interrupt))
+
+    assert result.code == "stopped"
+    assert result.samples.iteration_ns == (1, 2)
 
 
 def test_a_link_that_breaks_while_the_app_is_started(tmp_path):
@@ -226,8 +376,6 @@ def test_progress_that_is_none():
 
 # --- queues ---------------------------------------------------------------------------------------
 
-BEGUN = encode_event(PhaseStarted(phase="verify", at_ns=0))
-
 
 class QueuePhone:
     """Holds the progress of several runs; ``pids`` are of the companion's processes."""
@@ -246,7 +394,7 @@ class QueuePhone:
     def push(self, source, target, *, on_bytes):
         self.pushed.append(target)
 
-    def shell(self, command, check=True):
+    def shell(self, command, check=True, limit_bytes=None):
         self.commands.append(command)
         if command.startswith("pidof"):
             return ShellResult(" ".join(map(str, self.pids)).encode(), b"", int(not self.pids))

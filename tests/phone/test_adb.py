@@ -1,19 +1,22 @@
 """adb's and adbutils' traps, each met on a virtual phone behind a real adb server."""
 
 import hashlib
+import socket
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
+from adbutils.errors import AdbTimeout
 from servers import running_adb_server
 
 from mobilekit.errors import AdbServerError, DeviceError, DisconnectedError, PhoneError
-from mobilekit.phone.adb import AdbServer, Phone
+from mobilekit.phone.adb import AdbServer, Phone, _Answer
 from mobilekit.virtual.phone import Faults
 
 TARGET = "/data/local/tmp/file.bin"
+LIMIT = 2**27
 
 
 @pytest.fixture
@@ -43,22 +46,82 @@ def test_a_shell_gives_output_and_exit_code(handle):
 
 
 class OldDevice:
-    """adbutils' handle of an Android 6 phone, whose shell ends lines by CRLF."""
+    """adbutils' handle of an Android 6 phone: a shell ends with its stream, and lines by CRLF."""
+
+    def __init__(self, printed):
+        self._printed = printed
 
     def get_features(self):
         return ""
 
-    def shell2(self, command, timeout, encoding, v2):
-        assert not v2
-        # As adbutils does without shell_v2: stdout and stderr are never filled.
-        return SimpleNamespace(returncode=0, stdout=b"", stderr=b"", output=b"one\r\ntwo\r\n")
+    @contextmanager
+    def open_transport(self, timeout):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(timeout)
+            sent = []
+            yield SimpleNamespace(
+                conn=ours,
+                send_command=sent.append,
+                check_okay=lambda: self._answer(theirs, sent[0]),
+            )
+
+    def _answer(self, stream, command):
+        assert command.startswith("shell:cat file; echo ")
+        assert command.endswith("$?")
+        stream.sendall(self._printed.replace(b"END", command.split()[-1][:-2].encode()))
+        stream.shutdown(socket.SHUT_WR)
+
+
+def old_phone(printed):
+    return Phone(OldDevice(printed), "N7", AdbServer(1)._translated)
 
 
 def test_an_old_shell_has_its_line_ends_mended():
     """What comes through a terminal reads like what the command wrote."""
-    phone = Phone(OldDevice(), "N7", lambda _serial: nullcontext())
+    answer = old_phone(b"one\r\ntwo\r\nEND3\r\n").shell("cat file", check=False)
 
-    assert phone.shell("cat file").text == "one\ntwo\n"
+    assert answer.text == "one\ntwo\n"
+    assert answer.exit_code == 3
+
+
+@pytest.mark.parametrize("printed", [b"", b"one\r\n", b"one\r\nEND\r\n", b"one\r\nENDx\r\n"])
+def test_an_old_shell_without_its_end_is_no_answer(printed):
+    """A link that broke is not taken for the end of what a command printed."""
+    with pytest.raises(DisconnectedError):
+        old_phone(printed).shell("cat file")
+
+
+def test_a_phone_that_prints_without_end(handle, big_file):
+    """No more is taken than can be an answer, of a shell or of a file."""
+    handle.push(big_file, TARGET, on_bytes=ignore)
+
+    with pytest.raises(PhoneError, match="more than can be an answer"):
+        handle.shell(f"cat {TARGET}")
+    with pytest.raises(PhoneError, match="longer than the 1000 bytes"):
+        handle.pull(TARGET, big_file.with_name("back"), limit_bytes=1000)
+
+
+def test_a_phone_that_only_trickles(monkeypatch):
+    """A byte now and then keeps no command alive for ever."""
+    monkeypatch.setattr("mobilekit.phone.adb._SLOWEST_BYTES_PER_S", 2**20)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(5)
+        answer = _Answer(ours, "N7", "cat file", timeout_s=0.2, limit_bytes=LIMIT)
+        trickling = threading.Thread(target=trickle, args=(theirs,))
+        trickling.start()
+        with pytest.raises(AdbTimeout):
+            answer.packets()
+        ours.close()
+        trickling.join()
+
+
+def trickle(stream):
+    with suppress(OSError):
+        for _ in range(100):
+            stream.sendall(b"\x01")
+            time.sleep(0.05)
 
 
 def test_a_push_arrives_whole_and_readable(handle, phone, big_file):
@@ -78,7 +141,7 @@ def test_a_pull_is_the_phones_file_byte_for_byte(handle, tmp_path, big_file):
         (tmp_path / "sent").write_bytes(content)
         handle.push(tmp_path / "sent", TARGET, on_bytes=ignore)
 
-        handle.pull(TARGET, tmp_path / "back")
+        handle.pull(TARGET, tmp_path / "back", limit_bytes=LIMIT)
 
         assert (tmp_path / "back").read_bytes() == content
 
@@ -86,7 +149,7 @@ def test_a_pull_is_the_phones_file_byte_for_byte(handle, tmp_path, big_file):
 def test_a_pull_of_nothing_has_the_phones_words(handle, tmp_path):
     """A file that is not there is named."""
     with pytest.raises(PhoneError, match="No such file") as caught:
-        handle.pull("/data/local/tmp/missing", tmp_path / "back")
+        handle.pull("/data/local/tmp/missing", tmp_path / "back", limit_bytes=LIMIT)
 
     assert caught.value.facts["path"] == "/data/local/tmp/missing"
 
@@ -100,7 +163,7 @@ def test_unplugged_in_mid_pull(handle, phone, tmp_path, big_file):
 
     def pull_again_and_again():
         while True:  # Once may be faster than the hand at the cable.
-            handle.pull(TARGET, tmp_path / "back")
+            handle.pull(TARGET, tmp_path / "back", limit_bytes=LIMIT)
 
     unplugging.start()
     with pytest.raises(DisconnectedError):

@@ -34,13 +34,13 @@ fun decodeResult(bytes: ByteArray): RunResult =
     parseJson(bytes).decode("$") {
         when (val type = string("type")) {
             "success" -> {
-                RunSuccess(version("protocol_version"), string("run_id"), record("samples") { readSamples() })
+                RunSuccess(version("protocol_version"), matching("run_id", RUN_ID), record("samples") { readSamples() })
             }
 
             "failure" -> {
                 RunFailure(
                     version("protocol_version"),
-                    string("run_id"),
+                    matching("run_id", RUN_ID),
                     enum("phase"),
                     enum("code"),
                     string("message"),
@@ -58,12 +58,12 @@ fun decodeResult(bytes: ByteArray): RunResult =
 fun decodeEvent(line: ByteArray): ProgressEvent =
     parseJson(line).decode("$") {
         when (val type = string("type")) {
-            "taken" -> RunTaken(long("pid"))
+            "taken" -> RunTaken(count("pid"))
             "companion" -> CompanionStarted(record("companion") { readCompanion() })
-            "phase" -> PhaseStarted(enum("phase"), long("at_ns"))
-            "load" -> LoadMeasured(long("load_ns"))
-            "warmup" -> WarmupMeasured(longs("latency_ns"), bool("settled"))
-            "iterations" -> IterationsMeasured(longs("latency_ns"))
+            "phase" -> PhaseStarted(enum("phase"), whole("at_ns"))
+            "load" -> LoadMeasured(count("load_ns"))
+            "warmup" -> WarmupMeasured(counts("latency_ns"), bool("settled"))
+            "iterations" -> IterationsMeasured(counts("latency_ns"))
             "check" -> OutputsChecked(record("check") { readOutputCheck() })
             "memory" -> MemoryMeasured(record("sample") { readMemory() })
             "state" -> StateSampled(recordOrNull("battery") { readBattery() }, record("thermal") { readThermal() })
@@ -71,12 +71,12 @@ fun decodeEvent(line: ByteArray): ProgressEvent =
             "profile_refused" -> ProfileRefused(string("reason"))
             "segment" -> SegmentMeasured(record("latency") { readSegmentLatency() })
             "evaluation" -> EvaluationMade(record("evaluation") { readEvaluation() })
-            "wait" -> WaitStarted(enum("reason"), long("at_ns"))
+            "wait" -> WaitStarted(enum("reason"), whole("at_ns"))
             "waited" -> WaitEnded(record("wait") { readWait() })
             "sync" -> SyncPatternMade(record("pattern") { readSyncPattern() })
             "window" -> WindowMeasured(record("window") { readWindow() })
             "energy_refused" -> EnergyRefused(string("reason"))
-            "end" -> RunEnded(long("at_ns"))
+            "end" -> RunEnded(whole("at_ns"))
             else -> fail("type", "'$type' is not an event")
         }
     }
@@ -281,14 +281,14 @@ private fun Fields.readCompanion() =
         engine = string("engine"),
         engineVersion = string("engine_version"),
         abi = string("abi"),
-        threads = long("threads"),
+        threads = count("threads"),
         debuggable = bool("debuggable"),
         battery = orNull("battery") { enum("battery") },
     )
 
 private fun Fields.readBattery() =
     BatterySample(
-        atNs = long("at_ns"),
+        atNs = whole("at_ns"),
         chargeCounterUah = longOrNull("charge_counter_uah"),
         currentNowUa = longOrNull("current_now_ua"),
         energyCounterNwh = longOrNull("energy_counter_nwh"),
@@ -303,58 +303,61 @@ fun decodeBattery(json: ByteArray): BatterySample = parseJson(json).decode("$") 
 
 private fun Fields.readThermal() =
     ThermalSample(
-        atNs = long("at_ns"),
-        status = longOrNull("status"),
+        atNs = whole("at_ns"),
+        status = orNull("status") { long("status").also { if (it !in 0L..6L) fail("status", "$it is not 0 to 6") } },
         headroom = orNull("headroom") { double("headroom") },
-        cpuKhz = longs("cpu_khz"),
+        cpuKhz = wholes("cpu_khz"),
     )
 
 private fun Fields.readMemory() =
     MemorySample(
-        atNs = long("at_ns"),
+        atNs = whole("at_ns"),
         stage = enum("stage"),
-        pssBytes = longOrNull("pss_bytes"),
-        rssBytes = longOrNull("rss_bytes"),
-        peakRssBytes = longOrNull("peak_rss_bytes"),
+        pssBytes = wholeOrNull("pss_bytes"),
+        rssBytes = wholeOrNull("rss_bytes"),
+        peakRssBytes = wholeOrNull("peak_rss_bytes"),
     )
 
 private fun Fields.readOutputCheck() =
-    OutputCheck(bool("matches"), double("max_absolute_error"), double("max_relative_error"))
+    OutputCheck(bool("matches"), error("max_absolute_error"), error("max_relative_error"))
 
 private fun Fields.readWindow() =
     Window(
         kind = enum("kind"),
-        startedNs = long("started_ns"),
-        endedNs = long("ended_ns"),
-        iterations = long("iterations"),
+        startedNs = whole("started_ns"),
+        endedNs = whole("ended_ns"),
+        iterations = whole("iterations"),
         battery = records("battery") { readBattery() },
-        rails = records("rails") { RailSample(long("at_ns"), string("name"), long("energy_uj")) },
+        rails = records("rails") { RailSample(long("at_ns"), string("name"), whole("energy_uj")) },
         thermal = record("thermal") { readThermal() },
-    )
+    ).also { if (it.endedNs <= it.startedNs) fail("ended_ns", "${it.endedNs} is not after the start") }
 
-private fun Fields.readWait() = Wait(enum("reason"), long("started_ns"), long("ended_ns"), bool("passed"))
+private fun Fields.readWait() =
+    Wait(enum("reason"), whole("started_ns"), whole("ended_ns"), bool("passed"))
+        .also { if (it.endedNs < it.startedNs) fail("ended_ns", "${it.endedNs} is before the start") }
 
-private fun Fields.readSyncPattern() = SyncPattern(longs("edges_ns"))
+private fun Fields.readSyncPattern() = SyncPattern(wholes("edges_ns"))
 
-private fun Fields.readTrace() = Trace(enum("kind"), string("sha256"), long("size_bytes"), longs("latency_ns"))
+private fun Fields.readTrace() =
+    Trace(enum("kind"), matching("sha256", SHA256), count("size_bytes"), counts("latency_ns"))
+        .also { if (it.sizeBytes > MAX_TRACE_BYTES) fail("size_bytes", "${it.sizeBytes} is more than $MAX_TRACE_BYTES") }
 
-private fun Fields.readSegmentLatency() = SegmentLatency(long("segment"), longs("latency_ns"))
+private fun Fields.readSegmentLatency() = SegmentLatency(whole("segment"), counts("latency_ns"))
 
 private fun Fields.readEvaluation() =
     Evaluation(
-        // Not one of a request, whose values are checked.
-        outputs = record("outputs") { TensorFile(string("sha256"), enum("dtype"), longs("shape")) },
-        latencyNs = longs("latency_ns"),
+        outputs = record("outputs") { readTensorFile() },
+        latencyNs = counts("latency_ns"),
     )
 
 private fun Fields.readSamples() =
     Samples(
         companion = recordOrNull("companion") { readCompanion() },
-        phases = records("phases") { PhaseStart(enum("phase"), long("at_ns")) },
-        loadNs = longs("load_ns"),
-        warmupNs = longs("warmup_ns"),
+        phases = records("phases") { PhaseStart(enum("phase"), whole("at_ns")) },
+        loadNs = counts("load_ns"),
+        warmupNs = counts("warmup_ns"),
         warmupSettled = bool("warmup_settled"),
-        iterationNs = longs("iteration_ns"),
+        iterationNs = counts("iteration_ns"),
         outputCheck = recordOrNull("output_check") { readOutputCheck() },
         memory = records("memory") { readMemory() },
         battery = records("battery") { readBattery() },
@@ -367,7 +370,7 @@ private fun Fields.readSamples() =
         syncPatterns = records("sync_patterns") { readSyncPattern() },
         windows = records("windows") { readWindow() },
         energyRefusal = orNull("energy_refusal") { string("energy_refusal") },
-        endedNs = longOrNull("ended_ns"),
+        endedNs = wholeOrNull("ended_ns"),
     )
 
 // --- records to JSON ---
@@ -537,6 +540,14 @@ internal class Fields(
     fun longs(name: String): List<Long> =
         array(name).mapIndexed { index, item -> integer(name, item, "$path.$name[$index]") }
 
+    /** At least 0. */
+    fun whole(name: String): Long = long(name).also { requireWhole(it, "$path.$name") }
+
+    fun wholeOrNull(name: String): Long? = orNull(name) { whole(name) }
+
+    fun wholes(name: String): List<Long> =
+        longs(name).onEachIndexed { index, value -> requireWhole(value, "$path.$name[$index]") }
+
     /** At least 1. */
     fun count(name: String): Long = long(name).also { requireCount(it, "$path.$name") }
 
@@ -552,6 +563,9 @@ internal class Fields(
         val number = (field(name) as? Json.Number)?.literal?.toDouble() ?: fail(name, "expected a number")
         return if (number.isFinite()) number else fail(name, "number out of range")
     }
+
+    /** At least 0. */
+    fun error(name: String): Double = double(name).also { if (it < 0) fail(name, "$it is negative") }
 
     /** In 0 to 1. */
     fun ratio(name: String): Double =
@@ -620,6 +634,13 @@ internal class Fields(
     ): Long {
         val literal = (value as? Json.Number)?.literal ?: throw ProtocolException(at, "expected an integer")
         return literal.toLongOrNull() ?: throw ProtocolException(at, "expected an integer, got $literal")
+    }
+
+    private fun requireWhole(
+        value: Long,
+        at: String,
+    ) {
+        if (value < 0) throw ProtocolException(at, "$value is not in [0, 2^63)")
     }
 
     private fun requireCount(

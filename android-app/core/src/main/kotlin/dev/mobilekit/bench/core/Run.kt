@@ -58,12 +58,13 @@ internal class Run(
     private val events = ArrayList<ProgressEvent>()
     private var phase = Phase.VERIFY
     private var plannedNs = UNPLANNED_NS
+    private var request: RunRequest? = null
 
     fun start(): RunResult =
         finish(
             try {
                 measure()
-                RunSuccess(PROTOCOL_VERSION, runId, collectSamples(events))
+                RunSuccess(PROTOCOL_VERSION, runId, collectSamples(events)).also { checkAnswer(request!!, it) }
             } catch (problem: Throwable) {
                 failure(stoppedBy(problem))
             },
@@ -88,7 +89,7 @@ internal class Run(
 
     private fun measure() {
         enter(Phase.VERIFY)
-        val request = files.request(runId)
+        val request = files.request(runId).also { this.request = it }
         plannedNs = request.plannedNs()
         files.verify(request)
         val artifact = files.artifact(request.artifact)

@@ -28,6 +28,23 @@ class VectorsTest {
     }
 
     @Test
+    fun `an answer is held against its request`() {
+        for (file in Vectors.files("answers")) {
+            val vector = (parseJson(file.readBytes()) as Json.Object).fields
+            val request = decodeRequest(vector.getValue("request").encode().toByteArray())
+            val result = decodeResult(vector.getValue("result").encode().toByteArray())
+            val field = vector.getValue("field")
+            if (field is Json.Text) {
+                val error =
+                    assertThrows(file.name, ProtocolException::class.java) { checkAnswer(request, result) }
+                assertTrue("${file.name}: $error", field.value in error.message.orEmpty())
+            } else {
+                checkAnswer(request, result)
+            }
+        }
+    }
+
+    @Test
     fun `every field is needed and no other is taken`() {
         for (file in Vectors.files("valid")) {
             for ((name, changed) in changes(parseJson(file.readBytes()))) {
