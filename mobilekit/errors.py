@@ -7,6 +7,8 @@ stage (``ExportError``) without knowing each way it can fail.
 
 from __future__ import annotations
 
+from mobilekit.plain import plain
+
 
 class MobilekitError(Exception):
     """An expected failure.
@@ -32,7 +34,8 @@ class MobilekitError(Exception):
         facts = ", ".join(
             f"{name.replace('_', ' ')}: {value}" for name, value in self.facts.items()
         )
-        return f"{self.what}{f' ({facts})' if facts else ''}. {self.fix}"
+        # One paragraph, whatever a phone or a file has put into it.
+        return plain(f"{self.what}{f' ({facts})' if facts else ''}. {self.fix}")
 
 
 class UsageError(MobilekitError):
@@ -117,6 +120,14 @@ class RunFailedError(MobilekitError):
 
 class StoreError(MobilekitError):
     """The results database cannot be opened, or is of a later schema version."""
+
+
+class UnsavedError(StoreError):
+    """A measurement that neither the results database nor any file took: ``document`` is it."""
+
+    def __init__(self, what: str, *, document: bytes, fix: str, **facts: object) -> None:
+        super().__init__(what, fix=fix, **facts)
+        self.document = document
 
 
 class UnlikeRunsError(MobilekitError):

@@ -6,7 +6,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mobilekit"
-BASE = {"errors", "units", "contract", "records", "places", "presets", "hashing", "formats"}
+BASE = {
+    "errors",
+    "units",
+    "plain",
+    "contract",
+    "records",
+    "places",
+    "presets",
+    "hashing",
+    "formats",
+}
 MAY_IMPORT = {
     "base": BASE,
     "model": BASE,

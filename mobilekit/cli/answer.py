@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from mobilekit.cli.failure import exit_for
 from mobilekit.cli.options import JsonOptions
+from mobilekit.cli.terminal import say
 
 if TYPE_CHECKING:
     from mobilekit.records.measurement import Measurement
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 def tell(measurement: Measurement, *, output: JsonOptions, strict: bool, store: Store) -> None:
     """The measurement on stdout; the program ends here if it failed or, as asked, is doubtful."""
-    typer.echo(render_result(measurement, output, store), nl=not output.as_json)
+    say(render_result(measurement, output, store), nl=not output.as_json)
     exit_for([measurement], strict=strict)
 
 

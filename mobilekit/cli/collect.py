@@ -8,6 +8,7 @@ import typer
 
 from mobilekit.cli.failure import exit_for, exit_with
 from mobilekit.cli.options import JsonFlag, StoreOption
+from mobilekit.cli.terminal import say
 
 
 def collect(
@@ -48,11 +49,11 @@ def collect(
             ),
             waiting=tuple(collection.waiting),
         )
-        typer.echo(encode_pretty(document), nl=False)
+        say(encode_pretty(document), nl=False)
     else:
         for pair in answered:
-            typer.echo(render_measurement(*pair, predict_real(pair[0], opened)))
-        typer.echo(render_waiting(collection.waiting))
+            say(render_measurement(*pair, predict_real(pair[0], opened)))
+        say(render_waiting(collection.waiting))
     left = [run.id for run in collection.waiting if run.why == "left to itself"]
     if left:
         exit_with(

@@ -80,7 +80,7 @@ def compare(
     """Measure networks on two devices, and set the figures side by side."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.cli.terminal import terminal_width
+    from mobilekit.cli.terminal import say, terminal_width
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
     from mobilekit.flow.compare import compare_pair, measure_pairs, predict_pairs, read_pairs
@@ -124,14 +124,14 @@ def compare(
         publication,
     )
     if as_json:
-        typer.echo(encode_pretty(document), nl=False)
+        say(encode_pretty(document), nl=False)
     elif as_csv:
         table = numbers_table(document.comparisons, document.predicted, document.published)
-        typer.echo(render_csv(table), nl=False)
+        say(render_csv(table), nl=False)
     elif as_markdown:
-        typer.echo(render_comparisons_markdown(document))
+        say(render_comparisons_markdown(document))
     else:
-        typer.echo(render_comparisons(document, terminal_width()))
+        say(render_comparisons(document, terminal_width()))
     failures = _failures_of(document, measured)
     for failure in failures:
         show_failure(failure)

@@ -19,6 +19,7 @@ from mobilekit.cli.options import (
     StrictFlag,
     deploy_options,
 )
+from mobilekit.cli.terminal import say
 from mobilekit.contract.protocol import Format
 from mobilekit.formats import formats_text
 
@@ -88,6 +89,6 @@ def export(
             for line in render_findings([not_on_phones(lacking.text, lacking.advice)]):
                 reporter.note(line)
     if as_json:
-        typer.echo(encode_pretty(ArtifactDocument(artifact=artifact)), nl=False)
+        say(encode_pretty(ArtifactDocument(artifact=artifact)), nl=False)
     else:
-        typer.echo(render_artifact(artifact, directory))
+        say(render_artifact(artifact, directory))

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mobilekit.cli.terminal import say
+
 
 def docs(
     name: Annotated[
@@ -28,11 +30,11 @@ def docs(
     if name is None:
         for stem, path in chapters.items():
             title = path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
-            typer.echo(f"{stem:16}  {title}")
+            say(f"{stem:16}  {title}")
         return
     chapter = chapters.get(name.removeprefix("docs/").removesuffix(".md"))
     if chapter is None:
         raise UsageError(
             f"There is no chapter {name!r}", chapters=", ".join(chapters), fix="Name one of these."
         )
-    typer.echo(chapter.read_text(encoding="utf-8"), nl=False)
+    say(chapter.read_text(encoding="utf-8"), nl=False)

@@ -24,6 +24,7 @@ from mobilekit.cli.options import (
     deploy_options,
     refuse_shared_weights,
 )
+from mobilekit.cli.terminal import say
 from mobilekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,14 +124,14 @@ def measure(
             return
         reporter.pause()
         answer = derive_answer(measurement)
-        typer.echo(render_measurement(measurement, answer, predict_real(measurement, opened)))
+        say(render_measurement(measurement, answer, predict_real(measurement, opened)))
         energy, charge = answer.energy, answer.charge
         if energy is not None and charge is not None:
             uploads = (measurement.profile and measurement.profile.uploads) or PUBLISHED_UPLOADS
             use = describe_use(energy, charge, uploads)
-            typer.echo(render_use(use, charge.origin))
+            say(render_use(use, charge.origin))
         if explain and energy is not None:
-            typer.echo(render_budget(energy))
+            say(render_budget(energy))
 
     with TerminalReporter() as reporter:
         stopped = energy_runs.measure_energy(
@@ -144,12 +145,12 @@ def measure(
         )
     answered = [(item, derive_answer(item)) for item in measurements]
     if output.summary:
-        typer.echo(encode_pretty(make_summaries_document(answered)), nl=False)
+        say(encode_pretty(make_summaries_document(answered)), nl=False)
     elif output.as_json:
         documents = (
             make_measurement_document(*pair, predict_real(pair[0], opened)) for pair in answered
         )
-        typer.echo(encode_pretty(EnergyDocument(measurements=tuple(documents))), nl=False)
+        say(encode_pretty(EnergyDocument(measurements=tuple(documents))), nl=False)
     if stopped is not None:
         exit_with(stopped)
     exit_for(measurements, strict=strict)
@@ -226,9 +227,9 @@ def calibrate(
             )
     if found is not None:
         if as_json:
-            typer.echo(encode_pretty(GaugeDocument(found=found)), nl=False)
+            say(encode_pretty(GaugeDocument(found=found)), nl=False)
         else:
-            typer.echo(render_gauge(found))
+            say(render_gauge(found))
     if measurement is not None:
         exit_for([measurement])
     if found is None:

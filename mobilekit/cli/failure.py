@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from mobilekit.cli.terminal import say
 from mobilekit.errors import DisconnectedError, MobilekitError, RunFailedError, UnreliableError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def show_failure(error: MobilekitError) -> None:
     typer.secho("Error: ", fg=typer.colors.RED, bold=True, err=True, nl=False)
-    typer.echo(str(error), err=True)
+    say(str(error), err=True)
 
 
 def exit_for(measurements: Sequence[Measurement], *, strict: bool = False) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli.options import InputOption
+from mobilekit.cli.terminal import say
 
 
 def init(
@@ -35,10 +36,10 @@ def init(
         None if file == model else network,
         tuple(map(parse_input, input or ())),
     )
-    typer.echo(f"Wrote {written.path}")
+    say(f"Wrote {written.path}")
     if written.guessed_inputs:
-        typer.echo("Its INPUT_SHAPES are a guess: put in the shape of each input, batch first.")
+        say("Its INPUT_SHAPES are a guess: put in the shape of each input, batch first.")
     if written.open_arguments:
         left = ", ".join(written.open_arguments)
-        typer.echo(f"Its build() lacks values: put them in place of ... for {left}.")
-    typer.echo(f"Then: mobilekit deploy {written.path}")
+        say(f"Its build() lacks values: put them in place of ... for {left}.")
+    say(f"Then: mobilekit deploy {written.path}")

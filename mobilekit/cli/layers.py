@@ -21,6 +21,7 @@ from mobilekit.cli.options import (
     StoreOption,
     deploy_options,
 )
+from mobilekit.cli.terminal import say
 from mobilekit.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ def describe(model: ModelArgument, network: GivenOptions, as_json: JsonFlag = Fa
         document = DescriptionDocument(
             model=spec, description=description, footprint=footprint, findings=findings
         )
-        typer.echo(encode_pretty(document), nl=False)
+        say(encode_pretty(document), nl=False)
     else:
-        typer.echo(render_description(spec, description, footprint))
+        say(render_description(spec, description, footprint))
         for line in render_findings(findings):
-            typer.echo(line)
+            say(line)
 
 
 def profile(
@@ -186,11 +187,11 @@ def _show_profile(
     derived = profile_of(measurement)
     document = make_profile_document(measurement, derived)
     if output.summary:
-        typer.echo(encode_pretty(make_profile_summary([document])), nl=False)
+        say(encode_pretty(make_profile_summary([document])), nl=False)
     elif output.as_json:
-        typer.echo(encode_pretty(document), nl=False)
+        say(encode_pretty(document), nl=False)
     else:
-        typer.echo(render_profile(measurement, derived, show_all=show_all))
+        say(render_profile(measurement, derived, show_all=show_all))
     with after_the_answer():
         if trace is not None:
             write_chrome_trace(measurement, trace)
@@ -217,9 +218,9 @@ def _show_activations(measurements: Sequence[Measurement], output: JsonOptions) 
     if output.as_json:
         documents = [make_profile_document(*pair) for pair in pairs]
         make = make_profile_summary if output.summary else make_activations_document
-        typer.echo(encode_pretty(make(documents, costs)), nl=False)
+        say(encode_pretty(make(documents, costs)), nl=False)
     else:
-        typer.echo(render_activations(measurements, costs, profiles))
+        say(render_activations(measurements, costs, profiles))
 
 
 def show_stored(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli.options import JsonFlag, StoreOption
+from mobilekit.cli.terminal import say
 from mobilekit.errors import UsageError
 
 
@@ -65,7 +66,7 @@ def life(
         device=device,
     )
     document = make_life_document(basis, estimate, idle_measured=idle_mw is None)
-    typer.echo(encode_pretty(document) if as_json else render_life(document), nl=not as_json)
+    say(encode_pretty(document) if as_json else render_life(document), nl=not as_json)
 
 
 def _seconds_of(text: str) -> float:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli.options import GivenOptions, JsonFlag
+from mobilekit.cli.terminal import say, terminal_width
 
 
 def models(
@@ -20,7 +21,6 @@ def models(
     """List the networks that can be deployed by name, or show the card of one."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
-    from mobilekit.cli.terminal import terminal_width
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
     from mobilekit.model.describe import read_cost
@@ -56,13 +56,13 @@ def models(
         else:
             entries = (KnownModel(model=spec, card=card, cost=cost) for spec, card, cost in known)
             document = ModelsDocument(models=tuple(entries))
-        typer.echo(encode_pretty(document), nl=False)
+        say(encode_pretty(document), nl=False)
         return
     if model:
-        typer.echo(render_card(*known[0]))
+        say(render_card(*known[0]))
         return
     table = models_table((spec, cost) for spec, _, cost in known)
-    typer.echo(render_text(table, terminal_width()))
+    say(render_text(table, terminal_width()))
 
 
 def devices(as_json: JsonFlag = False) -> None:
@@ -80,20 +80,20 @@ def devices(as_json: JsonFlag = False) -> None:
 
     listed = list_devices()
     if as_json:
-        typer.echo(encode_pretty(DevicesDocument(devices=tuple(listed))), nl=False)
+        say(encode_pretty(DevicesDocument(devices=tuple(listed))), nl=False)
         return
     if not listed:
-        typer.echo(
+        say(
             "No phone is attached. Plug one in with USB debugging allowed "
             "(`mobilekit docs devices`), or let a virtual phone stand in: "
             "mobilekit deploy nin --device nexus7"
         )
         return
-    typer.echo(render_text(devices_table(listed)))
+    say(render_text(devices_table(listed)))
     for first, *others in links_by_phone(listed):
         if others:
             names = " and ".join(device.attached.serial for device in (first, *others))
-            typer.echo(f"{names} are the same phone")
+            say(f"{names} are the same phone")
     for device in listed:
         if device.info is None:
-            typer.echo(f"{device.attached.serial}: {advice(device.attached)}")
+            say(f"{device.attached.serial}: {advice(device.attached)}")

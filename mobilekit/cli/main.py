@@ -15,7 +15,8 @@ from mobilekit import __version__
 from mobilekit.cli.command import Commands
 from mobilekit.cli.failure import show_failure
 from mobilekit.cli.group import Group
-from mobilekit.errors import MobilekitError, StoppedError
+from mobilekit.cli.terminal import say
+from mobilekit.errors import MobilekitError, StoppedError, UnsavedError
 
 COMMANDS = {
     "deploy": (
@@ -138,7 +139,7 @@ app = typer.Typer(
 def _show_version(ctx: typer.Context, asked: bool) -> None:
     # Completing a line that holds it is not asking for it.
     if asked and not ctx.resilient_parsing:
-        typer.echo(f"mobilekit {__version__}")
+        say(f"mobilekit {__version__}")
         raise typer.Exit
 
 
@@ -180,7 +181,10 @@ def run() -> None:
 
 
 def _end(error: MobilekitError) -> None:
-    if "--json" in sys.argv:
+    if isinstance(error, UnsavedError):
+        # Whatever was to be printed: it is nowhere else.
+        _say(error.document.decode())
+    elif "--json" in sys.argv:
         from mobilekit.contract.codec import encode
         from mobilekit.results.documents import make_error_document
 
@@ -192,7 +196,7 @@ def _end(error: MobilekitError) -> None:
 def _say(line: str) -> bool:
     """Print on standard output; one that does not take it is given up, and ``False``."""
     try:
-        typer.echo(line)
+        say(line)
     except OSError:
         # What Python still holds for it would fail again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,6 +12,7 @@ from mobilekit.cli.command import Commands
 from mobilekit.cli.failure import after_the_answer
 from mobilekit.cli.group import Group
 from mobilekit.cli.options import JsonFlag, StoreOption
+from mobilekit.cli.terminal import say
 
 if TYPE_CHECKING:
     from mobilekit.meter.envelope import Span
@@ -211,9 +212,9 @@ def import_(
         )
     document = make_meter_document(result)
     if as_json:
-        typer.echo(encode_pretty(document), nl=False)
+        say(encode_pretty(document), nl=False)
     else:
-        typer.echo(render_meter(document))
+        say(render_meter(document))
     if plot is not None:
         with after_the_answer():
             figure = draw_trace(imported.bins, imported.blocks, imported.trace, imported.estimate)

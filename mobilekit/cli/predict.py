@@ -81,7 +81,7 @@ def predict(
 ) -> None:
     """Predict what networks need on phones that are not here: latency, energy, charge."""
     from mobilekit import places
-    from mobilekit.cli.terminal import terminal_width
+    from mobilekit.cli.terminal import say, terminal_width
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import CannotTellError
     from mobilekit.flow.predict import PhoneOptions, predict_models, predict_table
@@ -118,11 +118,11 @@ def predict(
     if as_json:
         from mobilekit.results.documents import make_predictions_document
 
-        typer.echo(encode_pretty(make_predictions_document(predicted)), nl=False)
+        say(encode_pretty(make_predictions_document(predicted)), nl=False)
     else:
         from mobilekit.results.text.prediction import render_predictions
 
-        typer.echo(render_predictions(predicted, terminal_width()))
+        say(render_predictions(predicted, terminal_width()))
     if fits is not None:
         _exit_by_fits(predicted.predictions)
     elif all(each.latency_ms is None for each in predicted.predictions):

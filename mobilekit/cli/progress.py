@@ -33,6 +33,7 @@ from mobilekit.contract.protocol import (
     WaitStarted,
     WindowMeasured,
 )
+from mobilekit.plain import plain
 from mobilekit.records.energy import PlannedEnergy
 from mobilekit.results.text.energy import render_energy_plan
 from mobilekit.units import NS_PER_S, format_bytes
@@ -93,7 +94,7 @@ class TerminalReporter:
 
     def __rich__(self) -> Text:
         """The live line, drawn several times a second."""
-        return Text(self._elapsed.text() or self._shown)
+        return Text(plain(self._elapsed.text() or self._shown))
 
     def __exit__(
         self,
@@ -120,7 +121,7 @@ class TerminalReporter:
         self._elapsed.begin(None if self._step in ("run", "push") else text)
 
     def _print(self, text: str) -> None:
-        self._console.print(text, style="dim", markup=False, soft_wrap=True)
+        self._console.print(plain(text), style="dim", markup=False, soft_wrap=True)
 
     def pushed(self, done_bytes: int, total_bytes: int) -> None:
         done, total = format_bytes(done_bytes), format_bytes(total_bytes)
@@ -207,7 +208,7 @@ def reading_progress(name: str) -> Iterator[Callable[[int, int], None]]:
         disable=not console.is_terminal,
         transient=True,
     ) as progress:
-        task = progress.add_task(escape(name), total=None)
+        task = progress.add_task(escape(plain(name)), total=None)
 
         def read(done_bytes: int, total_bytes: int) -> None:
             progress.update(task, completed=done_bytes, total=total_bytes)

@@ -13,6 +13,7 @@ from mobilekit.cli.command import Commands
 from mobilekit.cli.group import Group
 from mobilekit.cli.layers import show_stored
 from mobilekit.cli.options import JsonFlag, JsonOptions, StoreOption
+from mobilekit.cli.terminal import say
 
 if TYPE_CHECKING:
     from mobilekit.results.listing import Answered
@@ -64,9 +65,7 @@ def list_results(
     answered = _answered(opened, chosen)
     tags = opened.list_tags()
     if len(stored) > len(chosen):
-        typer.echo(
-            f"The newest {len(chosen)} of {len(stored)}; --limit N or --all shows more.", err=True
-        )
+        say(f"The newest {len(chosen)} of {len(stored)}; --limit N or --all shows more.", err=True)
     if as_json:
         document = ResultsDocument(
             stored=len(stored),
@@ -77,14 +76,14 @@ def list_results(
                 list_import(each, tags) for each in answered if isinstance(each, MeterResult)
             ),
         )
-        typer.echo(encode_pretty(document), nl=False)
+        say(encode_pretty(document), nl=False)
     elif as_csv:
-        typer.echo(render_csv(results_table(answered, tags)), nl=False)
+        say(render_csv(results_table(answered, tags)), nl=False)
     elif answered:
-        typer.echo(render_text(results_table(answered, tags)))
+        say(render_text(results_table(answered, tags)))
     else:
         which = f"{f' of {model}' if model else ''}{f' with the tag {tag}' if tag else ''}"
-        typer.echo(
+        say(
             f"There are no results{which} yet: "
             f"`mobilekit deploy {model or 'nin'} --device nexus7` makes one."
         )
@@ -98,7 +97,7 @@ def show(measurement_id: IdArgument, output: JsonOptions, store: StoreOption = N
 
     opened = open_to_read(store)
     result = opened.read_result(measurement_id)
-    typer.echo(render_result(result, output, opened), nl=not output.as_json)
+    say(render_result(result, output, opened), nl=not output.as_json)
 
 
 @app.command()
@@ -145,7 +144,7 @@ def export(
         raise UsageError("There is no such result", fix="`mobilekit results list --all` shows all.")
     data = _exported(opened, ids, csv=csv, summary=summary, alone=given)
     if output is None:
-        typer.echo(data, nl=False)
+        say(data, nl=False)
         return
     write_file(output, data)
 
@@ -159,7 +158,7 @@ def delete(result_ids: IdsArgument, store: StoreOption = None) -> None:
     ids = opened.resolve(result_ids)
     opened.delete(ids)
     for each in ids:
-        typer.echo(f"Deleted {each}")
+        say(f"Deleted {each}")
 
 
 @app.command("tag")
@@ -182,7 +181,7 @@ def tag_results(
     ids = opened.resolve(result_ids)
     (opened.untag if remove else opened.tag)(ids, [word])
     for each in ids:
-        typer.echo(f"{each} {'no longer has' if remove else 'has'} the tag {word}")
+        say(f"{each} {'no longer has' if remove else 'has'} the tag {word}")
 
 
 @app.command()
@@ -234,7 +233,7 @@ def _exported(store: Store, ids: Sequence[str], *, csv: bool, summary: bool, alo
                 "An import of a meter's trace has no durations", fix="Export it without --csv."
             )
         names = ", ".join(each.id for each in imports)
-        typer.echo(f"Left out, since imported traces have no durations: {names}", err=True)
+        say(f"Left out, since imported traces have no durations: {names}", err=True)
     if csv:
         return render_samples_csv(measurement for measurement, _ in measured).encode()
     if summary:

@@ -9,6 +9,7 @@ import typer
 from mobilekit.cli.command import Commands
 from mobilekit.cli.group import Group
 from mobilekit.cli.options import JsonFlag
+from mobilekit.cli.terminal import say
 
 app = Commands(cls=Group, help="Start, list and stop virtual phones.")
 NameArgument = Annotated[str, typer.Argument(help="A device profile's name, such as nexus7.")]
@@ -56,9 +57,9 @@ def start(
     settings = CompanionSettings(kind=companion, energy_speed=energy_speed)
     phone, port = virtual_phones.start_virtual(name, settings, gauge)
     if as_json:
-        typer.echo(encode_pretty(VirtualPhoneDocument(phone=phone, adb_server_port=port)), nl=False)
+        say(encode_pretty(VirtualPhoneDocument(phone=phone, adb_server_port=port)), nl=False)
         return
-    typer.echo(
+    say(
         f"Virtual {phone.name} runs as {phone.address}, behind an adb server of its own:\n"
         f"  export ANDROID_ADB_SERVER_PORT={port}\n"
         f"  adb -s {phone.address} shell\n"
@@ -79,15 +80,15 @@ def list_phones(as_json: JsonFlag = False) -> None:
 
     phones = service.list_phones()
     if as_json:
-        typer.echo(encode_pretty(VirtualPhonesDocument(phones=tuple(phones))), nl=False)
+        say(encode_pretty(VirtualPhonesDocument(phones=tuple(phones))), nl=False)
     elif not phones:
-        typer.echo("No virtual phone runs: `mobilekit virtual start nexus7` starts one.")
+        say("No virtual phone runs: `mobilekit virtual start nexus7` starts one.")
     else:
         table = make_table(
             ("name", "serial", "pid", "companion"),
             ((phone.name, phone.address, str(phone.pid), phone.companion) for phone in phones),
         )
-        typer.echo(render_text(table))
+        say(render_text(table))
 
 
 @app.command()
@@ -96,4 +97,4 @@ def stop(name: NameArgument) -> None:
     from mobilekit.executor import virtual_phones
 
     virtual_phones.stop_virtual(name)
-    typer.echo(f"Virtual {name} is stopped.")
+    say(f"Virtual {name} is stopped.")

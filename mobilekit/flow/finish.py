@@ -32,6 +32,7 @@ from mobilekit.errors import (
     MobilekitError,
     ProtocolError,
     StoreError,
+    UnsavedError,
 )
 from mobilekit.executor.base import Executor
 from mobilekit.hashing import file_sha256
@@ -75,7 +76,7 @@ def finish(
         begun, result=result, classification=classification, layer_trace=layer_trace
     )
     measurement = replace(measurement, findings=find_doubts(measurement))
-    _save(measurement, store)
+    _save(measurement, store, stays=executor.outlives)
     if not was_lost(result):
         _clear_up(executor, measurement)
     return measurement
@@ -148,20 +149,47 @@ def _read_trace(begun: Measurement, trace: Trace, executor: Executor) -> LayerTr
     )
 
 
-def _save(measurement: Measurement, store: Store) -> None:
-    """Store it; what the database does not take is kept in a file that the error names."""
+def _save(measurement: Measurement, store: Store, *, stays: bool) -> None:
+    """Store it; what the database does not take is kept in a file, or in the error itself.
+
+    ``stays``: nothing is taken from its phone before it is stored.
+    """
     try:
         store.save(measurement)
     except StoreError as error:
-        path = places.unsaved_directory() / f"{measurement.id}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_pretty(measurement))
+        document = encode_pretty(measurement)
+        again = " `mobilekit collect` stores it from its phone, where it stays." if stays else ""
+        try:
+            path = _keep(measurement.id, document)
+        except OSError as problem:
+            raise UnsavedError(
+                error.what,
+                document=document,
+                fix=f"The measurement is on standard output, as JSON.{again} {error.fix}",
+                no_file_either=problem.strerror or problem,
+                **error.facts,
+            ) from None
         raise StoreError(
             error.what,
-            fix=f"The measurement is kept as JSON. {error.fix}",
+            fix=f"The measurement is kept as JSON.{again} {error.fix}",
             kept=path,
             **error.facts,
         ) from None
+
+
+def _keep(measurement_id: str, document: bytes) -> Path:
+    """The whole document in a file, or no file."""
+    path = places.unsaved_directory() / f"{measurement_id}.json"
+    aside = path.with_suffix(".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(document)
+        aside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise
+    return path
 
 
 def _clear_up(executor: Executor, measurement: Measurement) -> None:

@@ -128,6 +128,7 @@ def prepare_all(
 
     ``check`` is asked whether the device will do, before anything is exported for it.
     """
+    store.check_writable()
     all_steps = tuple(Steps(reporter) for _ in options)
     specs = []
     for each, steps in zip(options, all_steps, strict=True):

@@ -25,6 +25,7 @@ from mobilekit.phone.parse import (
     parse_ram_bytes,
 )
 from mobilekit.phone.profiles import match_profile
+from mobilekit.plain import plain
 from mobilekit.records.device import (
     AttachedDevice,
     BatteryCapacity,
@@ -141,7 +142,8 @@ def _one_link_each(devices: Sequence[ListedDevice]) -> list[ListedDevice]:
 
 def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> DeviceInfo:
     """Read what a phone says of itself; its name is its profile's, else made of its model."""
-    properties = parse_properties(phone.shell("getprop").text)
+    told = parse_properties(phone.shell("getprop").text)
+    properties = {name: plain(value) for name, value in told.items()}
     meminfo = phone.shell("cat /proc/meminfo", check=False).text
     info = DeviceInfo(
         serial=phone.serial,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from mobilekit.plain import plain
 from mobilekit.records.statistics import Interval
 from mobilekit.results.tables.cells import (
     Absent,
@@ -89,9 +90,9 @@ def _row_texts(row: Row, scales: Sequence[Scale | None]) -> list[str]:
 
 def _cell_text(cell: Cell, row: Row, scale: Scale | None) -> str:
     if isinstance(cell, str):
-        return cell
+        return plain(cell)
     if isinstance(cell, Absent):
-        return cell.why
+        return plain(cell.why)
     text = number_text(cell, scale)
     is_said = cell.origin == row.origin or cell.origin in _SAYS_NOTHING
     return text if is_said else f"{text} ({cell.origin})"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from mobilekit.analysis.layers.matching import CLOCK_STEP_NS
 from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
 from mobilekit.formats import FORMATS
+from mobilekit.plain import plain
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import Description, Footprint, ModelSpec
 from mobilekit.records.profile import ActivationCost, LayerProfile
@@ -87,7 +88,7 @@ def heading_text(measurement: Measurement, profile: LayerProfile) -> str:
     """What ran where, and how its layers were measured."""
     by = "by segments" if profile.by == "segments" else "by the engine's trace"
     model = measurement.artifact.model
-    return f"{model.name} · {model.variant.text} · {_place_text(measurement)} · {by}"
+    return plain(f"{model.name} · {model.variant.text} · {_place_text(measurement)} · {by}")
 
 
 def _sum_lines(measurement: Measurement, profile: LayerProfile) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from mobilekit.plain import plain
 from mobilekit.records.artifact import LARGEST_TOLERANCES
 from mobilekit.records.energy import ChargeEstimate, GaugeEstimate, RateEstimate
 from mobilekit.records.finding import Finding
@@ -57,14 +58,14 @@ def render_measurement(
         rows.append(("predicted", predicted_text(predicted)))
     rows.append(("took", _time_text(measurement)))
     rows.append(("saved", measurement.id))
-    lines = [heading, *(f"  {name:9} {text}" for name, text in rows)]
+    lines = [plain(heading), *(f"  {name:9} {plain(text)}" for name, text in rows)]
     return "\n".join([*lines, *render_findings(measurement.findings)])
 
 
 def render_findings(findings: Iterable[Finding]) -> list[str]:
     words = {"error": "Error", "warning": "Warning", "info": "Note"}
     return [
-        f"{words[finding.severity]} {finding.id}: {finding.summary}. {finding.advice}"
+        plain(f"{words[finding.severity]} {finding.id}: {finding.summary}. {finding.advice}")
         for finding in findings
     ]
 

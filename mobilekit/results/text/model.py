@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+from mobilekit.plain import plain
 from mobilekit.records.artifact import Artifact, Calibration
 from mobilekit.records.network import ModelCard, ModelCost, ModelSpec
 from mobilekit.units import format_bytes, format_duration
@@ -27,7 +28,9 @@ def render_artifact(artifact: Artifact, directory: Path) -> str:
         *([("calibrated", _calibration_text(calibration))] if calibration is not None else []),
         ("exporting", f"took {format_duration(artifact.export_ns)}"),
     ]
-    heading = " · ".join((artifact.model.name, artifact.model.variant.text, artifact.backend))
+    heading = plain(
+        " · ".join((artifact.model.name, artifact.model.variant.text, artifact.backend))
+    )
     return "\n".join([heading, *(f"  {name:10} {text}" for name, text in rows)])
 
 

@@ -340,7 +340,7 @@ private fun Fields.readSyncPattern() = SyncPattern(wholes("edges_ns"))
 
 private fun Fields.readTrace() =
     Trace(enum("kind"), matching("sha256", SHA256), count("size_bytes"), counts("latency_ns"))
-        .also { if (it.sizeBytes > MAX_TRACE_BYTES) fail("size_bytes", "${it.sizeBytes} is more than $MAX_TRACE_BYTES") }
+        .also { if (it.sizeBytes > MAX_TRACE_BYTES) fail("size_bytes", "${it.sizeBytes} is too many") }
 
 private fun Fields.readSegmentLatency() = SegmentLatency(whole("segment"), counts("latency_ns"))
 

@@ -1,0 +1,151 @@
+"""A phone whose companion lies: through the CLI and the real adb server, none of it is believed."""
+
+import json
+import re
+
+import pytest
+from examples import PHASES, samples
+from following import RUNS
+
+from mobilekit.contract.checks import decode_request, encode_event
+from mobilekit.contract.codec import encode
+from mobilekit.contract.protocol import (
+    PROTOCOL_VERSION,
+    LoadMeasured,
+    PhaseStart,
+    PhaseStarted,
+    RunSuccess,
+    RunTaken,
+    Trace,
+)
+
+FORGED = "\x1b[2J\x1b]0;title\x07\r\nError: all is lost\u202egnp.exe"
+
+
+class LyingCompanion:
+    """Is over at once: ``lie`` makes a file of a sound result, as a document."""
+
+    formats = ()
+    lie = staticmethod(json.dumps)
+
+    def __init__(self, directory):
+        self._directory = directory
+
+    def start(self, run_id):
+        files = self._directory / "files/data/local/tmp/mobilekit/runs"
+        request = decode_request((files / run_id / "request.json").read_bytes())
+        outputs = self._directory / RUNS / run_id
+        outputs.mkdir(parents=True)
+        events = (
+            RunTaken(pid=7),
+            PhaseStarted(phase="load", at_ns=0),
+            *(LoadMeasured(load_ns=each) for each in (5, 6, 7)),
+        )
+        (outputs / "progress.jsonl").write_bytes(b"".join(map(encode_event, events)))
+        (outputs / "trace.bin").write_bytes(b"no trace")
+        result = RunSuccess(protocol_version=PROTOCOL_VERSION, run_id=run_id, samples=told(request))
+        (outputs / "result.json").write_text(self.lie(json.loads(encode(result))))
+        return 7
+
+    def stop(self):
+        pass
+
+    def running_pids(self):
+        return [7]
+
+    def memory_bytes(self, pid):
+        return 0
+
+
+def told(request):
+    if request.profile_iterations is None:
+        return samples()
+    phase = PhaseStart(phase="profile", at_ns=5 * 10**9)
+    return samples(
+        phases=(*PHASES, phase),
+        trace=Trace(
+            kind="etdump",
+            sha256="a" * 64,
+            size_bytes=8,
+            latency_ns=(1,) * request.profile_iterations,
+        ),
+    )
+
+
+def sampled(**fields):
+    return lambda result: json.dumps(result | {"samples": result["samples"] | fields})
+
+
+NESTED = '{"protocol_version": 2, "type": ' + "[" * 100_000
+LIES = {
+    "nothing": (lambda result: json.dumps(result), None),
+    "nested": (lambda _result: NESTED, "nested too deeply"),
+    "no-time": (sampled(iteration_ns=[0] * 200), "iteration_ns[0]"),
+    "negative": (sampled(iteration_ns=[-5] * 200), "iteration_ns[0]"),
+    "huge": (sampled(iteration_ns=[10**40] * 200), "iteration_ns[0]"),
+    "nothing-measured": (sampled(iteration_ns=[], load_ns=[]), "$.samples.load_ns"),
+    "another-run": (lambda result: json.dumps(result | {"run_id": "run-2"}), "$.run_id"),
+    "no-message": (lambda _result: "", "result.json"),
+}
+
+
+@pytest.fixture
+def lie(make_bench_phone, cli):
+    """Deploys to a phone whose companion tells what it is given."""
+
+    def deploy(lie, *arguments):
+        made = type("Lying", (LyingCompanion,), {"lie": staticmethod(lie)})
+        phone = make_bench_phone(companion_type=made)
+        command = arguments or ("deploy", "tiny.py", "--no-energy")
+        return phone, cli(*command, "--device", phone.serial, "--fast")
+
+    return deploy
+
+
+@pytest.mark.parametrize("case", LIES)
+def test_a_result_that_cannot_be(lie, cli, case):
+    """It is a failure of its run, which keeps what the progress told, and hinders nothing after."""
+    tell, told_field = LIES[case]
+
+    phone, outcome = lie(tell)
+
+    shown = cli("results", "show", "last", "--json")
+    if told_field is None:
+        assert outcome.exit_code == 0, outcome.stderr
+        return
+    assert outcome.exit_code == 1
+    assert told_field in outcome.stderr
+    result = shown.document["measurement"]["result"]
+    assert result["code"] == "internal"
+    assert result["samples"]["load_ns"] == [5, 6, 7]
+    assert cli("results", "show", "last").exit_code == 0
+    assert cli("collect", "--json").document["waiting"] == []
+    assert list((phone.directory / RUNS).iterdir()) == []
+
+
+def test_a_trace_of_a_hash_that_is_a_path(lie, tmp_path):
+    """No file is written where a phone wants it."""
+    target = tmp_path / "anywhere"
+    trace = {"kind": "etdump", "sha256": str(target), "size_bytes": 8, "latency_ns": [1] * 50}
+
+    _, outcome = lie(sampled(trace=trace), "profile", "tiny.py")
+
+    assert outcome.exit_code == 1
+    assert "trace.sha256" in outcome.stderr
+    assert list(tmp_path.glob("anywhere*")) == []
+
+
+def test_what_a_companion_says_reaches_no_terminal_raw(lie, cli):
+    """Of a failure's message: on standard error, and from the store ever after."""
+
+    def fail(result):
+        failure = {"type": "failure", "phase": "memory", "code": "internal", "message": FORGED}
+        return json.dumps(result | failure)
+
+    _, outcome = lie(fail)
+
+    shown = cli("results", "show", "last")
+    for text in (outcome.stderr, outcome.stdout, shown.stdout):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
+        assert not re.search("^Error: all is lost", text, re.MULTILINE)
+    assert "all is lost" in outcome.stderr
