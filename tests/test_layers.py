@@ -1,6 +1,7 @@
 """The folder is the layer: who may import whom."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,14 @@ def test_only_one_module_knows_adbutils():
     users = [path.name for path in FILES if "adbutils" in {n.split(".")[0] for n in imported(path)}]
 
     assert users == ["adb.py"]
+
+
+def test_one_place_prints():
+    """What others wrote is made harmless there."""
+    printing = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in (PACKAGE / "cli").rglob("*.py")
+        if re.search(r"typer\.(echo|secho)\(|\bprint\(", path.read_text(encoding="utf-8"))
+    }
+
+    assert printing == {"cli/terminal.py", "cli/failure.py", "cli/progress.py"}
