@@ -6,7 +6,12 @@ import re
 import time
 
 from mobilekit.contract.protocol import ACTIVITY, PACKAGE, RUN_ID_PATTERN
-from mobilekit.virtual.shell import Call, CommandError
+from mobilekit.virtual.device import Process
+from mobilekit.virtual.shell import SIGNALS, Call, CommandError
+
+CURRENT_USER_SDK = 24
+TOYBOX_PS_SDK = 26
+"""From here on ``ps`` shows the shell's own processes, unless it is asked for all."""
 
 
 async def run_am(call: Call) -> int:
@@ -20,6 +25,9 @@ async def run_am(call: Call) -> int:
         # ``kill`` only takes what is safe to kill, and a run is in the foreground.
         if verb == "force-stop" and names[-1] == PACKAGE:
             call.device.companion.stop()
+        return 0
+    if verb == "get-current-user" and call.device.profile.android_sdk >= CURRENT_USER_SDK:
+        await call.print("0\n")
         return 0
     await call.print_error(f"Unknown command: {verb}\n")
     return 255
@@ -80,14 +88,54 @@ async def _start_activity(call: Call, args: list[str]) -> int:
 
 
 async def run_ps(call: Call) -> int:
-    await call.print("USER           PID  PPID     VSZ    RSS WCHAN            ADDR S NAME\n")
-    for process in call.device.processes():
-        rss_kib = process.memory_bytes // 1024
-        await call.print(
-            f"{process.user:12} {process.pid:5} {int(process.pid > 1):5} "
-            f"{2 * rss_kib:7} {rss_kib:6} {0:16} {0:4} S {process.name}\n"
-        )
+    options, operands = call.options("AefwlTZ", "po")
+    processes = call.device.processes()
+    chosen = [*operands, *(part for part in options.get("p", "").split(",") if part)]
+    if any(not pid.isdecimal() for pid in chosen):
+        raise CommandError("bad -p")
+    if chosen:
+        processes = [each for each in processes if str(each.pid) in chosen]
+    elif not options.keys() & {"A", "e"} and call.device.profile.android_sdk >= TOYBOX_PS_SDK:
+        processes = [each for each in processes if each.user == "shell"]
+    names = [name for name in options.get("o", PS_COLUMNS).upper().split(",") if name]
+    if not set(names) <= PS_WIDTHS.keys():
+        raise CommandError(f"bad -o '{options['o']}'")
+    await call.print(_ps_line({name: name for name in names}))
+    for process in processes:
+        fields = _ps_fields(process)
+        await call.print(_ps_line({name: fields[name] for name in names}))
     return 0
+
+
+PS_COLUMNS = "USER,PID,PPID,VSZ,RSS,WCHAN,ADDR,S,NAME"
+PS_WIDTHS = {
+    **{"USER": -12, "PID": 5, "PPID": 5, "VSZ": 7, "RSS": 6, "WCHAN": -16, "ADDR": 4, "S": 1},
+    **{"NAME": 0, "CMD": 0, "ARGS": 0},
+}
+"""Below zero: to the left."""
+
+
+def _ps_fields(process: Process) -> dict[str, str]:
+    rss_kib = process.memory_bytes // 1024
+    return {
+        "USER": process.user,
+        "PID": str(process.pid),
+        "PPID": str(process.parent),
+        "VSZ": str(2 * rss_kib),
+        "RSS": str(rss_kib),
+        "WCHAN": "0",
+        "ADDR": "0",
+        "S": "S",
+        **dict.fromkeys(("NAME", "CMD", "ARGS"), process.name),
+    }
+
+
+def _ps_line(fields: dict[str, str]) -> str:
+    shown = (
+        text.rjust(PS_WIDTHS[name]) if PS_WIDTHS[name] >= 0 else text.ljust(-PS_WIDTHS[name])
+        for name, text in fields.items()
+    )
+    return " ".join(shown).rstrip() + "\n"
 
 
 async def run_pidof(call: Call) -> int:
@@ -98,12 +146,22 @@ async def run_pidof(call: Call) -> int:
 
 
 async def run_kill(call: Call) -> int:
-    pids = [arg for arg in call.args if not arg.startswith("-")]
-    known = {str(process.pid) for process in call.device.processes()}
+    signal, pids = "TERM", list(call.args)
+    if pids and pids[0].startswith("-"):
+        word = pids.pop(0).removeprefix("-").upper().removeprefix("SIG")
+        signal = {str(number): name for name, number in SIGNALS.items()}.get(word, word)
+        if signal not in SIGNALS and signal != "0":
+            raise CommandError(f"bad signal '{word}'")
+    known = {str(process.pid): process for process in call.device.processes()}
     status = int(not pids)
     for pid in pids:
-        # Even the companion is another user's process to the shell.
-        reason = "Operation not permitted" if pid in known else "No such process"
-        await call.complain(f"{pid}: {reason}")
+        if pid not in known:
+            await call.complain(f"{pid}: No such process")
+        elif known[pid].user != "shell":
+            # Even the companion is another user's process to the shell.
+            await call.complain(f"{pid}: Operation not permitted")
+        else:
+            call.device.shells.signal(int(pid), signal)
+            continue
         status = 1
     return status

@@ -6,15 +6,20 @@ import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 
-from mobilekit.virtual import android_commands, file_commands, text_commands
-from mobilekit.virtual.adbd import FEATURES_SDK, Service, Stream
+from mobilekit.virtual import android_commands, file_commands, shell_commands, text_commands
+from mobilekit.virtual.adbd import FEATURES_SDK, Link, Service, Stream
 from mobilekit.virtual.device import Device
-from mobilekit.virtual.shell import Lines, Pipe, Program, Shell, ShellExit, Sink, Source, Streams
+from mobilekit.virtual.shell import Lines, Pipe, Program, Shell, Sink, Source, Streams
 from mobilekit.virtual.sync import SyncService
 from mobilekit.virtual.syntax import ShellSyntaxError, UnfinishedError, parse
 from mobilekit.virtual.terminal import Terminal
 
-PROGRAMS = {**file_commands.PROGRAMS, **text_commands.PROGRAMS, **android_commands.PROGRAMS}
+PROGRAMS = {
+    **file_commands.PROGRAMS,
+    **text_commands.PROGRAMS,
+    **shell_commands.PROGRAMS,
+    **android_commands.PROGRAMS,
+}
 OLD_PROGRAMS = {name: program for name, program in PROGRAMS.items() if name != "cmd"}
 """Of a phone before ``FEATURES_SDK``."""
 PACKET = struct.Struct("<BI")
@@ -22,17 +27,25 @@ STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
 INTERRUPTED = 130
 
 
-def open_service(device: Device, name: str) -> Service | None:
+def open_service(device: Device, link: Link, name: str) -> Service | None:
     """The service of that name; ``None`` for what this phone does not have."""
     kind, _, rest = name.partition(":")
     if kind == "sync":
         return lambda stream: SyncService(device.files, stream).serve()
     if kind == "exec":
         return lambda stream: _serve_raw(device, stream, rest)
-    if kind == "abb_exec":
+    if kind in ("abb", "abb_exec") and device.profile.android_sdk >= FEATURES_SDK:
         # Words separated by zeros: a command without a shell's syntax.
-        command = "cmd " + " ".join(quote(word) for word in rest.split("\0"))
+        command = " ".join(["cmd", *(quote(word) for word in rest.split("\0") if rest)])
+        if kind == "abb":
+            return lambda stream: _serve_packets(device, stream, command, terminal=False)
         return lambda stream: _serve_raw(device, stream, command)
+    if kind == "reverse":
+        return lambda stream: device.reverse_forwards.serve(link, stream, rest)
+    if kind == "reboot":
+        return lambda stream: _reboot(device)
+    if kind == "tcp" or kind.startswith("local"):
+        return device.sockets.service(name)
     kind, *options = kind.split(",")
     if kind != "shell":
         return None
@@ -44,17 +57,25 @@ def open_service(device: Device, name: str) -> Service | None:
     return lambda stream: _serve_plain(device, stream, rest, terminal=terminal)
 
 
+async def _reboot(device: Device) -> None:
+    device.reboot()
+
+
 def quote(word: str) -> str:
     """The word as the shell reads it back."""
     return "'" + word.replace("'", "'\\''") + "'"
 
 
 class _StreamSource:
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, on_end: Callable[[], None] = lambda: None) -> None:
         self._stream = stream
+        self._on_end = on_end
 
     async def read(self) -> bytes:
-        return bytes(await self._stream.read())
+        chunk = bytes(await self._stream.read())
+        if not chunk:
+            self._on_end()
+        return chunk
 
 
 class _PacketSink:
@@ -76,22 +97,29 @@ async def _serve_raw(device: Device, stream: Stream, command: str) -> None:
 
 async def _serve_plain(device: Device, stream: Stream, command: str, *, terminal: bool) -> None:
     """The shell of before Android 7: no status and one output."""
-    source = _StreamSource(stream)
+    shell = Shell(device, _programs(device))
     if terminal:
-        await _run_terminal(device, command, source, stream)
+        hang_up = _StreamSource(stream, lambda: device.shells.signal(shell.session.pid, "HUP"))
+        await _run_terminal(shell, command, hang_up, stream)
     else:
-        await run_shell(device, command, Streams(source, stream, stream))
+        await _run(shell, command, Streams(_StreamSource(stream), stream, stream))
 
 
 async def _serve_packets(device: Device, stream: Stream, command: str, *, terminal: bool) -> None:
     stdin = Pipe()
-    pump = asyncio.ensure_future(_pump_packets(stream, stdin))
+    shell = Shell(device, _programs(device))
+
+    async def read_packets() -> None:
+        await _pump_packets(stream, stdin)
+        device.shells.signal(shell.session.pid, "HUP")
+
+    pump = asyncio.ensure_future(read_packets())
     stdout, stderr = _PacketSink(stream, STDOUT), _PacketSink(stream, STDERR)
     try:
         if terminal:
-            status = await _run_terminal(device, command, stdin, stdout)
+            status = await _run_terminal(shell, command, stdin, stdout)
         else:
-            status = await run_shell(device, command, Streams(stdin, stdout, stderr))
+            status = await _run(shell, command, Streams(stdin, stdout, stderr))
         await stream.write(PACKET.pack(EXIT, 1) + bytes([status]))
     finally:
         pump.cancel()
@@ -121,17 +149,19 @@ def _programs(device: Device) -> Mapping[str, Program]:
 
 async def run_shell(device: Device, command: str, streams: Streams) -> int:
     """Run the command, or without one what standard input says, line by line."""
-    shell = Shell(device, _programs(device))
-    try:
-        if command:
-            return await shell.run(command, streams)
-        lines = Lines(streams.stdin)
-        inner = Streams(lines, streams.stdout, streams.stderr)
+    return await _run(Shell(device, _programs(device)), command, streams)
+
+
+async def _run(shell: Shell, command: str, streams: Streams) -> int:
+    lines = Lines(streams.stdin)
+    inner = Streams(lines, streams.stdout, streams.stderr)
+
+    async def read_and_run() -> int:
         while text := await _read_statement(lines):
             await shell.run(text, inner)
-    except ShellExit as leaving:
-        return leaving.status
-    return shell.session.status
+        return shell.session.status
+
+    return await shell.process(shell.run(command, inner) if command else read_and_run(), inner)
 
 
 async def _read_statement(lines: Lines, ask: Callable[[str], Awaitable[None]] | None = None) -> str:
@@ -151,17 +181,17 @@ async def _read_statement(lines: Lines, ask: Callable[[str], Awaitable[None]] | 
     return text
 
 
-async def _run_terminal(device: Device, command: str, source: Source, sink: Sink) -> int:
+async def _run_terminal(shell: Shell, command: str, source: Source, sink: Sink) -> int:
     """A shell for a person: an echo, a prompt, Ctrl-C and Ctrl-D."""
     terminal = Terminal(source, sink)
     keyboard = asyncio.ensure_future(terminal.pump())
-    shell = Shell(device, _programs(device))
     streams = Streams(terminal.lines, terminal, terminal)
-    try:
+
+    async def serve_person() -> int:
         if command:
             status = await terminal.foreground(shell.run(command, streams))
             return INTERRUPTED if status is None else status
-        name = device.properties.get("ro.product.device")
+        name = shell.device.properties.get("ro.product.device")
 
         async def ask(prompt: str) -> None:
             await terminal.write(prompt.encode())
@@ -173,7 +203,8 @@ async def _run_terminal(device: Device, command: str, source: Source, sink: Sink
                 return shell.session.status
             if await terminal.foreground(shell.run(text, streams)) is None:
                 shell.session.status = INTERRUPTED
-    except ShellExit as leaving:
-        return leaving.status
+
+    try:
+        return await shell.process(serve_person(), streams)
     finally:
         keyboard.cancel()

@@ -2,8 +2,12 @@
 
 A message is a header of six little-endian words (command, two arguments, payload length, checksum,
 complement of the command) and a payload. After ``CNXN`` in both directions a server opens streams
-with ``OPEN``; each is answered with ``OKAY`` or refused with ``CLSE``. Every ``WRTE`` waits for an
-``OKAY``, which is sent when the other side has taken the data: that is the back pressure.
+with ``OPEN``; each is answered with ``OKAY`` or refused with ``CLSE``; the phone opens some too,
+for reverse forwards. Every ``WRTE`` waits for an ``OKAY``, which is sent when the other side has
+taken the data: that is the back pressure.
+
+Both sides speak the older of their versions. The older one has sums of the bytes of every payload:
+they are made for a peer that asks for it, and its own are checked.
 """
 
 from __future__ import annotations
@@ -25,14 +29,17 @@ drops every link and refuses new ones.
 
 Payload = bytes | bytearray | memoryview
 Service = Callable[["Stream"], Awaitable[None]]
-Opener = Callable[[str], Service | None]
+Opener = Callable[["Link", str], Service | None]
 """The service of a name such as ``shell,v2:ls``; ``None`` refuses the stream."""
 
 HEADER = struct.Struct("<6I")
 VERSION = 0x01000001
 """The first version without checksums; with them Python is five times slower."""
+OLDEST_VERSION = 0x01000000
 MAX_PAYLOAD = 1024 * 1024
-FEATURES = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir,sendrecv_v2,abb_exec"
+FEATURES = (
+    "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir,sendrecv_v2,sendrecv_v2_dry_run_send,abb,abb_exec"
+)
 """From ``FEATURES_SDK`` on; before it an adb daemon had none to tell."""
 FEATURES_SDK = 24
 EMULATOR_PORTS = range(5555, 5586)
@@ -51,12 +58,19 @@ CNXN, AUTH, OPEN = _command(b"CNXN"), _command(b"AUTH"), _command(b"OPEN")
 OKAY, CLSE, WRTE = _command(b"OKAY"), _command(b"CLSE"), _command(b"WRTE")
 
 
+def checksum_of(payload: Payload) -> int:
+    return sum(payload) & 0xFFFFFFFF
+
+
 class StreamClosedError(ConnectionError):
     """The other side closed the stream, or the link is gone."""
 
 
 class Stream:
-    """One service's connection to one client on the computer."""
+    """One service's connection to one client on the computer.
+
+    ``remote_id`` is 0 for one that the phone opened and the computer has not answered.
+    """
 
     def __init__(self, link: Link, local_id: int, remote_id: int) -> None:
         self.local_id = local_id
@@ -96,6 +110,18 @@ class Stream:
         if self._closed:
             raise StreamClosedError
 
+    async def opened(self) -> bool:
+        """Of one that the phone opened: whether the computer took it."""
+        await self._acknowledged.wait()
+        return not self._closed
+
+    def expect_answer(self) -> None:
+        self._acknowledged.clear()
+
+    def hang_up(self) -> None:
+        """The phone is done with it."""
+        self._link.hang_up(self)
+
     def receive(self, payload: memoryview) -> None:
         self._inbox.append(payload)
         self._arrived.set()
@@ -115,6 +141,7 @@ class Link(asyncio.BufferedProtocol):
 
     def __init__(self, adbd: Adbd) -> None:
         self.max_payload = MAX_PAYLOAD
+        self._version = VERSION
         self._adbd = adbd
         self._transport: asyncio.Transport | None = None
         self._header = bytearray(HEADER.size)
@@ -139,6 +166,7 @@ class Link(asyncio.BufferedProtocol):
         self._adbd.links.discard(self)
         for stream in list(self._streams.values()):
             self._close_stream(stream)
+        self._adbd.on_lost(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._missing
@@ -147,7 +175,7 @@ class Link(asyncio.BufferedProtocol):
         self._missing = self._missing[nbytes:]
         if self._missing:
             return
-        command, arg0, arg1, length, _checksum, magic = HEADER.unpack(self._header)
+        command, arg0, arg1, length, checksum, magic = HEADER.unpack(self._header)
         if self._payload is None:
             if magic != command ^ 0xFFFFFFFF or length > MAX_PAYLOAD:
                 self.abort()
@@ -160,6 +188,10 @@ class Link(asyncio.BufferedProtocol):
         payload = memoryview(self._payload or b"")
         self._payload = None
         self._missing = memoryview(self._header)
+        # Not that of an introduction: a server that reconnects sends zero.
+        if self._has_checksums and command != CNXN and checksum != checksum_of(payload):
+            self.abort()
+            return
         self._handle(command, arg0, arg1, payload)
 
     # --- adbd's side
@@ -182,15 +214,15 @@ class Link(asyncio.BufferedProtocol):
         """Answer the computer's introduction, if it came and was left unanswered."""
         if self._introduced and not self._admitted:
             self._admitted = True
-            self.send(CNXN, VERSION, MAX_PAYLOAD, self._adbd.banner)
+            self.send(CNXN, self._version, MAX_PAYLOAD, self._adbd.banner)
 
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
     def send(self, command: int, arg0: int, arg1: int, payload: Payload = b"") -> None:
-        # The peer checks sums only before versions are agreed, in CNXN and AUTH: short ones.
-        checksum = 0 if command == WRTE else sum(payload)
+        # Before versions are agreed, in CNXN and AUTH, every peer may check.
+        checksum = checksum_of(payload) if self._has_checksums or command != WRTE else 0
         header = HEADER.pack(command, arg0, arg1, len(payload), checksum, command ^ 0xFFFFFFFF)
         if len(payload) <= 4096:
             self._send_bytes(header + bytes(payload))
@@ -204,12 +236,29 @@ class Link(asyncio.BufferedProtocol):
         elif self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
+    @property
+    def _has_checksums(self) -> bool:
+        return self._version < VERSION
+
+    def open(self, name: str) -> Stream:
+        """Open a stream to a service of the computer; ``Stream.opened`` waits for its answer."""
+        stream = self._add_stream(0)
+        stream.expect_answer()
+        self.send(OPEN, stream.local_id, 0, name.encode("utf-8", "surrogateescape") + b"\0")
+        return stream
+
+    def hang_up(self, stream: Stream) -> None:
+        """End a stream from the phone's side."""
+        if self._streams.pop(stream.local_id, None):
+            stream.close()
+            self.send(CLSE, stream.local_id, stream.remote_id)
+
     def _handle(self, command: int, arg0: int, arg1: int, payload: memoryview) -> None:
         if command == CNXN:
-            # Its checksum is not looked at: a server that reconnects sends zero.
             for stream in list(self._streams.values()):
                 self._close_stream(stream)
             self.max_payload = max(4096, min(arg1, MAX_PAYLOAD))
+            self._version = max(OLDEST_VERSION, min(arg0, VERSION))
             self._introduced, self._admitted = True, False
             if self._adbd.cable == "unauthorized":
                 self.send(AUTH, AUTH_TOKEN, 0, os.urandom(20))
@@ -222,26 +271,31 @@ class Link(asyncio.BufferedProtocol):
             return
         elif command == OPEN:
             self._open(arg0, payload)
-        elif arg1 in self._streams and self._streams[arg1].remote_id == arg0:
+        elif arg1 in self._streams and self._streams[arg1].remote_id in (arg0, 0):
             stream = self._streams[arg1]
-            if command == WRTE:
-                stream.receive(payload)
-            elif command == OKAY:
-                stream.acknowledge()
-            elif command == CLSE:
+            if command == CLSE:
                 self._close_stream(stream)
+            elif command == OKAY:
+                stream.remote_id = arg0
+                stream.acknowledge()
+            elif command == WRTE and stream.remote_id:
+                stream.receive(payload)
 
     def _open(self, remote_id: int, payload: memoryview) -> None:
         name = bytes(payload).rstrip(b"\0").decode("utf-8", "surrogateescape")
-        service = self._adbd.open_service(name)
+        service = self._adbd.open_service(self, name)
         if service is None:
             self.send(CLSE, 0, remote_id)
             return
+        stream = self._add_stream(remote_id)
+        self.send(OKAY, stream.local_id, remote_id)
+        stream.task = asyncio.get_running_loop().create_task(self._serve(service, stream))
+
+    def _add_stream(self, remote_id: int) -> Stream:
         self._last_id += 1
         stream = Stream(self, self._last_id, remote_id)
         self._streams[stream.local_id] = stream
-        self.send(OKAY, stream.local_id, remote_id)
-        stream.task = asyncio.get_running_loop().create_task(self._serve(service, stream))
+        return stream
 
     async def _serve(self, service: Service, stream: Stream) -> None:
         try:
@@ -249,9 +303,7 @@ class Link(asyncio.BufferedProtocol):
         except StreamClosedError:
             pass
         finally:
-            if self._streams.pop(stream.local_id, None):
-                stream.close()
-                self.send(CLSE, stream.local_id, stream.remote_id)
+            self.hang_up(stream)
 
     def _close_stream(self, stream: Stream) -> None:
         """The computer is done with it; its service gets a moment for what has come."""
@@ -265,9 +317,12 @@ class Link(asyncio.BufferedProtocol):
 class Adbd:
     """Listens on this computer only, and keeps the links."""
 
-    def __init__(self, banner: bytes, open_service: Opener) -> None:
+    def __init__(
+        self, banner: bytes, open_service: Opener, on_lost: Callable[[Link], None]
+    ) -> None:
         self.banner = banner
         self.open_service = open_service
+        self.on_lost = on_lost
         self.links: set[Link] = set()
         self.cable: Cable = "ready"
         self.port = 0

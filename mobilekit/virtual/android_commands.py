@@ -6,6 +6,7 @@ What they print is what a phone prints.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from mobilekit.virtual.activity_commands import run_am, run_kill, run_pidof, run_ps
 from mobilekit.virtual.dumpsys_commands import run_dumpsys
@@ -60,7 +61,13 @@ async def run_settings(call: Call) -> int:
 
 
 async def run_cmd(call: Call) -> int:
-    service, *args = call.args or [""]
+    if not call.args:
+        await call.print_error(
+            "cmd: No service specified; use -l to list all running services. Use -w to start and "
+            "wait for a service.\n"
+        )
+        return 20
+    service, *args = call.args
     programs = {"package": run_package, "activity": run_am, "settings": run_settings}
     if service == "-l":
         await call.print("Currently running services:\n  activity\n  package\n  settings\n")
@@ -68,7 +75,7 @@ async def run_cmd(call: Call) -> int:
     if service not in programs:
         await call.print_error(f"cmd: Can't find service: {service}\n")
         return 20
-    return await programs[service](Call(call.name, args, call.device, call.session, call.streams))
+    return await programs[service](replace(call, args=args))
 
 
 async def run_date(call: Call) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import PACKAGE, BatterySample
 from mobilekit.records.device import DeviceProfile
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.files import PhoneFiles
 from mobilekit.virtual.logcat import PhoneLog
 from mobilekit.virtual.packages import Packages
+from mobilekit.virtual.sockets import PhoneSockets, ReverseForwards
 
 
 class Battery(Protocol):
@@ -48,11 +48,40 @@ class Companion(Protocol):
         ...
 
 
-class Process(Record, frozen=True):
+ADBD_PID = 301
+FIRST_SHELL_PID = 4242
+
+
+class Process(NamedTuple):
     pid: int
+    parent: int
     user: str
     memory_bytes: int
     name: str
+
+
+class Shells:
+    """The shells that run, each with a process id of its own."""
+
+    def __init__(self) -> None:
+        self._last_pid = FIRST_SHELL_PID
+        self._signals: dict[int, Callable[[str], None]] = {}
+
+    def add(self, signal: Callable[[str], None]) -> int:
+        """``signal`` gets a name such as ``HUP``. Returns the new process's id."""
+        self._last_pid += 1
+        self._signals[self._last_pid] = signal
+        return self._last_pid
+
+    def remove(self, pid: int) -> None:
+        self._signals.pop(pid, None)
+
+    def pids(self) -> list[int]:
+        return sorted(self._signals)
+
+    def signal(self, pid: int, name: str) -> None:
+        if pid in self._signals and name != "0":
+            self._signals[pid](name)
 
 
 class Properties:
@@ -93,6 +122,9 @@ class Device:
         self.told_directory = directory / "dumpsys"
         """What services tell in place of their own words: ``battery.txt``, ``batterystats.txt``."""
         self.log = PhoneLog()
+        self.shells = Shells()
+        self.sockets = PhoneSockets()
+        self.reverse_forwards = ReverseForwards(self.sockets)
         self.properties = Properties(
             _property_values(profile, abi, companion.formats, battery.gauge)
         )
@@ -102,11 +134,17 @@ class Device:
                 "airplane_mode_on": "0",
                 "stay_on_while_plugged_in": "0",
             },
-            "system": {"screen_brightness": "102", "screen_off_timeout": "60000"},
+            "system": {
+                "screen_brightness": "102",
+                "screen_brightness_mode": "0",
+                "screen_off_timeout": "60000",
+            },
             "secure": {"android_id": "6d6f62696c656b69"},
         }
         self._clock_ns = clock_ns
         self._booted_ns = clock_ns()
+        self.reboots = 0
+        """How often it was asked to restart."""
         root = directory / "files"
         root.mkdir(parents=True, exist_ok=True)
         self.files = PhoneFiles(
@@ -124,25 +162,45 @@ class Device:
             },
         )
         self.packages = Packages(directory / "packages.json", root, self.files, abi)
-        self.log.add("boot", f"{profile.title}: a virtual phone of mobilekit")
+        self.boot()
 
     kernel = "4.14.0-mobilekit-virtual"
+
+    def reboot(self) -> None:
+        """Ask for a restart; it comes once the answer is out."""
+        self.reboots += 1
+
+    def boot(self) -> None:
+        """It was off: what was in its memory is gone."""
+        self._booted_ns = self._clock_ns()
+        self.log.clear()
+        self.log.add("boot", f"{self.profile.title}: a virtual phone of mobilekit")
+
+    def tell_health(self) -> None:
+        """In the log, where something new comes every few seconds, as on any phone."""
+        battery = self.battery.read()
+        self.log.add(
+            "healthd",
+            f"battery l={battery.level_percent} v={battery.voltage_mv} "
+            f"t={battery.temperature_decicelsius}",
+        )
 
     def uptime_s(self) -> float:
         return (self._clock_ns() - self._booted_ns) / NS_PER_S
 
     def processes(self) -> list[Process]:
         processes = [
-            Process(pid=1, user="root", memory_bytes=4 << 20, name="init"),
-            Process(pid=301, user="shell", memory_bytes=6 << 20, name="adbd"),
-            Process(pid=1000, user="system", memory_bytes=180 << 20, name="system_server"),
+            Process(1, 0, "root", 4 << 20, "init"),
+            Process(ADBD_PID, 1, "shell", 6 << 20, "adbd"),
+            Process(1000, 1, "system", 180 << 20, "system_server"),
         ]
-        for pid in self.companion.running_pids():
-            memory_bytes = self.companion.memory_bytes(pid)
-            processes.append(
-                Process(pid=pid, user="u0_a100", memory_bytes=memory_bytes, name=PACKAGE)
-            )
-        return processes
+        processes += [
+            Process(pid, 1, "u0_a100", self.companion.memory_bytes(pid), PACKAGE)
+            for pid in self.companion.running_pids()
+        ]
+        return processes + [
+            Process(pid, ADBD_PID, "shell", 3 << 20, "sh") for pid in self.shells.pids()
+        ]
 
     def memory_kib(self) -> tuple[int, int]:
         """Total and available memory."""
@@ -198,6 +256,7 @@ def _property_values(
         "ro.hardware": device,
         "ro.debuggable": "0",
         "ro.secure": "1",
+        "init.svc.adbd": "running",
         "ro.serialno": f"virtual-{profile.name}",
         "ro.mobilekit.virtual": "1",
         **({"ro.mobilekit.formats": ",".join(formats)} if formats else {}),

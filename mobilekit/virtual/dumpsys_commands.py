@@ -10,7 +10,7 @@ from mobilekit.contract.protocol import ACTIVITY
 from mobilekit.virtual.packages import InstalledPackage
 from mobilekit.virtual.shell import Call
 
-SERVICES = ("activity", "battery", "meminfo", "package", "thermalservice")
+SERVICES = ("activity", "battery", "meminfo", "package", "thermalservice", "user")
 THERMAL_SERVICE_SDK = 29
 MAX_CURRENT_UA, MAX_VOLTAGE_UV = 500000, 5000000
 
@@ -107,6 +107,14 @@ async def _dump_thermal(call: Call, args: list[str]) -> int:
     return 0
 
 
+async def _dump_user(call: Call, args: list[str]) -> int:
+    await call.print(
+        "Users:\n  UserInfo{0:Owner:13} serialNo=0\n    Created: <unknown>\n"
+        "    Last logged in: <unknown>\n"
+    )
+    return 0
+
+
 async def _dump_meminfo(call: Call, args: list[str]) -> int:
     names = [arg for arg in args if not arg.startswith("-")]
     uptime_ms = int(call.device.uptime_s() * 1000)
@@ -182,4 +190,5 @@ DUMPS: dict[str, Callable[[Call, list[str]], Awaitable[int]]] = {
     "meminfo": _dump_meminfo,
     "package": _dump_package,
     "thermalservice": _dump_thermal,
+    "user": _dump_user,
 }

@@ -12,9 +12,21 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from mobilekit.virtual.files import FileStatus, describe, in_thread
-from mobilekit.virtual.shell import READ_BYTES, Call, CommandError, Program
+from mobilekit.virtual.shell import (
+    READ_BYTES,
+    Call,
+    CommandError,
+    FileSink,
+    FileSource,
+    Program,
+    Sink,
+    Source,
+)
 
 USERS = {0: "root", 2000: "shell"}
+UNITS = {"c": 1, "w": 2, "b": 512, "k": 1 << 10, "K": 1 << 10, "m": 1 << 20, "M": 1 << 20}
+UNITS |= {"g": 1 << 30, "G": 1 << 30}
+MAX_BLOCK_BYTES = 64 << 20
 
 
 async def run_ls(call: Call) -> int:
@@ -94,7 +106,11 @@ async def run_stat(call: Call) -> int:
 
 
 def _format_status(form: str, name: str, status: FileStatus) -> str:
-    kinds = {modes.S_IFDIR: "directory", modes.S_IFLNK: "symbolic link"}
+    kinds = {
+        modes.S_IFDIR: "directory",
+        modes.S_IFLNK: "symbolic link",
+        modes.S_IFCHR: "character special file",
+    }
     values = {
         "n": name,
         "N": f"`{name}'",
@@ -131,7 +147,7 @@ async def run_mkdir(call: Call) -> int:
             else:
                 call.device.files.make_directory(path)
             if "m" in options:
-                call.device.files.set_mode(path, _mode(options["m"]))
+                call.device.files.set_mode(path, _mode(options["m"], modes.S_IFDIR | 0o777))
         except OSError as error:
             await call.complain(f"'{operand}': {describe(error)}")
             status = 1
@@ -260,17 +276,50 @@ async def run_touch(call: Call) -> int:
 
 
 async def run_chmod(call: Call) -> int:
-    _, operands = call.options("Rfv")
-    if len(operands) < 2:
+    # Modes such as -x look like options.
+    words = list(call.args)
+    recursive = False
+    while len(words) > 1 and re.fullmatch("-[Rfv]+", words[0]):
+        recursive = "R" in words.pop(0) or recursive
+    if len(words) < 2:
         raise CommandError("Needs 2 arguments")
-    mode = _mode(operands[0])
-    return await _for_each(call, operands[1:], lambda path: call.device.files.set_mode(path, mode))
+    mode, files = words[0], call.device.files
+    _mode(mode, 0)
+
+    def change(path: str) -> None:
+        before = files.status(path).mode
+        files.set_mode(path, _mode(mode, before))
+        if recursive and modes.S_ISDIR(before):
+            for name in files.list_names(path):
+                if not files.is_link(f"{path}/{name}"):
+                    change(f"{path}/{name}")
+
+    return await _for_each(call, words[1:], change)
 
 
-def _mode(text: str) -> int:
-    if not re.fullmatch("[0-7]{1,4}", text):
-        raise CommandError(f"bad mode '{text}'")
-    return int(text, 8)
+def _mode(text: str, before: int) -> int:
+    """The permissions that octal digits, or words such as ``u+rwX,go-w``, make of those before."""
+    if re.fullmatch("[0-7]{1,4}", text):
+        return int(text, 8)
+    mode = modes.S_IMODE(before)
+    for clause in text.split(","):
+        if not re.fullmatch("[ugoa]*([-+=][rwxX]*)+", clause):
+            raise CommandError(f"bad mode '{text}'")
+        who = re.match("[ugoa]*", clause)
+        assert who is not None
+        # adbd has no umask: without a class it is all of them.
+        groups = {"u": 0o700, "g": 0o070, "o": 0o007, "a": 0o777}
+        mask = sum(bits for letter, bits in groups.items() if letter in who[0] and letter != "a")
+        mask = 0o777 if "a" in who[0] or not who[0] else mask
+        for operator, letters in re.findall("([-+=])([rwxX]*)", clause):
+            runs = modes.S_ISDIR(before) or mode & 0o111
+            letters = letters.replace("X", "x" if runs else "")
+            bits = sum({"r": 0o444, "w": 0o222, "x": 0o111}[letter] for letter in set(letters))
+            bits &= mask
+            if operator == "=":
+                mode &= ~mask
+            mode = mode & ~bits if operator == "-" else mode | bits
+    return mode
 
 
 async def _for_each(call: Call, operands: list[str], change: Callable[[str], None]) -> int:
@@ -282,6 +331,95 @@ async def _for_each(call: Call, operands: list[str], change: Callable[[str], Non
             await call.complain(f"'{operand}': {describe(error)}")
             status = 1
     return status
+
+
+async def run_dd(call: Call) -> int:
+    given = dict.fromkeys(("if", "of", "status", "conv"), "") | {
+        "bs": "512",
+        "count": "",
+        "skip": "0",
+        "seek": "0",
+    }
+    for arg in call.args:
+        name, equals, value = arg.partition("=")
+        if name not in given or not equals:
+            raise CommandError(f"bad arg '{arg}'")
+        given[name] = value
+    block_bytes, skip, seek = (_amount(given[name]) for name in ("bs", "skip", "seek"))
+    if not 1 <= block_bytes <= MAX_BLOCK_BYTES:
+        raise CommandError(f"bs={given['bs']}: from 1 to {MAX_BLOCK_BYTES}")
+    count = _amount(given["count"]) if given["count"] else None
+    kept = set(given["conv"].split(",")) - {""}
+    if not kept <= {"notrunc", "fsync", "sync", "noerror"}:
+        raise CommandError(f"bad conv '{given['conv']}'")
+    opened: list[FileSource | FileSink] = []
+    started_s = time.monotonic()
+    try:
+        source: Source = call.streams.stdin
+        if given["if"]:
+            source = FileSource(call.device.files.open(call.path(given["if"])), block_bytes)
+            opened.append(source)
+        sink: Sink = call.streams.stdout
+        if given["of"]:
+            path = call.path(given["of"])
+            keep = "notrunc" in kept or seek > 0
+            writer = call.device.files.create(path, 0o666, keep=keep)
+            opened.append(FileSink(writer))
+            sink = opened[-1]  # type: ignore[assignment]
+            if seek:
+                writer.seek(seek * block_bytes)
+        blocks = _Blocks(source, block_bytes)
+        for _ in range(skip):
+            await blocks.read()
+        full = part = written_bytes = 0
+        while count is None or full + part < count:
+            block = await blocks.read()
+            if not block:
+                break
+            full, part = full + (len(block) == block_bytes), part + (len(block) < block_bytes)
+            if "sync" in kept:
+                block = block.ljust(block_bytes, b"\0")
+            await sink.write(block)
+            written_bytes += len(block)
+    except OSError as error:
+        raise CommandError(f"{given['if'] or given['of']}: {describe(error)}") from None
+    finally:
+        for file in opened:
+            file.close()
+    if given["status"] != "none":
+        seconds = max(1e-6, time.monotonic() - started_s)
+        await call.print_error(
+            f"{full}+{part} records in\n{full}+{part} records out\n{written_bytes} bytes "
+            f"({human_size(written_bytes)}) copied, {seconds:f} s, "
+            f"{human_size(written_bytes / seconds)}/s\n"
+        )
+    return 0
+
+
+class _Blocks:
+    """A source in pieces of one size, of which the last may be shorter."""
+
+    def __init__(self, source: Source, block_bytes: int) -> None:
+        self._source = source
+        self._block_bytes = block_bytes
+        self._buffer = bytearray()
+
+    async def read(self) -> bytes:
+        while len(self._buffer) < self._block_bytes:
+            chunk = await self._source.read()
+            if not chunk:
+                break
+            self._buffer += chunk
+        block = bytes(self._buffer[: self._block_bytes])
+        del self._buffer[: self._block_bytes]
+        return block
+
+
+def _amount(text: str) -> int:
+    match = re.fullmatch(r"(\d+)([cwbkKmMgG]?)", text)
+    if match is None:
+        raise CommandError(f"not integer: {text}")
+    return int(match[1]) * UNITS.get(match[2], 1)
 
 
 async def run_df(call: Call) -> int:
@@ -402,6 +540,7 @@ PROGRAMS: dict[str, Program] = {
     "ln": run_ln,
     "touch": run_touch,
     "chmod": run_chmod,
+    "dd": run_dd,
     "df": run_df,
     "du": run_du,
     "find": run_find,

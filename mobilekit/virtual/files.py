@@ -21,11 +21,14 @@ SHELL_UID = 2000
 STORAGE_BYTES = 8 * 1024**3
 """Free storage of a new phone; the profile does not tell."""
 WRITABLE = ("/data/local/tmp", "/storage/emulated/0")
-READ_ONLY = ("/system", "/vendor", "/proc")
+READ_ONLY = ("/system", "/vendor", "/proc", "/dev")
 UNLISTED = ("/data", "/data/local", "/data/app", "/storage/emulated")
 """A phone lets its shell pass through these, and not look."""
 LINKS = {"/sdcard": "storage/emulated/0"}
 MAX_LINKS = 40
+DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/urandom", "/dev/zero")
+"""This computer's, which are the same everywhere."""
+READ, WRITE, SEARCH = 0o4, 0o2, 0o1
 
 T = TypeVar("T")
 Generators = Mapping[str, Callable[[], str]]
@@ -43,13 +46,17 @@ class FileStatus(Record, frozen=True):
 class FileWriter:
     """A file being written; what does not fit into the phone's storage is refused."""
 
-    def __init__(self, files: PhoneFiles, descriptor: int) -> None:
+    def __init__(self, files: PhoneFiles | None, descriptor: int) -> None:
         self._files = files
         self._descriptor = descriptor
 
     def charge(self, size_bytes: int) -> None:
         """Take storage for what ``write`` is about to write. Raises ``OSError``."""
-        self._files.charge(size_bytes)
+        if self._files is not None:
+            self._files.charge(size_bytes)
+
+    def seek(self, offset_bytes: int) -> None:
+        os.lseek(self._descriptor, offset_bytes, os.SEEK_SET)
 
     def write(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Write already charged data; may run in a thread of its own."""
@@ -115,6 +122,7 @@ class PhoneFiles:
                     raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
                 if not modes.S_ISDIR(status.st_mode):
                     raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                self._check(here, SEARCH)
             resolved.append(name)
         return "/" + "/".join(resolved)
 
@@ -127,6 +135,30 @@ class PhoneFiles:
 
     def is_file(self, path: str) -> bool:
         return self._is(path, modes.S_ISREG)
+
+    def is_device(self, path: str) -> bool:
+        return self._is(path, modes.S_ISCHR)
+
+    def is_link(self, path: str) -> bool:
+        try:
+            return modes.S_ISLNK(self.status(path, follow=False).mode)
+        except OSError:
+            return False
+
+    def exists(self, path: str) -> bool:
+        return self._is(path, lambda _mode: True)
+
+    def may(self, path: str, right: int) -> bool:
+        """Whether the phone's shell has that right to it: ``READ``, ``WRITE`` or ``SEARCH``."""
+        try:
+            path = self.resolve(path)
+            status = self.status(path)
+            self._check(path, right)
+            if right == WRITE and not modes.S_ISCHR(status.mode):
+                self._writable(path, follow=True)
+        except OSError:
+            return False
+        return True
 
     # --- reading
 
@@ -142,6 +174,16 @@ class PhoneFiles:
                 uid=0,
                 inode=0,
             )
+        if path in DEVICES:
+            status = Path(path).lstat()
+            return FileStatus(
+                mode=modes.S_IFCHR | 0o666,
+                size_bytes=0,
+                modified_s=int(status.st_mtime),
+                links=1,
+                uid=0,
+                inode=status.st_ino,
+            )
         status = self._host(path).lstat()
         return FileStatus(
             mode=status.st_mode,
@@ -156,13 +198,14 @@ class PhoneFiles:
         path = self.resolve(path)
         if path in UNLISTED:
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-        if path in self._generated:
+        if path in self._generated or path in DEVICES:
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        self._check(path, READ)
         names = {entry.name for entry in self._host(path).iterdir()}
         parent = path.rstrip("/") + "/"
         names |= {
             other.removeprefix(parent)
-            for other in self._generated
+            for other in (*self._generated, *DEVICES)
             if other.startswith(parent) and "/" not in other.removeprefix(parent)
         }
         return sorted(names)
@@ -172,6 +215,9 @@ class PhoneFiles:
         path = self.resolve(path)
         if path in self._generated:
             return io.BytesIO(self._generated[path]().encode())
+        if path in DEVICES:
+            return Path(path).open("rb", buffering=0)
+        self._check(path, READ)
         descriptor = os.open(self._host(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if modes.S_ISDIR(os.fstat(descriptor).st_mode):
             os.close(descriptor)
@@ -187,14 +233,20 @@ class PhoneFiles:
 
     # --- writing
 
-    def create(self, path: str, mode: int, *, append: bool = False) -> FileWriter:
-        """Open for writing; whatever a file held is gone unless ``append``."""
+    def create(
+        self, path: str, mode: int, *, append: bool = False, keep: bool = False
+    ) -> FileWriter:
+        """Open for writing; whatever a file held is gone unless ``append``, or ``keep``, which
+        writes over it from its start."""
+        if self.resolve(path) in DEVICES:
+            return FileWriter(None, os.open(self.resolve(path), os.O_WRONLY | os.O_CLOEXEC))
         path = self._writable(path, follow=True)
-        end = os.O_APPEND if append else os.O_TRUNC
+        exists = self._lstat(path) is not None
+        self._check(path if exists else path.rpartition("/")[0], WRITE)
+        end = os.O_APPEND if append else 0 if keep else os.O_TRUNC
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | end
-        new = not self._host(path).exists()
         descriptor = os.open(self._host(path), flags, mode & 0o777)
-        if new:
+        if not exists:
             # os.open leaves out what this process's umask does.
             os.fchmod(descriptor, mode & 0o777)
         return FileWriter(self, descriptor)
@@ -208,7 +260,7 @@ class PhoneFiles:
             writer.close()
 
     def make_directory(self, path: str, mode: int = 0o775) -> None:
-        host = self._host(self._writable(path, follow=False))
+        host = self._entry(path)
         host.mkdir()
         host.chmod(mode & 0o777)
 
@@ -221,13 +273,13 @@ class PhoneFiles:
                 self.make_directory(here)
 
     def make_link(self, target: str, path: str) -> None:
-        self._host(self._writable(path, follow=False)).symlink_to(target)
+        self._entry(path).symlink_to(target)
 
     def remove_file(self, path: str) -> None:
-        self._host(self._writable(path, follow=False)).unlink()
+        self._entry(path).unlink()
 
     def remove_directory(self, path: str) -> None:
-        self._host(self._writable(path, follow=False)).rmdir()
+        self._entry(path).rmdir()
 
     def remove_tree(self, path: str) -> None:
         """Remove a file, a link or a directory with everything in it."""
@@ -239,8 +291,7 @@ class PhoneFiles:
             self.remove_file(path)
 
     def rename(self, path: str, new_path: str) -> None:
-        source = self._host(self._writable(path, follow=False))
-        source.replace(self._host(self._writable(new_path, follow=False)))
+        self._entry(path).replace(self._entry(new_path))
 
     def set_mode(self, path: str, mode: int) -> None:
         self._host(self._writable(path, follow=True)).chmod(mode & 0o777)
@@ -280,6 +331,19 @@ class PhoneFiles:
             return None
         except ValueError:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL)) from None
+
+    def _entry(self, path: str) -> Path:
+        """Where a file, a link or a directory lies that is to be made, renamed or removed."""
+        resolved = self._writable(path, follow=False)
+        self._check(resolved.rpartition("/")[0], WRITE)
+        return self._host(resolved)
+
+    def _check(self, resolved: str, right: int) -> None:
+        """Raise ``OSError`` where the mode of what is there keeps the shell, its owner, from it:
+        this computer's own user may be one whom no mode keeps from anything."""
+        status = self._lstat(resolved) if _is_below_any(resolved, WRITABLE) else None
+        if status is not None and not status.st_mode >> 6 & right:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _is(self, path: str, test: Callable[[int], bool]) -> bool:
         try:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from typing import get_args
 
-from mobilekit.virtual.logcat import LEVELS, Level, LogEntry
+from mobilekit.virtual.logcat import LEVELS, Layout, Level, LogEntry
 from mobilekit.virtual.shell import Call, CommandError, to_bytes
 
 FOLLOW_S = 0.1
+LAYOUTS: dict[str, Layout] = {layout: layout for layout in get_args(Layout)}
+LONG_OPTIONS = {"--clear": "-c", "--dump": "-d"}
 LEVEL_LETTERS: dict[str, Level] = {"v": "V", "d": "D", "i": "I", "w": "W", "e": "E", "f": "F"}
 
 
 async def run_logcat(call: Call) -> int:
-    options, operands = call.options("dcs", "tTvbm")
+    words = [LONG_OPTIONS.get(arg, arg) for arg in call.args]
+    options, operands = replace(call, args=words).options("dcs", "tTvbm")
+    layout = LAYOUTS.get(options.get("v", "threadtime"))
+    if layout is None:
+        raise CommandError(f'Invalid parameter "{options["v"]}" to -v')
     if "c" in options:
         call.device.log.clear()
         return 0
@@ -23,7 +31,7 @@ async def run_logcat(call: Call) -> int:
     if newest is not None and newest.isdecimal():
         entries = entries[len(entries) - min(int(newest), len(entries)) :]
     await call.print("--------- beginning of main\n")
-    await call.print("".join(entry.render() for entry in entries))
+    await call.print("".join(entry.render(layout) for entry in entries))
     if "d" in options or "t" in options:
         return 0
     last = max((entry.number for entry in call.device.log.since(0)), default=0)
@@ -31,7 +39,7 @@ async def run_logcat(call: Call) -> int:
         await asyncio.sleep(FOLLOW_S)
         new = call.device.log.since(last)
         last = new[-1].number if new else last
-        text = "".join(entry.render() for entry in new if shows(entry))
+        text = "".join(entry.render(layout) for entry in new if shows(entry))
         # Even of nothing, so that a reader that is gone ends it.
         await call.streams.stdout.write(to_bytes(text))
 

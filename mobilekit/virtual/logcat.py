@@ -10,6 +10,8 @@ from mobilekit.contract.codec import Record
 
 MAX_ENTRIES = 4096
 LEVELS = "VDIWEFS"
+Layout = Literal["threadtime", "time", "brief", "tag", "process", "raw"]
+"""How an entry is written; the first is Android's default."""
 Level = Literal["V", "D", "I", "W", "E", "F"]
 
 
@@ -21,12 +23,19 @@ class LogEntry(Record, frozen=True):
     tag: str
     message: str
 
-    def render(self) -> str:
-        """As ``logcat -v threadtime``, Android's default."""
+    def render(self, layout: Layout = "threadtime") -> str:
+        """As ``logcat -v LAYOUT`` does."""
         moment = time.strftime("%m-%d %H:%M:%S", time.gmtime(self.at_s))
-        milliseconds = int(self.at_s % 1 * 1000)
-        start = f"{moment}.{milliseconds:03} {self.pid:5} {self.pid:5} {self.level} {self.tag}"
-        return "".join(f"{start}: {line}\n" for line in self.message.splitlines() or [""])
+        moment = f"{moment}.{int(self.at_s % 1 * 1000):03}"
+        start = {
+            "threadtime": f"{moment} {self.pid:5} {self.pid:5} {self.level} {self.tag}: ",
+            "time": f"{moment} {self.level}/{self.tag:8}({self.pid:5}): ",
+            "brief": f"{self.level}/{self.tag:8}({self.pid:5}): ",
+            "tag": f"{self.level}/{self.tag:8}: ",
+            "process": f"{self.level}({self.pid:5}) ",
+            "raw": "",
+        }[layout]
+        return "".join(f"{start}{line}\n" for line in self.message.splitlines() or [""])
 
 
 class PhoneLog:

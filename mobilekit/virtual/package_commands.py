@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from mobilekit.contract.protocol import PACKAGE
 from mobilekit.virtual.apk import ApkError
@@ -20,7 +21,7 @@ async def run_package(call: Call) -> int:
         message = f"Unknown command: {verb}\n" if verb else "usage: pm COMMAND ...\n"
         await call.print_error(message)
         return 255
-    return await run(Call(call.name, call.args[1:], call.device, call.session, call.streams))
+    return await run(replace(call, args=call.args[1:]))
 
 
 async def _list_packages(call: Call) -> int:

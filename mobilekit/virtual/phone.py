@@ -19,6 +19,9 @@ from mobilekit.virtual.files import STORAGE_BYTES
 
 FAULTS_FILE = "faults.json"
 FAULTS_PERIOD_S = 0.2
+HEALTH_PERIOD_S = 10.0
+BOOT_S = 1.0
+"""A real phone takes half a minute."""
 
 
 class Faults(Record, frozen=True):
@@ -70,6 +73,7 @@ class VirtualPhone:
         self.device = Device(profile, directory, abi, battery, companion, clock_ns)
         self._directory = directory
         self._faults = Faults()
+        self._reboots = 0
         self._watch: asyncio.Task[None] | None = None
         values = {
             name: self.device.properties.get(name)
@@ -79,7 +83,8 @@ class VirtualPhone:
         features = f"features={FEATURES}" if profile.android_sdk >= FEATURES_SDK else ""
         self._adbd = Adbd(
             f"device::{described}{features}".encode(),
-            lambda name: open_service(self.device, name),
+            lambda link, name: open_service(self.device, link, name),
+            self.device.reverse_forwards.forget,
         )
 
     @property
@@ -118,10 +123,25 @@ class VirtualPhone:
         if _link(faults) != _link(before):
             await self._adbd.set_cable(_link(faults))
 
+    async def _reboot(self) -> None:
+        """Off and on again: no run and no link outlasts it."""
+        self._reboots = self.device.reboots
+        self.device.companion.stop()
+        await self._adbd.set_cable("unplugged")
+        await asyncio.sleep(BOOT_S)
+        self.device.boot()
+        await self._adbd.set_cable(_link(self._faults))
+
     async def _watch_faults(self) -> None:
         complaint = ""
+        told_s = time.monotonic()
         while True:
             await asyncio.sleep(FAULTS_PERIOD_S)
+            if time.monotonic() - told_s > HEALTH_PERIOD_S:
+                told_s = time.monotonic()
+                self.device.tell_health()
+            if self.device.reboots > self._reboots:
+                await self._reboot()
             try:
                 faults = read_faults(self._directory)
             except ProtocolError as error:

@@ -26,7 +26,7 @@ from mobilekit.virtual.syntax import (
 
 READ_BYTES = 256 * 1024
 PIPE_CHUNKS = 16
-SHELL_PID = "4242"
+SIGNALS = {"HUP": 1, "INT": 2, "QUIT": 3, "KILL": 9, "TERM": 15}
 
 
 class CommandError(Exception):
@@ -58,16 +58,6 @@ class Source(Protocol):
 
 class Sink(Protocol):
     async def write(self, data: bytes) -> None: ...
-
-
-class Nothing:
-    """``/dev/null``."""
-
-    async def read(self) -> bytes:
-        return b""
-
-    async def write(self, data: bytes) -> None:
-        pass
 
 
 class Pipe:
@@ -106,7 +96,8 @@ class Pipe:
 class Lines:
     """Text of a source line by line, the rest of it for whoever reads next."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, is_terminal: bool = False) -> None:
+        self.is_terminal = is_terminal
         self._source = source
         self._buffer = b""
 
@@ -129,17 +120,18 @@ class Lines:
 
 
 class FileSource:
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, piece_bytes: int = READ_BYTES) -> None:
         self._file = file
+        self._piece_bytes = piece_bytes
 
     async def read(self) -> bytes:
-        return await in_thread(self._file.read, READ_BYTES)
+        return await in_thread(self._file.read, self._piece_bytes)
 
     def close(self) -> None:
         self._file.close()
 
 
-class _FileSink:
+class FileSink:
     def __init__(self, writer: FileWriter) -> None:
         self._writer = writer
 
@@ -166,9 +158,22 @@ class Session:
     variables: dict[str, str] = field(default_factory=dict)
     exported: set[str] = field(default_factory=set)
     status: int = 0
+    pid: int = 0
+    name: str = "sh"
+    """``$0``."""
+    arguments: list[str] = field(default_factory=list)
+    """``$1`` and those after it."""
+    traps: dict[str, str] = field(default_factory=dict)
+    """What is run at a signal, or at ``EXIT``; an empty text: nothing, and it is ignored."""
 
     def copy(self) -> Session:
-        return Session(self.cwd, dict(self.variables), set(self.exported), self.status)
+        return replace(
+            self,
+            variables=dict(self.variables),
+            exported=set(self.exported),
+            arguments=list(self.arguments),
+            traps={},
+        )
 
     def absolute(self, path: str) -> str:
         return path if path.startswith("/") else f"{self.cwd.rstrip('/')}/{path}"
@@ -183,6 +188,8 @@ class Call:
     device: Device
     session: Session
     streams: Streams
+    programs: Mapping[str, Program] = field(default_factory=dict)
+    """All of the phone's."""
 
     async def print(self, text: str) -> None:
         """Text as it is, without a line end of its own."""
@@ -231,8 +238,17 @@ Program = Callable[[Call], Awaitable[int]]
 class Shell:
     """One shell process: it keeps a working directory and variables."""
 
-    def __init__(self, device: Device, programs: Mapping[str, Program]) -> None:
-        self.session = Session(
+    def __init__(
+        self, device: Device, programs: Mapping[str, Program], session: Session | None = None
+    ) -> None:
+        self.device = device
+        self._programs = programs
+        self._caught: str | None = None
+        """The signal that has come, until it is seen to."""
+        self.session = session or self._new_session()
+
+    def _new_session(self) -> Session:
+        session = Session(
             variables={
                 "PATH": "/product/bin:/system/bin:/vendor/bin",
                 "HOME": "/",
@@ -242,9 +258,46 @@ class Shell:
                 "EXTERNAL_STORAGE": "/sdcard",
             }
         )
-        self.session.exported = set(self.session.variables)
-        self._device = device
-        self._programs = programs
+        session.exported = set(session.variables)
+        return session
+
+    async def process(self, work: Awaitable[int], streams: Streams) -> int:
+        """``work`` as a process of the phone, which a signal ends; returns its exit status."""
+        task = asyncio.ensure_future(work)
+
+        def signal(name: str) -> None:
+            if self.session.traps.get(name) != "":
+                self._caught = name
+                task.cancel()
+
+        self.session.pid = self.device.shells.add(signal)
+        try:
+            try:
+                await asyncio.wait([task])
+                status = task.result()
+            except ShellExit as leaving:
+                status = leaving.status
+            except asyncio.CancelledError:
+                if self._caught is None:
+                    raise
+                status = 128 + SIGNALS[self._caught]
+            self.session.status = status
+            return await self._run_trap("EXIT", streams)
+        finally:
+            self.device.shells.remove(self.session.pid)
+            task.cancel()
+
+    async def _run_trap(self, name: str, streams: Streams) -> int:
+        """The status is what it was before, unless the trap exits with one of its own."""
+        status = self.session.status
+        try:
+            await self.run(self.session.traps.pop(name, ""), streams)
+        except ShellExit as leaving:
+            if name != "EXIT":
+                raise
+            return leaving.status
+        self.session.status = status
+        return status
 
     async def run(self, text: str, streams: Streams) -> int:
         """Run all of it. Raises ``ShellExit``."""
@@ -261,7 +314,17 @@ class Shell:
             failed = self.session.status != 0
             if (step.operator == "&&" and failed) or (step.operator == "||" and not failed):
                 continue
-            self.session.status = await self._pipeline(step.pipeline, streams)
+            try:
+                self.session.status = await self._pipeline(step.pipeline, streams)
+            except asyncio.CancelledError:
+                caught = self._caught
+                if caught is None or caught not in self.session.traps:
+                    raise
+                self._caught = None
+                self.session.status = 128 + SIGNALS[caught]
+                trap = self.session.traps[caught]
+                await self._run_trap(caught, streams)
+                self.session.traps[caught] = trap
         return self.session.status
 
     async def _pipeline(self, commands: tuple[Command, ...], streams: Streams) -> int:
@@ -298,7 +361,7 @@ class Shell:
                 await streams.stdout.end()
 
     async def _command(self, command: Command, session: Session, streams: Streams) -> int:
-        opened: list[FileSource | _FileSink] = []
+        opened: list[FileSource | FileSink] = []
         try:
             for redirection in command.redirections:
                 streams = self._redirect(redirection, session, streams, opened)
@@ -314,7 +377,7 @@ class Shell:
                 session = session.copy()
                 session.variables.update(values)
                 session.exported.update(values)
-            call = Call(words[0], words[1:], self._device, session, streams)
+            call = Call(words[0], words[1:], self.device, session, streams, self._programs)
             return await self._run(call)
         except CommandError as error:
             await streams.stderr.write(to_bytes(f"/system/bin/sh: {error}\n"))
@@ -324,7 +387,7 @@ class Shell:
                 file.close()
 
     async def _run(self, call: Call) -> int:
-        program = self._programs.get(call.name.removeprefix("/system/bin/"))
+        program = self._programs.get(program_name(call.name))
         if program is None:
             await call.print_error(f"/system/bin/sh: {call.name}: inaccessible or not found\n")
             return 127
@@ -352,7 +415,7 @@ class Shell:
         redirection: Redirection,
         session: Session,
         streams: Streams,
-        opened: list[FileSource | _FileSink],
+        opened: list[FileSource | FileSink],
     ) -> Streams:
         target = "".join(_text(piece, session) for piece in redirection.target)
         if redirection.kind == ">&":
@@ -360,18 +423,14 @@ class Shell:
                 raise CommandError(f"{target}: bad file descriptor")
             sink = streams.stdout if target == "1" else streams.stderr
             return _with_sink(streams, redirection.descriptor, sink)
-        if target == "/dev/null":
-            if redirection.kind == "<":
-                return replace(streams, stdin=Nothing())
-            return _with_sink(streams, redirection.descriptor, Nothing())
         path = session.absolute(target)
         try:
             if redirection.kind == "<":
-                source = FileSource(self._device.files.open(path))
+                source = FileSource(self.device.files.open(path))
                 opened.append(source)
                 return replace(streams, stdin=source)
             append = redirection.kind == ">>"
-            file = _FileSink(self._device.files.create(path, 0o666, append=append))
+            file = FileSink(self.device.files.create(path, 0o666, append=append))
         except OSError as error:
             verb = "open" if redirection.kind == "<" else "create"
             raise CommandError(f"can't {verb} {target}: {describe(error)}") from None
@@ -382,6 +441,12 @@ class Shell:
         """Variables, splitting at blanks outside quotes, and ``*`` in the last component."""
         fields: list[list[tuple[str, bool]]] = [[]]
         for piece in word:
+            if piece.quoted and piece.variable and piece.text == "@":
+                for number, argument in enumerate(session.arguments):
+                    if number:
+                        fields.append([])
+                    fields[-1].append((argument, True))
+                continue
             text = _text(piece, session)
             if piece.quoted or not piece.variable:
                 fields[-1].append((text, piece.quoted))
@@ -404,7 +469,7 @@ class Shell:
         directory, slash, _ = text.rpartition("/")
         names: list[str] = []
         with suppress(OSError):
-            names = self._device.files.list_names(session.absolute(directory + slash))
+            names = self.device.files.list_names(session.absolute(directory + slash))
         found = [
             f"{directory}{slash}{name}"
             for name in names
@@ -414,13 +479,29 @@ class Shell:
         return found or [text]
 
 
+def program_name(word: str) -> str:
+    """The name of the program that a command's first word means, if there is one."""
+    for directory in ("/system/bin/", "/bin/"):
+        if word.startswith(directory):
+            return word.removeprefix(directory)
+    return word
+
+
 def _text(piece: Piece, session: Session) -> str:
     if not piece.variable:
         return piece.text
     if piece.text == "?":
         return str(session.status)
     if piece.text == "$":
-        return SHELL_PID
+        return str(session.pid)
+    if piece.text == "#":
+        return str(len(session.arguments))
+    if piece.text in ("@", "*"):
+        return " ".join(session.arguments)
+    if piece.text == "0":
+        return session.name
+    if piece.text.isdecimal():
+        return dict(enumerate(session.arguments, 1)).get(int(piece.text), "")
     return session.variables.get(piece.text, "")
 
 

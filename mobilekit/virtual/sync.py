@@ -23,6 +23,7 @@ DATA_HEADER = struct.Struct("<4sI")
 STAT_V2 = struct.Struct("<4sIQQIIIIQqqq")
 FRAMES = 15
 """``DATA`` frames in a message of downloads: the most that fit into adb's largest payload."""
+DRY_RUN = 0x80000000
 BATCH_PIECES = 512
 """Below the number of buffers that one system call takes."""
 
@@ -96,9 +97,9 @@ class SyncService:
             await self._take_file(path, int(mode))
         elif tag == b"SND2":
             mode_word, flags = struct.unpack("<4xII", await self._input.exactly(12))
-            if flags:
+            if flags & ~DRY_RUN:
                 raise SyncError("compression was not offered")
-            await self._take_file(path, mode_word)
+            await self._take_file(path, mode_word, dry=bool(flags & DRY_RUN))
         elif tag == b"RECV":
             await self._give_file(path)
         elif tag == b"RCV2":
@@ -176,8 +177,9 @@ class SyncService:
 
     # --- computer to phone
 
-    async def _take_file(self, path: str, mode: int) -> None:
-        upload = _Upload(self._files, path, mode)
+    async def _take_file(self, path: str, mode: int, *, dry: bool = False) -> None:
+        """``dry``: what comes is dropped."""
+        upload = _Upload(self._files, "/dev/null" if dry else path, mode)
         try:
             modified_s = await self._take_data(upload)
         except BaseException:
@@ -227,7 +229,7 @@ class _Upload:
                 files.make_directories(parent)
             stage = "couldn't create file"
             if self._target is None:
-                if _exists(files, path) and not files.is_directory(path):
+                if files.is_file(path) or files.is_link(path):
                     files.remove_file(path)
                 self._writer = files.create(path, permissions)
         except OSError as error:
@@ -249,7 +251,8 @@ class _Upload:
     def finish(self, modified_s: int) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._files.set_modified(self._path, modified_s)
+            if self._files.is_file(self._path):
+                self._files.set_modified(self._path, modified_s)
         elif self._target is not None and self.failure is None:
             try:
                 if _exists(self._files, self._path):
@@ -265,7 +268,8 @@ class _Upload:
             self._writer.close()
             self._writer = None
             with contextlib.suppress(OSError):
-                self._files.remove_file(self._path)
+                if self._files.is_file(self._path):
+                    self._files.remove_file(self._path)
 
     def _fail(self, stage: str, error: OSError) -> None:
         self.failure = f"{stage}: {describe(error)}"

@@ -1,6 +1,7 @@
 """Parses the part of the POSIX shell language that the virtual phone understands.
 
-Quoting, ``;`` ``&&`` ``||`` ``|``, redirections, assignments, ``$NAME``, ``${NAME}`` and ``$?``.
+Quoting, ``;`` ``&&`` ``||`` ``|``, redirections, assignments, ``$NAME``, ``${NAME}``, ``$1``,
+``$@`` and ``$?``.
 No control flow, no substitution of commands, no background jobs.
 """
 
@@ -12,6 +13,8 @@ from typing import Literal
 from mobilekit.contract.codec import Record
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*|[?$#@*0-9])")
+BRACED_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*|[0-9]+|[?$#@*])\}")
 BLANKS = " \t"
 OPERATORS = ("&&", "||", ";", "|", "\n")
 Operator = Literal["&&", "||", ";"]
@@ -222,8 +225,8 @@ class _Parser:
             self._at += 1
 
     def _dollar(self, *, quoted: bool) -> Piece:
-        braced = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*|[?$])\}").match(self._text, self._at)
-        plain = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*|[?$])").match(self._text, self._at)
+        braced = BRACED_VARIABLE.match(self._text, self._at)
+        plain = VARIABLE.match(self._text, self._at)
         match = braced or plain
         if match is not None:
             self._at = match.end()

@@ -20,7 +20,7 @@ class Terminal:
         self._typed = Pipe()
         self._line = bytearray()
         self._running: asyncio.Future[int] | None = None
-        self.lines = Lines(self._typed)
+        self.lines = Lines(self._typed, is_terminal=True)
 
     async def write(self, data: bytes) -> None:
         await self._sink.write(data.replace(b"\n", b"\r\n"))

@@ -1,12 +1,13 @@
-"""The shell's commands for text, and those that are part of the shell itself."""
+"""The shell's commands for text, and small ones."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
-from mobilekit.virtual.files import describe
+from mobilekit.virtual.files import READ, SEARCH, WRITE, PhoneFiles, describe
 from mobilekit.virtual.shell import (
     Call,
     CommandError,
@@ -17,6 +18,7 @@ from mobilekit.virtual.shell import (
     Source,
 )
 from mobilekit.virtual.syntax import NAME
+from mobilekit.virtual.terminal import Terminal
 
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "a": "\a", "b": "\b", "0": "\0"}
 
@@ -101,7 +103,7 @@ def _with_bare_count(call: Call) -> Call:
         for arg in call.args
         for part in (["-n", arg[1:]] if re.fullmatch(r"-\d+", arg) else [arg])
     ]
-    return Call(call.name, args, call.device, call.session, call.streams)
+    return replace(call, args=args)
 
 
 def _count(text: str) -> int:
@@ -222,23 +224,10 @@ async def run_test(call: Call) -> int:
 
 
 def _holds(call: Call, args: list[str]) -> bool:
-    files = call.device.files
     if len(args) <= 1:
         return bool(args and args[0])
-    if len(args) == 2:
-        path = call.path(args[1])
-        if args[0] == "-z":
-            return not args[1]
-        if args[0] == "-n":
-            return bool(args[1])
-        if args[0] == "-f":
-            return files.is_file(path)
-        if args[0] == "-d":
-            return files.is_directory(path)
-        if args[0] in ("-e", "-r"):
-            return files.is_file(path) or files.is_directory(path)
-        if args[0] == "-s":
-            return files.is_file(path) and files.status(path).size_bytes > 0
+    if len(args) == 2 and args[0] in UNARY_TESTS:
+        return UNARY_TESTS[args[0]](call, args[1])
     if len(args) == 3:
         left, operator, right = args
         if operator in ("=", "==", "!="):
@@ -248,6 +237,35 @@ def _holds(call: Call, args: list[str]) -> bool:
             a, b = int(left), int(right)
             return (a == b, a != b, a < b, a <= b, a > b, a >= b)[numbers.index(operator)]
     raise CommandError(f"{' '.join(args)}: unexpected operator/operand", 2)
+
+
+def _is_terminal(call: Call, descriptor: str) -> bool:
+    streams = call.streams
+    if descriptor == "0":
+        return isinstance(streams.stdin, Lines) and streams.stdin.is_terminal
+    sink = {"1": streams.stdout, "2": streams.stderr}.get(descriptor)
+    return isinstance(sink, Terminal)
+
+
+def _of_path(test: Callable[[PhoneFiles, str], bool]) -> Callable[[Call, str], bool]:
+    return lambda call, path: test(call.device.files, call.path(path))
+
+
+UNARY_TESTS: dict[str, Callable[[Call, str], bool]] = {
+    "-z": lambda _, text: not text,
+    "-n": lambda _, text: bool(text),
+    "-t": _is_terminal,
+    "-e": _of_path(PhoneFiles.exists),
+    "-f": _of_path(PhoneFiles.is_file),
+    "-d": _of_path(PhoneFiles.is_directory),
+    "-c": _of_path(PhoneFiles.is_device),
+    "-h": _of_path(PhoneFiles.is_link),
+    "-L": _of_path(PhoneFiles.is_link),
+    "-s": _of_path(lambda files, path: files.is_file(path) and files.status(path).size_bytes > 0),
+    "-r": _of_path(lambda files, path: files.exists(path) and files.may(path, READ)),
+    "-w": _of_path(lambda files, path: files.exists(path) and files.may(path, WRITE)),
+    "-x": _of_path(lambda files, path: files.exists(path) and files.may(path, SEARCH)),
+}
 
 
 async def run_true(call: Call) -> int:

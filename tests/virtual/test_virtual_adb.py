@@ -15,7 +15,7 @@ import pytest
 import servers
 from following import wait_for
 
-from mobilekit.virtual.adbd import EMULATOR_PORTS
+from mobilekit.virtual.adbd import EMULATOR_PORTS, HEADER
 from mobilekit.virtual.phone import Faults, write_faults
 
 TMP = "/data/local/tmp"
@@ -220,7 +220,6 @@ def test_unknown_services_are_refused(phone):
     for command in ("jdwp", "root", "remount"):
         done = phone.adb(command, timeout=10, may_fail=True)
         assert "closed" in done.stderr + done.stdout
-    assert phone.adb("reverse", "tcp:1234", "tcp:1234", may_fail=True).returncode == 1
     assert phone.adb("get-state").stdout == "device\n"
 
 
@@ -230,6 +229,170 @@ def test_forwarding_to_nothing_closes(phone):
         client.settimeout(10)
         assert client.recv(1) == b""
     phone.adb("forward", "--remove", f"tcp:{port}")
+
+
+def test_reverse_forwards_are_listed_rebound_and_removed(phone):
+    phone.adb("reverse", "tcp:5566", "tcp:6655")
+    assert phone.adb("reverse", "--list").stdout.strip() == "(reverse) tcp:5566 tcp:6655"
+    done = phone.adb("reverse", "--no-rebind", "tcp:5566", "tcp:1", may_fail=True)
+    assert "cannot rebind existing socket" in done.stderr
+    phone.adb("reverse", "tcp:5566", "tcp:6677")
+    assert phone.adb("reverse", "tcp:0", "tcp:1").stdout == "32768\n"
+    assert phone.adb("reverse", "--list").stdout.split("\n")[:2] == [
+        "(reverse) tcp:5566 tcp:6677",
+        "(reverse) tcp:32768 tcp:1",
+    ]
+    phone.adb("reverse", "--remove", "tcp:5566")
+    done = phone.adb("reverse", "--remove", "tcp:5566", may_fail=True)
+    assert "listener 'tcp:5566' not found" in done.stderr
+    for wrong in ("udp:1", "tcp:99999"):
+        assert "cannot bind listener" in phone.adb("reverse", wrong, "tcp:1", may_fail=True).stderr
+    phone.adb("reverse", "--remove-all")
+    assert phone.adb("reverse", "--list").stdout.strip() == ""
+
+
+def test_bytes_go_forward_and_come_back_in_reverse(adb_server, phone):
+    """Into the phone by ``forward``, out of it by ``reverse``, to a listener of this computer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        phone.adb("reverse", "tcp:7000", f"tcp:{listener.getsockname()[1]}")
+        port = int(phone.adb("forward", "tcp:0", "tcp:7000").stdout)
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            server, _ = listener.accept()
+            client.sendall(b"x" * 100_000)
+            received = b""
+            while len(received) < 100_000:
+                received += server.recv(65536)
+            server.sendall(b"back")
+            assert client.recv(4) == b"back"
+            client.close()
+            assert server.recv(1) == b""
+            server.close()
+    phone.adb("forward", "--remove-all")
+    adb_server.adb("disconnect", phone.serial)
+    adb_server.adb("connect", phone.serial)
+    assert phone.adb("reverse", "--list").stdout.strip() == ""
+
+
+def test_a_reverse_forward_to_nothing_closes(phone):
+    phone.adb("reverse", "tcp:7001", "tcp:1")
+    port = int(phone.adb("forward", "tcp:0", "tcp:7001").stdout)
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.settimeout(10)
+        assert client.recv(1) == b""
+    phone.adb("forward", "--remove-all")
+
+
+def test_a_command_of_the_phone_takes_a_connection(phone):
+    listening = subprocess.Popen(
+        [adbutils.adb_path(), "-s", phone.serial, "shell", "echo foo | nc -l -p 7002; echo done"],
+        env=phone.server.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    port = int(phone.adb("forward", "tcp:0", "tcp:7002").stdout)
+    wait_for(lambda: phone.phone.device.sockets.service("tcp:7002") is not None)
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.sendall(b"a" * 512)
+        assert client.recv(4) == b"foo\n"
+    assert listening.communicate(timeout=20)[0] == b"a" * 512 + b"done\n"
+    phone.adb("forward", "--remove-all")
+
+
+@pytest.mark.parametrize("caught", [True, False])
+def test_a_client_that_leaves_hangs_up_its_shell(phone, caught):
+    trap = f"trap 'echo HUP > {TMP}/signal; exit 0' HUP; " if caught else ""
+    process = subprocess.Popen(
+        [adbutils.adb_path(), "-s", phone.serial, "shell", f"{trap}echo $$; read"],
+        env=phone.server.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    pid = process.stdout.readline().strip()
+    assert phone.adb("shell", f"ps {pid} | grep {pid}").returncode == 0
+    process.terminate()
+    process.communicate(timeout=10)
+    wait_for(lambda: phone.adb("shell", f"ps {pid} | grep {pid}", may_fail=True).returncode == 1)
+    assert (phone.directory / "files/data/local/tmp/signal").exists() == caught
+
+
+def test_a_terminal_is_one(phone):
+    assert phone.adb("shell", "-tt", "[ -t 0 ] && [ -t 1 ]", input="").returncode == 0
+    assert phone.adb("shell", "-T", "[ -t 0 ]", may_fail=True).returncode == 1
+    assert phone.adb("shell", "-tt", "[ -t 0 ] < /dev/null", may_fail=True).returncode == 1
+
+
+def test_a_phone_that_is_restarted_comes_back(phone):
+    """An adb server attaches it again by itself."""
+    phone.adb("shell", "log -t Before restart")
+    phone.adb("reboot")
+    wait_for(lambda: "Before" not in phone.adb("logcat", "-d", may_fail=True).stdout)
+    wait_for(lambda: phone.adb("shell", "true", may_fail=True).returncode == 0)
+    assert "Before" not in phone.adb("logcat", "-d").stdout
+
+
+def test_words_without_a_shell(phone):
+    assert phone.adb("abb", "activity", "get-current-user").stdout == "0\n"
+    assert "No service specified" in phone.adb("abb", may_fail=True).stderr
+
+
+class OldClient:
+    """A computer that speaks the version of adb's transport that has checksums."""
+
+    def __init__(self, port: int, version: int = 0x01000000) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), 10)
+        self._socket.settimeout(10)
+        self.send(b"CNXN", version, 4096, b"host::\0")
+
+    def send(self, command: bytes, arg0: int, arg1: int, data: bytes = b"", off: int = 0) -> None:
+        word = int.from_bytes(command, "little")
+        checksum = sum(data) + off
+        header = HEADER.pack(word, arg0, arg1, len(data), checksum, word ^ 0xFFFFFFFF)
+        self._socket.sendall(header + data)
+
+    def receive(self) -> tuple[bytes, int, int, bytes, int]:
+        """Command, arguments, payload, checksum; an empty command at the end."""
+        header = self._exactly(HEADER.size)
+        if len(header) < HEADER.size:
+            return b"", 0, 0, b"", 0
+        word, arg0, arg1, length, checksum, _ = HEADER.unpack(header)
+        return word.to_bytes(4, "little"), arg0, arg1, self._exactly(length), checksum
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size and (piece := self._socket.recv(size - len(data))):
+            data += piece
+        return data
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "spoken"),
+    [(0x01000000, 0x01000000), (0x01000001, 0x01000001), (0x02000000, 0x01000001)],
+)
+def test_the_older_version_is_spoken(phone, asked, spoken):
+    client = OldClient(phone.phone.port, asked)
+    command, version, _, banner, checksum = client.receive()
+    assert (command, version, checksum) == (b"CNXN", spoken, sum(banner))
+    client.send(b"OPEN", 1, 0, b"shell,v2,raw:echo hello\0")
+    told = [client.receive() for _ in range(2)]
+    assert [command for command, *_ in told] == [b"OKAY", b"WRTE"]
+    *_, data, checksum = told[1]
+    assert data.endswith(b"hello\n")
+    assert checksum == (sum(data) if spoken == 0x01000000 else 0)
+    client.close()
+
+
+@pytest.mark.parametrize(("version", "ends"), [(0x01000000, True), (0x01000001, False)])
+def test_a_wrong_sum_ends_a_link_that_has_them(phone, version, ends):
+    client = OldClient(phone.phone.port, version)
+    client.receive()
+    client.send(b"OPEN", 1, 0, b"shell:true\0", off=1)
+    assert client.receive()[0] == (b"" if ends else b"OKAY")
+    client.close()
 
 
 def test_many_commands_at_once(phone):

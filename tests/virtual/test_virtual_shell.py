@@ -16,7 +16,7 @@ from mobilekit import __version__
 from mobilekit.contract.protocol import ACTIVITY, PACKAGE
 from mobilekit.virtual.adb_services import quote, run_shell
 from mobilekit.virtual.device import Device
-from mobilekit.virtual.shell import Nothing, Pipe, Streams
+from mobilekit.virtual.shell import Pipe, Streams
 from mobilekit.virtual.syntax import ShellSyntaxError, UnfinishedError, parse
 
 TMP = "/data/local/tmp"
@@ -330,5 +330,135 @@ def test_wrong_usage_is_an_error_and_never_a_crash(shell, command):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_dev_null_is_empty_and_takes_everything():
-    assert asyncio.run(Nothing().read()) == b""
+def test_a_shell_within_the_shell(shell):
+    assert shell("sh -c 'echo $0 $2 $#' me a b").stdout == "me b 2\n"
+    assert shell("sh -c echo hello; echo world").stdout == "\nworld\n"
+    assert shell("sh -c 'exit 7'; echo $?").stdout == "7\n"
+    assert shell(f"echo 'echo $1; cd {TMP}' > {TMP}/x; sh {TMP}/x a; pwd").stdout == "a\n/\n"
+    assert shell("sh", b"echo one\necho two\n").stdout == "one\ntwo\n"
+    assert shell("sh /nothing").status == 127
+    assert shell("sh -c 'for \"$@\"'").status == 127
+    assert shell("""sh -c 'printf "<%s>" "$@"' x "a b" c""").stdout == "<a b><c>"
+    assert shell("eval 'X=1;' 'echo $X'; echo $X").stdout == "1\n1\n"
+    pids = shell("echo $$; sh -c 'echo $$'").stdout.split()
+    assert len(set(pids)) == 2
+
+
+def test_where_commands_are(shell):
+    assert shell("command -v ls cd").stdout == "/system/bin/ls\ncd\n"
+    assert shell("command -v nothing").status == 1
+    assert shell("command echo a").stdout == "a\n"
+    assert shell("command nothing").status == 127
+    assert shell("which ls nothing").stdout == "/system/bin/ls\n"
+    assert shell("which nothing").status == 1
+    assert shell("type cd; type ls").stdout == "cd is a shell builtin\nls is /system/bin/ls\n"
+
+
+def test_lines_are_read_into_variables(shell):
+    script = "read A B; echo $B; read; echo $REPLY; cat; read C || echo end"
+    assert shell(script, b"1 2 3\nsecond\nrest\n").stdout == "2 3\nsecond\nrest\nend\n"
+
+
+def test_a_trap_runs_at_the_end(shell):
+    done = shell("trap 'echo bye' EXIT; echo hello; exit 3")
+    assert (done.status, done.stdout) == (3, "hello\nbye\n")
+    assert shell("trap 'exit 5' EXIT; false").status == 5
+    assert shell("trap 'echo no' EXIT; trap - EXIT; true").stdout == ""
+    assert shell("trap 'echo a' HUP; trap").stdout == "trap -- 'echo a' HUP\n"
+    assert shell("trap x KILL").status == 1
+
+
+def test_a_signal_ends_a_shell_or_is_caught(shell):
+    """The shell sends it to itself."""
+    assert shell("kill -HUP $$; echo no").status == 129
+    caught = shell("trap 'echo caught' TERM; kill $$; sleep 5; echo on")
+    assert caught.stdout == "caught\non\n"
+    assert shell("trap '' INT; kill -2 $$; echo on").stdout == "on\n"
+    assert shell("trap 'exit 4' HUP; kill -1 $$; sleep 5").status == 4
+    assert shell("kill -0 $$").status == 0
+    assert "No such process" in shell("kill 99999").stderr
+    assert "bad signal" in shell("kill -NONE 1").stderr
+
+
+def test_processes_are_listed_by_their_ids(shell):
+    assert shell("ps $$ | grep -c $$").stdout == "1\n"
+    assert shell("ps 99999 | wc -l").stdout == "1\n"
+    assert shell("ps -o PID,NAME -p 1").stdout == "  PID NAME\n    1 init\n"
+    assert "system_server" not in shell("ps").stdout
+    assert "system_server" in shell("ps -A").stdout
+    assert shell("ps -o WHAT").status == 1
+
+
+def test_devices_are_there(shell):
+    assert shell("cat /dev/null; echo x > /dev/null; ls /dev").stdout.split() == (
+        ["full", "null", "random", "urandom", "zero"]
+    )
+    assert shell("head -c 3 /dev/zero").stdout == "\0\0\0"
+    assert shell("head -c 64 /dev/urandom | wc -c").stdout == "64\n"
+    assert "No space left" in shell("echo x > /dev/full").stderr
+    assert shell("[ -c /dev/null ] && stat -c %F /dev/zero").stdout == "character special file\n"
+    assert shell("rm /dev/null").status == 1
+
+
+def test_dd_copies_blocks(shell):
+    assert len(shell("dd if=/dev/zero bs=507 count=2 2>/dev/null").stdout) == 1014
+    done = shell(f"dd if=/dev/urandom of={TMP}/a bs=1k count=3")
+    assert done.stderr.startswith("3+0 records in\n3+0 records out\n3072 bytes (3.0K) copied, ")
+    assert shell(f"stat -c %s {TMP}/a").stdout == "3072\n"
+    assert shell("dd bs=4 skip=1 count=1 status=none", b"aaaabbbbcc").stdout == "bbbb"
+    assert shell("dd bs=4", b"aaaab").stderr.startswith("1+1 records in\n")
+    assert shell(f"echo 12345 > {TMP}/b; dd of={TMP}/b bs=2 seek=1 status=none", b"xy").status == 0
+    assert shell(f"cat {TMP}/b").stdout == "12xy5\n"
+    for wrong in ("bs=0", "bs=x", "what=1", "conv=ebcdic", "bs=2g", "if=/nothing"):
+        assert shell(f"dd {wrong} count=1", b"x").status == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "after"),
+    [
+        ("777", "a-rwx", "0"),
+        ("600", "u+x,go=r", "744"),
+        ("644", "+x", "755"),
+        ("600", "+w", "622"),
+        ("600", "a+w", "622"),
+        ("744", "go+X", "755"),
+        ("644", "go+X", "644"),
+        ("777", "=r", "444"),
+        ("644", "u-w+x", "544"),
+        ("777", "-x", "666"),
+        ("600", "0644", "644"),
+    ],
+)
+def test_modes_are_changed_by_words(shell, before, change, after):
+    script = f"touch {TMP}/m; chmod {before} {TMP}/m; chmod {change} {TMP}/m; stat -c %a {TMP}/m"
+    assert shell(script).stdout == f"{after}\n"
+
+
+def test_a_tree_of_modes(shell):
+    shell(f"mkdir -p {TMP}/t/u; touch {TMP}/t/u/f; chmod -R go-rx {TMP}/t")
+    assert shell(f"stat -c %a {TMP}/t {TMP}/t/u {TMP}/t/u/f").stdout == "720\n720\n622\n"
+    assert shell(f"chmod u+q {TMP}/t").stderr == "chmod: bad mode 'u+q'\n"
+
+
+def test_what_its_mode_forbids_is_refused(tmp_path):
+    """Whoever runs the tests may be kept from nothing."""
+    shell = ShellOf(_make_device(tmp_path))
+    made = shell(f"echo x > {TMP}/f; mkdir -p {TMP}/d/e; echo y > {TMP}/d/f")
+    assert made == shell(f"chmod 0 {TMP}/f {TMP}/d") == Done(0, "", "")
+    for command in (f"cat {TMP}/f", f"echo z > {TMP}/f", f"ls {TMP}/d", f"cat {TMP}/d/f"):
+        assert "Permission denied" in shell(command).stderr
+    shell(f"chmod 500 {TMP}/d")
+    for command in (f"touch {TMP}/d/new", f"rm {TMP}/d/f", f"mv {TMP}/d/f {TMP}/g"):
+        assert "Permission denied" in shell(command).stderr
+    assert shell(f"[ -r {TMP}/f ] || [ -w {TMP}/d ] || [ -x {TMP}/d ]").status == 0
+    assert shell(f"[ -w {TMP}/d ]").status == 1
+    assert shell(f"chmod 644 {TMP}/f; cat {TMP}/f").stdout == "x\n"
+
+
+def test_users_and_services(shell):
+    assert shell("am get-current-user").stdout == "0\n"
+    assert "UserInfo{0:Owner" in shell("dumpsys user").stdout
+    done = shell("cmd")
+    assert (done.status, done.stdout) == (20, "")
+    assert done.stderr.startswith("cmd: No service specified; use -l to list all")
+    assert shell("[ -t 0 ]").status == 1
