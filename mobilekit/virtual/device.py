@@ -143,8 +143,7 @@ class Device:
         }
         self._clock_ns = clock_ns
         self._booted_ns = clock_ns()
-        self.reboots = 0
-        """How often it was asked to restart."""
+        self.on_reboot: Callable[[], None] = lambda: None
         root = directory / "files"
         root.mkdir(parents=True, exist_ok=True)
         self.files = PhoneFiles(
@@ -153,6 +152,7 @@ class Device:
                 "/proc/meminfo": self._meminfo,
                 "/proc/cpuinfo": self._cpuinfo,
                 "/proc/uptime": lambda: f"{self.uptime_s():.2f} {self.uptime_s():.2f}\n",
+                "/proc/stat": _read_processor_times,
                 "/proc/version": lambda: f"Linux version {self.kernel} (mobilekit virtual phone)\n",
                 "/system/build.prop": lambda: "".join(
                     f"{name}={value}\n"
@@ -167,12 +167,14 @@ class Device:
     kernel = "4.14.0-mobilekit-virtual"
 
     def reboot(self) -> None:
-        """Ask for a restart; it comes once the answer is out."""
-        self.reboots += 1
+        """Begin a restart, which whoever holds the cable goes on with."""
+        self.properties.set("sys.boot_completed", "0")
+        self.on_reboot()
 
     def boot(self) -> None:
         """It was off: what was in its memory is gone."""
         self._booted_ns = self._clock_ns()
+        self.properties.set("sys.boot_completed", "1")
         self.log.clear()
         self.log.add("boot", f"{self.profile.title}: a virtual phone of mobilekit")
 
@@ -230,6 +232,12 @@ class Device:
             for index in range(hardware.cores or 1)
         )
         return f"{processors}Hardware\t: {hardware.soc}\n"
+
+
+def _read_processor_times() -> str:
+    """This computer's, whose processors the phone has."""
+    path = Path("/proc/stat")
+    return path.read_text(encoding="ascii") if path.exists() else "cpu 0 0 0 0 0 0 0 0 0 0\n"
 
 
 def _property_values(

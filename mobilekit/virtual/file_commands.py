@@ -503,13 +503,14 @@ async def run_find(call: Call) -> int:
 
 async def run_hash(call: Call) -> int:
     algorithm = call.name.rpartition("/")[2].removesuffix("sum")
-    _, operands = call.options("b")
+    options, operands = call.options("b")
+    brief = "b" in options
     status = 0
     if not operands:
         digest = hashlib.new(algorithm)
         while chunk := await call.streams.stdin.read():
             digest.update(chunk)
-        await call.print(f"{digest.hexdigest()}  -\n")
+        await call.print(digest.hexdigest() + ("\n" if brief else "  -\n"))
     for operand in operands:
         try:
             with call.device.files.open(call.path(operand)) as file:
@@ -518,7 +519,7 @@ async def run_hash(call: Call) -> int:
             await call.complain(f"{operand}: {describe(error)}")
             status = 1
             continue
-        await call.print(f"{digest_text}  {operand}\n")
+        await call.print(digest_text + ("\n" if brief else f"  {operand}\n"))
     return status
 
 

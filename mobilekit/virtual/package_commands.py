@@ -11,6 +11,8 @@ from mobilekit.virtual.files import describe, in_thread
 from mobilekit.virtual.shell import Call, CommandError, FileSource, Program, Source
 
 STREAMING_SDK = 24
+REPLACING_SDK = 28
+"""From here on an app is installed over an older one without being asked to."""
 
 
 async def run_package(call: Call) -> int:
@@ -102,7 +104,9 @@ async def _install(call: Call) -> int:
         else:
             raise CommandError("Error: must either specify a package size or an APK file")
         package = call.device.packages.install(
-            call.device.files.host_path(staged), downgrade="-d" in call.args
+            call.device.files.host_path(staged),
+            downgrade="-d" in call.args,
+            replace_old="-r" in call.args or call.device.profile.android_sdk >= REPLACING_SDK,
         )
     except ApkError as error:
         await call.print(f"Failure [{error}]\n")

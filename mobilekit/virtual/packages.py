@@ -52,11 +52,16 @@ class Packages:
     def get(self, name: str) -> InstalledPackage | None:
         return self._installed.get(name)
 
-    def install(self, apk: Path, *, downgrade: bool) -> InstalledPackage:
+    def install(self, apk: Path, *, downgrade: bool, replace_old: bool) -> InstalledPackage:
         """Install the APK in a file of this computer, which is moved. Raises ``ApkError``."""
         with apk.open("rb") as file:
             info = read_apk(file)
         old = self._installed.get(info.package)
+        if old is not None and not replace_old:
+            raise ApkError(
+                "INSTALL_FAILED_ALREADY_EXISTS",
+                f"Attempt to re-install {info.package} without first uninstalling.",
+            )
         if old is not None and info.version_code < old.version_code and not downgrade:
             raise ApkError(
                 "INSTALL_FAILED_VERSION_DOWNGRADE",

@@ -20,6 +20,8 @@ from mobilekit.virtual.files import STORAGE_BYTES
 FAULTS_FILE = "faults.json"
 FAULTS_PERIOD_S = 0.2
 HEALTH_PERIOD_S = 10.0
+SHUTDOWN_S = 0.05
+"""For the answer of who asked for it to get out."""
 BOOT_S = 1.0
 """A real phone takes half a minute."""
 
@@ -71,9 +73,10 @@ class VirtualPhone:
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.device = Device(profile, directory, abi, battery, companion, clock_ns)
+        self.device.on_reboot = self._begin_reboot
         self._directory = directory
         self._faults = Faults()
-        self._reboots = 0
+        self._rebooting: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
         values = {
             name: self.device.properties.get(name)
@@ -105,8 +108,9 @@ class VirtualPhone:
 
     async def stop(self) -> None:
         """Drop every link and end the companion's run."""
-        if self._watch is not None:
-            self._watch.cancel()
+        for task in (self._watch, self._rebooting):
+            if task is not None:
+                task.cancel()
         self._adbd.close()
         self.device.companion.stop()
 
@@ -123,9 +127,13 @@ class VirtualPhone:
         if _link(faults) != _link(before):
             await self._adbd.set_cable(_link(faults))
 
+    def _begin_reboot(self) -> None:
+        if self._rebooting is None or self._rebooting.done():
+            self._rebooting = asyncio.get_running_loop().create_task(self._reboot())
+
     async def _reboot(self) -> None:
         """Off and on again: no run and no link outlasts it."""
-        self._reboots = self.device.reboots
+        await asyncio.sleep(SHUTDOWN_S)
         self.device.companion.stop()
         await self._adbd.set_cable("unplugged")
         await asyncio.sleep(BOOT_S)
@@ -140,8 +148,6 @@ class VirtualPhone:
             if time.monotonic() - told_s > HEALTH_PERIOD_S:
                 told_s = time.monotonic()
                 self.device.tell_health()
-            if self.device.reboots > self._reboots:
-                await self._reboot()
             try:
                 faults = read_faults(self._directory)
             except ProtocolError as error:

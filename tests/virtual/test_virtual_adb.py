@@ -143,6 +143,13 @@ def test_adbutils_pushes_lists_and_pulls(phone, tmp_path):
     assert (tmp_path / "back").read_bytes() == content
 
 
+def test_a_dry_run_pushes_nothing(phone, tmp_path):
+    for size in (8, 1_000_000):
+        (tmp_path / "local").write_bytes(bytes(size))
+        phone.adb("push", "-n", str(tmp_path / "local"), f"{TMP}/dry")
+    assert phone.adb("shell", f"ls {TMP}").stdout == ""
+
+
 def test_directories_are_pushed_and_pulled(phone, tmp_path):
     """With an empty file, a name that is not ASCII, and a link."""
     tree = tmp_path / "tree"
@@ -327,6 +334,7 @@ def test_a_phone_that_is_restarted_comes_back(phone):
     """An adb server attaches it again by itself."""
     phone.adb("shell", "log -t Before restart")
     phone.adb("reboot")
+    assert phone.phone.device.properties.get("sys.boot_completed") == "0"
     wait_for(lambda: "Before" not in phone.adb("logcat", "-d", may_fail=True).stdout)
     wait_for(lambda: phone.adb("shell", "true", may_fail=True).returncode == 0)
     assert "Before" not in phone.adb("logcat", "-d").stdout

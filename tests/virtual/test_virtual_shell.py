@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -453,6 +454,14 @@ def test_what_its_mode_forbids_is_refused(tmp_path):
     assert shell(f"[ -r {TMP}/f ] || [ -w {TMP}/d ] || [ -x {TMP}/d ]").status == 0
     assert shell(f"[ -w {TMP}/d ]").status == 1
     assert shell(f"chmod 644 {TMP}/f; cat {TMP}/f").stdout == "x\n"
+
+
+def test_a_hash_alone_and_the_log_in_other_layouts(shell):
+    assert shell("md5sum -b", b"x").stdout == "9dd4e461268c8034f5c8564e155c67a6\n"
+    shell("logcat --clear; log -p e -t Tag hello")
+    assert re.search(r"E/Tag     \( \d+\): hello\n", shell("logcat -d -v time").stdout)
+    assert shell("logcat --dump -v raw").stdout.endswith("\nhello\n")
+    assert shell("logcat -d -v what").status == 1
 
 
 def test_users_and_services(shell):
