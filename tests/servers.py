@@ -82,6 +82,7 @@ class FakeCompanion:
     pid: int | None = None
     formats: tuple[str, ...] = ()
     started: list[str] = field(default_factory=list)
+    signals: list[int] = field(default_factory=list)
 
     def start(self, run_id: str) -> int:
         self.started.append(run_id)
@@ -90,6 +91,9 @@ class FakeCompanion:
 
     def stop(self) -> None:
         self.pid = None
+
+    def signal(self, number: int) -> None:
+        self.signals.append(number)
 
     def running_pids(self) -> list[int]:
         return [] if self.pid is None else [self.pid]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,7 +11,25 @@ from mobilekit.cli.command import Commands
 from mobilekit.cli.group import Group
 from mobilekit.cli.options import JsonFlag
 from mobilekit.cli.terminal import say
+from mobilekit.virtual.faults import FAULTS, MOMENTS, FaultName, Moment
 
+
+def _listed(title: str, words: Mapping[Any, str]) -> str:
+    width = max(map(len, words))
+    # The first line tells typer to leave the others as they are.
+    lines = (f"  {word:{width}}  {meaning}" for word, meaning in words.items())
+    return "\b\n" + "\n".join((title, *lines))
+
+
+FAULT_HELP = "\n\n".join(
+    (
+        "Make a running virtual phone fail.\n\nThe fault stays until there is another, or `none`, "
+        "which cures the phone. What happens once, such as a crash, happens at the first such "
+        "moment.",
+        _listed("Faults:", FAULTS),
+        _listed("Moments (--at):", MOMENTS),
+    )
+)
 app = Commands(cls=Group, help="Start, list and stop virtual phones.")
 NameArgument = Annotated[str, typer.Argument(help="A device profile's name, such as nexus7.")]
 
@@ -98,3 +117,31 @@ def stop(name: NameArgument) -> None:
 
     virtual_phones.stop_virtual(name)
     say(f"Virtual {name} is stopped.")
+
+
+@app.command(help=FAULT_HELP)
+def fault(
+    name: Annotated[
+        FaultName,
+        typer.Argument(metavar="NAME", help="One of the faults above.", show_default=False),
+    ],
+    phone: Annotated[
+        str | None,
+        typer.Option(
+            "--phone",
+            help="Which virtual phone, by its name. [default: the one that runs]",
+            show_default=False,
+        ),
+    ] = None,
+    at: Annotated[
+        Moment, typer.Option("--at", metavar="MOMENT", help="When it happens, in a deploy.")
+    ] = "now",
+) -> None:
+    from mobilekit.virtual import service
+
+    running = service.break_phone(phone, name, at)
+    if name == "none":
+        say(f"Virtual {running.name} is well.")
+    else:
+        say(f"Virtual {running.name}: {name}, {MOMENTS[at]}: it {FAULTS[name]}.")
+        say(f"  mobilekit virtual fault none --phone {running.name}")

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from mobilekit.virtual import android_commands, file_commands, shell_commands, text_commands
 from mobilekit.virtual.adbd import FEATURES_SDK, Link, Service, Stream
 from mobilekit.virtual.device import Device
+from mobilekit.virtual.faults import Distorter
 from mobilekit.virtual.shell import Lines, Pipe, Program, Shell, Sink, Source, Streams
 from mobilekit.virtual.sync import SyncService
 from mobilekit.virtual.syntax import ShellSyntaxError, UnfinishedError, parse
@@ -90,19 +91,36 @@ class _PacketSink:
             await self._stream.write(PACKET.pack(self._kind, len(data)) + data)
 
 
+class _Output:
+    """A shell's output, with what a faulty phone makes of it."""
+
+    def __init__(self, device: Device, sink: Sink) -> None:
+        self._distorter = Distorter(device.distortion)
+        self._sink = sink
+
+    async def start(self) -> None:
+        await self._sink.write(self._distorter.start())
+
+    async def write(self, data: bytes) -> None:
+        await self._sink.write(self._distorter.distort(data))
+
+
 async def _serve_raw(device: Device, stream: Stream, command: str) -> None:
     """``exec:``: bytes in and out, no status."""
-    await run_shell(device, command, Streams(_StreamSource(stream), stream, stream))
+    output = _Output(device, stream)
+    await run_shell(device, command, Streams(_StreamSource(stream), output, output))
 
 
 async def _serve_plain(device: Device, stream: Stream, command: str, *, terminal: bool) -> None:
     """The shell of before Android 7: no status and one output."""
     shell = Shell(device, _programs(device))
+    output = _Output(device, stream)
+    await output.start()
     if terminal:
         hang_up = _StreamSource(stream, lambda: device.shells.signal(shell.session.pid, "HUP"))
-        await _run_terminal(shell, command, hang_up, stream)
+        await _run_terminal(shell, command, hang_up, output)
     else:
-        await _run(shell, command, Streams(_StreamSource(stream), stream, stream))
+        await _run(shell, command, Streams(_StreamSource(stream), output, output))
 
 
 async def _serve_packets(device: Device, stream: Stream, command: str, *, terminal: bool) -> None:
@@ -114,8 +132,10 @@ async def _serve_packets(device: Device, stream: Stream, command: str, *, termin
         device.shells.signal(shell.session.pid, "HUP")
 
     pump = asyncio.ensure_future(read_packets())
-    stdout, stderr = _PacketSink(stream, STDOUT), _PacketSink(stream, STDERR)
+    stdout = _Output(device, _PacketSink(stream, STDOUT))
+    stderr = _PacketSink(stream, STDERR)
     try:
+        await stdout.start()
         if terminal:
             status = await _run_terminal(shell, command, stdin, stdout)
         else:

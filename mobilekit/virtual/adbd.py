@@ -92,6 +92,7 @@ class Stream:
             self._arrived.clear()
             await self._arrived.wait()
         chunk = self._inbox.popleft()
+        await self._link.take_time(len(chunk))
         if not self._closed:
             self._link.send(OKAY, self.local_id, self.remote_id)
         return chunk
@@ -107,6 +108,7 @@ class Stream:
                 piece = view[start : start + self._link.max_payload]
                 self._link.send(WRTE, self.local_id, self.remote_id, piece)
                 await self._acknowledged.wait()
+                await self._link.take_time(len(piece))
         if self._closed:
             raise StreamClosedError
 
@@ -247,6 +249,10 @@ class Link(asyncio.BufferedProtocol):
         self.send(OPEN, stream.local_id, 0, name.encode("utf-8", "surrogateescape") + b"\0")
         return stream
 
+    async def take_time(self, size_bytes: int) -> None:
+        if self._adbd.bytes_per_s is not None:
+            await asyncio.sleep(size_bytes / self._adbd.bytes_per_s)
+
     def hang_up(self, stream: Stream) -> None:
         """End a stream from the phone's side."""
         if self._streams.pop(stream.local_id, None):
@@ -325,6 +331,8 @@ class Adbd:
         self.on_lost = on_lost
         self.links: set[Link] = set()
         self.cable: Cable = "ready"
+        self.bytes_per_s: int | None = None
+        """How fast it is; ``None``: as fast as it can."""
         self.port = 0
         self._server: asyncio.Server | None = None
 

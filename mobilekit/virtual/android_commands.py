@@ -80,7 +80,7 @@ async def run_cmd(call: Call) -> int:
 
 async def run_date(call: Call) -> int:
     form = call.args[-1] if call.args and call.args[-1].startswith("+") else None
-    moment = time.gmtime()
+    moment = time.gmtime(time.time() - call.device.log.behind_s)
     await call.print(time.strftime(form[1:] if form else "%a %b %e %H:%M:%S UTC %Y", moment) + "\n")
     return 0
 

@@ -54,9 +54,9 @@ from mobilekit.virtual.companion_settings import (
     companion_command,
     companion_formats,
 )
+from mobilekit.virtual.faults import read_faults, write_faults
 from mobilekit.virtual.files import PhoneFiles
 from mobilekit.virtual.pacing import PacedStage
-from mobilekit.virtual.phone import read_faults, write_faults
 
 
 class EnergyTruth(Record, frozen=True):
@@ -221,6 +221,11 @@ class CompanionProcess:
             process.wait()
         self._processes = {}
         self._close_pipe()
+
+    def signal(self, number: int) -> None:
+        # The last one first, or it would take its turn.
+        for process in reversed(self._running().values()):
+            process.send_signal(number)
 
     def running_pids(self) -> list[int]:
         return [process.pid for process in self._running().values()]

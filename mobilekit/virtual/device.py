@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from mobilekit.contract.protocol import PACKAGE, BatterySample
 from mobilekit.records.device import DeviceProfile
 from mobilekit.units import NS_PER_S
+from mobilekit.virtual.faults import Distortion
 from mobilekit.virtual.files import PhoneFiles
 from mobilekit.virtual.logcat import PhoneLog
 from mobilekit.virtual.packages import Packages
@@ -41,6 +42,9 @@ class Companion(Protocol):
 
     def stop(self) -> None:
         """End all runs."""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all of its processes."""
 
     def running_pids(self) -> list[int]: ...
     def memory_bytes(self, pid: int) -> int:
@@ -143,6 +147,8 @@ class Device:
         }
         self._clock_ns = clock_ns
         self._booted_ns = clock_ns()
+        self.distortion: Distortion | None = None
+        """What becomes of its shells' answers."""
         self.on_reboot: Callable[[], None] = lambda: None
         root = directory / "files"
         root.mkdir(parents=True, exist_ok=True)

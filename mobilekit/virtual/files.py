@@ -80,6 +80,11 @@ class PhoneFiles:
         self._root = root
         self._generated = generated
         self.quota_bytes = quota_bytes
+        self.on_made: Callable[[str], None] = lambda _path: None
+        """Hears of each file that is made or written anew."""
+        self.corrupt_name: str | None = None
+        """Files of this name cannot be read as what they are."""
+        self._refusal: int | None = None
         for path in (*WRITABLE, *READ_ONLY, *UNLISTED):
             self._host(path).mkdir(parents=True, exist_ok=True)
         for path, target in LINKS.items():
@@ -160,6 +165,11 @@ class PhoneFiles:
             return False
         return True
 
+    def refuse(self, code: int | None) -> None:
+        """From now on nothing can be written, for the reason with that errno; with ``EACCES``
+        nothing can be read either."""
+        self._refusal = code
+
     # --- reading
 
     def status(self, path: str, *, follow: bool = True) -> FileStatus:
@@ -217,12 +227,18 @@ class PhoneFiles:
             return io.BytesIO(self._generated[path]().encode())
         if path in DEVICES:
             return Path(path).open("rb", buffering=0)
+        if self._refusal == errno.EACCES and _is_below_any(path, WRITABLE):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         self._check(path, READ)
         descriptor = os.open(self._host(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         if modes.S_ISDIR(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-        return os.fdopen(descriptor, "rb", buffering=0)
+        file = os.fdopen(descriptor, "rb", buffering=0)
+        if path.rpartition("/")[2] == self.corrupt_name:
+            with file:
+                return io.BytesIO(file.read()[:100] + b"\xff\0")
+        return file
 
     def read_bytes(self, path: str) -> bytes:
         with self.open(path) as file:
@@ -249,6 +265,7 @@ class PhoneFiles:
         if not exists:
             # os.open leaves out what this process's umask does.
             os.fchmod(descriptor, mode & 0o777)
+        self.on_made(path)
         return FileWriter(self, descriptor)
 
     def write_bytes(self, path: str, data: bytes, mode: int = 0o644) -> None:
@@ -354,6 +371,8 @@ class PhoneFiles:
     def _writable(self, path: str, *, follow: bool) -> str:
         resolved = self.resolve(path, follow=follow)
         if _is_below_any(resolved, WRITABLE):
+            if self._refusal is not None:
+                raise OSError(self._refusal, os.strerror(self._refusal))
             return resolved
         read_only = resolved in READ_ONLY or _is_below_any(resolved, READ_ONLY)
         read_only = read_only or resolved.count("/") == 1

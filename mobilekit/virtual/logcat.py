@@ -44,11 +44,18 @@ class PhoneLog:
     def __init__(self) -> None:
         self._entries: deque[LogEntry] = deque(maxlen=MAX_ENTRIES)
         self._count = 0
+        self.behind_s = 0
+        """How wrong the phone's clock is."""
 
     def add(self, tag: str, message: str, *, level: Level = "I", pid: int = 1000) -> None:
         self._count += 1
         entry = LogEntry(
-            number=self._count, at_s=time.time(), pid=pid, level=level, tag=tag, message=message
+            number=self._count,
+            at_s=time.time() - self.behind_s,
+            pid=pid,
+            level=level,
+            tag=tag,
+            message=message,
         )
         self._entries.append(entry)
 

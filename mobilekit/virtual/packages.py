@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from mobilekit import __version__
 from mobilekit.contract.codec import Record, decode, encode_pretty
 from mobilekit.contract.protocol import PACKAGE
@@ -88,6 +90,12 @@ class Packages:
         apk.replace(place)
         self._add(package)
         return package
+
+    def age(self, name: str) -> None:
+        """Make an installed package one of an older version."""
+        package = self._installed.get(name)
+        if package is not None:
+            self._add(replace(package, version_code=1, version_name="0.0.1"))
 
     def uninstall(self, name: str) -> bool:
         """Remove the package and its data; false if there is none."""

@@ -25,6 +25,7 @@ from mobilekit.errors import PhoneError, UsageError
 from mobilekit.records.device import DeviceProfile
 from mobilekit.virtual.battery import GAUGE_FILE, gauge_named, gauge_of_profile
 from mobilekit.virtual.companion_settings import CompanionKind, CompanionSettings, check_companion
+from mobilekit.virtual.faults import FaultName, Faults, Moment, write_faults
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
@@ -118,6 +119,33 @@ def stop_phone(name: str) -> None:
             if _running(directory) is None:
                 return
             time.sleep(POLL_S)
+
+
+def break_phone(name: str | None, fault: FaultName, at: Moment) -> RunningPhone:
+    """Have a running phone fail at that moment, or be well again; returns which.
+
+    ``name`` may be left out where one runs. Raises ``UsageError``.
+    """
+    running = {phone.name: phone for phone in list_phones()}
+    if name is None and len(running) == 1:
+        (name,) = running
+    if name not in running:
+        raise UsageError(
+            "No virtual phone is running"
+            if not running
+            else f"No virtual {name} is running"
+            if name
+            else "Several virtual phones are running",
+            running=", ".join(running) or "none",
+            fix="`mobilekit virtual start nexus7` starts one."
+            if not running
+            else "Name one of them with --phone.",
+        )
+    write_faults(
+        places.virtual_directory() / name,
+        Faults(fault=fault, at=at, adb_server_port=server_port()),
+    )
+    return running[name]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 from following import RUNS, is_over, progress_of, wait_for
 
 from mobilekit.virtual.companion_settings import CompanionSettings
-from mobilekit.virtual.phone import Faults, read_faults
+from mobilekit.virtual.faults import Faults, read_faults
 
 IMPATIENT = {"MOBILEKIT_RECONNECT_S": "2"}
 

@@ -226,7 +226,7 @@ def test_a_run_leaves_nothing_on_the_phone_but_artifacts(cli, bench_phone):
 
 def test_unplugged_in_mid_run(cli, bench_phone):
     """A phone that goes away in the middle exits with 4, and what it had told is stored."""
-    from mobilekit.virtual.phone import Faults
+    from mobilekit.virtual.faults import Faults
 
     arguments = ("deploy", "tiny.py", "--device", bench_phone.serial, "--no-energy")
     process = cli.start(*arguments, MOBILEKIT_RECONNECT_S="2")
@@ -489,7 +489,7 @@ def test_a_missing_onnx_package_is_named(cli, model_directory, tmp_path):
 
 def test_a_full_phone(cli, bench_phone):
     """No space is said in the phone's words, with what to do, and no half file stays."""
-    from mobilekit.virtual.phone import Faults
+    from mobilekit.virtual.faults import Faults
 
     bench_phone.call(bench_phone.phone.set_faults(Faults(storage_bytes=1000)))
 
@@ -590,7 +590,7 @@ def test_a_phone_of_another_kind_is_listed(cli, bench_phone):
 
 def test_an_unauthorized_phone(cli, make_phone, adb_server):
     """It is named with what to do, by deploy and by devices."""
-    from mobilekit.virtual.phone import Faults
+    from mobilekit.virtual.faults import Faults
 
     phone = make_phone(connect=False)
     phone.call(phone.phone.set_faults(Faults(cable="unauthorized")))

@@ -14,7 +14,7 @@ from following import is_over, progress_of, wait_for
 from mobilekit.contract.checks import decode_events
 from mobilekit.contract.protocol import WindowMeasured
 from mobilekit.virtual.companion_settings import CompanionSettings
-from mobilekit.virtual.phone import Faults
+from mobilekit.virtual.faults import Faults
 
 MOMENTS = int(os.environ.get("MOBILEKIT_MOMENTS", "4"))
 KINDS = ("command", "server", "link", "battery")

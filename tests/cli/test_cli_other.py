@@ -16,7 +16,7 @@ from mobilekit.cli.main import COMMANDS
 from mobilekit.contract.codec import encode
 from mobilekit.virtual.battery import gauge_named
 from mobilekit.virtual.companion import GAUGE_FILE
-from mobilekit.virtual.phone import Faults
+from mobilekit.virtual.faults import Faults
 
 
 @pytest.fixture

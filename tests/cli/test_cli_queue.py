@@ -9,7 +9,7 @@ from following import RUNS, progress_of, wait_for
 from tiny_model import TINY_MODEL
 
 from mobilekit.virtual.companion_settings import CompanionSettings
-from mobilekit.virtual.phone import Faults
+from mobilekit.virtual.faults import Faults
 
 MODELS = ("tiny.py", "tiny_two.py", "tiny_three.py")
 INPUTS = "files/data/local/tmp/mobilekit/runs"

@@ -13,7 +13,7 @@ from servers import running_adb_server
 
 from mobilekit.errors import AdbServerError, DeviceError, DisconnectedError, PhoneError
 from mobilekit.phone.adb import AdbServer, Phone, _Answer
-from mobilekit.virtual.phone import Faults
+from mobilekit.virtual.faults import Faults
 
 TARGET = "/data/local/tmp/file.bin"
 LIMIT = 2**27

@@ -15,7 +15,7 @@ from mobilekit.phone.adb import AdbServer
 from mobilekit.phone.app import ApkSource, ensure_app, find_apk, where_to_get_app
 from mobilekit.phone.parse import parse_install_failure
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.virtual.phone import Faults
+from mobilekit.virtual.faults import Faults
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import servers
 from following import wait_for
 
 from mobilekit.virtual.adbd import EMULATOR_PORTS, HEADER
-from mobilekit.virtual.phone import Faults, write_faults
+from mobilekit.virtual.faults import Faults, write_faults
 
 TMP = "/data/local/tmp"
 
