@@ -2,7 +2,8 @@
 
 Importing PyTorch and the exporters takes a process seconds, and a suite that starts hundreds of
 processes spends its time so. Here ``python -m mobilekit...`` is a real process all the same, with
-a pid, memory, signals and an environment of its own; it only begins where the imports are done.
+a pid, memory, signals and an environment of its own; it only begins where the imports are done. So
+are the processes that share the tests.
 
 ``python tests/warm.py DESCRIPTOR``, of a socket that listens, is that process, the nursery. It
 imports nothing before it is asked for the first time, and ends with its standard input.
@@ -36,6 +37,9 @@ from typing import Any, NamedTuple
 SOCKET_VARIABLE = "MOBILEKIT_TEST_NURSERY"
 STATUS = struct.Struct("i")
 PACKAGE = "mobilekit"
+WORKER = ["-u", "-c", "import sys;exec(eval(sys.stdin.readline()))"]
+"""What pytest-xdist starts Python with, for each process that takes a share of the tests. Another
+release may start it otherwise: then its workers import for themselves what they need."""
 MANY_FDS = 1000
 """Above all numbers that a program is given descriptors under."""
 
@@ -67,7 +71,7 @@ FreshPopen = subprocess.Popen
 
 
 class WarmPopen(subprocess.Popen):
-    """``subprocess.Popen``, which has ``python -m mobilekit...`` forked by the nursery.
+    """``subprocess.Popen``, which has ``python -m mobilekit...`` and workers forked by the nursery.
 
     Every other command starts as ever, and so does one that tells Python itself something by its
     environment, or that is to be prepared in a way that the nursery does not know.
@@ -79,9 +83,10 @@ class WarmPopen(subprocess.Popen):
         executable, preexec_fn, _close_fds, pass_fds, cwd, env = rest[:6]
         words = [os.fsdecode(word) for word in args] if isinstance(args, (list, tuple)) else []
         environment = {os.fsdecode(k): os.fsdecode(v) for k, v in (env or os.environ).items()}
+        is_ours = words[1:2] == ["-m"] and words[2].partition(".")[0] == PACKAGE
         if (
-            words[:2] != [sys.executable, "-m"]
-            or words[2].partition(".")[0] != PACKAGE
+            words[:1] != [sys.executable]
+            or not (is_ours or words[1:] == WORKER)
             or executable is not None
             or preexec_fn not in (None, interruptible)
             or _python_settings(environment) != _python_settings(os.environ)
@@ -92,7 +97,7 @@ class WarmPopen(subprocess.Popen):
         child_ends = [pipes[0], pipes[3], pipes[5]]
         standard = [number if end == -1 else end for number, end in enumerate(child_ends)]
         order = {
-            "words": words[2:],
+            "words": words[1:],
             "directory": os.fspath(cwd or Path.cwd()),
             "environment": environment,
             "targets": [0, 1, 2, *pass_fds],
@@ -223,7 +228,7 @@ def serve(listener: socket.socket) -> Order:
                 else:
                     _, status, used = os.wait4(key.data, 0)
                     seconds = used.ru_utime + used.ru_stime
-                    print(f"{seconds:.2f} s", *words.pop(key.data), flush=True)
+                    print(f"{seconds:.2f} s", *words.pop(key.data)[1:], flush=True)
                     selector.unregister(key.fd)
                     os.close(key.fd)
                     with suppress(OSError), running.pop(key.fd) as client:
@@ -275,7 +280,7 @@ def become(order: Order) -> None:
     os.environ.update(order.environment)
     os.chdir(order.directory)
     sys.path[0] = order.directory
-    sys.argv = ["-m", *order.words[1:]]
+    sys.argv = ["-m", *order.words[2:]] if order.words[0] == "-m" else ["-c"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     atexit._clear()  # What libraries do at the end of the process that imported them.
     subprocess.Popen = WarmPopen
@@ -287,7 +292,10 @@ def main() -> None:
     warnings.filterwarnings("ignore", message=".*found in sys.modules", category=RuntimeWarning)
     status = 0
     try:
-        runpy.run_module(order.words[0], run_name="__main__", alter_sys=True)
+        if order.words == WORKER:
+            exec(order.words[-1], {"__name__": "__main__"})
+        else:
+            runpy.run_module(order.words[1], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
         if isinstance(end.code, str):
