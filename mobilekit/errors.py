@@ -152,6 +152,12 @@ class DoesNotFitError(MobilekitError):
     exit_code = 6
 
 
+class FaultsError(MobilekitError):
+    """``doctor`` found faults; what it prints names each."""
+
+    exit_code = 7
+
+
 class StoppedError(MobilekitError):
     """A person ended the command from the keyboard."""
 

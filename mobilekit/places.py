@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import platformdirs
+
+_PROBE_BYTES = 64 * 1024
 
 
 def _place(kind: str) -> Path:
@@ -50,6 +53,33 @@ def documents_directory() -> Path:
     """The guide: ``guide`` beside this file in an installed wheel, ``docs`` in a source tree."""
     installed = Path(__file__).parent / "guide"
     return installed if installed.is_dir() else Path(__file__).parents[1] / "docs"
+
+
+def directories() -> dict[str, Path]:
+    """All that mobilekit writes to by itself, by what it is for."""
+    return {kind: _place(kind) for kind in ("data", "cache", "state")}
+
+
+def why_not_writable(directory: Path) -> str | None:
+    """The reason for which nothing can be written there, found by writing a file; ``None``: it can.
+
+    Of a directory that is not there, the nearest above it that is is tried.
+    """
+    there = next(each for each in (directory, *directory.parents) if os.path.lexists(each))
+    try:
+        with tempfile.NamedTemporaryFile(dir=there, prefix=".mobilekit-") as probe:
+            probe.write(bytes(_PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def constraints_file() -> Path:
+    """The versions that the tests ran with: beside this file in an installed wheel."""
+    installed = Path(__file__).parent / "constraints.txt"
+    return installed if installed.is_file() else Path(__file__).parents[1] / "constraints.txt"
 
 
 def packaged_apks() -> Path:

@@ -63,6 +63,10 @@ COMMANDS = {
         "mobilekit.cli.listing:devices",
         "List attached phones, their state and battery.",
     ),
+    "doctor": (
+        "mobilekit.cli.doctor:doctor",
+        "Check this computer and its phones; say how to mend what is at fault.",
+    ),
     "energy": (
         "mobilekit.cli.energy:app",
         "Joules per inference and inferences per charge: `mobilekit energy MODEL --device D`.",

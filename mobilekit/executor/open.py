@@ -7,7 +7,9 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
 from mobilekit.executor.base import Executor, Opened
@@ -15,7 +17,7 @@ from mobilekit.executor.computer import ComputerExecutor
 from mobilekit.executor.lock import exclusive
 from mobilekit.executor.phone import PhoneExecutor
 from mobilekit.executor.replay import REPLAY_PREFIX, open_recording
-from mobilekit.executor.virtual_phones import connect_virtual, stop_idle_server
+from mobilekit.executor.virtual_phones import connect_virtual, stop_idle_server, virtual_server
 from mobilekit.executor.watch import Patience
 from mobilekit.phone.adb import AdbServer, Phone
 from mobilekit.phone.device import (
@@ -24,14 +26,17 @@ from mobilekit.phone.device import (
     choose_device,
     find_devices,
     link_of,
+    look_at,
     read_airplane_mode,
     read_battery,
     read_capacity,
     read_companion_formats,
     read_device_info,
+    unknown,
 )
 from mobilekit.phone.profiles import generic_profile, load_profiles
-from mobilekit.records.device import DeviceProfile, DeviceState, ListedDevice
+from mobilekit.phone.side_by_side import read_side_by_side
+from mobilekit.records.device import AttachedDevice, DeviceProfile, DeviceState, ListedDevice
 from mobilekit.runner.host import COMPUTER, installed_formats, read_computer
 from mobilekit.virtual import service
 
@@ -199,12 +204,48 @@ def attached_phones() -> Iterator[tuple[str, Executor]]:
 def list_devices() -> list[ListedDevice]:
     """Everything attached to the user's adb server, and every virtual phone that runs."""
     profiles = load_profiles()
+    links = attached_links()
+    looked = read_side_by_side([partial(_look_at, link, profiles) for link in links])
+    return [found or unknown(link.attached) for link, found in zip(links, looked, strict=True)]
+
+
+class Link(NamedTuple):
+    """One way to a phone: through the user's adb server, or a virtual phone's through its own."""
+
+    attached: AttachedDevice
+    """As it was found; a virtual phone that is not attached yet is ``offline``."""
+    attach: Callable[[], AdbServer]
+    """The server that it is attached to afterwards; raises as ``connect_virtual`` does."""
+
+
+def attached_links() -> list[Link]:
+    """What is attached to the user's adb server, and the virtual phones that run beside; nothing is
+    asked of any of them."""
     server = AdbServer()
     server.ensure_running()
-    found = {device.attached.serial: device for device in find_devices(server, profiles)}
-    for phone in service.list_phones():
-        # It may be attached to the user's server as well.
-        if phone.address not in found:
-            for device in find_devices(connect_virtual(phone), profiles):
-                found.setdefault(device.attached.serial, device)
-    return list(found.values())
+    links = [Link(attached, lambda: server) for attached in server.list_devices()]
+    there = {link.attached.serial for link in links}
+    # They may be attached to the user's server as well.
+    virtual = [phone for phone in service.list_phones() if phone.address not in there]
+    if virtual:
+        virtual_server().ensure_running()
+    for phone in virtual:
+        attached = AttachedDevice(serial=phone.address, state="offline")
+        links.append(Link(attached, partial(connect_virtual, phone)))
+    return links
+
+
+def attach(link: Link) -> tuple[AdbServer, AttachedDevice] | None:
+    """The server that a phone is attached to and its state there; ``None`` where it is not."""
+    # A virtual phone that cannot be attached has just been stopped, or hangs.
+    with suppress(DeviceError, DisconnectedError):
+        server = link.attach()
+        for attached in server.list_devices():
+            if attached.serial == link.attached.serial:
+                return server, attached
+    return None
+
+
+def _look_at(link: Link, profiles: dict[str, DeviceProfile]) -> ListedDevice:
+    found = attach(link)
+    return unknown(link.attached) if found is None else look_at(*found, profiles)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -21,9 +22,6 @@ from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import adbutils
-from adbutils.errors import AdbError, AdbTimeout
-
 from mobilekit.contract.protocol import INPUT_ROOT, PACKAGE
 from mobilekit.errors import (
     AdbServerError,
@@ -31,8 +29,27 @@ from mobilekit.errors import (
     DisconnectedError,
     MobilekitError,
     PhoneError,
+    UsageError,
 )
 from mobilekit.records.device import AttachedDevice
+
+PORT_VARIABLE = "ANDROID_ADB_SERVER_PORT"
+
+
+@contextmanager
+def without_port() -> Iterator[None]:
+    """For what dies of a variable that holds no port, and does not need it."""
+    text = os.environ.pop(PORT_VARIABLE, None)
+    try:
+        yield
+    finally:
+        if text is not None:
+            os.environ[PORT_VARIABLE] = text
+
+
+with without_port():
+    import adbutils
+    from adbutils.errors import AdbError, AdbTimeout
 
 DEFAULT_TIMEOUT_S = 20.0
 INSTALL_TIMEOUT_S = 180.0
@@ -61,11 +78,36 @@ class ShellResult(NamedTuple):
         return self.stdout.decode("utf-8", errors="replace")
 
 
+def read_port() -> int:
+    """The user's own adb server's, by adb's own rule: an empty variable is none.
+
+    Raises ``UsageError`` for a variable that holds no port.
+    """
+    text = os.environ.get(PORT_VARIABLE) or str(DEFAULT_SERVER_PORT)
+    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) < 65536:
+        raise UsageError(
+            f"{PORT_VARIABLE} is {text!r}, which is no port",
+            fix=f"`unset {PORT_VARIABLE}`, or give it a number from 1 to 65535.",
+        )
+    return int(text)
+
+
+def adb_program() -> str | None:
+    """The adb that is taken: ``ADBUTILS_ADB_PATH``'s, else that of ``PATH``, else adbutils' own;
+    ``None`` where there is none."""
+    try:
+        with without_port():
+            return str(adbutils.adb_path())
+    except AdbError:
+        return None
+
+
 class AdbServer:
     """An adb server on this computer; ``environment`` isolates a private one from the user's."""
 
     def __init__(self, port: int | None = None, environment: dict[str, str] | None = None) -> None:
-        self.port = port or int(os.environ.get("ANDROID_ADB_SERVER_PORT", DEFAULT_SERVER_PORT))
+        """``port``: ``None``, the user's own. Raises as ``read_port``."""
+        self.port = read_port() if port is None else port
         self._environment = {**os.environ, **(environment or {})}
         self._client = adbutils.AdbClient(
             host="127.0.0.1", port=self.port, socket_timeout=DEFAULT_TIMEOUT_S
@@ -474,13 +516,15 @@ def _data_frames(file: RawIOBase) -> Iterator[tuple[memoryview, int]]:
 
 def not_ready(device: AttachedDevice) -> DeviceError:
     """The error for a phone that is attached but cannot be used, with what to do about it."""
-    return DeviceError(f"The phone is {device.state}", serial=device.serial, fix=advice(device))
+    what = "does not answer" if device.state == "device" else f"is {device.state}"
+    return DeviceError(f"The phone {what}", serial=device.serial, fix=advice(device))
 
 
 def advice(device: AttachedDevice) -> str:
-    """What a person does about a phone in this state; empty for one that is ready."""
+    """What a person does about a phone in this state of which nothing else is known."""
     return {
-        "device": "",
+        "device": "It does not answer: wait until it has booted, check the cable, and restart it "
+        f"if `adb -s {device.serial} shell getprop` does not end.",
         "unauthorized": "Unlock the phone and allow USB debugging when it asks; if it does not "
         "ask, revoke USB debugging authorizations in its developer options and plug it in again.",
         "offline": "Unplug the phone and plug it in again, or run `adb reconnect offline`.",

@@ -53,7 +53,7 @@ def ensure_app(
     phone's processor. Raises ``AppError`` when it may not be installed, cannot be
     found, is refused by the phone, or is of another version than it should be.
     """
-    found = _installed_version(phone)
+    found = installed_version(phone)
     if found == __version__:
         return
     what = (
@@ -76,12 +76,7 @@ def ensure_app(
             what,
             serial=phone.serial,
             package=PACKAGE,
-            fix=where_to_get_app(
-                abis,
-                {path.name for at in app_folders() for path in at.path.glob(apk_name("*"))},
-                places.checkout(),
-                [what for program, what in BUILD_TOOLS.items() if shutil.which(program) is None],
-            ),
+            fix=where_to_get_app(abis, found_apks(), places.checkout(), missing_tools()),
         )
     on_note(f"{what}: installing {source.path} ({source.origin})")
     manufacturer = phone.shell("getprop ro.product.manufacturer", check=False).text.strip()
@@ -89,7 +84,7 @@ def ensure_app(
     if asked is not None:
         on_note(f"A phone of this maker asks before it installs. {asked}.")
     _install(phone, source, manufacturer, on_bytes)
-    now = _installed_version(phone)
+    now = installed_version(phone)
     if now != __version__:
         raise AppError(
             f"After the installation the companion app has version {now}, mobilekit has "
@@ -121,6 +116,17 @@ def find_apk(
     return next((source for source in candidates if source.path.is_file()), None)
 
 
+def found_apks() -> tuple[str, ...]:
+    """The names of mobilekit's own APKs, whatever processors they are for."""
+    found = {path.name for at in app_folders() for path in at.path.glob(apk_name("*"))}
+    return tuple(sorted(found))
+
+
+def missing_tools() -> tuple[str, ...]:
+    """What ``make app`` takes and this computer has not got."""
+    return tuple(what for program, what in BUILD_TOOLS.items() if shutil.which(program) is None)
+
+
 def where_to_get_app(
     abis: Sequence[str], others: Collection[str], checkout: Path | None, lacking: Sequence[str]
 ) -> str:
@@ -149,7 +155,8 @@ def where_to_get_app(
     )
 
 
-def _installed_version(phone: Phone) -> str | None:
+def installed_version(phone: Phone) -> str | None:
+    """The companion app's; ``None``: it is not there."""
     return parse_version_name(phone.shell(f"dumpsys package {PACKAGE}", check=False).text)
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from mobilekit.contract.protocol import Format
 from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
 from mobilekit.phone.adb import AdbServer, Phone, advice, not_ready
 from mobilekit.phone.capacity import judge_capacity
@@ -25,6 +24,7 @@ from mobilekit.phone.parse import (
     parse_ram_bytes,
 )
 from mobilekit.phone.profiles import match_profile
+from mobilekit.phone.side_by_side import read_side_by_side
 from mobilekit.plain import plain
 from mobilekit.records.device import (
     AttachedDevice,
@@ -56,22 +56,30 @@ def link_of(serial: str) -> Literal["usb", "network"]:
 
 
 def find_devices(server: AdbServer, profiles: dict[str, DeviceProfile]) -> list[ListedDevice]:
-    """Everything attached to an adb server, read at once: one that hangs delays no other."""
+    """Everything attached to an adb server, read at once: one that hangs delays no other, and is
+    listed without what it is."""
+    attached = server.list_devices()
+    looked = read_side_by_side([partial(look_at, server, each, profiles) for each in attached])
+    return [found or unknown(each) for each, found in zip(attached, looked, strict=True)]
 
-    def look_at(attached: AttachedDevice) -> ListedDevice:
-        info = battery = None
-        formats: tuple[Format, ...] = ()
-        if attached.state == "device":
-            # Of one that leaves meanwhile, or is still booting, nothing is known.
-            with suppress(DeviceError, DisconnectedError, PhoneError):
-                phone = server.phone(attached.serial)
-                info, battery = read_device_info(phone, profiles), read_battery(phone)
-                formats = usable_formats(info, read_companion_formats(phone, info))
-        return ListedDevice(attached=attached, info=info, battery=battery, formats=formats)
 
-    devices = server.list_devices()
-    with ThreadPoolExecutor(max_workers=max(1, len(devices))) as pool:
-        return list(pool.map(look_at, devices))
+def look_at(
+    server: AdbServer, attached: AttachedDevice, profiles: dict[str, DeviceProfile]
+) -> ListedDevice:
+    """What a phone is, where it is ready."""
+    if attached.state == "device":
+        # Of one that leaves meanwhile, or is still booting, nothing is known.
+        with suppress(DeviceError, DisconnectedError, PhoneError):
+            phone = server.phone(attached.serial)
+            info, battery = read_device_info(phone, profiles), read_battery(phone)
+            formats = usable_formats(info, read_companion_formats(phone, info))
+            return ListedDevice(attached=attached, info=info, battery=battery, formats=formats)
+    return unknown(attached)
+
+
+def unknown(attached: AttachedDevice) -> ListedDevice:
+    """A phone that is not ready, or that does not answer."""
+    return ListedDevice(attached=attached, info=None, battery=None, formats=())
 
 
 def choose_device(

@@ -15,7 +15,7 @@ def usable_formats(
     info: DeviceInfo, companion_formats: tuple[str, ...] | None
 ) -> tuple[Format, ...]:
     """What runs there, the usual one first; ``companion_formats`` as in ``choose_format``."""
-    return tuple(name for name in FORMATS if _obstacle(name, info, companion_formats) is None)
+    return tuple(name for name in FORMATS if find_obstacle(name, info, companion_formats) is None)
 
 
 class FormatChoice(NamedTuple):
@@ -33,7 +33,7 @@ def choose_format(
     processor and the Android version decide. Raises ``UsageError`` for a format that was asked for
     and cannot run there, ``DeviceError`` where none can.
     """
-    obstacles = {name: _obstacle(name, info, companion_formats) for name in FORMATS}
+    obstacles = {name: find_obstacle(name, info, companion_formats) for name in FORMATS}
     usable = usable_formats(info, companion_formats)
     if wanted != "auto":
         if wanted not in usable:
@@ -61,10 +61,10 @@ def choose_format(
     return FormatChoice(chosen, f"{info.name} gets .{chosen}, not {names}: {reasons}")
 
 
-def _obstacle(
+def find_obstacle(
     name: Format, info: DeviceInfo, companion_formats: tuple[str, ...] | None
 ) -> str | None:
-    """What keeps this format from running there."""
+    """What keeps this format from running there; ``None``: nothing does."""
     facts = FORMATS[name]
     if info.cpu_features is not None:
         missing = " and ".join(sorted(facts.arm_features.difference(info.cpu_features)))

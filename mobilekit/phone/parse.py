@@ -128,6 +128,38 @@ def parse_available_bytes(text: str) -> int | None:
     return None
 
 
+def parse_free_bytes(text: str) -> int | None:
+    """``df -k PATH``: what is available in the file system of its last line."""
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    heads = [re.fullmatch(r"Avail(able)?", word) is not None for word in lines[0]] if lines else []
+    if len(lines) < 2 or True not in heads or len(lines[-1]) <= heads.index(True):
+        return None
+    kib = parse_integer(lines[-1][heads.index(True)])
+    return None if kib is None or kib < 0 else kib * 1024
+
+
+def parse_user_unlocked(text: str) -> bool | None:
+    """``cmd activity get-started-user-state 0``: whether the phone was unlocked since its start, so
+    that apps can reach their files; ``None`` where it is not told (before Android 7)."""
+    match = re.search(r"^RUNNING_((?:UN)?LOCK(?:ED|ING))\s*$", text, flags=re.MULTILINE)
+    return match[1] == "UNLOCKED" if match else None
+
+
+def parse_locked(text: str) -> bool | None:
+    """``dumpsys trust``: whether a PIN, pattern or password locks the phone for the user in front;
+    ``None`` where it is not told."""
+    match = re.search(r"\(current\):.*?\bdeviceLocked=([01])", text)
+    return match[1] == "1" if match else None
+
+
+def parse_adb_version(text: str) -> tuple[int | None, str | None]:
+    """``adb version``: the number that program and server must share, the 41 of ``1.0.41``, and
+    the release of the platform tools; ``None`` for what it does not say."""
+    protocol = re.search(r"^Android Debug Bridge version 1\.0\.(\d{1,4})\s*$", text, re.MULTILINE)
+    release = re.search(r"^Version (\d[\w.-]{0,40})\s*$", text, flags=re.MULTILINE)
+    return int(protocol[1]) if protocol else None, release[1] if release else None
+
+
 def parse_version_name(text: str) -> str | None:
     """``versionName`` of ``dumpsys package NAME``; ``None`` when it is not installed."""
     match = re.search(r"^\s*versionName=(\S+)", text, flags=re.MULTILINE)

@@ -22,11 +22,11 @@ _LOCK_KEY = 0x6D6F62696C656B69
 class Database:
     """A place to keep results in: an SQLAlchemy URL, or the path of an SQLite file."""
 
-    def __init__(self, place: str | Path) -> None:
+    def __init__(self, place: str | Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         """Raises ``StoreError`` for a URL of nothing that can be used. Nothing is opened yet."""
         self._place = place
         try:
-            self._engine = _make_engine(_url_of(place))
+            self._engine = _make_engine(_url_of(place), lock_timeout_s)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise self.error(_reason_of(error)) from None
 
@@ -117,10 +117,10 @@ def _sqlite_file(url: sa.URL) -> Path | None:
     return None
 
 
-def _make_engine(url: sa.URL) -> sa.Engine:
+def _make_engine(url: sa.URL, lock_timeout_s: float) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url)
-    engine = sa.create_engine(url, connect_args={"timeout": LOCK_TIMEOUT_S})
+    engine = sa.create_engine(url, connect_args={"timeout": lock_timeout_s})
 
     # Left to itself, Python's driver begins a transaction at the first row that is written: what
     # was read and which tables were made before would not be in it. A transaction that is to write

@@ -16,6 +16,7 @@ from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import MobilekitError
 from mobilekit.records.artifact import Artifact
+from mobilekit.records.checkup import Checkup, ComputerCheckup, PhoneCheckup
 from mobilekit.records.device import ListedDevice
 from mobilekit.records.energy import (
     EnergySource,
@@ -73,6 +74,25 @@ class ErrorDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.erro
 def make_error_document(error: MobilekitError) -> ErrorDocument:
     return ErrorDocument(
         error=Failure(kind=error.kind, what=error.what, fix=error.fix, facts=error.facts)
+    )
+
+
+# --- checkups ----------------------------------------------------------------------------------
+
+
+# History: 1: first.
+class DoctorDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.doctor/1"):
+    """``doctor``."""
+
+    faults: int
+    """How many checks are at fault; the exit code is 0 where none is."""
+    computer: ComputerCheckup
+    phones: tuple[PhoneCheckup, ...]
+
+
+def make_doctor_document(checkup: Checkup) -> DoctorDocument:
+    return DoctorDocument(
+        faults=len(checkup.faulty_subjects), computer=checkup.computer, phones=checkup.phones
     )
 
 

@@ -80,8 +80,10 @@ async def run_cmd(call: Call) -> int:
 
 async def run_date(call: Call) -> int:
     form = call.args[-1] if call.args and call.args[-1].startswith("+") else None
-    moment = time.gmtime(time.time() - call.device.log.behind_s)
-    await call.print(time.strftime(form[1:] if form else "%a %b %e %H:%M:%S UTC %Y", moment) + "\n")
+    moment_s = int(time.time() - call.device.log.behind_s)
+    # Left to strftime, it would be off by this computer's time zone.
+    form = form[1:].replace("%s", str(moment_s)) if form else "%a %b %e %H:%M:%S UTC %Y"
+    await call.print(time.strftime(form, time.gmtime(moment_s)) + "\n")
     return 0
 
 

@@ -51,8 +51,9 @@ def wheel(tmp_path_factory):
     source = tmp_path_factory.mktemp("source")
     for name in ("mobilekit", "docs", "models"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
+    for name in ("pyproject.toml", "hatch_build.py", "constraints.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    shutil.copy(ROOT / ".gitignore", source)
     built = source / "android-app/app/target"
     built.mkdir(parents=True)
     for version in ("0.0.9", __version__):
@@ -84,7 +85,7 @@ def test_all_that_the_program_reads_is_in_the_wheel(wheel):
         if path.is_file() and "__pycache__" not in path.parts
     }
 
-    assert packed == expected | {APP}
+    assert packed == expected | {APP, "mobilekit/constraints.txt"}
     assert wheel.name == f"mobilekit-{__version__}-py3-none-any.whl"
 
 

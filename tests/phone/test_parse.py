@@ -6,15 +6,19 @@ from hypothesis import strategies as st
 
 from mobilekit.phone.parse import (
     parse_abis,
+    parse_adb_version,
     parse_available_bytes,
     parse_battery,
     parse_cpu_features,
     parse_crash,
+    parse_free_bytes,
     parse_hardware_serial,
     parse_learned_capacity,
+    parse_locked,
     parse_properties,
     parse_ram_bytes,
     parse_stated_capacity,
+    parse_user_unlocked,
     parse_version_name,
 )
 from mobilekit.records.device import BatteryStatus
@@ -313,3 +317,93 @@ def test_the_signal_and_the_library_of_a_crash(pid, expected):
 def test_a_phones_abis_are_parsed(text, abis):
     """What could not be one is left out: each becomes a part of a file's name."""
     assert parse_abis(text) == abis
+
+
+# --- what doctor asks for ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Filesystem       1K-blocks     Used Available Use% Mounted on\n"
+            "/dev/block/dm-47 112436184 33554432  78750680  30% /data/user/0\n",
+            78750680 * 1024,
+        ),
+        (
+            "Filesystem            1K-blocks  Used    Avail Use% Mounted on\r\n"
+            "/dev/block/mmcblk0p23   5000000  1000  4999000   1% /data\r\n",
+            4999000 * 1024,
+        ),
+        ("Filesystem 1K-blocks Used Available Use% Mounted on\n/dev/x 9 12 -3 100% /data", None),
+        ("Filesystem 1K-blocks Used Available Use% Mounted on\n", None),
+        ("df: /data/local/tmp: Permission denied\n", None),
+        ("", None),
+    ],
+)
+def test_free_bytes(text, expected):
+    """In toybox' columns and in older ones; nothing of what tells none."""
+    assert parse_free_bytes(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("RUNNING_UNLOCKED\n", True),
+        ("RUNNING_LOCKED\r\n", False),
+        ("RUNNING_UNLOCKING\n", False),
+        ("User is not started: 0\n", None),
+        ("Unknown command: get-started-user-state\n", None),
+        ("/system/bin/sh: cmd: not found\n", None),
+    ],
+)
+def test_whether_a_phone_was_unlocked_since_its_start(text, expected):
+    assert parse_user_unlocked(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Trust manager state:\n"
+            ' User "Owner" (id=0, flags=0x13) (current): trusted=0, trustManaged=0, '
+            "deviceLocked=1, strongAuthRequired=0x1\n"
+            ' User "Work" (id=10, flags=0x30): trusted=0, trustManaged=0, deviceLocked=0\n',
+            True,
+        ),
+        (
+            ' User "Work" (id=10, flags=0x30): trusted=0, deviceLocked=1\n'
+            ' User "Owner" (id=0, flags=0x13) (current): trusted=1, deviceLocked=0\n',
+            False,
+        ),
+        ("Can't find service: trust\n", None),
+    ],
+)
+def test_whether_a_phone_is_locked(text, expected):
+    """For the user in front, whatever others there are."""
+    assert parse_locked(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Android Debug Bridge version 1.0.41\nVersion 36.0.0-13206524\n"
+            "Installed as /usr/bin/adb\n",
+            (41, "36.0.0-13206524"),
+        ),
+        ("Android Debug Bridge version 1.0.32\n", (32, None)),
+        ("Segmentation fault\n", (None, None)),
+    ],
+)
+def test_adb_version(text, expected):
+    """Of today's adb and of those before it told a release."""
+    assert parse_adb_version(text) == expected
+
+
+@given(st.text())
+def test_nothing_that_a_phone_prints_breaks_them(text):
+    for parse in (parse_free_bytes, parse_user_unlocked, parse_locked, parse_adb_version):
+        parse(text)
+    found = parse_free_bytes(f"Filesystem Available\n{text}")
+    assert found is None or found >= 0

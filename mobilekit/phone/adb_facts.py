@@ -1,0 +1,113 @@
+"""Which adb this computer has, and what answers where its server should."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+
+from mobilekit.errors import AdbServerError, UsageError
+from mobilekit.phone.adb import AdbServer, adb_program, read_port, without_port
+from mobilekit.phone.parse import parse_adb_version
+from mobilekit.records.checkup import AdbFacts, AdbProgram, ServerState
+
+ADDRESS = "127.0.0.1"
+ANSWER_TIMEOUT_S = 3.0
+PROGRAM_VARIABLE = "ADBUTILS_ADB_PATH"
+IGNORED_VARIABLES = ("ADB_SERVER_SOCKET", "ANDROID_ADB_SERVER_ADDRESS")
+"""They lead adb to another server than its port's on this computer."""
+
+
+def read_adb_facts() -> AdbFacts:
+    """The adb program and its server, which is started where none runs."""
+    path = adb_program()
+    server: ServerState = "none"
+    port = protocol = None
+    try:
+        port = read_port()
+    except UsageError as error:
+        failure: str | None = error.what
+    else:
+        server, protocol, failure = _find_server(port)
+    return AdbFacts(
+        program=None if path is None else _ask_program(path),
+        chosen_by=_chosen_by(path),
+        others=tuple(_ask_program(other) for other in _others(path)),
+        address=ADDRESS,
+        port=port,
+        server=server,
+        server_protocol=protocol,
+        failure=failure,
+        ignored=tuple(name for name in IGNORED_VARIABLES if os.environ.get(name)),
+    )
+
+
+def _chosen_by(path: str | None) -> str | None:
+    if os.environ.get(PROGRAM_VARIABLE):
+        return PROGRAM_VARIABLE
+    return "PATH" if path is not None and path == shutil.which("adb") else None
+
+
+def _others(path: str | None) -> list[str]:
+    """Every other adb that is found by its name, each once."""
+    found: dict[str, str] = {}
+    for directory in os.environ.get("PATH", "").split(os.pathsep):
+        program = shutil.which("adb", path=directory) if directory else None
+        if program is not None:
+            found.setdefault(os.path.realpath(program), program)
+    found.pop(os.path.realpath(path or ""), None)
+    return list(found.values())
+
+
+def _ask_program(path: str) -> AdbProgram:
+    try:
+        with without_port():
+            done = subprocess.run(
+                [path, "version"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=ANSWER_TIMEOUT_S,
+            )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it did not answer"
+        return AdbProgram(path=path, protocol=None, release=None, failure=reason)
+    protocol, release = parse_adb_version(done.stdout)
+    words = (done.stderr or done.stdout).strip().splitlines()[-1:]
+    failure = None if protocol is not None else "".join(words) or "it said nothing"
+    return AdbProgram(path=path, protocol=protocol, release=release, failure=failure)
+
+
+def _find_server(port: int) -> tuple[ServerState, int | None, str | None]:
+    """What answers there, its protocol where it is an adb server, else why it is none."""
+    try:
+        protocol = _ask_server(port)
+    except ConnectionRefusedError:
+        try:
+            AdbServer(port).ensure_running()
+            return "started", _ask_server(port), None
+        except (AdbServerError, OSError, ValueError) as error:
+            reason = error.what if isinstance(error, AdbServerError) else str(error)
+            return "none", None, reason
+    except TimeoutError:
+        return "not adb", None, f"it did not answer within {ANSWER_TIMEOUT_S:.0f} s"
+    except (OSError, ValueError) as error:
+        return "not adb", None, str(error)
+    return "running", protocol, None
+
+
+def _ask_server(port: int) -> int:
+    """``host:version``; raises ``ValueError`` for what no adb server answers, ``OSError``."""
+    with socket.create_connection((ADDRESS, port), timeout=ANSWER_TIMEOUT_S) as connection:
+        connection.sendall(b"000chost:version")
+        answer = b""
+        while len(answer) < 12 and (more := connection.recv(12 - len(answer))):
+            answer += more
+    if answer[:8] == b"OKAY0004" and len(answer) == 12:
+        try:
+            return int(answer[8:], 16)
+        except ValueError:
+            pass
+    raise ValueError(f"it answers {answer!r}" if answer else "it hangs up")

@@ -1,0 +1,44 @@
+import threading
+import time
+
+import pytest
+
+from mobilekit.phone.side_by_side import read_side_by_side
+
+
+def test_one_that_hangs_costs_its_own_time_only():
+    """The others' answers are there, in order, and it is given up, as is one that goes on for ever
+    by small steps."""
+    over = threading.Event()
+
+    def drip():
+        while not over.wait(0.01):
+            pass
+        return "late"
+
+    started_s = time.monotonic()
+    results = read_side_by_side([over.wait, lambda: "first", drip, lambda: "last"], limit_s=0.2)
+    took_s = time.monotonic() - started_s
+    over.set()
+
+    assert results == [None, "first", None, "last"]
+    assert 0.2 <= took_s < 5
+
+
+def test_all_read_at_once():
+    """Each of them waits until all have begun."""
+    together = threading.Barrier(5)
+
+    assert read_side_by_side([lambda: together.wait(5) < 5] * 5, limit_s=10) == [True] * 5
+
+
+def test_what_a_reader_raises_is_raised():
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        read_side_by_side([fail, lambda: None], limit_s=10)
+
+
+def test_nothing_to_read():
+    assert read_side_by_side([]) == []
