@@ -342,6 +342,7 @@ def measurement(**fields) -> Measurement:
         "campaign": None,
         "examples": None,
         "classification": None,
+        "predicted": None,
     }
     return Measurement(**(values | fields))
 

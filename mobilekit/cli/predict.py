@@ -10,7 +10,9 @@ import typer
 
 from mobilekit.cli.failure import exit_with
 from mobilekit.cli.options import GivenOptions, JsonFlag, StoreOption
+from mobilekit.contract.protocol import Format
 from mobilekit.errors import UsageError
+from mobilekit.records.network import Precision
 
 if TYPE_CHECKING:
     from mobilekit.records.prediction import NetworkPrediction
@@ -25,8 +27,9 @@ def predict(
             "-d",
             "--chip",
             metavar="PHONE",
-            help="A profile's name (nexus7), the phone's SoC, SM8350 or snapdragon 888, or its "
-            "processors, the fastest first: 4xA76@2.4,4xA55@1.8. Again for each further phone.",
+            help="A phone that you have measured, by serial or name; a profile's name (nexus7); "
+            "the phone's SoC, SM8350 or snapdragon 888; or its processors, the fastest first: "
+            "4xA76@2.4,4xA55@1.8. Again for each further phone.",
         ),
     ],
     models: Annotated[
@@ -64,7 +67,9 @@ def predict(
         Path | None,
         typer.Option(
             "--known",
-            help="What was measured on that phone with so many threads: a table of network,ms.",
+            help="What was measured on that phone with so many threads: a table of network,ms. "
+            "[default: your own runs in the store]",
+            show_default=False,
         ),
     ] = None,
     fits: Annotated[
@@ -74,6 +79,22 @@ def predict(
             metavar="BOUNDS",
             help='Tell whether they keep within these, and exit by it: "latency<100ms, '
             'energy<50mJ, charge>10000"; also memory and marginal.',
+        ),
+    ] = None,
+    format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="What runs them: learned from your own runs. [default: as most of those there]",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            "--precision",
+            help="In what they compute: learned from your own runs. [default: as most of those]",
+            show_default=False,
         ),
     ] = None,
     store: StoreOption = None,
@@ -99,9 +120,22 @@ def predict(
             "--weights, --input and --inputs are for one network",
             fix="Predict the others in commands of their own.",
         )
-    options = PhoneOptions(threads=threads, dram_gbps=dram_gbps, known=known, fits=fits)
+    options = PhoneOptions(
+        threads=threads,
+        dram_gbps=dram_gbps,
+        known=known,
+        fits=fits,
+        format=format,
+        precision=precision,
+    )
     if layers_csv is not None:
-        predicted = predict_table(layers_csv, devices, options, store=store)
+        predicted = predict_table(
+            layers_csv,
+            devices,
+            options,
+            cache_directory=places.artifacts_directory(),
+            store=store,
+        )
     else:
         from mobilekit.cli.progress import TerminalReporter
 

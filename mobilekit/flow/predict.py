@@ -16,10 +16,21 @@ from mobilekit.analysis.predict.chips import parse_chip
 from mobilekit.analysis.predict.energy import battery_of, predict_network
 from mobilekit.analysis.predict.fits import judge, parse_criteria
 from mobilekit.analysis.predict.latency import LatencyModel, Predictor, refuse_all
+from mobilekit.analysis.predict.own import OwnPhone, Wanted
 from mobilekit.analysis.predict.power import PowerModel, power_of_chip, power_of_runs
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.contract.codec import decode
+from mobilekit.contract.protocol import Format
 from mobilekit.errors import CannotTellError, DataError, MobilekitError, UsageError
+from mobilekit.flow.own import (
+    VIRTUAL_PREFIX,
+    OwnRunsOf,
+    chip_of,
+    find_own,
+    of_population,
+    predict_from_own,
+)
+from mobilekit.formats import FORMATS
 from mobilekit.model.describe import find_description, read_description
 from mobilekit.model.given import NOTHING, Given
 from mobilekit.model.layer_table import read_known, read_layer_table
@@ -30,6 +41,7 @@ from mobilekit.records.chip import Chip
 from mobilekit.records.device import DeviceProfile
 from mobilekit.records.energy import EnergyEstimate
 from mobilekit.records.measurement import Measurement
+from mobilekit.records.network import Precision
 from mobilekit.records.prediction import (
     Criterion,
     KnownLatency,
@@ -38,6 +50,7 @@ from mobilekit.records.prediction import (
     PhonePower,
     PredictedDevice,
     Predictions,
+    Setting,
 )
 
 if TYPE_CHECKING:
@@ -60,9 +73,12 @@ class PhoneOptions:
     """As many as the chip has cores, unless they are told."""
     dram_gbps: float | None = None
     known: Path | None = None
-    """A table of latencies that were measured on it."""
+    """A table of latencies that were measured on it; goes before one's own runs."""
     fits: str | None = None
     """What networks have to keep within: ``latency<100ms, charge>10000``."""
+    format: Format | None = None
+    precision: Precision | None = None
+    """``None`` in both: as most of one's own runs on it were, else as of the shipped model."""
 
     @property
     def are_of_one_phone(self) -> bool:
@@ -146,11 +162,16 @@ def predict_models(
         )
         for spec in specs
     ]
-    return _predict(networks, devices, options, _opening(store))
+    return _predict(networks, devices, options, _opening(store), cache_directory)
 
 
 def predict_table(
-    layers: Path, devices: Sequence[str], options: PhoneOptions, *, store: str | None = None
+    layers: Path,
+    devices: Sequence[str],
+    options: PhoneOptions,
+    *,
+    cache_directory: Path,
+    store: str | None = None,
 ) -> Predictions:
     """Every network of a table of layers, on phones by their profile, their chip or its cores.
 
@@ -160,7 +181,7 @@ def predict_table(
     Raises ``DataError`` for a table that cannot be read, and ``UsageError`` for a chip, threads or
     known latencies that make no sense, and for what is of one phone and said of several.
     """
-    return _predict(read_layer_table(layers), devices, options, _opening(store))
+    return _predict(read_layer_table(layers), devices, options, _opening(store), cache_directory)
 
 
 def predict_real(measurement: Measurement, store: Store) -> Predictions | None:
@@ -175,12 +196,15 @@ def predict_real(measurement: Measurement, store: Store) -> Predictions | None:
     options = PhoneOptions(threads=measurement.request.threads)
     if measurement.artifact.precision != "fp32":
         return _untold(device, spec.name, f"no phone was measured in {spec.variant.precision}")
-    description = find_description(spec, cache_directory=places.artifacts_directory())
+    directory = places.artifacts_directory()
+    description = find_description(spec, cache_directory=directory)
     if description is None:
         reason = f"its layers are not counted, which `mobilekit predict {spec.name}` does"
         return _untold(device, spec.name, reason)
     try:
-        return _predict([work_of(spec.name, description)], [device], options, lambda: store)
+        return _predict(
+            [work_of(spec.name, description)], [device], options, lambda: store, directory
+        )
     except MobilekitError as error:
         return _untold(device, spec.name, error.what[0].lower() + error.what[1:])
 
@@ -206,6 +230,7 @@ def _predict(
     devices: Sequence[str],
     options: PhoneOptions,
     open_store: OpenStore,
+    cache_directory: Path,
 ) -> Predictions:
     devices = list(dict.fromkeys(devices))
     if len(devices) > 1 and options.are_of_one_phone:
@@ -220,7 +245,8 @@ def _predict(
     criteria = _read_criteria(options.fits)
     predictor = load_predictor()
     told = [
-        _predict_on(device, networks, options, known, predictor, open_store) for device in devices
+        _predict_on(device, networks, options, known, predictor, open_store, cache_directory)
+        for device in devices
     ]
     predictions = [
         replace(each, fits=judge(each, device, criteria)) if criteria else each
@@ -244,8 +270,15 @@ def _predict_on(
     known: Sequence[KnownLatency],
     predictor: Predictor,
     open_store: OpenStore,
+    cache_directory: Path,
 ) -> tuple[PredictedDevice, list[NetworkPrediction]]:
     """All of them on one phone; one whose cores are not known refuses every network."""
+    if not known:
+        from_own = _predict_from_own(
+            device, networks, options, predictor, open_store, cache_directory
+        )
+        if from_own is not None:
+            return from_own
     try:
         phone = read_phone(device, dram_gbps=options.dram_gbps)
     except CannotTellError as error:
@@ -303,3 +336,72 @@ def _energy_runs(
         energy = energy_of(run)
         if energy is not None:
             yield run, energy
+
+
+def _predict_from_own(
+    device: str,
+    networks: Sequence[NetworkWork],
+    options: PhoneOptions,
+    predictor: Predictor,
+    open_store: OpenStore,
+    cache_directory: Path,
+) -> tuple[PredictedDevice, list[NetworkPrediction]] | None:
+    """From one's own runs, where any was on this phone, or a format or precision is asked for, of
+    which no others tell; ``None`` where there are none."""
+    is_asked = options.format is not None or options.precision is not None
+    if not is_asked and is_chip(device):
+        return None
+    store = open_store()
+    latencies = [] if store is None else store.list_latencies()
+    runs = find_own(device, latencies)
+    if runs is None and device.startswith(VIRTUAL_PREFIX):
+        runs = of_population("virtual phones", latencies, None)
+    if runs is None and not is_asked:
+        return None
+    setting = _setting_of(runs, options)
+    chip: Chip | None = None
+    profile = None
+    if runs is not None and runs.phone is not None:
+        key, chip = runs.phone.key, chip_of(runs.phone)
+        profile = load_profiles().get(runs.phone.name)
+        if chip is not None and options.dram_gbps is not None:
+            chip = replace(chip, dram_gbps=options.dram_gbps)
+    else:
+        key = device
+        if runs is None:
+            runs = of_population("phones", latencies, None)
+            _, chip, profile = read_phone(device, dram_gbps=options.dram_gbps)
+    threads = options.threads or runs.usual_threads(setting) or (chip.cores if chip else 1)
+    wanted = Wanted(OwnPhone(key, chip, threads), setting)
+    told, own = predict_from_own(predictor, networks, wanted, runs, cache_directory)
+    power = None
+    if chip is not None and threads <= chip.cores:
+        power = _power_of(Phone(device, chip, profile), threads, open_store)
+    described = PredictedDevice(
+        device=device,
+        chip=UNKNOWN_CHIP if chip is None else chip.text,
+        threads=threads,
+        engine=f"{setting.text}, median of a run",
+        own=own,
+        power=power,
+        battery=battery_of(profile),
+    )
+    return described, [predict_network(each, described) for each in told]
+
+
+UNKNOWN_CHIP = "a chip that is not known"
+
+
+def is_chip(device: str) -> bool:
+    """Whether these are cores, or a chip of the table: no phone's name."""
+    return "@" in device or (device not in load_profiles() and find_chip(device) is not None)
+
+
+def _setting_of(runs: OwnRunsOf | None, options: PhoneOptions) -> Setting:
+    """What is asked for, and of what is not, what is usual on the phone, or everywhere."""
+    usual = None if runs is None or runs.phone is None else runs.usual_setting()
+    if usual is None:
+        usual = Setting(format=next(iter(FORMATS)), precision="fp32")
+    return Setting(
+        format=options.format or usual.format, precision=options.precision or usual.precision
+    )

@@ -26,6 +26,7 @@ from mobilekit.flow.prepare import Prepared
 from mobilekit.flow.reporter import Reporter
 from mobilekit.records.artifact import Cut
 from mobilekit.records.measurement import Examples, Measurement, Purpose
+from mobilekit.records.prediction import EarlierPrediction
 from mobilekit.results.store import PendingRun, Store
 from mobilekit.runner.host import read_host
 
@@ -38,6 +39,7 @@ def begin(
     energy_wanted: bool = False,
     examples: Examples | None = None,
     cut: Cut | None = None,
+    predicted: EarlierPrediction | None = None,
 ) -> Measurement:
     """What is known of a run before it is started."""
     state = prepared.state
@@ -65,6 +67,7 @@ def begin(
         campaign=None,
         examples=examples,
         classification=None,
+        predicted=predicted,
     )
 
 

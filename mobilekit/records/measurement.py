@@ -16,6 +16,7 @@ from mobilekit.records.artifact import Artifact, Cut
 from mobilekit.records.device import BatteryStatus, DeviceInfo, DeviceProfile, HostInfo
 from mobilekit.records.energy import ChargeEstimate, GaugeEstimate, GaugeGain, GaugeVerdict
 from mobilekit.records.finding import Finding
+from mobilekit.records.prediction import EarlierPrediction
 from mobilekit.records.profile import LayerTrace
 from mobilekit.records.statistics import AccuracyAnswer, MemoryGrowth, Summary
 
@@ -129,6 +130,8 @@ class Measurement(Record, frozen=True):
     """``None`` where the network was not evaluated."""
     classification: Classification | None
     """``None`` where there are no examples, or the run did not get through them."""
+    predicted: EarlierPrediction | None
+    """Of this run's latency, before it; ``None`` where nothing told it."""
 
 
 class Tag(Record, frozen=True):

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
+from mobilekit.contract.protocol import Format
+from mobilekit.formats import FORMATS
+from mobilekit.records.device import DeviceInfo
+from mobilekit.records.network import ModelSpec, Precision
 from mobilekit.records.statistics import Interval, Origin
 
 WorkKind = Literal["pw", "c3s1", "conv", "group", "dw", "fc", "pool", "lrn", "elt", "none"]
@@ -42,6 +46,104 @@ class KnownLatency(Record, frozen=True):
 
     network: str
     latency_ms: float
+
+
+class Setting(Record, frozen=True):
+    """What runs a network on a phone."""
+
+    format: Format
+    """Which tells the engine."""
+    precision: Precision
+
+    @property
+    def text(self) -> str:
+        return f"{FORMATS[self.format].engine}, {self.precision}"
+
+
+class EarlierPrediction(Record, frozen=True):
+    """What was predicted of a run's median latency before it took place, in its own setting and
+    with as many threads."""
+
+    latency_ns: float
+    low_ns: float
+    high_ns: float
+    """The ends of a 90 % interval."""
+    known: int
+    """How many other networks measured on this phone it was told from."""
+    seen: bool
+    """Whether this very network was measured before, on any phone."""
+    threads: int
+    widening: float
+    """The factor on the shipped width of the interval that earlier predictions had asked for."""
+
+
+class StoredLatency(Record, frozen=True):
+    """What of a stored measurement tells the latencies of other networks."""
+
+    measurement_id: str
+    started_at: str
+    """ISO 8601, UTC."""
+    model: ModelSpec
+    device: DeviceInfo
+    format: Format
+    threads: int
+    p50_ns: float
+    predicted: EarlierPrediction | None
+
+    @property
+    def setting(self) -> Setting:
+        return Setting(format=self.format, precision=self.model.variant.precision)
+
+
+class ScoredPrediction(Record, frozen=True):
+    """A prediction, and what was measured after it."""
+
+    measurement_id: str
+    model: str
+    device: str
+    device_key: str
+    setting: Setting
+    threads: int
+    predicted_ns: float
+    low_ns: float
+    high_ns: float
+    known: int
+    seen: bool
+    widening: float
+    measured_ns: float
+    """The median of the run."""
+    measured_origin: Origin
+    origin: Origin = "predicted"
+    """Of the other times."""
+
+
+class Score(Record, frozen=True):
+    """How far predictions were right that were told from as much."""
+
+    known_least: int
+    known_most: int | None
+    """How many networks were known on the phone: from the one to the other; ``None``: or more."""
+    predictions: int
+    phones: int
+    median_ape_percent: float
+    coverage: float
+    """The share of times that lay within their 90 % interval."""
+    bias_percent: float
+    """By how much the median prediction is too long."""
+    widening: float
+    """The factor on the shipped width of the intervals of the next such predictions."""
+
+
+class OwnRuns(Record, frozen=True):
+    """One's own runs that a phone's latencies are told from."""
+
+    setting: Setting
+    networks_here: int
+    """Measured on this phone in this setting with so many threads."""
+    runs_elsewhere: int
+    """Networks in other settings, with other threads or on other phones."""
+    origin: Origin
+    """Of these runs: ``simulated`` where the phone is virtual."""
 
 
 class PastError(Record, frozen=True):
@@ -179,15 +281,18 @@ class PredictedDevice(Record, frozen=True):
     device: str
     """As it was asked for."""
     chip: str
-    """As described: ``4xA76@2.4,4xA55@1.8``."""
+    """As described: ``4xA76@2.4,4xA55@1.8``; a few words where it is not known."""
     threads: int | None
     """``None``: nobody told, and the chip's cores are not known."""
     engine: str
     """Whose latencies these are: the engine, and the precision, that the model was fitted to, or
-    that of the known latencies."""
+    that of the known latencies or of one's own runs."""
     power: PhonePower | None
     battery: PhoneBattery | None
     """``None``: nothing tells it, as for a chip without a phone."""
+    own: OwnRuns | None = None
+    """``None``: its latencies are told from the chip and what was measured elsewhere alone, or from
+    known ones that were given."""
 
 
 class Predictions(Record, frozen=True):

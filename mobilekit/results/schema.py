@@ -11,10 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from mobilekit.analysis.energy.gauge import Overrides
+from mobilekit.analysis.predict.stored import latency_of
 from mobilekit.contract.codec import decode, encode
 from mobilekit.records.energy import GaugeGain, GaugeOutcome
 from mobilekit.records.measurement import Measurement, Tag
 from mobilekit.records.meter import MeterResult
+from mobilekit.records.prediction import StoredLatency
 
 # Of the tables and of the records in them, counted on with every change of either; `migrations` has
 # a step for each. History: 1: first; 2: profiles, queues, evaluations and what calibration finds;
@@ -51,6 +53,8 @@ measurements_table = sa.Table(
     _text("campaign", 200, nullable=True),
     sa.Column("virtual", sa.Boolean, nullable=False),
     sa.Column("has_windows", sa.Boolean, nullable=False),
+    # A part of the document: predictions read that of every row, and a document is large.
+    sa.Column("latency", sa.LargeBinary, nullable=True),
     _document(),
 )
 meter_table = sa.Table(
@@ -104,6 +108,7 @@ Row = dict[str, Any]
 
 
 def measurement_row(measurement: Measurement) -> Row:
+    latency = latency_of(measurement)
     return {
         "id": measurement.id,
         "started_at": measurement.started_at,
@@ -117,6 +122,7 @@ def measurement_row(measurement: Measurement) -> Row:
         "campaign": measurement.campaign,
         "virtual": measurement.virtual,
         "has_windows": bool(measurement.result.samples.windows),
+        "latency": None if latency is None else encode(latency),
         "document": encode(measurement),
     }
 
@@ -160,6 +166,11 @@ def device_row(found: GaugeOutcome | GaugeGain) -> Row:
 def decode_measurement(document: bytes) -> Measurement:
     measurement: Measurement = decode(document, Measurement, source="the stored result")
     return measurement
+
+
+def decode_latency(document: bytes) -> StoredLatency:
+    latency: StoredLatency = decode(document, StoredLatency, source="the stored latency")
+    return latency
 
 
 def decode_meter(document: bytes) -> MeterResult:

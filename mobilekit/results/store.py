@@ -16,12 +16,14 @@ from mobilekit.errors import StoreError, UsageError
 from mobilekit.records.energy import GaugeGain, GaugeOutcome
 from mobilekit.records.measurement import Measurement, Tag
 from mobilekit.records.meter import MeterResult
+from mobilekit.records.prediction import StoredLatency
 from mobilekit.results.database import Database
 from mobilekit.results.migrations.chain import make_tables, migrate, read_version
 from mobilekit.results.schema import (
     SCHEMA_VERSION,
     decode_gain,
     decode_gauge,
+    decode_latency,
     decode_measurement,
     decode_meter,
     decode_pending,
@@ -203,6 +205,15 @@ class Store:
                 columns.has_windows == sa.true(),
             )
         )
+
+    def list_latencies(self) -> list[StoredLatency]:
+        """Of all measurements that have one, the newest first; none is decoded whole."""
+        columns = measurements_table.c
+        query = sa.select(columns.latency).where(columns.latency.is_not(None))
+        query = query.order_by(columns.started_at.desc(), columns.id.desc())
+        with self._database.reading() as connection:
+            documents = connection.scalars(query).all()
+        return [decode_latency(document) for document in documents]
 
     def _iterate(self, conditions: Sequence[sa.ColumnElement[bool]]) -> Iterator[Measurement]:
         columns = measurements_table.c

@@ -182,8 +182,9 @@ class Predictor:
         features: Array,
         told: Sequence[tuple[int, KnownLatency]],
     ) -> list[LatencyPrediction]:
-        matches = np.array([are_same(each, self._costs, self._unit_ms) for each in costs])
-        prior_mean, posterior = self._from_other_phones(costs, matches, chip, features)
+        phone = self.make_phones(features[None, :], [chip.name or ""])
+        here = np.zeros(len(costs), dtype=np.int64)
+        prior_mean, posterior = self.expect(costs, phone, here)
         rows = np.array([row for row, _ in told], dtype=np.int64)
         values = np.log(np.array([item.latency_ms for _, item in told])) - prior_mean[rows]
         noise = self.model.sds.noise
@@ -193,62 +194,88 @@ class Predictor:
         if contradiction is not None:
             return [_refused(name, len(told), (contradiction,)) for name in names]
         posterior = posterior.given(rows, values, noise)
-        predictions = []
-        for row, name in enumerate(names):
-            seen = bool(matches[row].any()) or row in rows
-            sd = math.sqrt(max(posterior.covariance[row, row], 0.0) + noise**2)
-            if sd >= MOST_SD:
-                predictions.append(_refused(name, len(told), (too_uncertain(sd),)))
-                continue
-            middle = prior_mean[row] + posterior.mean[row]
-            half = self.factor(len(told), seen=seen) * sd
-            predictions.append(
-                LatencyPrediction(
-                    network=name,
-                    latency_ms=math.exp(middle),
-                    low_ms=math.exp(middle - half),
-                    high_ms=math.exp(middle + half),
-                    known=len(told),
-                    seen=seen,
-                    reasons=(),
-                )
+        seen = self.are_fitted(costs)
+        return [
+            self.tell(
+                name,
+                prior_mean[row] + posterior.mean[row],
+                posterior.covariance[row, row],
+                known=len(told),
+                seen=bool(seen[row]) or row in rows,
             )
-        return predictions
+            for row, name in enumerate(names)
+        ]
 
-    def _from_other_phones(
+    def tell(
         self,
-        costs: Array,
-        matches: npt.NDArray[np.bool_],
-        chip: Chip,
-        features: Array,
-    ) -> tuple[Array, Posterior]:
-        """Log ms that the prior expects, (networks,), and what the fitted phones add to that."""
-        phone = make_phones(
-            features[None, :],
-            self.model.scales,
-            np.array([self._soc_of.get(chip.name or "", -1)]),
-            np.array([-1]),
+        name: str,
+        mean: float,
+        variance: float,
+        *,
+        known: int,
+        seen: bool,
+        widening: float = 1.0,
+    ) -> LatencyPrediction:
+        """From the mean and the variance of a network's log ms; ``widening`` is a factor on the
+        shipped width of the interval."""
+        sd = math.sqrt(max(variance, 0.0) + self.model.sds.noise**2)
+        if sd >= MOST_SD:
+            return _refused(name, known, (too_uncertain(sd),))
+        half = self.factor(known, seen=seen) * sd * widening
+        return LatencyPrediction(
+            network=name,
+            latency_ms=math.exp(mean),
+            low_ms=math.exp(mean - half),
+            high_ms=math.exp(mean + half),
+            known=known,
+            seen=seen,
+            reasons=(),
         )
+
+    def are_fitted(self, costs: Array) -> npt.NDArray[np.bool_]:
+        """Which of the networks were measured on other phones."""
+        return np.array([bool(each.any()) for each in self._matches(costs)], dtype=np.bool_)
+
+    def _matches(self, costs: Array) -> npt.NDArray[np.bool_]:
+        fitted = [are_same(each, self._costs, self._unit_ms) for each in costs]
+        return np.array(fitted).reshape(len(costs), len(self._costs))
+
+    def same_networks(self, costs: Array) -> Array:
+        """1 for each pair of the same network, whatever they are called: (networks, networks)."""
+        return np.array([are_same(each, costs, self._unit_ms) for each in costs], dtype=np.float64)
+
+    def make_phones(self, features: Array, socs: Sequence[str]) -> Phones:
+        """Phones that were not fitted, of ``FEATURES``, (phones, features), each with what its SoC
+        is called, which may be one of the fitted ones."""
+        return make_phones(
+            features,
+            self.model.scales,
+            np.array([self._soc_of.get(soc, -1 - socs.index(soc)) for soc in socs]),
+            -1 - np.arange(len(socs)),
+        )
+
+    def expect(
+        self, costs: Array, phones: Phones, phone: npt.NDArray[np.int64]
+    ) -> tuple[Array, Posterior]:
+        """Of observations, each of a network's ``COSTS``, (n, costs), on one of ``phones``, (n,):
+        log ms that the prior expects, (n,), and what the fitted phones add to that."""
         shares, fitted_shares = self.shares(costs), self.shares(self._costs)
-        # Networks of the same costs are one network, whatever they are called.
-        same = np.array([are_same(each, costs, self._unit_ms) for each in costs]).astype(float)
-        own = phone_covariances(compare_phones(phone, phone), self.model.sds)
-        device, price, network = (part[0, 0] for part in own)
-        device += memory_variance(phone, self.model)
-        prior = device + price * (shares @ shares.T) + network * same
-        others = phone_covariances(compare_phones(self._phones, phone), self.model.sds)
-        likeness = fitted_shares @ shares.T
         every = np.arange(len(costs))
+        own = phone_covariances(compare_phones(phones, phones), self.model.sds)
+        prior = combine(own, shares @ shares.T, self.same_networks(costs), phone, every)
+        unknown = memory_variances(phones, self.model)
+        prior += unknown[phone] * (phone[:, None] == phone[None, :])
+        others = phone_covariances(compare_phones(self._phones, phones), self.model.sds)
         shared = combine(
             others,
-            likeness,
-            matches.T.astype(float),
+            fitted_shares @ shares.T,
+            self._matches(costs).T.astype(float),
             self._phone,
             self._network,
-            np.zeros(len(costs), dtype=np.int64),
+            phone,
             every,
         )
-        mean = self.model.offset + phone.mean[0] + self.log_reference_ms(costs)
+        mean = self.model.offset + phones.mean[phone] + self.log_reference_ms(costs)
         return mean, condition(self._factor, shared, prior, self._residuals)
 
     def factor(self, known: int, *, seen: bool) -> float:
@@ -266,12 +293,10 @@ class Predictor:
         )
 
 
-def memory_variance(phone: Phones, model: LatencyModel) -> float:
-    """What not knowing one phone's memory adds to the variance of its log time."""
-    if not phone.unknown_memory[0]:
-        return 0.0
+def memory_variances(phones: Phones, model: LatencyModel) -> Array:
+    """What not knowing a phone's memory adds to the variance of its log time, (phones,)."""
     slope_sd = LINEAR_PRIOR["dram_excess"][1] * model.sds.device_linear
-    return (slope_sd * model.scales.dram_sd) ** 2
+    return np.where(phones.unknown_memory, (slope_sd * model.scales.dram_sd) ** 2, 0.0)
 
 
 def combine(

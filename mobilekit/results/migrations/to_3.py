@@ -1,7 +1,7 @@
 """From schema version 2 to 3: what a run is for is in its record, that a person stopped it is a
 code, what changes a network before its export is one record, a virtual phone's gauge a field, a
 charge counter is kept as it was told too, a network tells what makes it in its file, and which
-inputs it was given, and a layer how it looks at its input.
+inputs it was given, a layer how it looks at its input, and a run what had been predicted of it.
 
 The companion's protocol went from 1 to 2 at the same time, by the code ``stopped`` alone.
 """
@@ -58,6 +58,7 @@ def with_purpose(measurement: Json) -> Json:
         **measurement,
         "purpose": purpose,
         "campaign": None,
+        "predicted": None,
         "energy_wanted": purpose == "measure" and (planned or asked),
         "request": {**measurement["request"], "protocol_version": PROTOCOL_VERSION},
         "result": _result_of(measurement["result"]),

@@ -8,6 +8,7 @@ from mobilekit.records.prediction import (
     EnergyPrediction,
     FitVerdict,
     NetworkPrediction,
+    OwnRuns,
     PastError,
     PhonePower,
     PredictedDevice,
@@ -36,6 +37,11 @@ def render_predictions(predicted: Predictions, width: int | None = None) -> str:
     far this has been right."""
     several = len(predicted.devices) > 1
     lines = [_device_text(each, named=several) for each in predicted.devices]
+    lines += [
+        f"{f'{each.device}: ' if several else ''}{_own_text(each.own)}"
+        for each in predicted.devices
+        if each.own is not None
+    ]
     lines.append(render_text(predictions_table(predicted), width))
     if any(each.fits is not None for each in predicted.predictions):
         lines.append(render_text(fits_table(predicted), width))
@@ -158,6 +164,15 @@ def _device_text(each: PredictedDevice, *, named: bool) -> str:
     name = f"{each.device}: " if named and each.device != each.chip else ""
     threads = "" if each.threads is None else f", {_count(each.threads, 'thread')}"
     return f"{name}{each.chip}{threads} · predicted, as of {each.engine}"
+
+
+def _own_text(own: OwnRuns) -> str:
+    simulated = " of virtual phones" if own.origin == "simulated" else ""
+    return (
+        f"Told from your own runs{simulated}: {_count(own.networks_here, 'network')} here with "
+        f"{own.setting.text}, {own.runs_elsewhere} with other settings or threads or on other "
+        "phones."
+    )
 
 
 def _name(each: NetworkPrediction, *, several: bool) -> str:

@@ -1,0 +1,95 @@
+"""How far earlier predictions were right, and how much wider or narrower intervals are to be."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from mobilekit.records.prediction import Score, ScoredPrediction
+
+SHIPPED_COUNTS = 10
+"""As how many scored predictions the shipped width of intervals counts."""
+COVERAGE = 0.9
+_NORMAL_90 = 1.6449
+"""Sds of a normal distribution within which nine in ten lie."""
+_GROUPS: tuple[tuple[int, int | None], ...] = ((0, 0), (1, 2), (3, None))
+_WIDENINGS = (0.2, 20.0)
+
+
+def miss_of(scored: ScoredPrediction) -> float:
+    """How far the measured time lay off the predicted one, in logarithms: in halves of the interval
+    as it was shipped, before any widening; negative where it took less time."""
+    half = math.log(scored.high_ns / scored.low_ns) / 2 / scored.widening
+    return math.log(scored.measured_ns / scored.predicted_ns) / half
+
+
+def widening_of(scored: Sequence[ScoredPrediction]) -> float:
+    """The factor on the shipped width of intervals that earlier predictions ask for.
+
+    The misses, in shipped half-widths, are mixed with the distribution that the shipped intervals
+    claim, a normal one with nine in ten within 1, which counts as ``SHIPPED_COUNTS`` of them; the
+    factor is the mixture's 90 % quantile (conformal prediction's with a prior: V. Vovk et al.,
+    "Algorithmic Learning in a Random World", Springer 2005, is the case without). Without any it is
+    1; with many it is the misses' own quantile. Predictions from the chip alone are wrong together
+    on one phone, so that all of one phone count as one.
+    """
+    weights = _weights(scored)
+    misses = [abs(miss_of(each)) for each in scored]
+    total = SHIPPED_COUNTS + sum(weights)
+
+    def within(factor: float) -> float:
+        shipped = math.erf(factor * _NORMAL_90 / math.sqrt(2))
+        own = sum(weight for weight, miss in zip(weights, misses, strict=True) if miss <= factor)
+        return (SHIPPED_COUNTS * shipped + own) / total
+
+    low, high = _WIDENINGS
+    while high / low > 1.0001:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if within(middle) >= COVERAGE else (middle, high)
+    return 1.0 if not misses else high
+
+
+def group_of(known: int) -> tuple[int, int | None]:
+    """Predictions are scored with those from as much: no network known on the phone, one or two,
+    three or more. The least and the most of the group, whose most may be ``None``."""
+    return next((least, most) for least, most in _GROUPS if most is None or known <= most)
+
+
+def widening_for(known: int, scored: Sequence[ScoredPrediction]) -> float:
+    """``widening_of`` of those that were told from as much as ``known`` networks."""
+    return widening_of([each for each in scored if group_of(each.known) == group_of(known)])
+
+
+def score(scored: Sequence[ScoredPrediction]) -> tuple[Score, ...]:
+    """Each group of ``group_of`` that has any."""
+    groups = (
+        (group, [each for each in scored if group_of(each.known) == group]) for group in _GROUPS
+    )
+    return tuple(_score_of(members, *group) for group, members in groups if members)
+
+
+def _score_of(group: Sequence[ScoredPrediction], least: int, most: int | None) -> Score:
+    ratios = [each.predicted_ns / each.measured_ns for each in group]
+    inside = sum(each.low_ns <= each.measured_ns <= each.high_ns for each in group)
+    return Score(
+        known_least=least,
+        known_most=most,
+        predictions=len(group),
+        phones=len({each.device_key for each in group}),
+        median_ape_percent=_median([abs(ratio - 1) * 100 for ratio in ratios]),
+        coverage=inside / len(group),
+        bias_percent=(math.exp(_median([math.log(ratio) for ratio in ratios])) - 1) * 100,
+        widening=widening_of(group),
+    )
+
+
+def _weights(scored: Sequence[ScoredPrediction]) -> list[float]:
+    alone = Counter(each.device_key for each in scored if each.known == 0)
+    return [1.0 if each.known else 1 / alone[each.device_key] for each in scored]
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -1,0 +1,58 @@
+"""What a measurement tells predictions of other networks, and of its own."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+
+from mobilekit.analysis.findings import REPLAYED
+from mobilekit.contract.protocol import RunSuccess
+from mobilekit.records.measurement import Measurement
+from mobilekit.records.prediction import ScoredPrediction, StoredLatency
+
+
+def latency_of(measurement: Measurement) -> StoredLatency | None:
+    """``None`` for a run that did not get through, and for one that only was played again."""
+    samples = measurement.result.samples
+    is_replayed = any(finding.id == REPLAYED.id for finding in measurement.findings)
+    if (
+        not isinstance(measurement.result, RunSuccess)
+        or not samples.iteration_ns
+        or samples.companion is None
+        or is_replayed
+    ):
+        return None
+    return StoredLatency(
+        measurement_id=measurement.id,
+        started_at=measurement.started_at,
+        model=measurement.artifact.model,
+        device=measurement.device,
+        format=measurement.artifact.file.format,
+        threads=samples.companion.threads,
+        p50_ns=statistics.median(samples.iteration_ns),
+        predicted=measurement.predicted,
+    )
+
+
+def scored(latencies: Iterable[StoredLatency]) -> tuple[ScoredPrediction, ...]:
+    """Those that had been predicted, with as many threads as they then ran with."""
+    return tuple(
+        ScoredPrediction(
+            measurement_id=each.measurement_id,
+            model=each.model.label,
+            device=each.device.name,
+            device_key=each.device.key,
+            setting=each.setting,
+            threads=each.threads,
+            predicted_ns=each.predicted.latency_ns,
+            low_ns=each.predicted.low_ns,
+            high_ns=each.predicted.high_ns,
+            known=each.predicted.known,
+            seen=each.predicted.seen,
+            widening=each.predicted.widening,
+            measured_ns=each.p50_ns,
+            measured_origin="simulated" if each.device.virtual else "measured",
+        )
+        for each in latencies
+        if each.predicted is not None and each.predicted.threads == each.threads
+    )

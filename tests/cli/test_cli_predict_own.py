@@ -1,0 +1,171 @@
+"""``predict`` of phones that a person has measured: from the runs that are stored."""
+
+import pytest
+from examples import artifact, device_info, measurement, samples
+from msgspec.structs import replace
+from schemas import check_document
+from typer.testing import CliRunner
+
+from mobilekit.analysis.findings import REPLAYED
+from mobilekit.cli import main
+from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
+from mobilekit.errors import UsageError
+from mobilekit.flow.predict import PhoneOptions, predict_models
+from mobilekit.model.zoo import find_model, with_variant
+from mobilekit.records.network import Variant
+from mobilekit.results.store import Store
+from mobilekit.units import NS_PER_MS
+
+PIXEL = device_info(
+    serial="PIX1", hardware_serial="PIX1", name="pixel-3", device="blueline", soc="SDM845"
+)
+OTHER = replace(PIXEL, serial="PIX2", hardware_serial="PIX2", name="my-other")
+VIRTUAL = replace(PIXEL, serial="127.0.0.1:5", hardware_serial="", name="nexus7", virtual=True)
+KNOWN = ("squeezenet", "mobilenet_v1")
+
+
+@pytest.fixture(scope="module")
+def usual_ms(tmp_path_factory):
+    """What the shipped model tells of the Pixel's chip with four threads."""
+    told = predict_models(
+        [*KNOWN, "googlenet"],
+        ["SDM845"],
+        PhoneOptions(threads=4),
+        cache_directory=tmp_path_factory.mktemp("cache"),
+    )
+    return {each.network: each.latency_ms for each in told.predictions}
+
+
+@pytest.fixture
+def url(tmp_path):
+    """Of a store that ``keep`` fills."""
+    return f"sqlite:///{tmp_path / 'own.sqlite'}"
+
+
+@pytest.fixture
+def keep(url):
+    """Stores a run of a network that took so many ms."""
+    numbers = iter(range(1000))
+
+    def save(name, latency_ms, device=PIXEL, precision="fp32", **fields):
+        spec = with_variant(find_model(name), Variant(precision=precision))
+        made = artifact(model=spec)
+        times = tuple(round(latency_ms * NS_PER_MS * factor) for factor in (0.9, 1, 1, 1.3))
+        run = measurement(
+            id=f"run-{next(numbers)}",
+            artifact=made,
+            device=device,
+            virtual=device.virtual,
+            result=RunSuccess(
+                protocol_version=PROTOCOL_VERSION,
+                run_id="run",
+                samples=samples(iteration_ns=times),
+            ),
+            **fields,
+        )
+        Store(url).save(run)
+
+    return save
+
+
+def predict(url, *words):
+    outcome = CliRunner().invoke(
+        main.app, ["predict", *words, "--store", url], env={"COLUMNS": "200"}
+    )
+    if outcome.exception is not None and not isinstance(outcome.exception, SystemExit):
+        raise outcome.exception
+    return outcome
+
+
+def document(url, *words):
+    outcome = predict(url, *words, "--json")
+    return check_document(outcome.stdout)
+
+
+def test_what_was_measured_on_a_phone_tells_its_other_networks(keep, url, usual_ms):
+    """By its serial or name; the median of a run is fitted, and of several runs their median."""
+    for name in KNOWN:
+        for factor in (2, 2.1, 9):
+            keep(name, usual_ms[name] * factor)
+
+    by_serial, by_name = (document(url, "googlenet", "-d", name) for name in ("PIX1", "pixel-3"))
+
+    (told,) = by_serial["predictions"]
+    assert by_name["predictions"][0]["latency_ms"] == told["latency_ms"]
+    assert told["latency_ms"] == pytest.approx(2.1 * usual_ms["googlenet"], rel=0.12)
+    assert told["low_ms"] < told["latency_ms"] < told["high_ms"]
+    assert (told["known"], told["origin"]) == (2, "predicted")
+    (phone,) = by_serial["devices"]
+    assert phone["engine"] == "ExecuTorch, fp32, median of a run"
+    assert phone["threads"] == 4
+    assert phone["own"] == {
+        "setting": {"format": "pte", "precision": "fp32"},
+        "networks_here": 2,
+        "runs_elsewhere": 0,
+        "origin": "measured",
+    }
+    text = predict(url, "googlenet", "-d", "PIX1").stdout
+    assert "Told from your own runs: 2 networks here with ExecuTorch, fp32" in text
+
+
+def test_a_precision_is_learned_from_another_phone_and_refused_before(keep, url, usual_ms):
+    keep("squeezenet", usual_ms["squeezenet"] * 2)
+    refused = document(url, "googlenet", "-d", "PIX1", "--precision", "int8")
+    for precision, factor in (("fp32", 2), ("int8", 1)):
+        keep("squeezenet", usual_ms["squeezenet"] * factor, OTHER, precision)
+
+    told = document(url, "googlenet", "-d", "PIX1", "--precision", "int8")
+
+    assert (
+        "nothing was measured yet with ExecuTorch, int8" in refused["predictions"][0]["reasons"][0]
+    )
+    assert told["predictions"][0]["latency_ms"] == pytest.approx(usual_ms["googlenet"], rel=0.2)
+    assert told["devices"][0]["own"]["networks_here"] == 0
+
+
+def test_a_virtual_phone_and_a_real_one_tell_nothing_of_each_other(keep, url, usual_ms):
+    """A virtual phone's chip is not known: it is told from its own runs, and says that these are
+    simulated."""
+    for name in KNOWN:
+        keep(name, usual_ms[name] / 20, VIRTUAL)
+
+    virtual = document(url, "googlenet", "-d", "virtual:nexus7")
+    real = document(url, "googlenet", "-d", "nexus7")
+
+    assert virtual["predictions"][0]["latency_ms"] == pytest.approx(
+        usual_ms["googlenet"] / 20, rel=0.25
+    )
+    assert virtual["devices"][0]["own"]["origin"] == "simulated"
+    assert virtual["devices"][0]["chip"] == "a chip that is not known"
+    assert real["devices"][0]["own"] is None
+    assert real["devices"][0]["engine"].startswith("ncnn")
+    text = predict(url, "googlenet", "-d", "virtual:nexus7").stdout
+    assert "Told from your own runs of virtual phones: 2 networks" in text
+
+
+def test_a_run_that_was_only_played_again_tells_nothing(keep, url, usual_ms):
+    keep("squeezenet", usual_ms["squeezenet"], findings=(REPLAYED,))
+
+    with pytest.raises(UsageError, match="'PIX1' is no cluster of cores"):
+        predict(url, "googlenet", "-d", "PIX1")
+
+
+def test_known_latencies_go_before_own_runs(keep, url, usual_ms, tmp_path):
+    keep("squeezenet", usual_ms["squeezenet"] * 2)
+    table = tmp_path / "known.csv"
+    table.write_text(f"network,ms\nsqueezenet,{usual_ms['squeezenet']}\n", encoding="utf-8")
+
+    told = document(
+        url, "squeezenet", "googlenet", "-d", "SDM845", "--threads", "4", "--known", str(table)
+    )
+
+    assert told["predictions"][1]["latency_ms"] == pytest.approx(usual_ms["googlenet"], rel=0.1)
+
+
+def test_two_phones_of_one_name_are_told_apart_by_their_serials(keep, url, usual_ms):
+    keep("squeezenet", usual_ms["squeezenet"])
+    keep("squeezenet", usual_ms["squeezenet"], replace(OTHER, name=PIXEL.name))
+
+    with pytest.raises(UsageError, match="Several phones that were measured are called 'pixel-3'"):
+        predict(url, "googlenet", "-d", "pixel-3")
+    assert predict(url, "googlenet", "-d", "PIX2").exit_code == 0
