@@ -22,11 +22,15 @@ _LOCK_KEY = 0x6D6F62696C656B69
 class Database:
     """A place to keep results in: an SQLAlchemy URL, or the path of an SQLite file."""
 
-    def __init__(self, place: str | Path, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
-        """Raises ``StoreError`` for a URL of nothing that can be used. Nothing is opened yet."""
+    def __init__(self, place: str | Path, *, lock_timeout_s: float | None = None) -> None:
+        """Raises ``StoreError`` for a URL of nothing that can be used. Nothing is opened yet.
+
+        ``lock_timeout_s``: ``LOCK_TIMEOUT_S`` unless told.
+        """
         self._place = place
+        wait_s = LOCK_TIMEOUT_S if lock_timeout_s is None else lock_timeout_s
         try:
-            self._engine = _make_engine(_url_of(place), lock_timeout_s)
+            self._engine = _make_engine(_url_of(place), wait_s)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise self.error(_reason_of(error)) from None
 
