@@ -16,6 +16,16 @@ def models(
         str | None,
         typer.Argument(help="Show the card of this one: a name, or a file as for `deploy`."),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            "-d",
+            metavar="PHONE",
+            help="Predict their latency on this phone, named as for `mobilekit predict`.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List the networks that can be deployed by name, or show the card of one."""
@@ -23,6 +33,7 @@ def models(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
+    from mobilekit.flow.predict import PhoneOptions, predict_specs
     from mobilekit.model.describe import read_cost
     from mobilekit.model.given import NOTHING
     from mobilekit.model.zoo import find_model, list_models, read_card
@@ -30,6 +41,7 @@ def models(
     from mobilekit.results.listing import models_table
     from mobilekit.results.tables.text import render_text
     from mobilekit.results.text.model import render_card
+    from mobilekit.results.text.prediction import reading_of
 
     directory = places.artifacts_directory()
     given = network.given
@@ -48,21 +60,27 @@ def models(
             )
             for spec in specs
         ]
+    predicted = None
+    if device is not None:
+        predicted = predict_specs(specs, [device], PhoneOptions(), cache_directory=directory)
     if as_json:
         document: ModelDocument | ModelsDocument
         if model:
             spec, card, cost = known[0]
-            document = ModelDocument(model=spec, card=card, cost=cost)
+            document = ModelDocument(model=spec, card=card, cost=cost, predicted=predicted)
         else:
             entries = (KnownModel(model=spec, card=card, cost=cost) for spec, card, cost in known)
-            document = ModelsDocument(models=tuple(entries))
+            document = ModelsDocument(models=tuple(entries), predicted=predicted)
         say(encode_pretty(document), nl=False)
         return
     if model:
-        say(render_card(*known[0]))
+        say(render_card(*known[0], predicted))
         return
-    table = models_table((spec, cost) for spec, _, cost in known)
+    table = models_table(((spec, cost) for spec, _, cost in known), predicted)
     say(render_text(table, terminal_width()))
+    if predicted is not None:
+        for line in reading_of(predicted):
+            say(line)
 
 
 def devices(as_json: JsonFlag = False) -> None:

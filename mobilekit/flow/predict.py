@@ -41,7 +41,7 @@ from mobilekit.records.chip import Chip
 from mobilekit.records.device import DeviceProfile
 from mobilekit.records.energy import EnergyEstimate
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.network import Precision
+from mobilekit.records.network import ModelSpec, Precision
 from mobilekit.records.prediction import (
     Criterion,
     KnownLatency,
@@ -155,6 +155,26 @@ def predict_models(
     built and traced. Raises what ``predict_table``, ``find_model`` and ``read_description`` do.
     """
     specs = [find_model(model, given) for model in dict.fromkeys(models)]
+    return predict_specs(
+        specs,
+        devices,
+        options,
+        cache_directory=cache_directory,
+        store=store,
+        on_progress=on_progress,
+    )
+
+
+def predict_specs(
+    specs: Sequence[ModelSpec],
+    devices: Sequence[str],
+    options: PhoneOptions,
+    *,
+    cache_directory: Path,
+    store: str | None = None,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Predictions:
+    """Networks that were found, as ``predict_models`` has it."""
     networks = [
         work_of(
             spec.name,
@@ -327,7 +347,7 @@ def _energy_runs(
     phone: Phone, open_store: OpenStore
 ) -> Iterator[tuple[Measurement, EnergyEstimate]]:
     """None of a chip alone."""
-    store = open_store() if phone.profile is not None else None
+    store = None if is_chip(phone.device) else open_store()
     if store is None:
         return
     from mobilekit.analysis.energy.estimate import energy_of

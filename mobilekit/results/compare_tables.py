@@ -14,7 +14,8 @@ from mobilekit.analysis.compare.records import (
     TypeShare,
 )
 from mobilekit.records.prediction import NetworkPrediction, Predictions
-from mobilekit.records.statistics import Interval, Origin
+from mobilekit.records.statistics import Origin
+from mobilekit.results.prediction_cells import PredictedFigure, predicted_cell
 from mobilekit.results.published import (
     Publication,
     PublishedFigure,
@@ -35,7 +36,7 @@ from mobilekit.results.tables.cells import (
     number_or_absent,
 )
 from mobilekit.results.text.words import PLANE_NAMES, SOURCE_NAMES, unless_measured
-from mobilekit.units import NS_PER_MS, format_duration
+from mobilekit.units import format_duration
 
 LABELS = {
     "init": "init p50",
@@ -205,7 +206,7 @@ def _engine_text(side: Side) -> str:
 
 # --- predicted beside measured -----------------------------------------------------------------
 
-PREDICTED = {
+PREDICTED: dict[PredictedFigure, str | None] = {
     "latency": "latency",
     "energy_gross": "energy",
     "energy_marginal": None,
@@ -226,7 +227,7 @@ def predicted_table(
         (each,) = told.predictions
         of_network = [item for item in comparisons if item.model == each.network]
         for name, theirs in PREDICTED.items():
-            value = _predicted_number(each, name)
+            value = predicted_cell(each, name)
             measured = _measured_beside(of_network, each.device, name)
             published = (
                 next(_published_beside(paper, each, theirs), Absent()) for paper in publications
@@ -256,23 +257,6 @@ def papers_on(predicted: Sequence[Predictions]) -> list[str]:
             for figure in load_publication(name).of(each.network)
         )
     ]
-
-
-def _predicted_number(each: NetworkPrediction, name: str) -> Number | Absent:
-    energy = each.energy
-    if name == "latency" and each.latency_ms is not None and each.low_ms and each.high_ms:
-        interval = Interval(low=each.low_ms * NS_PER_MS, high=each.high_ms * NS_PER_MS)
-        return Number(each.latency_ms * NS_PER_MS, "ns", interval, origin="predicted")
-    if name == "energy_gross" and energy is not None:
-        return Number(energy.gross_j, "J", energy.gross_interval_j, origin="predicted")
-    if name == "energy_marginal" and energy is not None:
-        return Number(energy.marginal_j, "J", energy.marginal_interval_j, origin="predicted")
-    if name == "charge" and each.charge is not None:
-        charge = each.charge
-        return Number(
-            charge.inferences, "inferences", charge.inferences_interval, origin="predicted"
-        )
-    return Absent("cannot tell")
 
 
 def _measured_beside(
@@ -429,7 +413,7 @@ def numbers_table(
         for told in predicted
         for each in told.predictions
         for name in PREDICTED
-        if isinstance(cell := _predicted_number(each, name), Number)
+        if isinstance(cell := predicted_cell(each, name), Number)
     ]
     if publication is not None:
         rows += [

@@ -105,20 +105,24 @@ class KnownModel(Record, frozen=True):
     cost: ModelCost
 
 
-# History: 1: first with a schema.
-class ModelsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.models/1"):
+# History: 1: first with a schema; 2: what is predicted of them on a phone.
+class ModelsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.models/2"):
     """``models``."""
 
     models: tuple[KnownModel, ...]
+    predicted: Predictions | None
+    """``None`` without ``--device``."""
 
 
-# History: 1: first with a schema.
-class ModelDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.model/1"):
+# History: 1: first with a schema; 2: what is predicted of it on a phone.
+class ModelDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.model/2"):
     """``models NAME``."""
 
     model: ModelSpec
     card: ModelCard
     cost: ModelCost
+    predicted: Predictions | None
+    """``None`` without ``--device``."""
 
 
 # History: 1: first; 2: what is changed of the network is its variant; 3: with findings; 4: windows.

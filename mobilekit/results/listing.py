@@ -9,7 +9,9 @@ from mobilekit.records.device import BatteryStatus, ListedDevice
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
 from mobilekit.records.meter import MeterResult
 from mobilekit.records.network import ModelCost, ModelSpec
+from mobilekit.records.prediction import Predictions
 from mobilekit.results.documents import NO_TAGS, Tags
+from mobilekit.results.prediction_cells import predicted_cell
 from mobilekit.results.tables.cell_text import p50_note
 from mobilekit.results.tables.cells import (
     Absent,
@@ -85,13 +87,23 @@ def _result_row(measurement: Measurement, answer: Answer) -> tuple[Cell, ...]:
     )
 
 
-def models_table(known: Iterable[tuple[ModelSpec, ModelCost]]) -> Table:
-    """A network a row."""
+def models_table(
+    known: Iterable[tuple[ModelSpec, ModelCost]], predicted: Predictions | None = None
+) -> Table:
+    """A network a row; with what is ``predicted`` of them on a phone, in their order, beside it."""
+    known = list(known)
+    latencies: list[tuple[Cell, ...]] = [()] * len(known)
+    if predicted is not None:
+        latencies = [(predicted_cell(each, "latency"),) for each in predicted.predictions]
     return make_table(
         (
             "model",
             Column("parameters", holds="numbers"),
             Column("MACs", holds="numbers", scale=Scale(" M", 1e6)),
+            *(
+                Column(f"latency on {each.device} [90 %]", holds="numbers", scale="common")
+                for each in (predicted.devices if predicted is not None else ())
+            ),
             "input",
             "weights",
             "title",
@@ -101,11 +113,12 @@ def models_table(known: Iterable[tuple[ModelSpec, ModelCost]]) -> Table:
                 spec.name,
                 Number(cost.parameters, "count"),
                 Number(cost.macs, "MACs"),
+                *latency,
                 " ".join("x".join(map(str, shape)) for shape in spec.input_shapes),
                 "trained" if spec.weights_path else "untrained",
                 spec.title,
             )
-            for spec, cost in known
+            for (spec, cost), latency in zip(known, latencies, strict=True)
         ),
     )
 

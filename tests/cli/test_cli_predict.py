@@ -311,6 +311,30 @@ def test_only_fp32_of_a_described_network_is_told_of_a_real_phone(home, alexnet)
     assert predict_real(replace(run, virtual=False), home) is None
 
 
+def test_the_list_of_networks_has_their_latency_on_a_phone(exports, monkeypatch):
+    """In its order, as ``predict`` has it; and one network's card."""
+    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
+
+    def run(*words):
+        return CliRunner().invoke(main.app, ["models", *words], env={"COLUMNS": "200"})
+
+    document = check_document(run("--device", "nexus7", "--json").stdout)
+    told = document["predicted"]["predictions"]
+    assert [each["network"] for each in told] == [
+        each["model"]["name"] for each in document["models"]
+    ]
+    by_name = {each["network"]: each for each in told}
+    (alone,) = check_document(invoke("alexnet", "-d", "nexus7", "--json").stdout)["predictions"]
+    assert by_name["alexnet"]["latency_ms"] == pytest.approx(alone["latency_ms"])
+    shown = run("--device", "nexus7").stdout
+    assert "latency on nexus7 [90 %]" in shown
+    assert "196 ms [114 ms, 336 ms] (predicted)" in shown
+    assert "Why it cannot be told: `mobilekit predict deep_kws --device nexus7`." in shown
+    assert "  predicted nexus7: 196 ms [" in run("alexnet", "-d", "nexus7").stdout
+    assert "predicted" not in run("alexnet").stdout
+    assert check_document(run("alexnet", "--json").stdout)["predicted"] is None
+
+
 def test_people_read_what_it_is_told_from_and_how_far_that_was_right():
     outcome = predict("--threads", 4)
 

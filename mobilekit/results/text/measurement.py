@@ -55,7 +55,7 @@ def render_measurement(
     if charge is not None:
         rows.append(("charge", _charge_text(charge)))
     if predicted is not None:
-        rows.append(("predicted", predicted_text(predicted)))
+        rows.append(("predicted", f"the real {predicted_text(predicted)}"))
     rows.append(("took", _time_text(measurement)))
     rows.append(("saved", measurement.id))
     lines = [plain(heading), *(f"  {name:9} {plain(text)}" for name, text in rows)]

@@ -8,6 +8,8 @@ from pathlib import Path
 from mobilekit.plain import plain
 from mobilekit.records.artifact import Artifact, Calibration
 from mobilekit.records.network import ModelCard, ModelCost, ModelSpec
+from mobilekit.records.prediction import Predictions
+from mobilekit.results.text.prediction import predicted_text
 from mobilekit.units import format_bytes, format_duration
 
 
@@ -47,8 +49,10 @@ def _calibration_text(calibration: Calibration) -> str:
     return f"with {calibration.examples} examples of {calibration.path}, checked with another one"
 
 
-def render_card(spec: ModelSpec, card: ModelCard, cost: ModelCost) -> str:
-    """What is known of a network before it is run."""
+def render_card(
+    spec: ModelSpec, card: ModelCard, cost: ModelCost, predicted: Predictions | None = None
+) -> str:
+    """What is known of a network before it is run, and what is ``predicted`` of it on a phone."""
     shapes = (
         f"{'x'.join(map(str, shape))} {dtype}"
         for shape, dtype in zip(spec.input_shapes, spec.input_dtypes, strict=True)
@@ -61,6 +65,7 @@ def render_card(spec: ModelSpec, card: ModelCard, cost: ModelCost) -> str:
         ("input", card.input),
         ("tensors", ", ".join(shapes)),
         ("network", _cost_text(cost)),
+        *([("predicted", predicted_text(predicted))] if predicted is not None else []),
         ("accuracy", f"published: {card.published_accuracy or 'none'}; {measured}"),
         ("weights", spec.weights_path or "untrained"),
         ("source", spec.source),
@@ -72,7 +77,7 @@ def render_card(spec: ModelSpec, card: ModelCard, cost: ModelCost) -> str:
     for name, text in rows:
         indent = " " * 12
         lines += textwrap.wrap(
-            text or "", 100, initial_indent=f"  {name:8}  ", subsequent_indent=indent,
+            text or "", 100, initial_indent=f"  {name:9} ", subsequent_indent=indent,
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
     return "\n".join(lines)

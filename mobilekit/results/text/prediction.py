@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
 from mobilekit.records.prediction import (
-    EnergyPrediction,
     FitVerdict,
     NetworkPrediction,
     OwnRuns,
@@ -14,22 +14,21 @@ from mobilekit.records.prediction import (
     PredictedDevice,
     Predictions,
 )
-from mobilekit.records.statistics import Interval
-from mobilekit.results.tables.cell_text import number_text, quantity_text
+from mobilekit.results.prediction_cells import (
+    PREDICTED_FIGURES,
+    PredictedFigure,
+    predicted_cell,
+)
+from mobilekit.results.tables.cell_text import number_text
 from mobilekit.results.tables.cells import (
-    Absent,
-    Cell,
     Column,
     Number,
     Row,
     Table,
-    Unit,
     make_table,
 )
 from mobilekit.results.tables.text import render_text
-from mobilekit.units import NS_PER_MS, format_energy, format_power
-
-CANNOT_TELL = Absent("cannot tell")
+from mobilekit.units import format_energy, format_power
 
 
 def render_predictions(predicted: Predictions, width: int | None = None) -> str:
@@ -67,23 +66,33 @@ def render_predictions(predicted: Predictions, width: int | None = None) -> str:
     return "\n".join(lines)
 
 
+def reading_of(predicted: Predictions) -> list[str]:
+    """What to know of a column of predictions: of which chip, whose times, how far that was right,
+    and where to read why any cannot be told."""
+    lines = [_device_text(each, named=True) for each in predicted.devices]
+    lines += [
+        f"Why it cannot be told: `mobilekit predict {each.network} --device "
+        f"{shlex.quote(each.device)}`."
+        for each in predicted.predictions
+        if each.latency_ms is None
+    ][:1]
+    return lines + [_past_text(each) for each in predicted.past_errors]
+
+
 def predicted_text(predicted: Predictions) -> str:
-    """One network on the phone that a virtual one stands in for, on one line."""
+    """One network on one phone that is not here, on one line."""
     (device,), (each,) = predicted.devices, predicted.predictions
     if each.latency_ms is None:
-        return f"the real {each.device} cannot be told: {each.reasons[0].split(';')[0]}"
-    cell = _latency_cell(each)
-    parts = [number_text(cell)] if isinstance(cell, Number) else []
-    if each.energy is not None:
-        energy = quantity_text(each.energy.gross_j, "J", each.energy.gross_interval_j)
-        parts.append(f"{energy} gross")
-    if each.charge is not None:
-        charge = each.charge
-        inferences = quantity_text(charge.inferences, "inferences", charge.inferences_interval)
-        parts.append(f"{inferences} inferences per charge")
+        return f"{each.device} cannot be told: {each.reasons[0].split(';')[0]}"
+    named: dict[PredictedFigure, str] = {
+        "latency": "",
+        "energy_gross": " gross",
+        "charge": " inferences per charge",
+    }
+    cells = ((predicted_cell(each, figure), name) for figure, name in named.items())
+    parts = [f"{number_text(cell)}{name}" for cell, name in cells if isinstance(cell, Number)]
     return (
-        f"the real {each.device}: {', '.join(parts)}   90 %, as of {device.engine}, "
-        f"from {_told_from(each)}"
+        f"{each.device}: {', '.join(parts)}   90 %, as of {device.engine}, from {_told_from(each)}"
     )
 
 
@@ -95,9 +104,7 @@ def predictions_table(predicted: Predictions) -> Table:
             (
                 each.network,
                 *((each.device,) if several else ()),
-                _latency_cell(each),
-                *_energy_cells(each.energy),
-                _charge_cell(each),
+                *(predicted_cell(each, figure) for figure in PREDICTED_FIGURES),
                 _told_from(each),
             ),
             origin="predicted",
@@ -177,32 +184,6 @@ def _own_text(own: OwnRuns) -> str:
 
 def _name(each: NetworkPrediction, *, several: bool) -> str:
     return f"{each.network} on {each.device}" if several else each.network
-
-
-def _latency_cell(each: NetworkPrediction) -> Cell:
-    if each.latency_ms is None or each.low_ms is None or each.high_ms is None:
-        return CANNOT_TELL
-    interval = Interval(low=each.low_ms * NS_PER_MS, high=each.high_ms * NS_PER_MS)
-    return _predicted(each.latency_ms * NS_PER_MS, "ns", interval)
-
-
-def _energy_cells(energy: EnergyPrediction | None) -> tuple[Cell, Cell]:
-    if energy is None:
-        return CANNOT_TELL, CANNOT_TELL
-    return (
-        _predicted(energy.gross_j, "J", energy.gross_interval_j),
-        _predicted(energy.marginal_j, "J", energy.marginal_interval_j),
-    )
-
-
-def _charge_cell(each: NetworkPrediction) -> Cell:
-    if each.charge is None:
-        return CANNOT_TELL
-    return _predicted(each.charge.inferences, "inferences", each.charge.inferences_interval)
-
-
-def _predicted(value: float, unit: Unit, interval: Interval) -> Number:
-    return Number(value, unit, interval, origin="predicted")
 
 
 def _told_from(each: NetworkPrediction) -> str:
