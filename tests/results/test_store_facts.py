@@ -1,0 +1,73 @@
+"""Whether a store takes results, of stores in every state."""
+
+import sqlite3
+import time
+from contextlib import closing
+
+import pytest
+from examples import measurement
+
+from mobilekit.results.schema import version_table
+from mobilekit.results.store import PendingRun, Store
+from mobilekit.results.store_facts import read_store_facts
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "data/results.sqlite"
+
+
+def test_one_that_is_not_there_is_not_made(place):
+    facts = read_store_facts(place)
+
+    assert (facts.exists, facts.failure) == (False, None)
+    assert not place.parent.exists()
+
+
+def test_one_that_is_there_is_left_as_it_is(place):
+    """A write is tried and taken back; runs that wait for their phone are counted."""
+    store = Store(place)
+    store.add_pending(PendingRun(measurement()))
+    before = place.read_bytes()
+
+    facts = read_store_facts(place)
+
+    assert (facts.exists, facts.pending_runs, facts.failure) == (True, 1, None)
+    assert place.read_bytes() == before
+
+
+def test_a_locked_one_is_not_waited_for_as_a_result_would(place):
+    Store(place)
+    with closing(sqlite3.connect(place, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        started_s = time.monotonic()
+        facts = read_store_facts(place)
+        took_s = time.monotonic() - started_s
+
+    assert "locked" in facts.failure
+    assert f"fuser -v {place}" in facts.fix
+    assert 1 < took_s < 15
+
+
+@pytest.mark.parametrize("place", ["nonsense://x", "sqlite:////proc/nowhere/x.sqlite"])
+def test_one_that_cannot_be(place):
+    facts = read_store_facts(place)
+
+    assert facts.failure
+    assert facts.fix
+
+
+def test_one_of_a_later_mobilekit(place):
+    """It would be refused; it is not written to."""
+    Store(place)
+    with closing(sqlite3.connect(place)) as connection, connection:
+        connection.execute(f"update {version_table.name} set version = 99")
+
+    assert "99" in read_store_facts(place).failure
+
+
+def test_no_database_at_all(place):
+    place.parent.mkdir()
+    place.write_text("some text" * 1000)
+
+    assert "not a database" in read_store_facts(place).failure
