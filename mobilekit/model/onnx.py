@@ -22,6 +22,7 @@ from mobilekit.model.layers import layer_scope, weight_layers
 from mobilekit.model.onnx_runtime import run_file
 from mobilekit.model.quiet import captured_stderr, quiet_python
 from mobilekit.model.rewrite import is_normalization
+from mobilekit.model.spared_work import sparing_translation
 from mobilekit.records.artifact import Delegation, ProgramOperator
 from mobilekit.records.network import ModelSpec
 
@@ -107,7 +108,7 @@ def translate(spec: ModelSpec, exported: Any) -> Program:
     )
     _check_size(spec, weights_bytes)
     try:
-        with quiet_python():
+        with quiet_python(), sparing_translation():
             translated = torch.onnx.export(
                 exported, (), dynamo=True, external_data=False, opset_version=OPSET, verbose=False
             )

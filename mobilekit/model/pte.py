@@ -23,7 +23,7 @@ from mobilekit.model.graph import METHOD
 from mobilekit.model.layers import layer_name
 from mobilekit.model.macs import kernel_macs
 from mobilekit.model.quiet import captured_stderr, quiet_python
-from mobilekit.model.spared_work import sparing_work
+from mobilekit.model.spared_work import sparing_decompositions, sparing_lowering
 from mobilekit.records.artifact import Delegation, ProgramOperator
 from mobilekit.records.network import ModelSpec
 
@@ -102,12 +102,12 @@ def lower(
     Raises ``ExportError``.
     """
     try:
-        with quiet_python():
+        with quiet_python(), sparing_decompositions():
             exported = rewrite(exported)
         warning = foresee_length(exported)
         if warning is not None:
             on_progress(warning)
-        with quiet_python(), sparing_work():
+        with quiet_python(), sparing_lowering():
             from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
             from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 

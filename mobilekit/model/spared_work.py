@@ -1,8 +1,8 @@
-"""Work that ExecuTorch does for every network and that changes no program, left out.
+"""Work that exporters do for every network and that changes no program, left out.
 
-Half of a process's first export was that work. What is replaced here are the libraries' own
-functions, for as long as a network is lowered; one that another version has no longer is left
-alone, and costs its time. Imports executorch.
+Half of a process's first export was that work, and most of any other. What is replaced here are
+the libraries' own functions, for as long as a network is exported; one that another version has no
+longer is left alone, and costs its time. Imports torch.
 """
 
 from __future__ import annotations
@@ -13,14 +13,51 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
 
+import torch
+from torch import _ops as operators
 from torch._export import utils as export_utils
 from torch.fx.traceback import NodeSource
 
 _EDGE_OPERATORS = "executorch.exir.dialects.edge._ops"
+Replacement = tuple[Any, str, Any]
+"""An owner, its attribute's name, and what it is for a while."""
 
 
 @contextmanager
-def sparing_work() -> Iterator[None]:
+def sparing_decompositions() -> Iterator[None]:
+    """A context in which graphs are decomposed into fewer operators, as every exporter does."""
+    with ExitStack() as replaced:
+        for each in (
+            # Every decomposition looks through all operators that there are.
+            *_remembered(
+                export_utils, "_collect_all_valid_cia_ops_for_namespace", _operator_count()
+            ),
+            # It gives each of hundreds of them twenty kernels for a while, and makes types anew to
+            # annotate functions that nobody asks for their types.
+            (operators, "Callable", _Unparametrized),
+        ):
+            replaced.enter_context(_replaced(*each))
+        yield
+
+
+@contextmanager
+def sparing_translation() -> Iterator[None]:
+    """A context to translate networks to ONNX in."""
+    from onnxscript import values
+    from torch.onnx._internal.exporter import _schemas
+
+    with sparing_decompositions(), ExitStack() as replaced:
+        for each in (
+            # The sources of 500 functions are parsed for every network, and never change.
+            *_remembered(values.TracedOnnxFunction, "function_ir"),
+            *_remembered(_schemas, "op_signature_from_function"),
+        ):
+            replaced.enter_context(_replaced(*each))
+        yield
+
+
+@contextmanager
+def sparing_lowering() -> Iterator[None]:
     """A context to lower networks to XNNPACK in."""
     _import_edge_operators()
     from executorch.backends.xnnpack._passes.convert_to_sdpa import ConvertToSDPAPass
@@ -29,21 +66,36 @@ def sparing_work() -> Iterator[None]:
     )
     from executorch.backends.xnnpack.partition.graphs import bilinear_2d, sdpa
 
-    with ExitStack() as replaced:
-        for owner, name, value in (
+    with sparing_decompositions(), ExitStack() as replaced:
+        for each in (
             # Where a node is from is copied as deep as its history with every pass. Nothing in
             # ExecuTorch writes to it, so that copies can share it.
             (NodeSource, "__deepcopy__", lambda self, memo: self),
-            # Every decomposition looks through all operators that there are.
-            *_cached(export_utils, "_collect_all_valid_cia_ops_for_namespace"),
             # Patterns are exported to look for them, also where their operator does not occur.
             *_seeking(
                 ConvertToUpsampleBilinear2d, "upsample_bilinear2d", bilinear_2d, "get_graphs_dict"
             ),
             *_seeking(ConvertToSDPAPass, "_softmax", sdpa, "get_graphs"),
         ):
-            replaced.enter_context(_replaced(owner, name, value))
+            replaced.enter_context(_replaced(*each))
         yield
+
+
+class _Callables(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return callable(value)
+
+
+class _Unparametrized(metaclass=_Callables):
+    """``Callable`` whose parameters are not looked at."""
+
+    def __class_getitem__(cls, parameters: Any) -> None:
+        return None
+
+
+def _operator_count() -> int:
+    """What a library registers while it is imported is another number of operators."""
+    return len(torch._C._dispatch_get_all_op_names())
 
 
 def _import_edge_operators() -> None:
@@ -65,14 +117,21 @@ def _import_edge_operators() -> None:
         __import__(_EDGE_OPERATORS)
 
 
-def _cached(owner: Any, name: str) -> Iterator[tuple[Any, str, Any]]:
-    if hasattr(owner, name):
-        yield owner, name, cache(getattr(owner, name))
+def _remembered(owner: Any, name: str, state: object = None) -> Iterator[Replacement]:
+    """A function, or a property, that is not called again with the same arguments by this process,
+    unless ``state`` is another."""
+    if name in vars(owner):
+        yield owner, name, _remembering(vars(owner)[name], state)
 
 
-def _seeking(
-    pass_class: Any, operator: str, patterns: Any, name: str
-) -> Iterator[tuple[Any, str, Any]]:
+@cache
+def _remembering(function: Any, state: object) -> Any:
+    if isinstance(function, property):
+        return property(cache(function.fget))  # type: ignore[arg-type]
+    return cache(function)
+
+
+def _seeking(pass_class: Any, operator: str, patterns: Any, name: str) -> Iterator[Replacement]:
     """The pass without its patterns, in a graph that does not have the operator of all of them."""
     whole: Callable[[Any, Any], Any] = pass_class.call
 

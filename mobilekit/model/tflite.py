@@ -21,6 +21,7 @@ from torch import Tensor
 from mobilekit.errors import ExportError
 from mobilekit.model.failures import describe_error, fix_of
 from mobilekit.model.quiet import captured_stderr, environment, quiet_python
+from mobilekit.model.spared_work import sparing_decompositions
 from mobilekit.records.artifact import Delegation, ProgramOperator
 from mobilekit.records.network import ModelSpec
 
@@ -91,8 +92,9 @@ def convert(spec: ModelSpec, exported: Any, inputs: Sequence[Tensor]) -> Program
         with quiet_python(), environment(QUIET):
             import litert_torch
 
-            # 64 bits, or else integers become 32 wide, inputs and outputs too.
-            converted = litert_torch.convert(exported.module(), tuple(inputs), enable_x64=True)
+            with sparing_decompositions():
+                # 64 bits, or else integers become 32 wide, inputs and outputs too.
+                converted = litert_torch.convert(exported.module(), tuple(inputs), enable_x64=True)
             content = converted.model_content()
     except Exception as error:
         raise ExportError(

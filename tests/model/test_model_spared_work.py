@@ -1,7 +1,8 @@
-"""What ExecuTorch's lowering is spared of changes no program."""
+"""What exports are spared of changes no program."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,14 +10,23 @@ import pytest
 import torch
 from executorch.exir.dialects.edge import _ops as edge_operators
 from model_files import Export, WriteModel
+from onnxscript import values
 from ruamel.yaml import YAML
+from torch._export import utils as export_utils
 from torch.fx.traceback import NodeSource
 
-from mobilekit.model import pte
-from mobilekit.model.spared_work import sparing_work
+from mobilekit.contract.protocol import Format
+from mobilekit.formats import FORMATS
+from mobilekit.model import onnx, pte, tflite
+from mobilekit.model.spared_work import (
+    sparing_decompositions,
+    sparing_lowering,
+    sparing_translation,
+)
 from mobilekit.model.zoo import read_spec
 
-NETWORK = """
+BILINEAR = 'F.interpolate(self.stem(x), scale_factor=2, mode="bilinear", align_corners=False)'
+NETWORK = f"""
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -31,7 +41,7 @@ class Network(nn.Module):
         self.head = nn.Linear(8, 8)
 
     def forward(self, x):
-        x = F.interpolate(self.stem(x), scale_factor=2, mode="bilinear", align_corners=False)
+        x = {BILINEAR}
         x = F.interpolate(x, size=(8, 8), mode="nearest")
         q = self.head(x)
         return F.scaled_dot_product_attention(q, q, q, attn_mask=torch.zeros(8, 8)).softmax(-1)
@@ -42,37 +52,70 @@ def build():
 """
 
 
+@pytest.mark.parametrize("artifact_format", FORMATS)
 def test_programs_stay_the_same_byte_for_byte(
     write_model: WriteModel,
     export: Export,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    artifact_format: Format,
 ) -> None:
     """Also of a network that has what the patterns look for."""
-    spec = read_spec(write_model(NETWORK))
-    spared, _ = export(spec)
+    # What LiteRT makes of this one is refused, spared or not: it computes something else.
+    source = NETWORK.replace(BILINEAR, "self.stem(x)") if artifact_format == "tflite" else NETWORK
+    spec = read_spec(write_model(source))
+    spared, _ = export(spec, artifact_format)
     (tmp_path / "cache").rename(tmp_path / "spared")
-    monkeypatch.setattr(pte, "sparing_work", nullcontext)
+    for module, name in (
+        *((pte, "sparing_decompositions"), (pte, "sparing_lowering")),
+        *((onnx, "sparing_translation"), (tflite, "sparing_decompositions")),
+    ):
+        monkeypatch.setattr(module, name, nullcontext)
 
-    whole, _ = export(spec)
+    whole, _ = export(spec, artifact_format)
 
     assert (spared.file, spared.delegation) == (whole.file, whole.delegation)
 
 
 def test_operators_are_read_as_their_own_reader_reads_them() -> None:
     """Another dialect of YAML could read a word as a truth value."""
-    with sparing_work():
+    with sparing_lowering():
         found = edge_operators._edge_dialect_info
     text = (Path(edge_operators.__file__).parent / "edge.yaml").read_text(encoding="utf-8")
 
     assert found == {entry["inherits"]: entry for entry in YAML(typ="safe").load(text)}
 
 
+def test_an_operator_that_is_registered_later_is_seen() -> None:
+    """As a model file may do between two exports of a process."""
+
+    def collected() -> set[str]:
+        with sparing_decompositions():
+            found = export_utils._collect_all_valid_cia_ops_for_namespace(torch.ops.mobilekit_test)
+        return {str(each) for each in found}
+
+    with torch.library._scoped_library("mobilekit_test", "DEF") as library:
+        library.define("first(Tensor x) -> Tensor")
+        library.impl("first", lambda x: x + 1, "CompositeImplicitAutograd")
+        assert collected() == {"mobilekit_test.first.default"}
+
+        library.define("second(Tensor x) -> Tensor")
+        library.impl("second", lambda x: x + 2, "CompositeImplicitAutograd")
+        assert collected() == {"mobilekit_test.first.default", "mobilekit_test.second.default"}
+
+
 def test_what_was_replaced_is_put_back() -> None:
     """Nothing of it stays in the libraries."""
-    before = torch._export.utils._collect_all_valid_cia_ops_for_namespace
-    with sparing_work():
+    collect = export_utils._collect_all_valid_cia_ops_for_namespace
+    function_ir = values.TracedOnnxFunction.function_ir
+    with sparing_lowering(), sparing_translation():
         assert hasattr(NodeSource, "__deepcopy__")
+        assert torch._ops.Callable is not Callable
+        assert [isinstance(each, torch._ops.Callable) for each in (print, 1)] == [True, False]
+        assert export_utils._collect_all_valid_cia_ops_for_namespace is not collect
+        assert values.TracedOnnxFunction.function_ir is not function_ir
 
     assert not hasattr(NodeSource, "__deepcopy__")
-    assert torch._export.utils._collect_all_valid_cia_ops_for_namespace is before
+    assert torch._ops.Callable is Callable
+    assert export_utils._collect_all_valid_cia_ops_for_namespace is collect
+    assert values.TracedOnnxFunction.function_ir is function_ir
