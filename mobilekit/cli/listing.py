@@ -30,10 +30,9 @@ def models(
 ) -> None:
     """List the networks that can be deployed by name, or show the card of one."""
     from mobilekit import places
-    from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.cli.noting import noting
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
-    from mobilekit.flow.predict import PhoneOptions, predict_specs
     from mobilekit.model.describe import read_cost
     from mobilekit.model.given import NOTHING
     from mobilekit.model.zoo import find_model, list_models, read_card
@@ -41,7 +40,6 @@ def models(
     from mobilekit.results.listing import models_table
     from mobilekit.results.tables.text import render_text
     from mobilekit.results.text.model import render_card
-    from mobilekit.results.text.prediction import reading_of
 
     directory = places.artifacts_directory()
     given = network.given
@@ -51,17 +49,19 @@ def models(
             fix="Name it: mobilekit models M.",
         )
     specs = [find_model(model, given)] if model else list_models()
-    with TerminalReporter() as reporter:
+    with noting() as note:
         known = [
             (
                 spec,
                 read_card(spec),
-                read_cost(spec, cache_directory=directory, on_progress=reporter.note),
+                read_cost(spec, cache_directory=directory, on_progress=note),
             )
             for spec in specs
         ]
     predicted = None
     if device is not None:
+        from mobilekit.flow.predict import PhoneOptions, predict_specs
+
         predicted = predict_specs(specs, [device], PhoneOptions(), cache_directory=directory)
     if as_json:
         document: ModelDocument | ModelsDocument
@@ -79,6 +79,8 @@ def models(
     table = models_table(((spec, cost) for spec, _, cost in known), predicted)
     say(render_text(table, terminal_width()))
     if predicted is not None:
+        from mobilekit.results.text.prediction import reading_of
+
         for line in reading_of(predicted):
             say(line)
 

@@ -137,9 +137,9 @@ def predict(
             store=store,
         )
     else:
-        from mobilekit.cli.progress import TerminalReporter
+        from mobilekit.cli.noting import noting
 
-        with TerminalReporter() as reporter:
+        with noting() as note:
             predicted = predict_models(
                 models or (),
                 devices,
@@ -147,7 +147,7 @@ def predict(
                 given=given,
                 cache_directory=places.artifacts_directory(),
                 store=store,
-                on_progress=reporter.note,
+                on_progress=note,
             )
     if as_json:
         from mobilekit.results.documents import make_predictions_document

@@ -1,6 +1,7 @@
 """``predict``: what it prints, what it refuses, and that it starts fast."""
 
 import csv
+import subprocess
 import sys
 from pathlib import Path
 
@@ -445,21 +446,32 @@ def test_a_file_that_is_no_table_of_layers_says_so(text, reason, tmp_path):
     assert reason in str(error)
 
 
-def test_nothing_heavy_is_imported(cli):
-    """Neither PyTorch nor scipy: a prediction is there at once."""
+@pytest.mark.parametrize(
+    "words",
+    [("--layers-csv", str(LAYERS), "--chip", CHIP), ("alexnet", "--device", "nexus7")],
+    ids=["a table", "a name"],
+)
+@pytest.mark.parametrize("as_json", [True, False], ids=["json", "text"])
+def test_nothing_heavy_is_imported(words, as_json, cli, tmp_path):
+    """A prediction is there at once, of what has been described and with nothing stored."""
+    arguments = ["mobilekit", "predict", *words, *(["--json"] if as_json else [])]
+    heavy = ("torch", "scipy", "pandas", "pint", "matplotlib", "sqlalchemy", "rich.progress")
     cli_code = (
         "import sys; from mobilekit.cli.main import app; "
-        f"sys.argv = ['mobilekit', 'predict', '--layers-csv', {str(LAYERS)!r}, '--chip', "
-        f"{CHIP!r}, '--json']\n"
+        f"sys.argv = {arguments}\n"
         "try: app()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
-        "print([name for name in ('torch', 'scipy', 'pandas', 'matplotlib') if name in "
-        "sys.modules], file=sys.stderr)"
+        f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
     )
-    import subprocess
+    environment = {
+        name: value for name, value in cli.environment.items() if name != "MOBILEKIT_STORE"
+    }
 
     ended = subprocess.run(
-        [sys.executable, "-c", cli_code], env=cli.environment, capture_output=True, text=True
+        [sys.executable, "-c", cli_code],
+        env=environment | {"MOBILEKIT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
     )
 
     assert ended.stderr.strip().splitlines()[-1] == "[]"
