@@ -24,6 +24,7 @@ from mobilekit.records.device import (
     ProfileMatch,
     ProfilePower,
 )
+from mobilekit.virtual.crashes import Crash
 from mobilekit.virtual.phone import VirtualPhone
 
 T = TypeVar("T")
@@ -94,6 +95,9 @@ class FakeCompanion:
 
     def signal(self, number: int) -> None:
         self.signals.append(number)
+
+    def take_crashes(self) -> list[Crash]:
+        return []
 
     def running_pids(self) -> list[int]:
         return [] if self.pid is None else [self.pid]

@@ -49,11 +49,13 @@ from mobilekit.virtual.battery import (
     gauge_of_profile,
 )
 from mobilekit.virtual.companion_settings import (
+    CRASH_REPORT,
     CompanionKind,
     CompanionSettings,
     companion_command,
     companion_formats,
 )
+from mobilekit.virtual.crashes import Crash, find_crash
 from mobilekit.virtual.faults import read_faults, write_faults
 from mobilekit.virtual.files import PhoneFiles
 from mobilekit.virtual.pacing import PacedStage
@@ -188,6 +190,7 @@ class CompanionProcess:
         self._kind = kind
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         """By their runs, in the order of their starts."""
+        self._crashes: list[Crash] = []
         self._newest_ended: int | None = None
         """The end of the newest one's pipe that is for reading."""
 
@@ -210,10 +213,11 @@ class CompanionProcess:
         os.close(writing)
         self._close_pipe()
         self._newest_ended = reading
-        self._processes = {**running, run_id: process}
+        self._processes[run_id] = process
         return process.pid
 
     def stop(self) -> None:
+        self._running()  # One may have crashed before.
         # The last one first, or it would take its turn.
         for process in reversed(self._processes.values()):
             process.kill()
@@ -238,10 +242,20 @@ class CompanionProcess:
             return 0
         return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def take_crashes(self) -> list[Crash]:
+        self._running()
+        crashes, self._crashes = self._crashes, []
+        return crashes
+
     def _running(self) -> dict[str, subprocess.Popen[bytes]]:
-        return {
-            run_id: process for run_id, process in self._processes.items() if process.poll() is None
-        }
+        """Those that live; of those that have ended since it was last asked, crashes are kept."""
+        for run_id, process in list(self._processes.items()):
+            if process.poll() is not None:
+                del self._processes[run_id]
+                report = self._directory / CRASH_REPORT
+                crash = find_crash(process.pid, process.returncode, report)
+                self._crashes += [] if crash is None else [crash]
+        return dict(self._processes)
 
     def _close_pipe(self) -> None:
         if self._newest_ended is not None:

@@ -42,6 +42,8 @@ class CompanionSettings(Record, frozen=True):
 
 
 SETTINGS_FILE = "companion.json"
+CRASH_REPORT = "crash.log"
+"""What a JVM tells of a signal that ended it."""
 STANDARD_INPUT = "/dev/stdin"
 MAIN_CLASS = "dev.mobilekit.bench.jvm.MainKt"
 LINKER = "liblinker.so"
@@ -116,8 +118,8 @@ def companion_command(
     words = [word for option in options.items() for word in option]
     if kind == "jvm":
         return ["java", "-jar", str(places.built_jvm_companion()), *words]
-    crash_log = phone_directory / "crash.log"
-    return [*native_java(places.built_native_libraries(this_abi()), crash_log), *words]
+    libraries = places.built_native_libraries(this_abi())
+    return [*native_java(libraries, phone_directory / CRASH_REPORT), *words]
 
 
 def native_java(libraries: Path, crash_log: Path) -> list[str]:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from mobilekit.contract.protocol import PACKAGE, BatterySample
 from mobilekit.records.device import DeviceProfile
 from mobilekit.units import NS_PER_S
+from mobilekit.virtual.crashes import Crash
 from mobilekit.virtual.faults import Distortion
 from mobilekit.virtual.files import PhoneFiles
 from mobilekit.virtual.logcat import PhoneLog
@@ -46,6 +47,10 @@ class Companion(Protocol):
     def signal(self, number: int) -> None:
         """Send a signal to all of its processes."""
 
+    def take_crashes(self) -> list[Crash]:
+        """Those of its processes, each told once."""
+        ...
+
     def running_pids(self) -> list[int]: ...
     def memory_bytes(self, pid: int) -> int:
         """Of a running process."""
@@ -53,6 +58,8 @@ class Companion(Protocol):
 
 
 ADBD_PID = 301
+CRASH_DUMP_PID = 407
+"""Of what writes down where a process crashed."""
 FIRST_SHELL_PID = 4242
 
 
@@ -192,6 +199,14 @@ class Device:
             f"battery l={battery.level_percent} v={battery.voltage_mv} "
             f"t={battery.temperature_decicelsius}",
         )
+
+    def log_crashes(self) -> None:
+        """Those of the app that the log does not tell of yet."""
+        for crash in self.companion.take_crashes():
+            head, frames = crash.log_lines(self.properties.get("ro.product.cpu.abi") or "")
+            self.log.add("libc", head, level="F", pid=crash.pid, buffer="crash")
+            for line in frames:
+                self.log.add("DEBUG", line, level="F", pid=CRASH_DUMP_PID, buffer="crash")
 
     def uptime_s(self) -> float:
         return (self._clock_ns() - self._booted_ns) / NS_PER_S

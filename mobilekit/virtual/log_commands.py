@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import get_args
 
-from mobilekit.virtual.logcat import LEVELS, Layout, Level, LogEntry
+from mobilekit.virtual.logcat import LEVELS, Buffer, Layout, Level, LogEntry
 from mobilekit.virtual.shell import Call, CommandError, to_bytes
 
 FOLLOW_S = 0.1
 LAYOUTS: dict[str, Layout] = {layout: layout for layout in get_args(Layout)}
+BUFFERS = {"main", "system", "radio", "events", "crash", "kernel", "security", "stats"}
 LONG_OPTIONS = {"--clear": "-c", "--dump": "-d"}
 LEVEL_LETTERS: dict[str, Level] = {"v": "V", "d": "D", "i": "I", "w": "W", "e": "E", "f": "F"}
 
@@ -25,23 +26,41 @@ async def run_logcat(call: Call) -> int:
     if "c" in options:
         call.device.log.clear()
         return 0
-    shows = _log_filter([*(["*:S"] if "s" in options else []), *operands])
+    told = _buffers(options.get("b", "default"))
+    passes = _log_filter([*(["*:S"] if "s" in options else []), *operands])
+
+    def shows(entry: LogEntry) -> bool:
+        return entry.buffer in told and passes(entry)
+
+    call.device.log_crashes()
     entries = [entry for entry in call.device.log.since(0) if shows(entry)]
     newest = options.get("t") or options.get("T")
     if newest is not None and newest.isdecimal():
         entries = entries[len(entries) - min(int(newest), len(entries)) :]
-    await call.print("--------- beginning of main\n")
+    await call.print(f"--------- beginning of {told[0]}\n")
     await call.print("".join(entry.render(layout) for entry in entries))
     if "d" in options or "t" in options:
         return 0
     last = max((entry.number for entry in call.device.log.since(0)), default=0)
     while True:
         await asyncio.sleep(FOLLOW_S)
+        call.device.log_crashes()
         new = call.device.log.since(last)
         last = new[-1].number if new else last
         text = "".join(entry.render(layout) for entry in new if shows(entry))
         # Even of nothing, so that a reader that is gone ends it.
         await call.streams.stdout.write(to_bytes(text))
+
+
+def _buffers(given: str) -> tuple[str, ...]:
+    """Those of ``-b``, several parted by commas; what a phone has more of is empty here."""
+    names = tuple(given.split(","))
+    if {"all", "default"} & set(names):
+        return get_args(Buffer)
+    for name in names:
+        if name not in BUFFERS:
+            raise CommandError(f"Unknown -b buffer '{name}'")
+    return names
 
 
 def _log_filter(specs: list[str]) -> Callable[[LogEntry], bool]:

@@ -13,6 +13,7 @@ LEVELS = "VDIWEFS"
 Layout = Literal["threadtime", "time", "brief", "tag", "process", "raw"]
 """How an entry is written; the first is Android's default."""
 Level = Literal["V", "D", "I", "W", "E", "F"]
+Buffer = Literal["main", "crash"]
 
 
 class LogEntry(Record, frozen=True):
@@ -22,6 +23,7 @@ class LogEntry(Record, frozen=True):
     level: Level
     tag: str
     message: str
+    buffer: Buffer
 
     def render(self, layout: Layout = "threadtime") -> str:
         """As ``logcat -v LAYOUT`` does."""
@@ -47,7 +49,15 @@ class PhoneLog:
         self.behind_s = 0
         """How wrong the phone's clock is."""
 
-    def add(self, tag: str, message: str, *, level: Level = "I", pid: int = 1000) -> None:
+    def add(
+        self,
+        tag: str,
+        message: str,
+        *,
+        level: Level = "I",
+        pid: int = 1000,
+        buffer: Buffer = "main",
+    ) -> None:
         self._count += 1
         entry = LogEntry(
             number=self._count,
@@ -56,6 +66,7 @@ class PhoneLog:
             level=level,
             tag=tag,
             message=message,
+            buffer=buffer,
         )
         self._entries.append(entry)
 

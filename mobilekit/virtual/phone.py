@@ -222,7 +222,7 @@ class VirtualPhone:
         elif name in DISTORTIONS:
             device.distortion = DISTORTIONS[name]
         elif name in SIGNALS:
-            self._signal_app(name)
+            device.companion.signal(SIGNALS[name])
         elif name == "slow":
             self._adbd.bytes_per_s = SLOW_BYTES_PER_S
         elif name == "full":
@@ -247,18 +247,6 @@ class VirtualPhone:
     async def _return(self, after_s: float) -> None:
         await asyncio.sleep(after_s)
         await self._adbd.set_cable("ready")
-
-    def _signal_app(self, name: FaultName) -> None:
-        pids = self.device.companion.running_pids()
-        if name == "crash":
-            for pid in pids:
-                self.device.log.add(
-                    "libc",
-                    f"Fatal signal 11 (SIGSEGV), code 1, fault addr 0x0 in tid {pid}",
-                    level="F",
-                    pid=pid,
-                )
-        self.device.companion.signal(SIGNALS[name])
 
     async def _watch_faults(self) -> None:
         complaint = ""

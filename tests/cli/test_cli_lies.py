@@ -50,6 +50,9 @@ class LyingCompanion:
     def stop(self):
         pass
 
+    def take_crashes(self):
+        return []
+
     def running_pids(self):
         return [7]
 

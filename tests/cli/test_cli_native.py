@@ -4,6 +4,8 @@ Whether an artifact runs on a phone is decided by the phone's library, which is 
 the one that it was exported and checked with.
 """
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,10 +14,12 @@ from pathlib import Path
 import pytest
 from native import built_libraries, copy_libraries, needs_native, run_natively
 
+from mobilekit import places
 from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import RunFailure, RunSuccess
 from mobilekit.formats import FORMATS
 from mobilekit.results.documents import ArtifactDocument, MeasurementDocument
+from mobilekit.runner.abi import this_abi
 from mobilekit.virtual.companion import CompanionProcess
 
 pytestmark = needs_native
@@ -201,6 +205,82 @@ def test_a_computer_without_a_compiler(tmp_path):
 
     assert built.returncode != 0
     assert "apt-get install gcc" in built.stderr
+
+
+def test_what_a_library_calls_is_the_phones(tmp_path):
+    """Its own C library comes before all that the process has, of which ``sysconf`` is glibc's:
+    there, a number means something else."""
+    libraries = copy_libraries(tmp_path / "libraries")
+    probe = "long page_bytes(void) { extern long sysconf(int); return sysconf(39); }"
+    named = ("-o", libraries / "libprobe.so", f"-L{libraries}", "-l:libc.so")
+    subprocess.run(
+        [*["gcc", "-shared", "-fPIC", "-nostdlib", "-x", "c", "-"], *named],
+        input=probe,
+        text=True,
+        check=True,
+    )
+    script = (
+        "import ctypes, sys\n"
+        "page_bytes = ctypes.CDLL(sys.argv[1]).page_bytes\n"
+        "page_bytes.restype = ctypes.c_long\n"
+        "print(page_bytes())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, libraries / "libprobe.so"],
+        env={
+            **os.environ,
+            "LD_PRELOAD": str(libraries / "liblinker.so"),
+            "LD_LIBRARY_PATH": str(libraries),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert int(done.stdout) == os.sysconf("SC_PAGE_SIZE")
+
+
+def with_illegal_instruction(library: Path, function: str) -> None:
+    """As where a processor lacks what a library was built for."""
+    symbols = subprocess.run(
+        ["nm", "-D", "--defined-only", library], capture_output=True, text=True, check=True
+    ).stdout
+    (place,) = re.findall(rf"^([0-9a-f]+) T {function}(?:@.*)?$", symbols, re.MULTILINE)
+    header = subprocess.run(
+        ["readelf", "-lW", library], capture_output=True, text=True, check=True
+    ).stdout
+    segments = re.findall(r"LOAD +0x(\w+) 0x(\w+) 0x\w+ 0x(\w+)", header)
+    for offset, address, size in (map(_hexadecimal, each) for each in segments):
+        if address <= _hexadecimal(place) < address + size:
+            with library.open("r+b") as file:
+                file.seek(_hexadecimal(place) - address + offset)
+                file.write(b"\x0f\x0b")  # ud2, of x86.
+
+
+def _hexadecimal(text: str) -> int:
+    return int(text, 16)
+
+
+@pytest.mark.skipif(this_abi() != "x86_64", reason="the instruction is x86's")
+def test_a_library_that_dies_of_a_signal_is_named(
+    cli, make_bench_phone, export, tmp_path, monkeypatch
+):
+    """By the host, from the virtual phone's log, as from a real one's."""
+    export("tiny.py", "tflite")
+    name = "libtensorflowlite_jni.so"
+    libraries = copy_libraries(tmp_path / "libraries", name, "onnxruntime.jar")
+    with_illegal_instruction(
+        libraries / name, "Java_org_tensorflow_lite_NativeInterpreterWrapper_run"
+    )
+    monkeypatch.setattr(places, "built_native_libraries", lambda abi: libraries)
+    phone = make_bench_phone(companion_type=native_companion)
+
+    outcome = cli(
+        *("deploy", "tiny.py", "-d", phone.serial, "--format", "tflite", "--fast", "--no-energy")
+    )
+
+    assert outcome.exit_code == 1, outcome.stdout
+    assert f"SIGILL in {name}" in outcome.stderr
 
 
 def test_memory_is_aligned_for_the_widest_stores():
