@@ -242,7 +242,7 @@ def preload() -> None:
         if not name.endswith(NOT_PRELOADED):
             with suppress(ImportError):  # Of an extra that is not installed.
                 importlib.import_module(name)
-    _lower_once()
+    _export_once()
     assert "onnxruntime" not in sys.modules
     # JAX's swallows an interrupt that comes meanwhile; no command but an export imports it.
     gc.callbacks.clear()
@@ -251,8 +251,8 @@ def preload() -> None:
     gc.freeze()
 
 
-def _lower_once() -> None:
-    """ExecuTorch prepares patterns to look for with the first network, for seconds."""
+def _export_once() -> None:
+    """The exporters prepare what they look for with the first network, for seconds."""
     import torch
 
     # With more there would be threads, which no forked process has.
@@ -261,8 +261,13 @@ def _lower_once() -> None:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
+    from mobilekit.model.onnx import translate
+    from mobilekit.model.spared_work import sparing_lowering
+
     exported = torch.export.export(torch.nn.Linear(1, 1).eval(), (torch.zeros(1, 1),))
-    to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    with sparing_lowering():
+        to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+    translate(None, exported)  # The network's file, which only a failure would name.
     torch.set_num_threads(threads)
 
 
