@@ -22,6 +22,7 @@ from mobilekit.records.device import DeviceInfo
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Classification, Measurement
 from mobilekit.records.network import Description, LayerType
+from mobilekit.records.prediction import MemoryPrediction
 from mobilekit.units import format_bytes, format_duration
 
 LOSSY_ERROR = 0.3
@@ -297,23 +298,37 @@ def _of_latencies(samples: Samples) -> list[Finding]:
     return findings
 
 
-def foresee_doubts(need: LeastNeed, device: DeviceInfo) -> tuple[Finding, ...]:
-    """What can be told of a run before it starts: whether the memory can suffice."""
+def foresee_doubts(
+    need: LeastNeed, predicted: MemoryPrediction | None, device: DeviceInfo
+) -> tuple[Finding, ...]:
+    """What can be told of a run before it starts: whether the memory can suffice.
+
+    What is needed at the least cannot be had, or the low end of what it is predicted to grow by.
+    """
     available_bytes = device.available_bytes
-    if available_bytes is None or need.total_bytes <= available_bytes:
+    if available_bytes is None:
         return ()
-    activations = f"{format_bytes(need.activation_bytes)} of activations in {need.layer}"
-    parts = (
-        f"{format_bytes(need.weights_bytes)} of weights",
-        *((activations,) if need.activation_bytes else ()),
-        f"{format_bytes(need.input_bytes)} of inputs",
-    )
+    growth = predicted.inference if predicted else None
+    if need.total_bytes > available_bytes:
+        activations = f"{format_bytes(need.activation_bytes)} of activations in {need.layer}"
+        parts = (
+            f"{format_bytes(need.weights_bytes)} of weights",
+            *((activations,) if need.activation_bytes else ()),
+            f"{format_bytes(need.input_bytes)} of inputs",
+        )
+        needs = f"needs at least {format_bytes(need.total_bytes)} ({', '.join(parts)})"
+    elif growth is not None and growth.low_bytes > available_bytes:
+        needs = (
+            f"is predicted to take {format_bytes(growth.expected_bytes)} "
+            f"[{format_bytes(growth.low_bytes)}, {format_bytes(growth.high_bytes)}]"
+        )
+    else:
+        return ()
     return (
         Finding(
             id="WILL-NOT-FIT",
             severity="warning",
-            summary=f"the run needs at least {format_bytes(need.total_bytes)} "
-            f"({', '.join(parts)}), and {device.name} had {format_bytes(available_bytes)} of "
+            summary=f"the run {needs}, and {device.name} had {format_bytes(available_bytes)} of "
             "memory available before it",
             advice="Close other apps, or use a smaller network or precision: where the system can "
             "make no room it ends the run, and where it can, the time that this takes is in the "

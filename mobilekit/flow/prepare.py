@@ -16,6 +16,7 @@ from mobilekit.analysis.findings import (
     not_on_phones,
 )
 from mobilekit.analysis.memory import least_need
+from mobilekit.analysis.predict.memory import predict_memory
 from mobilekit.contract.protocol import (
     PACKAGE,
     PROTOCOL_VERSION,
@@ -28,6 +29,7 @@ from mobilekit.errors import InUseError
 from mobilekit.executor.base import Executor, Opened
 from mobilekit.executor.open import open_device
 from mobilekit.flow.ids import make_id
+from mobilekit.flow.memory import load_memory_models
 from mobilekit.flow.reporter import Reporter, Steps
 from mobilekit.formats import FormatOrAuto
 from mobilekit.model.describe import find_description
@@ -197,7 +199,18 @@ def _prepared(
     if lacking is not None and executor.outlives:  # as a run on a phone does, real or virtual
         raise lacking.refusal(artifact.model.name)
     description = find_description(artifact.model, cache_directory=places.artifacts_directory())
-    foreseen = foresee_doubts(least_need(artifact, description), state.info)
+    predicted = (
+        None
+        if description is None
+        else predict_memory(
+            description,
+            artifact.file.format,
+            artifact.precision,
+            load_memory_models(),
+            abi=state.info.abi,
+        )
+    )
+    foreseen = foresee_doubts(least_need(artifact, description), predicted, state.info)
     if energy:
         foreseen += doubt_battery(state)
     if description is not None:

@@ -178,6 +178,31 @@ class LatencyPrediction(Record, frozen=True):
     origin: Origin = "predicted"
 
 
+class PredictedBytes(Record, frozen=True):
+    """By how much a companion grows, over its memory with the program closed."""
+
+    expected_bytes: int
+    low_bytes: int
+    high_bytes: int
+    """The ends of a 90 % interval."""
+
+
+class MemoryPrediction(Record, frozen=True):
+    """The memory of one network as a program; ``None`` in all three where it cannot be told."""
+
+    format: Format
+    precision: Precision
+    load: PredictedBytes | None
+    """Of PSS once it is loaded."""
+    inference: PredictedBytes | None
+    """Of PSS after inferences."""
+    peak: PredictedBytes | None
+    """Of RSS at the most, while it is loaded and run."""
+    reasons: tuple[str, ...]
+    """Why it cannot be told; empty where it is."""
+    origin: Origin = "predicted"
+
+
 class EnergyPrediction(Record, frozen=True):
     """The energy of one inference of a network, where its latency and the phone's power can be
     told; its intervals are of 90 %."""

@@ -34,6 +34,7 @@ from mobilekit.records.device import BatteryCapacity, DeviceState
 from mobilekit.records.energy import GaugeRefusal
 from mobilekit.records.measurement import Classification, Predictions
 from mobilekit.records.network import Variant
+from mobilekit.records.prediction import MemoryPrediction, PredictedBytes
 
 PROFILE = load_profiles()["nexus7"]
 INT8 = artifact(Variant(precision="int8"), calibration=Calibration(path=None, examples=5))
@@ -193,8 +194,8 @@ def test_each_doubt_is_found(arguments, expected, severity):
 
 def test_memory_that_suffices_is_no_doubt():
     """Neither what is as large as the need beforehand, nor what is as large as the growth."""
-    assert foresee_doubts(NEED, device_info(available_bytes=NEED.total_bytes)) == ()
-    assert foresee_doubts(NEED, device_info(available_bytes=None)) == ()
+    assert foresee_doubts(NEED, None, device_info(available_bytes=NEED.total_bytes)) == ()
+    assert foresee_doubts(NEED, None, device_info(available_bytes=None)) == ()
     assert doubts(device=device_info(available_bytes=38_001_000)) == {}
     assert doubts(device=device_info(available_bytes=30), memory=()) == {}
 
@@ -203,7 +204,7 @@ def test_what_will_not_fit_is_told_before_the_run():
     """With what it needs and what there is; afterwards it stays, and nothing is said twice."""
     device = device_info(available_bytes=NEED.total_bytes - 1)
 
-    foreseen = foresee_doubts(NEED, device)
+    foreseen = foresee_doubts(NEED, None, device)
     (doubt,) = foreseen
 
     assert (doubt.id, doubt.severity) == ("WILL-NOT-FIT", "warning")
@@ -216,6 +217,32 @@ def test_what_will_not_fit_is_told_before_the_run():
     ):
         assert words in doubt.summary
     assert list(doubts(device=device, foreseen=foreseen)) == ["WILL-NOT-FIT"]
+
+
+def predicted(low_bytes):
+    """Of a network's inferences."""
+    growth = PredictedBytes(expected_bytes=4096, low_bytes=low_bytes, high_bytes=5120)
+    return MemoryPrediction(
+        format="pte", precision="fp32", load=None, inference=growth, peak=None, reasons=()
+    )
+
+
+def test_what_is_predicted_not_to_fit_is_told_too():
+    """Where even the low end of its interval cannot be had; it is said to be predicted."""
+    device = device_info(available_bytes=3071)
+
+    (doubt,) = foresee_doubts(NEED, predicted(3072), device)
+
+    assert doubt.id == "WILL-NOT-FIT"
+    assert "is predicted to take 4.0 KiB [3.0 KiB, 5.0 KiB]" in doubt.summary
+    assert foresee_doubts(NEED, predicted(3071), device) == ()
+
+
+def test_what_is_needed_at_the_least_goes_before_what_is_predicted():
+    (doubt,) = foresee_doubts(NEED, predicted(3072), device_info(available_bytes=100))
+
+    assert "needs at least" in doubt.summary
+    assert "predicted" not in doubt.summary
 
 
 def test_a_refused_gauge_hides_no_other_doubt():

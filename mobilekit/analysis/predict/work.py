@@ -39,7 +39,7 @@ def _works(layers: Mapping[str, LayerSpec]) -> Iterator[LayerWork]:
         after_product = bool(layer.reads) and set(layer.reads) <= products
         if layer.type in _PRODUCTS:
             products.add(layer.name)
-        elif after_product and (layer.type == "non-linear" or _is_folded(layer)):
+        elif after_product and (layer.type == "non-linear" or is_folded(layer)):
             if layer.type == "normalization":
                 products.add(layer.name)
             continue
@@ -63,8 +63,8 @@ def _works(layers: Mapping[str, LayerSpec]) -> Iterator[LayerWork]:
         )
 
 
-def _is_folded(layer: LayerSpec) -> bool:
-    """A batch normalization, whose statistics are kept beside its parameters."""
+def is_folded(layer: LayerSpec) -> bool:
+    """Whether it is a batch normalization, whose statistics are kept beside its parameters."""
     return layer.type == "normalization" and layer.weights_bytes > layer.parameters * _FP32_BYTES
 
 
@@ -80,7 +80,7 @@ def _kind_of(layer: LayerSpec) -> tuple[str, str]:
     if layer.type == "normalization":
         if not layer.weights_bytes:
             return "lrn", "LRN"
-        return ("elt", "BatchNorm") if _is_folded(layer) else (layer.type, layer.type)
+        return ("elt", "BatchNorm") if is_folded(layer) else (layer.type, layer.type)
     if layer.type in _ELEMENTWISE:
         return "elt", _ELEMENTWISE[layer.type]
     return layer.type, layer.type
@@ -90,13 +90,22 @@ def _convolution_kind(layer: LayerSpec) -> str | None:
     window = layer.window
     if window is None or window.transposed or len(window.kernel) > 2:
         return None
-    area = math.prod(window.kernel)
     if window.groups > 1:
-        return "dw" if layer.macs == _outputs(layer) * area else "group"
-    if area == 1:
+        return "dw" if is_depthwise(layer) else "group"
+    if math.prod(window.kernel) == 1:
         return "pw"
     is_plain = set(window.kernel) == {3} and set(window.stride) == set(window.dilation) == {1}
     return "c3s1" if is_plain and len(window.kernel) == 2 else "conv"
+
+
+def is_depthwise(layer: LayerSpec) -> bool:
+    """Whether it is a convolution of which each output reads one channel."""
+    window = layer.window
+    return (
+        window is not None
+        and window.groups > 1
+        and layer.macs == _outputs(layer) * math.prod(window.kernel)
+    )
 
 
 def _outputs(layer: LayerSpec) -> int:

@@ -1,0 +1,168 @@
+"""What a network occupies of memory, in counts that a companion's growth is told from.
+
+The graph is that which an engine runs: a batch normalization is folded into the product before it,
+and what computes each element alone writes over what it reads, where nothing else reads that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from mobilekit.analysis.predict.work import is_depthwise, is_folded
+from mobilekit.records.network import Description, LayerSpec, Precision
+
+BYTES_PER_NUMBER: Mapping[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
+_FP32_BYTES = 4
+_RETURNED_BYTES = 32 << 20
+"""From here on glibc gives a block back as soon as it is freed: ``DEFAULT_MMAP_THRESHOLD_MAX``."""
+_SCRATCH = 2
+"""Maps as large as its output that a local normalization holds besides: it is exported as a sum of
+slices of the squares (``model/rewrite.py``)."""
+
+
+class MemoryParts(NamedTuple):
+    """Bytes, unless it says otherwise."""
+
+    weights: int
+    convolution_weights: int
+    lone_convolution_weights: int
+    """Those of a network that multiplies by nothing but convolutions; else 0."""
+    small_product_weights: int
+    """Of fully connected layers with less than 32 MiB each."""
+    large_product_weights: int
+    """Of those with more."""
+    activations: int
+    """The input, and all activations, laid out in one block."""
+    pointers: int
+    """By which XNNPACK's convolutions and poolings find what lies below their window."""
+    layers: int
+    """How many, not bytes."""
+    program: int
+    """1."""
+
+
+class Tensor(NamedTuple):
+    """An activation, from the step that writes it to the last that reads it."""
+
+    size_bytes: int
+    first: int
+    last: int
+
+
+def parts_of(
+    description: Description, precision: Precision, *, pointer_bytes: int = 8
+) -> MemoryParts:
+    """What a network occupies whose weights and activations have that precision."""
+    layers = {layer.name: layer for layer in description.layers}
+    kept = [layer for layer in layers.values() if not _is_nothing(layer, layers)]
+    width = BYTES_PER_NUMBER[precision]
+    convolutions = [each for each in layers.values() if each.type == "convolution"]
+    products = [each for each in layers.values() if each.type == "feed-forward"]
+    weights = sum(layer.parameters for layer in layers.values()) * width
+    product_bytes = [each.parameters * width for each in products]
+    return MemoryParts(
+        weights=weights,
+        convolution_weights=sum(each.parameters for each in convolutions) * width,
+        lone_convolution_weights=0 if products else weights,
+        small_product_weights=sum(each for each in product_bytes if each < _RETURNED_BYTES),
+        large_product_weights=sum(each for each in product_bytes if each >= _RETURNED_BYTES),
+        activations=block_bytes(_tensors(description)) * width // _FP32_BYTES,
+        pointers=sum(_pointers(layer) for layer in kept) * pointer_bytes,
+        layers=len(kept),
+        program=1,
+    )
+
+
+def block_bytes(tensors: Sequence[Tensor]) -> int:
+    """The size of a block that holds all tensors, none over another that is alive at one time.
+
+    The largest is placed first, each in the smallest gap that it fits in, as XNNPACK and LiteRT do:
+    Y. Pisarchyk and J. Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020,
+    arXiv 2001.03288 (greedy by size).
+    """
+    placed: list[tuple[int, Tensor]] = []
+    for tensor in sorted(tensors, key=lambda each: -each.size_bytes):
+        alive = sorted(
+            (offset, offset + other.size_bytes)
+            for offset, other in placed
+            if other.first <= tensor.last and tensor.first <= other.last
+        )
+        best, best_gap, free_from = 0, math.inf, 0
+        for start, stop in alive:
+            if tensor.size_bytes <= start - free_from < best_gap:
+                best, best_gap = free_from, start - free_from
+            free_from = max(free_from, stop)
+        placed.append((free_from if best_gap == math.inf else best, tensor))
+    return max((offset + tensor.size_bytes for offset, tensor in placed), default=0)
+
+
+def _tensors(description: Description) -> list[Tensor]:
+    layers = {layer.name: layer for layer in description.layers}
+    last_read = {name: step for step, layer in enumerate(layers.values()) for name in layer.reads}
+    holder: dict[str, str] = {}
+    """The layer whose tensor holds each layer's output."""
+    spans: dict[str, Tensor] = {}
+    reads_input = 0
+    for step, (name, layer) in enumerate(layers.items()):
+        source = _overwritten(layer, layers, last_read, step)
+        holder[name] = name if source is None else holder[source]
+        if source is None:
+            spans[name] = Tensor(layer.output_bytes, step, step)
+        for held in (*(holder[read] for read in layer.reads), holder[name]):
+            spans[held] = spans[held]._replace(last=step)
+        if layer.input_bytes > sum(layers[read].output_bytes for read in layer.reads):
+            reads_input = step
+    for name in layers:
+        if name not in last_read:
+            spans[holder[name]] = spans[holder[name]]._replace(last=len(layers))
+    scratch = [
+        Tensor(layer.output_bytes, step, step)
+        for step, layer in enumerate(layers.values())
+        if layer.type == "normalization" and not layer.weights_bytes
+        for _ in range(_SCRATCH)
+    ]
+    return [Tensor(description.input_bytes, 0, reads_input), *spans.values(), *scratch]
+
+
+def _overwritten(
+    layer: LayerSpec, layers: Mapping[str, LayerSpec], last_read: Mapping[str, int], step: int
+) -> str | None:
+    """The layer over whose output this one writes its own; ``None``: it has memory of its own."""
+    same = [name for name in layer.reads if layers[name].output_bytes == layer.output_bytes]
+    if layer.in_place and same:
+        return same[0]
+    if layer.type in ("non-linear", "addition", "multiplication", "softmax") or is_folded(layer):
+        return next((name for name in same if last_read[name] == step), None)
+    return None
+
+
+def _is_nothing(layer: LayerSpec, layers: Mapping[str, LayerSpec]) -> bool:
+    """Whether the engine has no operator for it."""
+    if layer.in_place and layer.type in ("dropout", "reshape"):
+        return True
+    follows = bool(layer.reads) and all(
+        layers[name].type in ("convolution", "feed-forward", "normalization")
+        for name in layer.reads
+    )
+    return follows and (layer.type == "non-linear" or is_folded(layer))
+
+
+def _pointers(layer: LayerSpec) -> int:
+    """One for each place below the window, for each place of the output.
+
+    XNNPACK (``src/indirection.c``): a convolution has all of them, unless it is of 1x1 and stride
+    1; a depthwise one and a pooling share the columns in which neighbouring windows overlap, unless
+    they are dilated.
+    """
+    window = layer.window
+    if window is None or not layer.output_shapes:
+        return 0
+    shape = layer.output_shapes[0]
+    places, area = math.prod(shape[2:]), math.prod(window.kernel)
+    if layer.type == "convolution" and not is_depthwise(layer):
+        return 0 if area == 1 and set(window.stride) == {1} else places * area
+    width, stride, columns = window.kernel[-1], window.stride[-1], max(shape[-1], 1)
+    step = min(stride, width) if set(window.dilation) == {1} else width
+    return places // columns * (area + (columns - 1) * step * (area // width))
