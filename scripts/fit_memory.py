@@ -46,20 +46,20 @@ FEWEST = 8
 COMPUTER = "x86_64, Linux, glibc, two threads"
 USED: dict[Format, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "pte": (
-        ("weights", "layers", "program"),
+        ("weights", "inputs", "layers"),
         ("activations", "pointers"),
         ("weights", "program"),
     ),
     "onnx": (
         (
-            *("convolution_weights", "lone_convolution_weights"),
-            *("small_product_weights", "large_product_weights", "layers", "program"),
+            *("convolution_weights", "small_product_weights", "large_product_weights"),
+            *("inputs", "activations", "program"),
         ),
-        ("activations", "layers"),
+        ("activations", "pointers"),
         ("large_product_weights",),
     ),
     "tflite": (
-        ("weights", "activations", "pointers", "layers", "program"),
+        ("weights", "inputs", "activations", "pointers", "layers", "program"),
         ("program",),
         ("program",),
     ),

@@ -17,9 +17,9 @@ BYTES_PER_NUMBER: Mapping[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
 _FP32_BYTES = 4
 _RETURNED_BYTES = 32 << 20
 """From here on glibc gives a block back as soon as it is freed: ``DEFAULT_MMAP_THRESHOLD_MAX``."""
-_SCRATCH = 2
-"""Maps as large as its output that a local normalization holds besides: it is exported as a sum of
-slices of the squares (``model/rewrite.py``)."""
+_MAPS = 4
+"""What a local normalization holds at once, in fp32 in every precision: its input, its squares, a
+sum and a slice of them, which it is exported as (``model/rewrite.py``)."""
 
 
 class MemoryParts(NamedTuple):
@@ -27,14 +27,14 @@ class MemoryParts(NamedTuple):
 
     weights: int
     convolution_weights: int
-    lone_convolution_weights: int
-    """Those of a network that multiplies by nothing but convolutions; else 0."""
     small_product_weights: int
     """Of fully connected layers with less than 32 MiB each."""
     large_product_weights: int
     """Of those with more."""
+    inputs: int
+    """In the network's own type, as the companion holds them."""
     activations: int
-    """The input, and all activations, laid out in one block."""
+    """The input too, all laid out in one block."""
     pointers: int
     """By which XNNPACK's convolutions and poolings find what lies below their window."""
     layers: int
@@ -65,10 +65,10 @@ def parts_of(
     return MemoryParts(
         weights=weights,
         convolution_weights=sum(each.parameters for each in convolutions) * width,
-        lone_convolution_weights=0 if products else weights,
         small_product_weights=sum(each for each in product_bytes if each < _RETURNED_BYTES),
         large_product_weights=sum(each for each in product_bytes if each >= _RETURNED_BYTES),
-        activations=block_bytes(_tensors(description)) * width // _FP32_BYTES,
+        inputs=description.input_bytes,
+        activations=block_bytes(_tensors(description, width)),
         pointers=sum(_pointers(layer) for layer in kept) * pointer_bytes,
         layers=len(kept),
         program=1,
@@ -98,7 +98,8 @@ def block_bytes(tensors: Sequence[Tensor]) -> int:
     return max((offset + tensor.size_bytes for offset, tensor in placed), default=0)
 
 
-def _tensors(description: Description) -> list[Tensor]:
+def _tensors(description: Description, width: int) -> list[Tensor]:
+    """Of numbers of that many bytes."""
     layers = {layer.name: layer for layer in description.layers}
     last_read = {name: step for step, layer in enumerate(layers.values()) for name in layer.reads}
     holder: dict[str, str] = {}
@@ -110,20 +111,21 @@ def _tensors(description: Description) -> list[Tensor]:
         holder[name] = name if source is None else holder[source]
         if source is None:
             spans[name] = Tensor(layer.output_bytes, step, step)
-        for held in (*(holder[read] for read in layer.reads), holder[name]):
-            spans[held] = spans[held]._replace(last=step)
+        for alive in (*(holder[read] for read in layer.reads), holder[name]):
+            spans[alive] = spans[alive]._replace(last=step)
         if layer.input_bytes > sum(layers[read].output_bytes for read in layer.reads):
             reads_input = step
     for name in layers:
         if name not in last_read:
             spans[holder[name]] = spans[holder[name]]._replace(last=len(layers))
+    held = [Tensor(description.input_bytes, 0, reads_input), *spans.values()]
+    narrow = [each._replace(size_bytes=each.size_bytes * width // _FP32_BYTES) for each in held]
     scratch = [
-        Tensor(layer.output_bytes, step, step)
-        for step, layer in enumerate(layers.values())
+        Tensor(_MAPS * layer.output_bytes - 2 * layer.output_bytes * width // _FP32_BYTES, at, at)
+        for at, layer in enumerate(layers.values())
         if layer.type == "normalization" and not layer.weights_bytes
-        for _ in range(_SCRATCH)
     ]
-    return [Tensor(description.input_bytes, 0, reads_input), *spans.values(), *scratch]
+    return narrow + scratch
 
 
 def _overwritten(
