@@ -122,6 +122,10 @@ class StoreError(MobilekitError):
     """The results database cannot be opened, or is of a later schema version."""
 
 
+class DamagedResultError(StoreError):
+    """A document in the results database that is not what was written there."""
+
+
 class UnsavedError(StoreError):
     """A measurement that neither the results database nor any file took: ``document`` is it."""
 

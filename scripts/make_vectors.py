@@ -467,7 +467,7 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
                 "battery.charge_counter_uah",
             ),
             ("trace_made-etdump", "hash", ["trace", "sha256"], "../../x", "trace.sha256"),
-            ("trace_made-etdump", "size", ["trace", "size_bytes"], 2**30 + 1, "trace.size_bytes"),
+            ("trace_made-etdump", "size", ["trace", "size_bytes"], 2**28 + 1, "trace.size_bytes"),
             ("trace_made-etdump", "latency", ["trace", "latency_ns", 0], 0, "trace.latency_ns[0]"),
             ("segment_measured-two", "place", ["latency", "segment"], -1, "latency.segment"),
             (

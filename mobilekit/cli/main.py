@@ -172,6 +172,15 @@ def run() -> None:
         _end(error)
     except KeyboardInterrupt:
         _end(STOPPED)
+    except MemoryError as error:
+        _end(
+            MobilekitError(
+                "This computer has not the memory that this takes",
+                reason=str(error) or "none was told",
+                fix="Check the sizes of the network's inputs and of what is read, or use a "
+                "computer with more memory.",
+            )
+        )
     except OSError as error:
         # Standard output has no name: whether it is what failed, a line more tells.
         nameless = "-" if error.filename or _say("") else "standard output"

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mobilekit.cli.command import Commands
+from mobilekit.cli.failure import show_failure
 from mobilekit.cli.group import Group
 from mobilekit.cli.layers import show_stored
 from mobilekit.cli.options import JsonFlag, JsonOptions, StoreOption
 from mobilekit.cli.terminal import say
+from mobilekit.errors import MobilekitError
 
 if TYPE_CHECKING:
     from mobilekit.results.listing import Answered
@@ -62,7 +64,8 @@ def list_results(
     opened = open_to_read(store)
     stored = opened.result_ids(model=model, tag=tag)
     chosen = stored if show_all else stored[:limit]
-    answered = _answered(opened, chosen)
+    damaged: list[MobilekitError] = []
+    answered = _answered(opened, chosen, damaged.append)
     tags = opened.list_tags()
     if len(stored) > len(chosen):
         say(f"The newest {len(chosen)} of {len(stored)}; --limit N or --all shows more.", err=True)
@@ -81,12 +84,16 @@ def list_results(
         say(render_csv(results_table(answered, tags)), nl=False)
     elif answered:
         say(render_text(results_table(answered, tags)))
-    else:
+    elif not damaged:
         which = f"{f' of {model}' if model else ''}{f' with the tag {tag}' if tag else ''}"
         say(
             f"There are no results{which} yet: "
             f"`mobilekit deploy {model or 'nin'} --device nexus7` makes one."
         )
+    for error in damaged:
+        show_failure(error)
+    if damaged:
+        raise typer.Exit(damaged[0].exit_code)
 
 
 @app.command()
@@ -201,17 +208,31 @@ def plot(
     write_figure(draw_measurement(open_to_read(store).read(measurement_id)), file)
 
 
-def _answered(store: Store, ids: Sequence[str]) -> list[Answered]:
-    """Each result that is still there, measurements with what they say."""
+def _fail(error: MobilekitError) -> None:
+    raise error
+
+
+def _answered(
+    store: Store, ids: Sequence[str], on_damage: Callable[[MobilekitError], None] = _fail
+) -> list[Answered]:
+    """Each result that is still there, measurements with what they say; one that is damaged keeps
+    none of the others back."""
     from mobilekit.analysis.answer import derive_answer
+    from mobilekit.errors import DamagedResultError
     from mobilekit.records.meter import MeterResult
 
-    results = (store.find_result(each) for each in ids)
-    return [
-        each if isinstance(each, MeterResult) else (each, derive_answer(each))
-        for each in results
-        if each is not None
-    ]
+    answered: list[Answered] = []
+    for each in ids:
+        try:
+            result = store.find_result(each)
+        except DamagedResultError as error:
+            on_damage(error)
+            continue
+        if isinstance(result, MeterResult):
+            answered.append(result)
+        elif result is not None:
+            answered.append((result, derive_answer(result)))
+    return answered
 
 
 def _exported(store: Store, ids: Sequence[str], *, csv: bool, summary: bool, alone: bool) -> bytes:

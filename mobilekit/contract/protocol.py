@@ -161,7 +161,7 @@ OUTPUTS_NAME = "outputs.bin"
 TRACE_NAME = "trace.bin"
 MAX_FILE_BYTES = 2**27
 """Of a file of messages."""
-MAX_TRACE_BYTES = 2**30
+MAX_TRACE_BYTES = 2**28
 MEMORY_ITERATIONS = 3
 PROFILE_WARMUPS = 3
 SYNC_PULSES = 3

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import quote
 
 from mobilekit import places
 from mobilekit.errors import InUseError
@@ -18,7 +18,8 @@ def exclusive(phone: str) -> Iterator[None]:
 
     Raises ``InUseError`` when one is using it.
     """
-    path = places.locks_directory() / quote(phone, safe="")
+    # What a phone calls itself may be `..`, or longer than the name of a file.
+    path = places.locks_directory() / hashlib.sha256(phone.encode()).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as lock:
         try:

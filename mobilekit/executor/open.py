@@ -19,13 +19,12 @@ from mobilekit.executor.phone import PhoneExecutor
 from mobilekit.executor.replay import REPLAY_PREFIX, open_recording
 from mobilekit.executor.virtual_phones import connect_virtual, stop_idle_server, virtual_server
 from mobilekit.executor.watch import Patience
-from mobilekit.phone.adb import AdbServer, Phone
+from mobilekit.phone.adb import AdbServer, Phone, link_of
 from mobilekit.phone.device import (
     VIRTUAL_PREFIX,
     VirtualChoice,
     choose_device,
     find_devices,
-    link_of,
     look_at,
     read_airplane_mode,
     read_battery,

@@ -15,27 +15,26 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import ArtifactFile, DType, Format, TensorFile
 from mobilekit.errors import ExportError, ProtocolError
 from mobilekit.formats import FORMATS
 from mobilekit.hashing import file_sha256
 from mobilekit.model.calibration import calibration_sha256
 from mobilekit.model.describe import LAYERS_VERSION
-from mobilekit.model.files import write_whole
+from mobilekit.model.files import read_record, write_whole
 from mobilekit.records.artifact import Artifact, ProgramOperator
 from mobilekit.records.network import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-EXPORT_VERSION = 6
+EXPORT_VERSION = 7
 """Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
 program's operators and their layers are kept, and an artifact tells its calibration and error; 3:
 the network's description is kept; 4: the variant is told with the network; 5: int8 is not
 calibrated with the input that it is checked with, state is initialized, and inputs may be given; 6:
 fp16 has the tolerance of kernels that add in half, and .onnx in fp16 keeps averages in float32 that
-phones have no kernel for."""
+phones have no kernel for; 7: what is kept has its own hash."""
 
 
 class Target(NamedTuple):
@@ -76,13 +75,13 @@ def version_of(package: str) -> str | None:
 def read_cached(manifest: Path, directory: Path) -> Artifact:
     """Raises ``FileNotFoundError`` if there is no manifest, else ``DamagedError``."""
     try:
-        artifact: Artifact = decode(manifest.read_bytes(), Artifact, source=manifest.name)
+        artifact: Artifact = read_record(manifest, Artifact)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DamagedError(f"its manifest cannot be read: {error.strerror}") from None
     except ProtocolError:
-        raise DamagedError("its manifest does not parse") from None
+        raise DamagedError("its manifest is not what was written") from None
     check_files(artifact.files, directory)
     try:
         read_operators(artifact, cache_directory=directory)
@@ -108,9 +107,7 @@ def read_operators(artifact: Artifact, *, cache_directory: Path) -> tuple[Progra
     """
     path = operators_path(artifact.model, artifact.file, cache_directory)
     try:
-        operators: tuple[ProgramOperator, ...] = decode(
-            path.read_bytes(), tuple[ProgramOperator, ...], source=path.name
-        )
+        operators: tuple[ProgramOperator, ...] = read_record(path, tuple[ProgramOperator, ...])
     except (OSError, ProtocolError) as error:
         raise ExportError(
             f"The list of the program's operators is not in the cache: {error}",

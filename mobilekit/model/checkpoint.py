@@ -11,6 +11,8 @@ from pathlib import Path
 from mobilekit.errors import WeightsError
 
 INDEX_SUFFIX = ".safetensors.index.json"
+MAX_INDEX_BYTES = 2**26
+"""The index of 100,000 tensors has 10 MB."""
 NAMES = (f"model{INDEX_SUFFIX}", "model.safetensors", "pytorch_model.bin")
 """What a directory may hold, in the order in which they are looked for."""
 
@@ -23,8 +25,10 @@ def find_files(path: Path) -> tuple[Path, ...]:
     if not path.name.endswith(INDEX_SUFFIX):
         return (path,)
     try:
+        if path.stat().st_size > MAX_INDEX_BYTES:
+            raise ValueError(f"it is longer than {MAX_INDEX_BYTES:,} bytes")
         names = set(json.loads(path.read_bytes())["weight_map"].values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(
             f"{path.name} is not an index of weights",
             fix="It must be JSON with a weight_map from each tensor's name to its file's.",

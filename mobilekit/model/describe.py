@@ -7,12 +7,13 @@ been described before (``PACKAGED``).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilekit.contract.codec import decode, encode_pretty
+from mobilekit.contract.codec import decode
 from mobilekit.errors import ExportError, ProtocolError
-from mobilekit.model.files import reporting_full_disk, write_whole
+from mobilekit.model.files import read_record, reporting_full_disk, write_record
 from mobilekit.records.network import Description, ModelCost, ModelSpec
 
 if TYPE_CHECKING:
@@ -99,18 +100,19 @@ def describe(spec: ModelSpec, exported: Any, cost: ModelCost) -> Description:
 def keep_description(spec: ModelSpec, description: Description, *, cache_directory: Path) -> None:
     """Put it in the cache. Raises ``ExportError`` where that cannot be written to."""
     with reporting_full_disk(cache_directory):
-        write_whole(layers_path(spec, cache_directory), encode_pretty(description))
+        write_record(layers_path(spec, cache_directory), description)
 
 
 def find_description(spec: ModelSpec, *, cache_directory: Path) -> Description | None:
     """The network's layers, if they are in the cache, where an export leaves them if it can, or
     came with mobilekit."""
-    for directory in (cache_directory, PACKAGED):
-        path = layers_path(spec, directory)
-        try:
-            description: Description = decode(path.read_bytes(), Description, source=path.name)
-        except (OSError, ProtocolError):
-            continue
+    description: Description
+    with suppress(OSError, ProtocolError):
+        description = read_record(layers_path(spec, cache_directory), Description)
+        return description
+    path = layers_path(spec, PACKAGED)
+    with suppress(OSError, ProtocolError):
+        description = decode(path.read_bytes(), Description, source=path.name)
         return description
     return None
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 import mobilekit
-from mobilekit.contract.codec import encode_pretty
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import ExportError, UsageError
 from mobilekit.formats import FORMATS, FormatOrAuto
@@ -30,7 +29,7 @@ from mobilekit.model.artifact_cache import (
     write_tensor,
 )
 from mobilekit.model.calibration import read_examples
-from mobilekit.model.files import reporting_full_disk, write_whole
+from mobilekit.model.files import reporting_full_disk, write_record
 from mobilekit.model.program import (
     check_packages,
     is_halved,
@@ -124,7 +123,7 @@ def export_artifact(
         on_progress(f"The cached artifact is damaged ({damage}): exporting it anew")
     artifact = _export(spec, target, cache_directory, on_progress)
     with reporting_full_disk(cache_directory):
-        write_whole(manifest, encode_pretty(artifact))
+        write_record(manifest, artifact)
     return artifact
 
 
@@ -187,7 +186,7 @@ def _export(
                 fix=f"`--format onnx` takes it. For this one: {error.fix}",
                 **error.facts,
             ) from error
-        write_whole(operators_path(spec, file, cache_directory), encode_pretty(program.operators))
+        write_record(operators_path(spec, file, cache_directory), program.operators)
         input_files = tuple(write_tensor(tensor, cache_directory) for tensor in inputs)
         reference_files = tuple(write_tensor(tensor, cache_directory) for tensor in references)
     with suppress(ExportError):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from mobilekit.contract.codec import decode, encode_pretty
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import ExportError, ProtocolError
 from mobilekit.formats import FORMATS
@@ -19,7 +18,7 @@ from mobilekit.model.artifact_cache import (
     check_files,
     write_tensor,
 )
-from mobilekit.model.files import reporting_full_disk, write_whole
+from mobilekit.model.files import read_record, reporting_full_disk, write_record
 from mobilekit.model.program import check_packages, make_program, trace_for, write_program
 from mobilekit.records.artifact import Cut, SegmentArtifact
 from mobilekit.records.network import ModelSpec, Variant
@@ -27,8 +26,9 @@ from mobilekit.records.network import ModelSpec, Variant
 if TYPE_CHECKING:
     from mobilekit.model.segments import Segment
 
-CUT_VERSION = 2
-"""Of how a network is cut into segments. History: 1: first; 2: with a program for the call."""
+CUT_VERSION = 3
+"""Of how a network is cut into segments. History: 1: first; 2: with a program for the call;
+3: with its own hash."""
 
 
 def export_segments(
@@ -49,12 +49,12 @@ def export_segments(
     target = Target(artifact_format, None)
     manifest = cache_directory / f"{cache_key(spec, target)}.segments{CUT_VERSION}.json"
     try:
-        found: Cut = decode(manifest.read_bytes(), Cut, source=manifest.name)
+        found: Cut = read_record(manifest, Cut)
         check_files(found.files, cache_directory)
     except (OSError, ProtocolError, DamagedError):
         found = _export_segments(spec, target, cache_directory, on_progress)
         with reporting_full_disk(cache_directory):
-            write_whole(manifest, encode_pretty(found))
+            write_record(manifest, found)
     return found
 
 

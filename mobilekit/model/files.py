@@ -1,14 +1,19 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and records so that damage shows."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from mobilekit.errors import ExportError
+import msgspec
+
+from mobilekit.contract.codec import Record, decode, encode
+from mobilekit.errors import ExportError, ProtocolError
 
 
 @contextmanager
@@ -48,3 +53,32 @@ def write_whole(target: Path, data: bytes) -> None:
     with written_aside(target.parent) as aside:
         aside.write_bytes(data)
         put_in_place(aside, target)
+
+
+class _Sealed(Record, frozen=True):
+    """A record in the cache. One flipped bit may leave it a record, of something else."""
+
+    sha256: str
+    """Of ``record``'s bytes."""
+    record: msgspec.Raw
+
+
+def write_record(target: Path, record: object) -> None:
+    """Whole, with its own hash."""
+    data = encode(record)
+    sealed = _Sealed(sha256=hashlib.sha256(data).hexdigest(), record=msgspec.Raw(data))
+    write_whole(target, encode(sealed) + b"\n")
+
+
+def read_record(path: Path, record_type: Any) -> Any:
+    """What ``write_record`` has written.
+
+    Raises ``OSError``, and ``ProtocolError`` for anything else than what was written.
+    """
+    sealed: _Sealed = decode(path.read_bytes(), _Sealed, source=path.name)
+    data = bytes(sealed.record)
+    if hashlib.sha256(data).hexdigest() != sealed.sha256:
+        raise ProtocolError(
+            f"{path.name} has other content than was written to it", fix="Delete it."
+        )
+    return decode(data, record_type, source=path.name)

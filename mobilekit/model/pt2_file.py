@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 SCHEMA_MAJOR = 8
 """Of torch's ``torch._export.serde.schema``: a file of another one cannot be read."""
 
+MAX_JSON_BYTES = 2**26
+"""Of a graph: one of 3,000 operators has 10 MB."""
+_LARGEST_ELEMENT_BYTES = 16
+_STORAGE_SLACK_BYTES = 2**20
+
 _DTYPES = {1: "uint8", 2: "int8", 4: "int32", 5: "int64", 7: "float32", 12: "bool"}
 """Of ``ScalarType`` in the same schema, those that a companion can be given."""
 
@@ -120,9 +125,17 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         ) from None
 
 
-def _read(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A file of the archive, all of which lie in one directory of any name."""
-    return archive.read(archive.namelist()[0].partition("/")[0] + "/" + name)
+def _read(archive: zipfile.ZipFile, name: str, limit_bytes: int = MAX_JSON_BYTES) -> bytes:
+    """A file of the archive, all of which lie in one directory of any name.
+
+    Raises ``ValueError``, before anything is inflated, for one that would be longer than the limit;
+    ``zipfile`` reads no further than the length that a file is said to have.
+    """
+    whole_name = archive.namelist()[0].partition("/")[0] + "/" + name
+    size_bytes = archive.getinfo(whole_name).file_size
+    if size_bytes > limit_bytes:
+        raise ValueError(f"{name} has {size_bytes:,} bytes where {limit_bytes:,} are the most")
+    return archive.read(whole_name)
 
 
 def _checked_copy(path: Path, archive: zipfile.ZipFile) -> io.BytesIO:
@@ -157,8 +170,24 @@ def _checked_tensors(
         re.fullmatch(prefix + r"\d+", file) for file in files
     ):
         raise _refused(path, f"pickled {kind}")
-    raw = {directory + file: _read(archive, directory + file) for file in sorted(files)}
+    limits_bytes = dict.fromkeys(sorted(files), 0)
+    for entry in entries:
+        file = str(entry["path_name"])
+        limits_bytes[file] = max(limits_bytes[file], _most_bytes(entry["tensor_meta"]))
+    raw = {
+        directory + file: _read(archive, directory + file, limit_bytes)
+        for file, limit_bytes in limits_bytes.items()
+    }
     return {table: content, **raw}
+
+
+def _most_bytes(tensor: dict[str, Any]) -> int:
+    """What the file may have in which a tensor lies: it holds whole storages, of which a tensor may
+    be a part."""
+    steps = zip(tensor["sizes"], tensor["strides"], strict=True)
+    last = sum((int(size["as_int"]) - 1) * int(stride["as_int"]) for size, stride in steps)
+    elements = int(tensor["storage_offset"]["as_int"]) + last + 1
+    return elements * _LARGEST_ELEMENT_BYTES + _STORAGE_SLACK_BYTES
 
 
 def _checked_program(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pickle
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,7 +123,10 @@ def _read_zip(path: Path) -> Content:
         unknown = get_unsafe_globals_in_checkpoint(path)
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from None
-    except (RuntimeError, OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile) as error:
+    except (
+        *(RuntimeError, OSError, EOFError, ValueError, LookupError),
+        *(zipfile.BadZipFile, zlib.error, MemoryError),
+    ) as error:
         raise _unreadable(path, error) from None
     stand_ins = [(type("Unread", (Unread,), {"kind": name}), name) for name in unknown]
     with safe_globals(stand_ins):
@@ -144,8 +148,9 @@ def _read_torch(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from None
     except (
-        RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError
-    ) as error:  # fmt: skip
+        *(RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+        MemoryError,
+    ) as error:
         if "TorchScript" in str(error):
             raise _refused(path, error) from None
         raise _unreadable(path, error) from None

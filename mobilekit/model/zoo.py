@@ -39,6 +39,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import math
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -64,6 +65,8 @@ from mobilekit.model.source import (
 )
 from mobilekit.records.network import ModelCard, ModelSpec, Variant
 
+MOST_ELEMENTS = 2**30
+"""Of an input: 4 GiB of float32."""
 BUILD = "build"
 """The function that makes the network, where the command names no other."""
 
@@ -262,6 +265,15 @@ def _with_inputs(spec: ModelSpec, given: Given) -> ModelSpec:
         spec = msgspec.structs.replace(
             spec, inputs_path=str(given.inputs.resolve()), content_sha256=content
         )
+    for kind in kinds:
+        if math.prod(kind.shape) > MOST_ELEMENTS:
+            raise ModelFileError(
+                f"{spec.name} takes an input of {math.prod(kind.shape):,} numbers, which no phone "
+                "has the memory for",
+                fix=f"Give one of at most {MOST_ELEMENTS:,}.",
+                input=kind.text,
+                file=spec.path,
+            )
     if kinds != declared:
         content = _hashed(spec.content_sha256, "input kinds", _kinds_text(kinds))
         spec = msgspec.structs.replace(

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 from mobilekit.contract.protocol import INPUT_ROOT, PACKAGE
 from mobilekit.errors import (
@@ -142,7 +142,11 @@ class AdbServer:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.sendall(b"000chost:version")
-                return connection.recv(4) == b"OKAY"
+                # Such as OKAY00040029. Anything may listen there, and answer anything.
+                answer = b""
+                while len(answer) < 12 and (part := connection.recv(12 - len(answer))):
+                    answer += part
+                return re.fullmatch(rb"OKAY0004[0-9A-Fa-f]{4}", answer) is not None
         except OSError:
             return False
 
@@ -217,7 +221,8 @@ class AdbServer:
             return DisconnectedError(
                 "The phone is gone",
                 serial=serial,
-                fix="Plug it in again, check `mobilekit devices`, then run the command again.",
+                fix=f"{_attach_again(serial)}, check `mobilekit devices`, then run the command "
+                "again.",
             )
         if not self.is_running():
             return DisconnectedError(
@@ -514,6 +519,21 @@ def _data_frames(file: RawIOBase) -> Iterator[tuple[memoryview, int]]:
         yield buffer[:filled], filled - 8 * frames
 
 
+def link_of(serial: str) -> Literal["usb", "network"]:
+    """How adb reaches the phone of that serial: an address, or a name that a phone with wireless
+    debugging makes known (``adb-R58M-x1y2z3._adb-tls-connect._tcp``), is a network's."""
+    return "network" if ":" in serial or "._adb" in serial else "usb"
+
+
+def _attach_again(serial: str) -> str:
+    """What a person does about a phone whose link broke."""
+    if link_of(serial) == "usb":
+        return "Unplug the phone and plug it in again"
+    return (
+        f"Connect to it again (`adb connect {serial}`; a virtual phone: `mobilekit virtual list`)"
+    )
+
+
 def not_ready(device: AttachedDevice) -> DeviceError:
     """The error for a phone that is attached but cannot be used, with what to do about it."""
     what = "does not answer" if device.state == "device" else f"is {device.state}"
@@ -527,7 +547,7 @@ def advice(device: AttachedDevice) -> str:
         f"if `adb -s {device.serial} shell getprop` does not end.",
         "unauthorized": "Unlock the phone and allow USB debugging when it asks; if it does not "
         "ask, revoke USB debugging authorizations in its developer options and plug it in again.",
-        "offline": "Unplug the phone and plug it in again, or run `adb reconnect offline`.",
+        "offline": f"{_attach_again(device.serial)}, or run `adb reconnect offline`.",
         "no permissions": "Give this user access to the USB device (udev rules), then "
         "`adb kill-server` and plug it in again.",
         "recovery": "Boot the phone into Android.",

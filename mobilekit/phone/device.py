@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
-from mobilekit.phone.adb import AdbServer, Phone, advice, not_ready
+from mobilekit.phone.adb import AdbServer, Phone, advice, link_of, not_ready
 from mobilekit.phone.capacity import judge_capacity
 from mobilekit.phone.formats import usable_formats
 from mobilekit.phone.parse import (
@@ -47,12 +47,6 @@ class VirtualChoice(NamedTuple):
     profile: DeviceProfile
     asked_for: bool
     """False when it stands in for a phone that was named but is not attached."""
-
-
-def link_of(serial: str) -> Literal["usb", "network"]:
-    """How adb reaches the phone of that serial: an address, or a name that a phone with wireless
-    debugging makes known (``adb-R58M-x1y2z3._adb-tls-connect._tcp``), is a network's."""
-    return "network" if ":" in serial or "._adb" in serial else "usb"
 
 
 def find_devices(server: AdbServer, profiles: dict[str, DeviceProfile]) -> list[ListedDevice]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Union
 
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from mobilekit import places
 from mobilekit.analysis.energy.gauge import NO_OVERRIDES, Overrides
 from mobilekit.contract.samples import was_lost
-from mobilekit.errors import StoreError, UsageError
+from mobilekit.errors import DamagedResultError, ProtocolError, StoreError, UsageError
 from mobilekit.records.energy import GaugeGain, GaugeOutcome
 from mobilekit.records.measurement import Measurement, Tag
 from mobilekit.records.meter import MeterResult
@@ -54,6 +55,24 @@ LAST = "last"
 StoredResult = Union[Measurement, MeterResult]
 _WHEN = {measurements_table: "started_at", meter_table: "imported_at"}
 """The tables of results, and the column of each that tells which is newer."""
+
+
+def _undamaged(measurement_id: str, document: bytes) -> Measurement:
+    with _told_by_id(measurement_id):
+        return decode_measurement(document)
+
+
+@contextmanager
+def _told_by_id(result_id: str, *, fix: str | None = None) -> Iterator[None]:
+    """Raises ``DamagedResultError`` for a document that is not what this mobilekit has written."""
+    try:
+        yield
+    except ProtocolError as error:
+        raise DamagedResultError(
+            f"A stored result is damaged: {error.what}",
+            id=result_id,
+            fix=fix or f"`mobilekit results delete {result_id}` removes it; the others are whole.",
+        ) from None
 
 
 class PendingRun(NamedTuple):
@@ -159,10 +178,15 @@ class Store:
 
     def list_pending(self) -> list[PendingRun]:
         """In the order of their ids."""
-        query = sa.select(pending_table.c.document).order_by(pending_table.c.id)
+        columns = pending_table.c
+        query = sa.select(columns.id, columns.document).order_by(columns.id)
         with self._database.reading() as connection:
-            documents = connection.scalars(query).all()
-        return [PendingRun(*decode_pending(document)) for document in documents]
+            rows = connection.execute(query).all()
+        runs = []
+        for run_id, document in rows:
+            with _told_by_id(run_id, fix=f"`mobilekit collect --forget {run_id}` gives it up."):
+                runs.append(PendingRun(*decode_pending(document)))
+        return runs
 
     def forget_pending(self, run_id: str) -> None:
         """Raises ``UsageError`` for a run that is not pending."""
@@ -246,7 +270,7 @@ class Store:
         query = sa.select(columns.document).where(columns.id == measurement_id)
         with self._database.reading() as connection:
             document = connection.scalar(query)
-        return None if document is None else decode_measurement(document)
+        return None if document is None else _undamaged(measurement_id, document)
 
     def read(self, measurement_id: str) -> Measurement:
         """The measurement of this id or, where only one has it, this beginning of an id.
@@ -277,7 +301,10 @@ class Store:
         query = sa.select(meter_table.c.document).where(meter_table.c.id == result_id)
         with self._database.reading() as connection:
             document = connection.scalar(query)
-        return self.find(result_id) if document is None else decode_meter(document)
+        if document is None:
+            return self.find(result_id)
+        with _told_by_id(result_id):
+            return decode_meter(document)
 
     def resolve(self, given: Sequence[str]) -> list[str]:
         """The whole ids, each once: of ids, of beginnings that only one has, and of ``last``.

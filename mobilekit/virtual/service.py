@@ -174,7 +174,7 @@ def server_port(*, taken: int | None = None) -> int:
         file.seek(0)
         with contextlib.suppress(ValueError):
             kept = int(file.read())
-            if kept != taken:
+            if kept != taken and 0 < kept < 2**16:
                 return kept
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -221,7 +221,25 @@ def cut_manifest(cache: Path) -> Path:
     return manifest
 
 
-@pytest.mark.parametrize("damage", [cut_program, flip_tensor, remove_tensor, cut_manifest])
+def flip_manifest(cache: Path) -> Path:
+    """It still parses, and names a method that the program does not have."""
+    return flipped(next(cache.glob("?" * 64 + ".json")), b'"forward"', b'"forwerd"')
+
+
+def flip_operators(cache: Path) -> Path:
+    return flipped(next(cache.glob("*.operators.json")), b'"delegated":true', b'"delegated":fals')
+
+
+def flipped(path: Path, old: bytes, new: bytes) -> Path:
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut_program, flip_tensor, remove_tensor, cut_manifest, flip_manifest, flip_operators],
+)
 def test_a_damaged_artifact_is_noticed_and_made_anew(
     cached_small: tuple[Artifact, Path, Path], export: Export, damage: Callable[[Path], Path]
 ) -> None:

@@ -19,7 +19,7 @@ from mobilekit import places
 from mobilekit.analysis.energy.gauge import Overrides
 from mobilekit.contract.protocol import Window
 from mobilekit.contract.samples import interrupted
-from mobilekit.errors import StoreError, UsageError
+from mobilekit.errors import DamagedResultError, StoreError, UsageError
 from mobilekit.records.energy import GaugeRefusal
 from mobilekit.results import database
 from mobilekit.results.store import SCHEMA_VERSION, PendingRun, Store, open_to_read
@@ -252,6 +252,31 @@ def test_a_save_waits_for_its_turn(url, tmp_path):
     release.join()
     held.close()
     assert store.read("last") == measurement()
+
+
+def test_a_damaged_result_keeps_no_other_back(url, tmp_path):
+    """It is told by its id, and how to be rid of it."""
+    from typer.testing import CliRunner
+
+    from mobilekit.cli.main import app
+
+    store = Store(url)
+    store.save(measurement(id="whole"))
+    store.save(measurement(id="broken"))
+    with closing(sqlite3.connect(tmp_path / "below/results.sqlite")) as connection:
+        text = "UPDATE measurements SET document = replace(document, '60000000', '0') WHERE id = ?"
+        connection.execute(text, ("broken",))
+        connection.commit()
+
+    listed = CliRunner().invoke(app, ["results", "list", "--store", url])
+    with pytest.raises(
+        DamagedResultError, match=r"load_ns\[0\].*id: broken.*results delete broken"
+    ):
+        store.read("broken")
+
+    assert listed.exit_code == 1
+    assert "whole" in listed.stdout
+    assert "id: broken" in listed.stderr
 
 
 @pytest.mark.parametrize("name", ["100%", "a%41b", "what?mode=ro", "a b#c", "äö"])

@@ -82,7 +82,10 @@ def _guarded(parse: Callable[[bytes], list[list[_Event]]], data: bytes) -> list[
     """A damaged trace points anywhere: whatever reading it meets is its fault."""
     try:
         return parse(data)
-    except (struct.error, LookupError, TypeError, ValueError, ArithmeticError) as error:
+    except (
+        *(struct.error, LookupError, TypeError, ValueError, ArithmeticError),
+        *(AttributeError, RecursionError),
+    ) as error:
         raise _bad_trace(f"{type(error).__name__}: {error}") from None
 
 

@@ -2,7 +2,7 @@ package dev.mobilekit.bench.core
 
 /** The messages are exchanged only between equals: no other version is taken. */
 const val PROTOCOL_VERSION = 2L
-const val MAX_TRACE_BYTES = 1L shl 30
+const val MAX_TRACE_BYTES = 1L shl 28
 
 /** Iterations of the memory phase. */
 const val MEMORY_ITERATIONS = 3
