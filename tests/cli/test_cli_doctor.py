@@ -92,7 +92,7 @@ def test_phones_that_are_not_ready_cost_the_others_nothing(cli, make_phone):
     assert states[hanging.serial]["state"]["what"] == "it does not answer"
     assert "getprop" in states[hanging.serial]["state"]["fix"]
     assert states[unauthorized.serial]["state"]["what"] == "unauthorized"
-    assert [process.returncode for process in both] == [6, 0]
+    assert [process.returncode for process in both] == [7, 0]
     assert known[sound.serial] is not None
     assert (known[hanging.serial], known[unauthorized.serial]) == (None, None)
     # Of the programs' own start-up there is as much again on a busy computer.

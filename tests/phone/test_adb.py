@@ -228,7 +228,7 @@ def test_a_stalled_phone_is_given_up(handle, phone):
     ("cable", "error", "told"),
     [
         ("unauthorized", DeviceError, "allow USB debugging"),
-        ("offline", DisconnectedError, "plug it in again"),
+        ("offline", DisconnectedError, "adb connect"),
     ],
 )
 def test_a_phone_that_is_not_ready_says_what_to_do(make_phone, adb_server, cable, error, told):
