@@ -10,6 +10,7 @@ import typer
 
 from mobilekit.cli.failure import exit_with
 from mobilekit.cli.options import GivenOptions, JsonFlag, StoreOption
+from mobilekit.cli.predict_own import tell_scores
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import UsageError
 from mobilekit.records.network import Precision
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def predict(
     network: GivenOptions,
     devices: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--device",
             "-d",
@@ -30,8 +31,9 @@ def predict(
             help="A phone that you have measured, by serial or name; a profile's name (nexus7); "
             "the phone's SoC, SM8350 or snapdragon 888; or its processors, the fastest first: "
             "4xA76@2.4,4xA55@1.8. Again for each further phone.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     models: Annotated[
         list[str] | None,
         typer.Argument(
@@ -97,6 +99,12 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    score: Annotated[
+        bool,
+        typer.Option(
+            "--score", help="Tell instead how far predictions of your own runs were right."
+        ),
+    ] = False,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -109,6 +117,19 @@ def predict(
     from mobilekit.model.given import NOTHING
 
     given = network.given
+    if score:
+        if models or devices or layers_csv is not None:
+            raise UsageError(
+                "--score is of all predictions that were stored, and predicts none",
+                fix="Give it alone, or with --store and --json.",
+            )
+        tell_scores(store, as_json=as_json)
+        return
+    if not devices:
+        raise UsageError(
+            "No phone is named that is to be predicted",
+            fix="Name one with --device: a profile, a SoC, or a phone that you have measured.",
+        )
     if (layers_csv is None) == (not models):
         raise UsageError(
             "Either networks or a table of their layers is predicted",

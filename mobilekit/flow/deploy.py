@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from mobilekit import places
 from mobilekit.analysis.energy.doubts import refuse_energy
 from mobilekit.analysis.energy.planning import plan_energy
+from mobilekit.flow.foretell import foretell
 from mobilekit.flow.prepare import DeployOptions, Prepared, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
@@ -35,7 +36,9 @@ def deploy(
 
     With ``traced_iterations`` it holds a trace of so many inferences as well, made in a pass of
     their own. Where the engine could not trace, or its trace cannot be read, the run's samples say
-    why. Raises a ``MobilekitError`` for what keeps the run from taking place.
+    why. What earlier runs tell of this one is predicted before it, and stored with it.
+
+    Raises a ``MobilekitError`` for what keeps the run from taking place.
     """
     with prepare(options, store, reporter) as prepared:
         planned = _plan_energy(options, prepared)
@@ -50,7 +53,10 @@ def deploy(
                 )
             iterations = iterations_of(traced_iterations, prepared.artifact)
             request = replace(request, profile_iterations=iterations)
-        begun = begin(prepared, request, purpose, energy_wanted=options.energy)
+        predicted = foretell(
+            prepared.state.info, prepared.artifact, options.threads, store.list_latencies()
+        )
+        begun = begin(prepared, request, purpose, energy_wanted=options.energy, predicted=predicted)
         if options.energy and prepared.is_on_battery and prepared.refusal is not None:
             begun = replace(begun, findings=(*begun.findings, refuse_energy(prepared.refusal)))
         return run(prepared, begun, store, reporter)

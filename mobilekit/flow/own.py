@@ -7,13 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from mobilekit.analysis.predict.chips import parse_chip
 from mobilekit.analysis.predict.latency import Predictor
 from mobilekit.analysis.predict.own import OwnLatency, OwnPhone, Wanted, predict_with_own
 from mobilekit.analysis.predict.score import widening_for
-from mobilekit.analysis.predict.stored import scored
+from mobilekit.analysis.predict.stored import population_of, scored
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.errors import UsageError
 from mobilekit.model.describe import find_description
@@ -25,21 +24,13 @@ from mobilekit.records.prediction import (
     LatencyPrediction,
     NetworkWork,
     OwnRuns,
+    Population,
     Setting,
     StoredLatency,
 )
 from mobilekit.units import NS_PER_MS
 
-Population = Literal["phones", "virtual phones", "computers"]
-"""What is measured of one tells nothing of another: a virtual phone computes as fast as the
-computer that it runs on."""
 VIRTUAL_PREFIX = "virtual:"
-
-
-def population_of(device: DeviceInfo) -> Population:
-    if device.virtual:
-        return "virtual phones"
-    return "computers" if device.link == "none" else "phones"
 
 
 @dataclass(frozen=True)

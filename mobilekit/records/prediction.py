@@ -48,6 +48,11 @@ class KnownLatency(Record, frozen=True):
     latency_ms: float
 
 
+Population = Literal["phones", "virtual phones", "computers"]
+"""What is measured of one tells nothing of another: a virtual phone computes as fast as the
+computer that it runs on."""
+
+
 class Setting(Record, frozen=True):
     """What runs a network on a phone."""
 
@@ -102,6 +107,7 @@ class ScoredPrediction(Record, frozen=True):
     model: str
     device: str
     device_key: str
+    population: Population
     setting: Setting
     threads: int
     predicted_ns: float
@@ -120,6 +126,7 @@ class ScoredPrediction(Record, frozen=True):
 class Score(Record, frozen=True):
     """How far predictions were right that were told from as much."""
 
+    population: Population
     known_least: int
     known_most: int | None
     """How many networks were known on the phone: from the one to the other; ``None``: or more."""

@@ -41,6 +41,8 @@ from mobilekit.records.prediction import (
     PastError,
     PredictedDevice,
     Predictions,
+    Score,
+    ScoredPrediction,
 )
 from mobilekit.records.profile import ActivationCost, LayerProfile
 from mobilekit.records.statistics import Origin
@@ -412,6 +414,14 @@ class PredictionsDocument(Record, frozen=True, tag_field="schema", tag="mobileki
     devices: tuple[PredictedDevice, ...]
     predictions: tuple[NetworkPrediction, ...]
     past_errors: tuple[PastError, ...]
+
+
+class ScoresDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.prediction-scores/1"):
+    """``predict --score``: how far predictions were right, by what they were told from."""
+
+    scores: tuple[Score, ...]
+    predictions: tuple[ScoredPrediction, ...]
+    """The newest first."""
 
 
 def make_predictions_document(predicted: Predictions) -> PredictionsDocument:

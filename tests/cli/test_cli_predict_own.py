@@ -1,11 +1,15 @@
 """``predict`` of phones that a person has measured: from the runs that are stored."""
 
+import math
+
 import pytest
-from examples import artifact, device_info, measurement, samples
+from examples import artifact, device_info, measured, measurement, samples
 from msgspec.structs import replace
+from recordings import write_recording
 from schemas import check_document
 from typer.testing import CliRunner
 
+from mobilekit import places
 from mobilekit.analysis.findings import REPLAYED
 from mobilekit.cli import main
 from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
@@ -13,6 +17,7 @@ from mobilekit.errors import UsageError
 from mobilekit.flow.predict import PhoneOptions, predict_models
 from mobilekit.model.zoo import find_model, with_variant
 from mobilekit.records.network import Variant
+from mobilekit.records.prediction import EarlierPrediction
 from mobilekit.results.store import Store
 from mobilekit.units import NS_PER_MS
 
@@ -169,3 +174,102 @@ def test_two_phones_of_one_name_are_told_apart_by_their_serials(keep, url, usual
     with pytest.raises(UsageError, match="Several phones that were measured are called 'pixel-3'"):
         predict(url, "googlenet", "-d", "pixel-3")
     assert predict(url, "googlenet", "-d", "PIX2").exit_code == 0
+
+
+# --- scores --------------------------------------------------------------------------------------
+
+
+def earlier(latency_ms, half=0.2, **fields):
+    latency_ns = latency_ms * NS_PER_MS
+    values = {
+        "latency_ns": latency_ns,
+        "low_ns": latency_ns * math.exp(-half),
+        "high_ns": latency_ns * math.exp(half),
+        "known": 3,
+        "seen": True,
+        "threads": 4,
+        "widening": 1.0,
+    }
+    return EarlierPrediction(**(values | fields))
+
+
+def test_predictions_are_scored_against_what_was_measured_after_them(keep, url):
+    """On real phones and on virtual ones apart; a run with other threads than were predicted is
+    another run's."""
+    keep("squeezenet", 10, predicted=earlier(11))
+    keep("googlenet", 10, predicted=earlier(20))
+    keep("alexnet", 10, predicted=earlier(99, threads=2))
+    keep("vgg16", 10)
+    keep("squeezenet", 10, VIRTUAL, predicted=earlier(9, known=0))
+
+    told = document(url, "--score")
+
+    phones, virtual = told["scores"]
+    assert (phones["population"], phones["predictions"], phones["coverage"]) == ("phones", 2, 0.5)
+    assert phones["median_ape_percent"] == pytest.approx((10 + 100) / 2)
+    assert phones["bias_percent"] == pytest.approx((math.sqrt(1.1 * 2) - 1) * 100)
+    assert phones["widening"] > 1
+    assert (virtual["population"], virtual["known_most"]) == ("virtual phones", 0)
+    origins = {(each["model"], each["measured_origin"]) for each in told["predictions"]}
+    assert origins == {
+        ("squeezenet", "simulated"),
+        ("squeezenet", "measured"),
+        ("googlenet", "measured"),
+    }
+    assert {each["origin"] for each in told["predictions"]} == {"predicted"}
+    text = predict(url, "--score").stdout
+    assert "3 or more" in text
+    assert "55.0 %" in text
+
+
+def test_a_deploy_is_predicted_before_it(keep, url, usual_ms, exports, monkeypatch, tmp_path):
+    """From another network of the phone; the prediction is stored, and shown beside the run."""
+    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
+    keep("mobilenet_v1", usual_ms["mobilenet_v1"] * 2)
+    took_ns = round(usual_ms["squeezenet"] * 2 * NS_PER_MS)
+    modern = replace(PIXEL, abi="arm64-v8a", android_sdk=33, cpu_features=("atomics",))
+    run = measured("squeezenet", device=modern, iteration_ns=(took_ns,) * 30)
+    recording = write_recording(tmp_path / "recording", run)
+
+    words = ["deploy", "squeezenet", "-d", f"replay:{recording}", "--no-energy", "--store", url]
+    text = CliRunner().invoke(main.app, words, env={"COLUMNS": "200"}).stdout
+
+    predicted = next(Store(url).iterate_measurements("squeezenet")).predicted
+    assert predicted.known == 1
+    assert predicted.latency_ns == pytest.approx(took_ns, rel=0.15)
+    (line,) = (line for line in text.splitlines() if line.startswith("  expected"))
+    assert "predicted before the run, from 1 other network measured here: " in line
+    assert "within its 90 % interval" in line
+
+
+def test_without_any_a_score_says_what_makes_one(url, keep):
+    keep("squeezenet", 10)
+
+    assert "No stored run was predicted before it" in predict(url, "--score").stdout
+    assert document(url, "--score")["scores"] == []
+
+
+def test_intervals_widen_by_what_was_scored(keep, url, usual_ms):
+    """Of a phone on which predictions from three networks or more were wrong again and again."""
+    for name in ("squeezenet", "mobilenet_v1", "shufflenet"):
+        keep(name, usual_ms.get(name, 5.0))
+    (before,) = document(url, "googlenet", "-d", "PIX1")["predictions"]
+    for number in range(40):
+        keep(
+            "alexnet",
+            10,
+            replace(OTHER, serial=f"O{number}", hardware_serial=f"O{number}"),
+            predicted=earlier(20),
+        )
+
+    (after,) = document(url, "googlenet", "-d", "PIX1")["predictions"]
+
+    widths = [math.log(each["high_ms"] / each["low_ms"]) for each in (before, after)]
+    assert widths[1] > 2 * widths[0]
+
+
+def test_score_predicts_nothing_by_the_way(url):
+    with pytest.raises(UsageError, match="--score is of all predictions"):
+        predict(url, "nin", "-d", "nexus7", "--score")
+    with pytest.raises(UsageError, match="No phone is named"):
+        predict(url, "nin")

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from mobilekit.records.prediction import Score, ScoredPrediction
+from mobilekit.records.prediction import Population, Score, ScoredPrediction
 
 SHIPPED_COUNTS = 10
 """As how many scored predictions the shipped width of intervals counts."""
@@ -31,8 +31,8 @@ def widening_of(scored: Sequence[ScoredPrediction]) -> float:
     claim, a normal one with nine in ten within 1, which counts as ``SHIPPED_COUNTS`` of them; the
     factor is the mixture's 90 % quantile (conformal prediction's with a prior: V. Vovk et al.,
     "Algorithmic Learning in a Random World", Springer 2005, is the case without). Without any it is
-    1; with many it is the misses' own quantile. Predictions from the chip alone are wrong together
-    on one phone, so that all of one phone count as one.
+    1; with many it is the misses' own quantile. What is wrong together counts as one: all
+    predictions of one phone from its chip alone, and all of one network in one setting there.
     """
     weights = _weights(scored)
     misses = [abs(miss_of(each)) for each in scored]
@@ -62,19 +62,32 @@ def widening_for(known: int, scored: Sequence[ScoredPrediction]) -> float:
 
 
 def score(scored: Sequence[ScoredPrediction]) -> tuple[Score, ...]:
-    """Each group of ``group_of`` that has any."""
+    """Each group of ``group_of`` that has any, real phones, virtual ones and computers apart."""
+    populations = sorted({each.population for each in scored})
     groups = (
-        (group, [each for each in scored if group_of(each.known) == group]) for group in _GROUPS
+        (population, group, members)
+        for population in populations
+        for group in _GROUPS
+        if (
+            members := [
+                each
+                for each in scored
+                if each.population == population and group_of(each.known) == group
+            ]
+        )
     )
-    return tuple(_score_of(members, *group) for group, members in groups if members)
+    return tuple(_score_of(*each) for each in groups)
 
 
-def _score_of(group: Sequence[ScoredPrediction], least: int, most: int | None) -> Score:
+def _score_of(
+    population: Population, known: tuple[int, int | None], group: Sequence[ScoredPrediction]
+) -> Score:
     ratios = [each.predicted_ns / each.measured_ns for each in group]
     inside = sum(each.low_ns <= each.measured_ns <= each.high_ns for each in group)
     return Score(
-        known_least=least,
-        known_most=most,
+        population=population,
+        known_least=known[0],
+        known_most=known[1],
         predictions=len(group),
         phones=len({each.device_key for each in group}),
         median_ape_percent=_median([abs(ratio - 1) * 100 for ratio in ratios]),
@@ -85,8 +98,14 @@ def _score_of(group: Sequence[ScoredPrediction], least: int, most: int | None) -
 
 
 def _weights(scored: Sequence[ScoredPrediction]) -> list[float]:
-    alone = Counter(each.device_key for each in scored if each.known == 0)
-    return [1.0 if each.known else 1 / alone[each.device_key] for each in scored]
+    """A phone that was told from its chip alone counts once, and so does a network in one setting
+    on any other phone, however often it was measured."""
+    keys = [
+        (each.device_key, *((each.model, each.setting, each.threads) if each.known else ()))
+        for each in scored
+    ]
+    counts = Counter(keys)
+    return [1 / counts[key] for key in keys]
 
 
 def _median(values: Sequence[float]) -> float:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from mobilekit.analysis.findings import REPLAYED
 from mobilekit.contract.protocol import RunSuccess
+from mobilekit.records.device import DeviceInfo
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.prediction import ScoredPrediction, StoredLatency
+from mobilekit.records.prediction import Population, ScoredPrediction, StoredLatency
 
 
 def latency_of(measurement: Measurement) -> StoredLatency | None:
@@ -34,6 +35,12 @@ def latency_of(measurement: Measurement) -> StoredLatency | None:
     )
 
 
+def population_of(device: DeviceInfo) -> Population:
+    if device.virtual:
+        return "virtual phones"
+    return "computers" if device.link == "none" else "phones"
+
+
 def scored(latencies: Iterable[StoredLatency]) -> tuple[ScoredPrediction, ...]:
     """Those that had been predicted, with as many threads as they then ran with."""
     return tuple(
@@ -42,6 +49,7 @@ def scored(latencies: Iterable[StoredLatency]) -> tuple[ScoredPrediction, ...]:
             model=each.model.label,
             device=each.device.name,
             device_key=each.device.key,
+            population=population_of(each.device),
             setting=each.setting,
             threads=each.threads,
             predicted_ns=each.predicted.latency_ns,

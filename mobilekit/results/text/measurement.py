@@ -13,7 +13,7 @@ from mobilekit.records.measurement import Answer, Measurement
 from mobilekit.records.prediction import Predictions
 from mobilekit.records.statistics import Accuracy, MemoryGrowth, Origin, Proportion, Summary
 from mobilekit.results.tables.cell_text import quantity_text
-from mobilekit.results.text.prediction import predicted_text
+from mobilekit.results.text.prediction import earlier_text, predicted_text
 from mobilekit.results.text.words import (
     PLANE_NAMES,
     SOURCE_NAMES,
@@ -38,6 +38,7 @@ def render_measurement(
     rows = [
         ("init", _init_text(answer.init)),
         ("latency", _latency_text(answer.latency, answer.warmup_iterations)),
+        *_expected_rows(measurement, answer),
         ("memory", _memory_text(answer.memory)),
         ("output", _output_text(measurement)),
     ]
@@ -68,6 +69,14 @@ def render_findings(findings: Iterable[Finding]) -> list[str]:
         plain(f"{words[finding.severity]} {finding.id}: {finding.summary}. {finding.advice}")
         for finding in findings
     ]
+
+
+def _expected_rows(measurement: Measurement, answer: Answer) -> list[tuple[str, str]]:
+    """What had been predicted of the latency, where something told it."""
+    if measurement.predicted is None:
+        return []
+    p50_ns = None if answer.latency is None else answer.latency.p50_ns
+    return [("expected", earlier_text(measurement.predicted, p50_ns))]
 
 
 def _init_text(init: Summary | None) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mobilekit.records.prediction import (
+    EarlierPrediction,
     FitVerdict,
     NetworkPrediction,
     OwnRuns,
@@ -13,13 +14,15 @@ from mobilekit.records.prediction import (
     PhonePower,
     PredictedDevice,
     Predictions,
+    Score,
 )
+from mobilekit.records.statistics import Interval
 from mobilekit.results.prediction_cells import (
     PREDICTED_FIGURES,
     PredictedFigure,
     predicted_cell,
 )
-from mobilekit.results.tables.cell_text import number_text
+from mobilekit.results.tables.cell_text import number_text, quantity_text
 from mobilekit.results.tables.cells import (
     Column,
     Number,
@@ -165,6 +168,55 @@ def _unfitted_texts(predicted: Predictions) -> list[str]:
         if one.reason is not None
     )
     return [f"{text} is unknown: {reason}." for text, reason in dict.fromkeys(reasons)]
+
+
+def render_scores(scores: Sequence[Score], width: int | None = None) -> str:
+    """A line for each population and each number of networks that predictions were told from."""
+    rows = [
+        Row(
+            (
+                each.population,
+                _known_text(each),
+                Number(each.predictions, "count"),
+                Number(each.phones, "count"),
+                f"{each.median_ape_percent:.1f} %",
+                f"{each.coverage:.0%}",
+                f"{each.bias_percent:+.1f} %",
+                f"{each.widening:.2f} x",
+            )
+        )
+        for each in scores
+    ]
+    columns = (
+        *("of", "networks known there", "predictions", "devices", "median APE"),
+        *("in the 90 % interval", "bias", "next interval's width"),
+    )
+    return render_text(make_table(columns, rows), width)
+
+
+def _known_text(each: Score) -> str:
+    if each.known_most is None:
+        return f"{each.known_least} or more"
+    if each.known_least == each.known_most:
+        return "none" if each.known_most == 0 else str(each.known_most)
+    return f"{each.known_least} or {each.known_most}"
+
+
+def earlier_text(earlier: EarlierPrediction, p50_ns: float | None) -> str:
+    """What had been predicted of a run, and how far that was right."""
+    interval = Interval(low=earlier.low_ns, high=earlier.high_ns)
+    off = ""
+    if p50_ns is not None:
+        inside = "within" if earlier.low_ns <= p50_ns <= earlier.high_ns else "OUTSIDE"
+        ratio = earlier.latency_ns / p50_ns
+        off = (
+            f": {abs(ratio - 1):.1%} too {'long' if ratio > 1 else 'short'}, {inside} its 90 % "
+            "interval"
+        )
+    return (
+        f"{quantity_text(earlier.latency_ns, 'ns', interval)} predicted before the run, from "
+        f"{_count(earlier.known, 'other network')} measured here{off}"
+    )
 
 
 def _device_text(each: PredictedDevice, *, named: bool) -> str:

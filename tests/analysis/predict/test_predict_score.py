@@ -1,6 +1,7 @@
 """Scores of earlier predictions, and the width that they ask for: against simulated truth."""
 
 import math
+from itertools import count
 
 import numpy as np
 import pytest
@@ -14,14 +15,18 @@ from mobilekit.records.prediction import ScoredPrediction, Setting
 SDS_OF_90_PERCENT = 1.6449
 
 
-def prediction(miss=0.0, *, known=3, device="phone", widening=1.0, half=0.2):
-    """Of 10 ms, with a time that lies off by so many halves of the shipped interval."""
+_NUMBERS = count()
+
+
+def prediction(miss=0.0, *, known=3, device="phone", model=None, widening=1.0, half=0.2):
+    """Of 10 ms, of another network each; the time lies off by so many halves of the interval."""
     predicted_ns = 1e7
     return ScoredPrediction(
         measurement_id="a",
-        model="nin",
+        model=model or f"network {next(_NUMBERS)}",
         device=device,
         device_key=device,
+        population="phones",
         setting=Setting(format="pte", precision="fp32"),
         threads=4,
         predicted_ns=predicted_ns,
@@ -50,22 +55,22 @@ def test_from_a_hundred_scores_on_nine_in_ten_lie_within(truth):
     """Times that lie as far off as claimed, half or twice as far: what the widened intervals then
     cover, over many users."""
     random = np.random.default_rng(0)
-    for count in (100, 300):
+    for number in (100, 300):
         covered = []
         for _ in range(40):
-            misses = random.normal(0, truth / SDS_OF_90_PERCENT, count)
+            misses = random.normal(0, truth / SDS_OF_90_PERCENT, number)
             factor = widening_of([prediction(miss) for miss in misses])
             covered.append(math.erf(factor * SDS_OF_90_PERCENT / truth / math.sqrt(2)))
-        assert 0.85 <= np.mean(covered) <= 0.95, (count, np.mean(covered))
+        assert 0.85 <= np.mean(covered) <= 0.95, (number, np.mean(covered))
 
 
-@pytest.mark.parametrize("count", [1, 3, 10, 30])
-def test_a_few_scores_leave_intervals_that_are_right_as_they_are(count):
+@pytest.mark.parametrize("number", [1, 3, 10, 30])
+def test_a_few_scores_leave_intervals_that_are_right_as_they_are(number):
     """On average over users; of none are they less than two thirds or more than twice as wide."""
     random = np.random.default_rng(1)
     covered, factors = [], []
     for _ in range(100):
-        misses = random.normal(0, 1 / SDS_OF_90_PERCENT, count)
+        misses = random.normal(0, 1 / SDS_OF_90_PERCENT, number)
         factors.append(widening_of([prediction(miss) for miss in misses]))
         covered.append(math.erf(factors[-1] * SDS_OF_90_PERCENT / math.sqrt(2)))
     assert 0.85 <= np.mean(covered) <= 0.95
@@ -78,6 +83,13 @@ def test_one_phone_that_was_told_wrong_from_the_chip_counts_once():
     many = [prediction(2.0, known=0, device=f"phone {index}") for index in range(20)]
 
     assert widening_of(one) < 1.6 < 1.9 < widening_of(many)
+
+
+def test_a_network_that_is_measured_again_and_again_counts_once():
+    same = [prediction(2.0, model="nin") for _ in range(20)]
+    others = [prediction(2.0) for _ in range(20)]
+
+    assert widening_of(same) < 1.6 < 1.9 < widening_of(others)
 
 
 def test_predictions_are_scored_with_those_from_as_much():
@@ -103,6 +115,7 @@ def test_predictions_are_scored_with_those_from_as_much():
     assert alone.bias_percent == pytest.approx((math.exp(-0.6) - 1) * 100)
     assert alone.median_ape_percent == pytest.approx((1 - math.exp(-0.6)) * 100)
     assert few.widening < 0.8 < 2.5 < alone.widening
+    assert {each.population for each in (alone, few, more)} == {"phones"}
     assert widening_for(1, scored) == few.widening
     assert widening_for(4, scored) == more.widening
     assert widening_for(0, []) == 1
