@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 from model_files import Known, WriteModel
+from native import needs_native
 
 from mobilekit.contract.protocol import ArtifactFile, TensorFile
 from mobilekit.hashing import file_sha256
 from mobilekit.model.packed import find_lacking, read_packed
 from mobilekit.model.zoo import read_spec
 
-APP = Path(__file__).parents[2] / "android-app"
+ROOT = Path(__file__).parents[2]
+APP = ROOT / "android-app"
 LIBRARIES = sorted(APP.glob("executorch/target/runtime/jni/*/libexecutorch.so"))
 NETWORK = '''"""ELU is left to a portable kernel."""
 
@@ -131,3 +134,20 @@ def test_the_list_is_the_packed_library_s():
         kernels = {name for name in found if name.split("::")[0] in namespaces}
         assert kernels - in_messages == packed.kernels, library
         assert all(f"{name}\0".encode() in content for name in packed.delegates), library
+
+
+@needs_native
+def test_the_file_is_what_the_libraries_say():
+    """Each was asked: when another is packed, ``scripts/list_packed.py`` writes the file anew."""
+    spec = importlib.util.spec_from_file_location("list_packed", ROOT / "scripts/list_packed.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    listed = script.ask_libraries()
+
+    assert script.PACKED.read_text(encoding="utf-8") == script.render(listed)
+    # What is asked is this computer's; the other processors' are of the same release.
+    others = sorted(APP.glob("litert/target/runtime/jni/*/libtensorflowlite_jni.so"))
+    assert len(others) > 1
+    for library in others:
+        assert f"{listed.litert_version}\0".encode() in library.read_bytes(), library
