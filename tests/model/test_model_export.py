@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -253,25 +255,24 @@ def test_a_damaged_artifact_is_noticed_and_made_anew(
     assert export(read_spec(path)) == (artifact, [])
 
 
-def test_simultaneous_exports_agree_and_are_silent(write_model: WriteModel, tmp_path: Path) -> None:
-    """Two processes into one cache: both succeed without a word, and nothing is left lying."""
-    code = f"""
-from pathlib import Path
-from mobilekit.model.describe import find_description, read_description
-from mobilekit.model.export import export_artifact
-from mobilekit.model.zoo import read_spec
-spec = read_spec(Path({str(write_model())!r}))
-export_artifact(spec, cache_directory=Path({str(tmp_path / "cache")!r}), on_progress=len)
-"""
+def test_simultaneous_exports_agree(write_model: WriteModel, tmp_path: Path) -> None:
+    """Two processes into one cache: both succeed, and nothing is left lying."""
     runs = [
         subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "mobilekit", "export", str(write_model()), "--json"],
+            env={**os.environ, "MOBILEKIT_HOME": str(tmp_path / "home")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(2)
     ]
-    assert [run.communicate() for run in runs] == [("", "")] * 2
-    assert [run.returncode for run in runs] == [0, 0]
-    suffixes = sorted(path.suffix for path in (tmp_path / "cache").iterdir())
+    told = [run.communicate() for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], told
+    assert not [stderr for _, stderr in told if "damaged" in stderr]
+    one, other = (json.loads(stdout)["artifact"] | {"export_ns": 0} for stdout, _ in told)
+    assert one == other
+    suffixes = sorted(path.suffix for path in (tmp_path / "home/cache/artifacts").iterdir())
     assert suffixes == [".bin", ".bin", ".json", ".json", ".json", ".pte"]
 
 
