@@ -116,7 +116,13 @@ def test_a_second_deploy_pushes_and_exports_nothing(cli, bench_phone):
     assert not [line for line in imported if line.startswith("import 'torch")]
 
 
-@pytest.mark.parametrize("name", ["nin", "alexnet", "googlenet", "squeezenet", "deepear"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("nin", "squeezenet", "deepear"),
+        *(pytest.param(name, marks=pytest.mark.soak) for name in ("alexnet", "googlenet")),
+    ],
+)
 def test_the_networks_deploy(cli, name):
     """Each packaged network runs on the virtual phone and computes what PyTorch does."""
     outcome = cli("deploy", name, "--device", "nexus7", "--fast", "--json", timeout=280)
@@ -326,7 +332,9 @@ def test_an_apk_that_does_not_fit(cli, bench_phone, tmp_path):
 # --- formats -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["tiny.py", "nin", "squeezenet"])
+@pytest.mark.parametrize(
+    "name", ["tiny.py", "squeezenet", pytest.param("nin", marks=pytest.mark.soak)]
+)
 def test_onnx_runs_on_the_virtual_phone(cli, name):
     """ONNX Runtime computes what PyTorch does, and energy is measured as for ExecuTorch."""
     outcome = cli(
