@@ -13,11 +13,18 @@ from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.analysis.predict.chips import parse_chip
+from mobilekit.analysis.predict.costs import costs_of
 from mobilekit.analysis.predict.energy import battery_of, predict_network
 from mobilekit.analysis.predict.fits import judge, parse_criteria
 from mobilekit.analysis.predict.latency import LatencyModel, Predictor, refuse_all
 from mobilekit.analysis.predict.own import OwnPhone, Wanted
-from mobilekit.analysis.predict.power import PowerModel, power_of_chip, power_of_runs
+from mobilekit.analysis.predict.power import (
+    OwnRun,
+    PowerModel,
+    arithmetic_share,
+    power_of_chip,
+    power_of_runs,
+)
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import Format
@@ -45,6 +52,7 @@ from mobilekit.records.network import ModelSpec, Precision
 from mobilekit.records.prediction import (
     Criterion,
     KnownLatency,
+    LatencyPrediction,
     NetworkPrediction,
     NetworkWork,
     PhonePower,
@@ -308,7 +316,7 @@ def _predict_on(
         chip = phone.chip.text
         threads = phone.chip.cores if options.threads is None else options.threads
         latencies = predictor.predict(networks, phone.chip, threads, known)
-        power = _power_of(phone, threads, open_store)
+        power = _power_of(phone, threads, open_store, predictor, cache_directory)
         battery = battery_of(phone.profile)
     described = PredictedDevice(
         device=device,
@@ -318,7 +326,7 @@ def _predict_on(
         power=power,
         battery=battery,
     )
-    return described, [predict_network(each, described) for each in latencies]
+    return described, _with_energy(networks, latencies, described, predictor)
 
 
 def _read_criteria(fits: str | None) -> tuple[Criterion, ...]:
@@ -329,15 +337,50 @@ def _read_criteria(fits: str | None) -> tuple[Criterion, ...]:
     return parse_criteria(fits, read_amount)
 
 
-def _power_of(phone: Phone, threads: int, open_store: OpenStore) -> PhonePower:
+def _with_energy(
+    networks: Sequence[NetworkWork],
+    latencies: Sequence[LatencyPrediction],
+    device: PredictedDevice,
+    predictor: Predictor,
+) -> list[NetworkPrediction]:
+    """What else follows from each latency; how a network's time divides is told only where the
+    phone's power depends on it."""
+    if device.power is None or device.power.by_kind is None:
+        return [predict_network(each, device) for each in latencies]
+    return [
+        predict_network(
+            each,
+            device,
+            None if each.latency_ms is None else _arithmetic_of(network, predictor),
+        )
+        for network, each in zip(networks, latencies, strict=True)
+    ]
+
+
+def _arithmetic_of(network: NetworkWork, predictor: Predictor) -> float:
+    return arithmetic_share(predictor.shares(costs_of(network.layers)))
+
+
+def _power_of(
+    phone: Phone,
+    threads: int,
+    open_store: OpenStore,
+    predictor: Predictor,
+    cache_directory: Path,
+) -> PhonePower:
     """By its own energy runs with so many threads, the newest of each network, else by its chip."""
-    newest: dict[str, EnergyEstimate] = {}
+    newest: dict[str, OwnRun] = {}
     for run, energy in _energy_runs(phone, open_store):
         companion, name = run.result.samples.companion, run.artifact.model.name
         if companion is None or companion.threads != threads or name in newest:
             continue
         if energy.origin == "measured" and energy.plane != "rails":
-            newest[name] = energy
+            spec = run.artifact.model
+            description = find_description(spec, cache_directory=cache_directory)
+            arithmetic = None
+            if description is not None:
+                arithmetic = _arithmetic_of(work_of(name, description), predictor)
+            newest[name] = OwnRun(energy, arithmetic)
     return power_of_runs(list(newest.values())) or power_of_chip(
         phone.chip, threads, load_power_model()
     )
@@ -396,7 +439,8 @@ def _predict_from_own(
     told, own = predict_from_own(predictor, networks, wanted, runs, cache_directory)
     power = None
     if chip is not None and threads <= chip.cores:
-        power = _power_of(Phone(device, chip, profile), threads, open_store)
+        phone = Phone(device, chip, profile)
+        power = _power_of(phone, threads, open_store, predictor, cache_directory)
     described = PredictedDevice(
         device=device,
         chip=UNKNOWN_CHIP if chip is None else chip.text,
@@ -406,7 +450,7 @@ def _predict_from_own(
         power=power,
         battery=battery_of(profile),
     )
-    return described, [predict_network(each, described) for each in told]
+    return described, _with_energy(networks, told, described, predictor)
 
 
 UNKNOWN_CHIP = "a chip that is not known"

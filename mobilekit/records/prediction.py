@@ -287,6 +287,16 @@ class NetworkPrediction(LatencyPrediction, frozen=True, kw_only=True):
     """``None``: nothing was asked for."""
 
 
+class KindPowers(Record, frozen=True):
+    """What a phone draws during either kind of work, which make up a network's time."""
+
+    arithmetic_gross_w: float
+    arithmetic_marginal_w: float
+    moving_gross_w: float
+    """While it waits for numbers, rather than multiplying."""
+    moving_marginal_w: float
+
+
 class PhonePower(Record, frozen=True):
     """What a phone draws while it infers without a pause; its intervals are of 90 %."""
 
@@ -297,6 +307,9 @@ class PhonePower(Record, frozen=True):
     marginal_interval_w: Interval
     told_from: str
     """In words: what it was measured on, or how it is told from the chip."""
+    by_kind: KindPowers | None = None
+    """Where its own runs are told better so, by leaving one network out; else it is the same for
+    all networks."""
 
 
 class PhoneBattery(Record, frozen=True):

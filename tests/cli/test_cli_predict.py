@@ -178,7 +178,11 @@ def test_a_phones_own_energy_runs_tell_its_power(energy_runs, table):
     (single,) = powers("nexus7", 1)
     (other,) = powers("nexus5", 4)
 
-    assert own["told_from"] == slower["told_from"] == "its own energy runs, of 1 network"
+    assert (
+        own["told_from"]
+        == slower["told_from"]
+        == ("its own energy runs, of 1 network, the same for all networks")
+    )
     assert own["gross_w"] == pytest.approx(3.38, rel=0.1)
     for each in (single, other):
         assert each["told_from"].startswith("the kind and the clock of its cores")

@@ -12,6 +12,7 @@ from msgspec.structs import asdict
 
 from mobilekit.analysis.energy.charge import BATTERY_RELATIVE_UNCERTAINTY
 from mobilekit.analysis.predict.intervals import SDS_OF_90_PERCENT, around, half_width
+from mobilekit.analysis.predict.power import power_of_network
 from mobilekit.records.device import DeviceProfile
 from mobilekit.records.prediction import (
     ChargePrediction,
@@ -38,8 +39,11 @@ def battery_of(profile: DeviceProfile | None) -> PhoneBattery | None:
     )
 
 
-def predict_network(latency: LatencyPrediction, device: PredictedDevice) -> NetworkPrediction:
-    """What else follows from a latency, on the phone that it is of."""
+def predict_network(
+    latency: LatencyPrediction, device: PredictedDevice, arithmetic: float | None = None
+) -> NetworkPrediction:
+    """What else follows from a latency, on the phone that it is of, for a network that spends the
+    share ``arithmetic`` of its time in arithmetic."""
     energy, charge = None, None
     untold = []
     if latency.latency_ms is None:
@@ -47,7 +51,7 @@ def predict_network(latency: LatencyPrediction, device: PredictedDevice) -> Netw
     elif device.power is None:
         untold.append(Untold(figure="energy", reason="what this phone draws is not known"))
     else:
-        energy = predict_energy(latency, device.power)
+        energy = predict_energy(latency, device.power, arithmetic)
     if energy is None:
         untold.append(Untold(figure="charge", reason="its energy cannot be told"))
     elif device.battery is None:
@@ -64,19 +68,22 @@ def predict_network(latency: LatencyPrediction, device: PredictedDevice) -> Netw
     )
 
 
-def predict_energy(latency: LatencyPrediction, power: PhonePower) -> EnergyPrediction:
+def predict_energy(
+    latency: LatencyPrediction, power: PhonePower, arithmetic: float | None = None
+) -> EnergyPrediction:
     """Of one inference of many without a pause. ``latency`` is one that can be told."""
     assert latency.latency_ms is not None
     assert latency.low_ms is not None
     assert latency.high_ms is not None
     seconds = latency.latency_ms / MS_PER_S
     time = math.log(latency.high_ms / latency.low_ms) / 2
+    gross_w, marginal_w = power_of_network(power, arithmetic)
     return EnergyPrediction(
-        gross_j=power.gross_w * seconds,
-        gross_interval_j=around(power.gross_w * seconds, time, half_width(power.gross_interval_w)),
-        marginal_j=power.marginal_w * seconds,
+        gross_j=gross_w * seconds,
+        gross_interval_j=around(gross_w * seconds, time, half_width(power.gross_interval_w)),
+        marginal_j=marginal_w * seconds,
         marginal_interval_j=around(
-            power.marginal_w * seconds, time, half_width(power.marginal_interval_w)
+            marginal_w * seconds, time, half_width(power.marginal_interval_w)
         ),
     )
 

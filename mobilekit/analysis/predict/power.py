@@ -11,15 +11,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from msgspec.structs import astuple
 
+from mobilekit.analysis.predict.costs import COSTS
 from mobilekit.analysis.predict.intervals import SDS_OF_90_PERCENT, around
 from mobilekit.contract.codec import Record
 from mobilekit.records.chip import Chip, Core
 from mobilekit.records.energy import EnergyEstimate
-from mobilekit.records.prediction import PhonePower
+from mobilekit.records.prediction import KindPowers, PhonePower
 from mobilekit.units import NOMINAL_CELL_MV
+
+Array = npt.NDArray[np.float64]
 
 
 class CorePower(Record, frozen=True):
@@ -103,48 +109,140 @@ NETWORKS_FREEDOM = 4
 """As how many degrees of freedom that counts."""
 
 
-def power_of_runs(runs: Sequence[EnergyEstimate]) -> PhonePower | None:
+LEAST_BY_KIND = 4
+"""Networks of which a power for either kind of work is told: each is left out of the others, which
+have to tell two powers."""
+_ARITHMETIC = [COSTS.index(name) for name in COSTS if name.endswith("_macs")]
+
+
+def arithmetic_share(shares: Array) -> float:
+    """How much of a network's time multiplies, of the shares of ``COSTS`` in it; the rest moves
+    numbers."""
+    return float(shares[_ARITHMETIC].sum())
+
+
+class OwnRun(NamedTuple):
+    """An energy run of one network on the phone itself."""
+
+    energy: EnergyEstimate
+    arithmetic: float | None
+    """``arithmetic_share``; ``None``: its layers are not at hand."""
+
+
+def power_of_runs(runs: Sequence[OwnRun]) -> PhonePower | None:
     """From the phone's own energy runs, one for each network; ``None`` where there are none, or one
     of them did not tell a power above 0.
 
     A further network's log power is t-distributed about their mean, with the variance that these
     show, pooled with ``NETWORKS_SD`` (A. Gelman et al., "Bayesian Data Analysis", 2013, section
-    3.3), and each run's own interval.
+    3.3), and each run's own interval. Where a power for each kind of work tells networks that were
+    left out better, the mean gives way to it.
     """
-    if not runs or any(min(run.gross_j, run.marginal_j) <= 0 for run in runs):
+    energies = [run.energy for run in runs]
+    if not runs or any(min(each.gross_j, each.marginal_j) <= 0 for each in energies):
         return None
-    gross_w, gross = _predictive(
-        [run.gross_j / run.seconds_per_inference for run in runs],
-        [_relative_sd(run.gross_j, run.gross_interval_j.high) for run in runs],
-    )
-    marginal_w, marginal = _predictive(
-        [run.marginal_j / run.seconds_per_inference for run in runs],
-        [_relative_sd(run.marginal_j, run.marginal_interval_j.high) for run in runs],
-    )
+    gross_w = [each.gross_j / each.seconds_per_inference for each in energies]
+    marginal_w = [each.marginal_j / each.seconds_per_inference for each in energies]
+    gross_sds = [_relative_sd(each.gross_j, each.gross_interval_j.high) for each in energies]
+    marginal_sds = [
+        _relative_sd(each.marginal_j, each.marginal_interval_j.high) for each in energies
+    ]
+    gross_off, marginal_off = _off_mean(gross_w), _off_mean(marginal_w)
+    shares = [run.arithmetic for run in runs if run.arithmetic is not None]
+    by_kind = None
+    if len(shares) == len(runs) >= LEAST_BY_KIND:
+        gross_kinds, marginal_kinds = _fit_kinds(shares, gross_w), _fit_kinds(shares, marginal_w)
+        if _left_out(shares, gross_w) < _left_out(None, gross_w):
+            by_kind = KindPowers(
+                arithmetic_gross_w=gross_kinds[0],
+                arithmetic_marginal_w=marginal_kinds[0],
+                moving_gross_w=gross_kinds[1],
+                moving_marginal_w=marginal_kinds[1],
+            )
+            gross_off = _off_kinds(shares, gross_w, gross_kinds)
+            marginal_off = _off_kinds(shares, marginal_w, marginal_kinds)
     count = len(runs)
+    networks = f"its own energy runs, of {count} network{'' if count == 1 else 's'}"
+    manner = "the same for all networks"
+    if by_kind is not None:
+        manner = (
+            f"{by_kind.arithmetic_gross_w:.3g} W gross in arithmetic and "
+            f"{by_kind.moving_gross_w:.3g} W in moving numbers, which told networks left out better"
+        )
     return PhonePower(
-        gross_w=gross_w,
-        gross_interval_w=around(gross_w, gross),
-        marginal_w=marginal_w,
-        marginal_interval_w=around(marginal_w, marginal),
-        told_from=f"its own energy runs, of {count} network{'' if count == 1 else 's'}",
+        gross_w=_mean(gross_w),
+        gross_interval_w=around(_mean(gross_w), _predictive_half(gross_off, gross_sds)),
+        marginal_w=_mean(marginal_w),
+        marginal_interval_w=around(_mean(marginal_w), _predictive_half(marginal_off, marginal_sds)),
+        told_from=f"{networks}, {manner}",
+        by_kind=by_kind,
     )
 
 
-def _predictive(powers_w: Sequence[float], run_sds: Sequence[float]) -> tuple[float, float]:
-    """The middle, and half of the 90 % interval's width in logarithms."""
+def power_of_network(power: PhonePower, arithmetic: float | None) -> tuple[float, float]:
+    """Gross and marginal watts during a network that spends this share of its time in arithmetic;
+    ``None``: it is not known."""
+    kinds = power.by_kind
+    if kinds is None or arithmetic is None:
+        return power.gross_w, power.marginal_w
+    moving = 1 - arithmetic
+    return (
+        arithmetic * kinds.arithmetic_gross_w + moving * kinds.moving_gross_w,
+        arithmetic * kinds.arithmetic_marginal_w + moving * kinds.moving_marginal_w,
+    )
+
+
+def _mean(powers_w: Sequence[float]) -> float:
+    """The geometric one."""
+    return math.exp(sum(map(math.log, powers_w)) / len(powers_w))
+
+
+def _off_mean(powers_w: Sequence[float]) -> list[float]:
+    mean = math.log(_mean(powers_w))
+    return [math.log(power_w) - mean for power_w in powers_w]
+
+
+def _fit_kinds(shares: Sequence[float], powers_w: Sequence[float]) -> tuple[float, float]:
+    """Watts in arithmetic and in moving, by least squares on relative errors. Neither is below a
+    tenth of the mean, which no part of a phone that works falls to."""
+    rows = np.array([[share, 1 - share] for share in shares]) / np.array(powers_w)[:, None]
+    found = np.linalg.lstsq(rows, np.ones(len(powers_w)), rcond=None)[0]
+    least = 0.1 * _mean(powers_w)
+    return max(float(found[0]), least), max(float(found[1]), least)
+
+
+def _off_kinds(
+    shares: Sequence[float], powers_w: Sequence[float], kinds: tuple[float, float]
+) -> list[float]:
+    told = [share * kinds[0] + (1 - share) * kinds[1] for share in shares]
+    return [math.log(power_w / each) for power_w, each in zip(powers_w, told, strict=True)]
+
+
+def _left_out(shares: Sequence[float] | None, powers_w: Sequence[float]) -> float:
+    """The mean error, in logarithms, of each network told from the others: by kind, or without
+    ``shares`` by their mean."""
+    errors = []
+    for out, power_w in enumerate(powers_w):
+        others = [each for place, each in enumerate(powers_w) if place != out]
+        if shares is None:
+            told = _mean(others)
+        else:
+            kinds = _fit_kinds([each for at, each in enumerate(shares) if at != out], others)
+            told = shares[out] * kinds[0] + (1 - shares[out]) * kinds[1]
+        errors.append(abs(math.log(told / power_w)))
+    return sum(errors) / len(errors)
+
+
+def _predictive_half(off: Sequence[float], run_sds: Sequence[float]) -> float:
+    """Half of a further network's 90 % interval, in logarithms, from how far those measured lie
+    off what is told of them."""
     from scipy.special import stdtrit  # at no command's start, as in ``energy.budget``
 
-    logs = [math.log(power_w) for power_w in powers_w]
-    count = len(logs)
-    mean = sum(logs) / count
-    squares = sum((each - mean) ** 2 for each in logs)
-    freedom = NETWORKS_FREEDOM + count - 1
-    between = (NETWORKS_FREEDOM * NETWORKS_SD**2 + squares) / freedom
+    freedom = NETWORKS_FREEDOM + len(off) - 1
+    between = (NETWORKS_FREEDOM * NETWORKS_SD**2 + sum(each**2 for each in off)) / freedom
     # What all runs share, a gauge's gain, does not average out.
-    shared = max(run_sds)
-    half = float(stdtrit(freedom, 0.95)) * math.sqrt(between * (1 + 1 / count) + shared**2)
-    return math.exp(mean), half
+    variance = between * (1 + 1 / len(off)) + max(run_sds) ** 2
+    return float(stdtrit(freedom, 0.95)) * math.sqrt(variance)
 
 
 def _relative_sd(value: float, high: float) -> float:

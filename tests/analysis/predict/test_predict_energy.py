@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mobilekit.analysis.predict.chips import parse_chip
+from mobilekit.analysis.predict.costs import COSTS
 from mobilekit.analysis.predict.energy import predict_charge, predict_energy, predict_network
 from mobilekit.analysis.predict.intervals import around, half_width
 from mobilekit.analysis.predict.power import (
     CorePower,
+    OwnRun,
     PowerModel,
     RestPower,
+    arithmetic_share,
     power_of_chip,
     power_of_runs,
 )
@@ -141,11 +144,11 @@ def test_the_sum_of_a_networks_power_and_the_rest_has_the_sums_mean_and_spread()
     assert inside.mean() == pytest.approx(0.9, abs=0.01)
 
 
-def energy_run(power_w, *, relative=0.03):
+def energy_run(power_w, *, relative=0.03, arithmetic=None):
     """One network's: gross at ``power_w``, marginal at half of it."""
     estimate = energy_estimate()
     gross, marginal = power_w * 0.2, power_w * 0.1
-    return replace(
+    energy = replace(
         estimate,
         seconds_per_inference=0.2,
         gross_j=gross,
@@ -153,6 +156,7 @@ def energy_run(power_w, *, relative=0.03):
         marginal_j=marginal,
         marginal_interval_j=Interval(low=marginal * (1 - relative), high=marginal * (1 + relative)),
     )
+    return OwnRun(energy, arithmetic)
 
 
 def test_a_phones_own_runs_tell_its_power_and_more_of_them_tell_more():
@@ -224,3 +228,64 @@ def test_powers_that_others_measured_with_networks_lie_in_the_intervals(
     for model in models:
         watts = values[model, "energy"] / (values[model, "latency"] / 1e9)
         assert power.gross_interval_w.low < watts < power.gross_interval_w.high
+
+
+SHARES = (0.9, 0.7, 0.5, 0.3, 0.1)
+
+
+def test_power_is_told_by_kind_of_work_where_that_tells_networks_left_out_better():
+    """Of a phone that draws 6 W in arithmetic and 2 W in moving numbers."""
+    runs = [energy_run(6 * share + 2 * (1 - share), arithmetic=share) for share in SHARES]
+
+    power = power_of_runs(runs)
+
+    assert power.by_kind.arithmetic_gross_w == pytest.approx(6.0)
+    assert power.by_kind.moving_gross_w == pytest.approx(2.0)
+    assert power.by_kind.moving_marginal_w == pytest.approx(1.0)
+    assert "in arithmetic and" in power.told_from
+    energy = predict_energy(LATENCY, power, 0.75)
+    assert energy.gross_j == pytest.approx(0.1 * (6 * 0.75 + 2 * 0.25))
+    assert energy.marginal_j == pytest.approx(energy.gross_j / 2)
+    alike = power_of_runs([replace_arithmetic(run, None) for run in runs])
+    assert alike.by_kind is None
+    assert half_width(power.gross_interval_w) < half_width(alike.gross_interval_w)
+
+
+def replace_arithmetic(run, share):
+    return run._replace(arithmetic=share)
+
+
+@pytest.mark.parametrize(
+    "powers",
+    [
+        (4.0, 4.1, 3.9, 4.05, 3.95),
+        (6.0, 2.0, 6.0, 2.0, 6.0),
+    ],
+)
+def test_power_is_the_same_for_all_where_kinds_tell_no_more(powers):
+    """Constant but for scatter, and scattered whatever the work is."""
+    runs = [
+        energy_run(watts, arithmetic=share) for watts, share in zip(powers, SHARES, strict=True)
+    ]
+
+    power = power_of_runs(runs)
+
+    assert power.by_kind is None
+    assert power.told_from.endswith("the same for all networks")
+
+
+def test_three_networks_tell_no_kinds():
+    runs = [energy_run(6 * share + 2 * (1 - share), arithmetic=share) for share in SHARES[:3]]
+
+    assert power_of_runs(runs).by_kind is None
+
+
+def test_the_share_of_arithmetic_is_that_of_all_kinds_of_macs():
+    shares = np.zeros(len(COSTS))
+    shares[[COSTS.index("pw_macs"), COSTS.index("dw_macs"), COSTS.index("elements")]] = (
+        0.5,
+        0.2,
+        0.3,
+    )
+
+    assert arithmetic_share(shares) == pytest.approx(0.7)
