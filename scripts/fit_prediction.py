@@ -598,6 +598,7 @@ class _Shapes:
 # --- tables ------------------------------------------------------------------------------------
 
 DOCS = Path(__file__).parents[1] / "docs" / "predicting.md"
+PICTURE = DOCS.with_suffix(".png")
 MARKERS = (
     "<!-- errors: written by `python scripts/fit_prediction.py --docs` -->",
     "<!-- end of errors -->",
@@ -642,10 +643,95 @@ def write_docs(text: str) -> None:
     DOCS.write_text(page, encoding="utf-8")
 
 
+# --- pictures ----------------------------------------------------------------------------------
+
+SHOWN = (0, 1, 5)
+"""Numbers of known networks whose predictions are drawn against what was measured."""
+
+
+def draw(
+    data: Data,
+    outcomes: Sequence[Outcome],
+    factors: Sequence[IntervalFactor],
+    rivals: dict[str, dict[int, Array]],
+    path: Path,
+) -> None:
+    """Predicted against measured with 90 % intervals, of networks measured elsewhere on chips held
+    back; and the error by how many networks are known there, beside the rivals'."""
+    from matplotlib.figure import Figure
+
+    log_ms = {
+        (int(phone), int(network)): value
+        for phone, network, value in zip(data.phone, data.network, data.log_ms, strict=True)
+    }
+    figure = Figure(figsize=(4.2 * (len(SHOWN) + 1), 4.4), layout="constrained")
+    *scatters, last = figure.subplots(1, len(SHOWN) + 1)
+    for axis, known in zip(scatters, SHOWN, strict=True):
+        of_known = [each for each in outcomes if each.known == known]
+        factor = next(each.factor for each in factors if each.seen and each.known == known)
+        truth = np.array([log_ms[each.phone, each.network] for each in of_known])
+        told = truth + np.array([each.error for each in of_known])
+        half = factor * np.array([each.sd for each in of_known])
+        inside = np.abs(told - truth) <= half
+        for where, colour, name in (
+            (inside, "#4477aa", "holds it"),
+            (~inside, "#cc3311", "misses"),
+        ):
+            middle = np.exp(told[where])
+            axis.errorbar(
+                np.exp(truth[where]),
+                middle,
+                yerr=[
+                    middle - np.exp(told[where] - half[where]),
+                    np.exp(told[where] + half[where]) - middle,
+                ],
+                fmt=".",
+                markersize=2.5,
+                elinewidth=0.4,
+                alpha=0.5,
+                color=colour,
+                label=f"90 % interval {name}: {where.mean():.0%}",
+            )
+        ends = np.exp([truth.min(), truth.max()])
+        axis.plot(ends, ends, color="black", linewidth=0.8)
+        axis.set(xscale="log", yscale="log", xlabel="measured, ms")
+        axis.set_title(f"{known} known networks" if known != 1 else "1 known network", fontsize=10)
+        axis.legend(fontsize=7, loc="upper left")
+    scatters[0].set_ylabel("predicted, ms")
+    counts = list(CHOSEN)
+    apes = [
+        np.array([100 * abs(math.expm1(each.error)) for each in outcomes if each.known == count])
+        for count in counts
+    ]
+    last.plot(counts, list(map(np.median, apes)), "o-", color="#4477aa", label="this, median")
+    last.plot(
+        counts,
+        [np.quantile(each, 0.9) for each in apes],
+        "o--",
+        color="#4477aa",
+        label="this, nine in ten within",
+    )
+    for rival, colour in zip(
+        RIVALS, ("#bbbbbb", "#999999", "#ee7733", "#009988", "#aa3377"), strict=True
+    ):
+        medians = [np.median(each) for each in rivals[rival].values()]
+        last.plot(counts, medians, ".:", color=colour, label=f"{rival}, median")
+    last.set(xlabel="known networks on the phone", ylabel="absolute error, %", xticks=counts)
+    # Room for the legend above the lines.
+    last.set_ylim(0, 1.5 * max(np.quantile(each, 0.9) for each in apes))
+    last.set_title("error by known networks", fontsize=10)
+    last.legend(fontsize=6.5, ncols=2, loc="upper right", handlelength=3.5)
+    figure.suptitle("Networks measured elsewhere, on chips that were held back", fontsize=11)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--same-values", action="store_true", help="do not fit anew for each chip")
-    parser.add_argument("--docs", action="store_true", help="write the tables into the guide")
+    parser.add_argument(
+        "--docs", action="store_true", help="write the tables and the pictures into the guide"
+    )
+    parser.add_argument("--plot", type=Path, help="draw the pictures into this file")
     options = parser.parse_args()
     data = read_data()
     unit_ms = fit_unit_ms(data)
@@ -671,11 +757,14 @@ def main() -> None:
             factors.append(IntervalFactor(known=known, seen=is_seen, factor=round(factor, 4)))
             errors.append(past_error(known, is_seen, of_known, factor))
     five = next(each.factor for each in factors if each.seen and each.known == 5)
-    tables = render_tables(errors, past_error(5, True, random, five), rivals_errors(data, CHOSEN))
+    rivals = rivals_errors(data, CHOSEN)
+    tables = render_tables(errors, past_error(5, True, random, five), rivals)
     print(tables)
     print(sds)
     if options.docs:
         write_docs(tables)
+    for path in filter(None, (options.plot, PICTURE if options.docs else None)):
+        draw(data, seen, factors, rivals, path)
     model = LatencyModel(
         source="https://github.com/Tencent/ncnn, benchmark/: networks and table of latencies",
         license="BSD-3-Clause",
