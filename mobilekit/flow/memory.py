@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.resources import files
 
-from mobilekit.analysis.predict.memory import MemoryModels
+from msgspec.structs import replace
+
+from mobilekit.analysis.predict.chips import parse_chip
+from mobilekit.analysis.predict.memory import MemoryModels, predict_memory
 from mobilekit.contract.codec import decode
+from mobilekit.contract.protocol import Format
+from mobilekit.errors import CannotTellError, UsageError
+from mobilekit.formats import FORMATS
+from mobilekit.phone.chips import load_cores
+from mobilekit.records.network import Description, Precision
+from mobilekit.records.prediction import NetworkPrediction, Untold
 
 
+@lru_cache(maxsize=1)
 def load_memory_models() -> MemoryModels:
     """The shipped ones, fitted beforehand."""
     data = files("mobilekit").joinpath("prediction", "memory.json").read_bytes()
     models: MemoryModels = decode(data, MemoryModels, source="memory.json")
     return models
+
+
+def with_memory(
+    prediction: NetworkPrediction,
+    description: Description | None,
+    chip: str,
+    *,
+    artifact_format: Format | None,
+    precision: Precision,
+) -> NetworkPrediction:
+    """A prediction with the memory of the network on a phone with that chip.
+
+    ``artifact_format``: ``None`` for the first that the phone runs and that can be told.
+    """
+    abi = _abi_of(chip)
+    if description is None:
+        return _untold(prediction, "a table of layers does not tell which of them read which")
+    if abi is None:
+        return _untold(prediction, "the processors of the phone are not known")
+    formats = [artifact_format] if artifact_format else [*FORMATS]
+    every = [
+        predict_memory(description, each, precision, load_memory_models(), abi=abi)
+        for each in formats
+        if artifact_format or abi in FORMATS[each].abis
+    ]
+    memory = next((each for each in every if not each.reasons), every[0])
+    if memory.reasons:
+        return _untold(prediction, "; ".join(memory.reasons))
+    return replace(prediction, memory=memory)
+
+
+def _untold(prediction: NetworkPrediction, reason: str) -> NetworkPrediction:
+    return replace(prediction, untold=(*prediction.untold, Untold(figure="memory", reason=reason)))
+
+
+def _abi_of(chip: str) -> str | None:
+    """Of the programs that phones with it run; ``None`` for a chip that is not described."""
+    try:
+        described = parse_chip(chip, load_cores())
+    except (CannotTellError, UsageError):
+        return None
+    return "armeabi-v7a" if described.clusters[0].core.armv7 else "arm64-v8a"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -29,6 +29,7 @@ from mobilekit.analysis.predict.work import work_of
 from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import CannotTellError, DataError, MobilekitError, UsageError
+from mobilekit.flow.memory import with_memory
 from mobilekit.flow.own import (
     VIRTUAL_PREFIX,
     OwnRunsOf,
@@ -48,7 +49,7 @@ from mobilekit.records.chip import Chip
 from mobilekit.records.device import DeviceProfile
 from mobilekit.records.energy import EnergyEstimate
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.network import ModelSpec, Precision
+from mobilekit.records.network import Description, ModelSpec, Precision
 from mobilekit.records.prediction import (
     Criterion,
     KnownLatency,
@@ -183,14 +184,12 @@ def predict_specs(
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Predictions:
     """Networks that were found, as ``predict_models`` has it."""
-    networks = [
-        work_of(
-            spec.name,
-            read_description(spec, cache_directory=cache_directory, on_progress=on_progress),
-        )
+    described = {
+        spec.name: read_description(spec, cache_directory=cache_directory, on_progress=on_progress)
         for spec in specs
-    ]
-    return _predict(networks, devices, options, _opening(store), cache_directory)
+    }
+    networks = [work_of(name, description) for name, description in described.items()]
+    return _predict(networks, devices, options, _opening(store), cache_directory, described)
 
 
 def predict_table(
@@ -209,7 +208,8 @@ def predict_table(
     Raises ``DataError`` for a table that cannot be read, and ``UsageError`` for a chip, threads or
     known latencies that make no sense, and for what is of one phone and said of several.
     """
-    return _predict(read_layer_table(layers), devices, options, _opening(store), cache_directory)
+    networks = read_layer_table(layers)
+    return _predict(networks, devices, options, _opening(store), cache_directory, {})
 
 
 def predict_real(measurement: Measurement, store: Store) -> Predictions | None:
@@ -231,7 +231,12 @@ def predict_real(measurement: Measurement, store: Store) -> Predictions | None:
         return _untold(device, spec.name, reason)
     try:
         return _predict(
-            [work_of(spec.name, description)], [device], options, lambda: store, directory
+            [work_of(spec.name, description)],
+            [device],
+            options,
+            lambda: store,
+            directory,
+            {spec.name: description},
         )
     except MobilekitError as error:
         return _untold(device, spec.name, error.what[0].lower() + error.what[1:])
@@ -259,6 +264,7 @@ def _predict(
     options: PhoneOptions,
     open_store: OpenStore,
     cache_directory: Path,
+    described: Mapping[str, Description],
 ) -> Predictions:
     devices = list(dict.fromkeys(devices))
     if len(devices) > 1 and options.are_of_one_phone:
@@ -277,10 +283,21 @@ def _predict(
         for device in devices
     ]
     predictions = [
-        replace(each, fits=judge(each, device, criteria)) if criteria else each
+        with_memory(
+            each,
+            described.get(each.network),
+            device.chip,
+            artifact_format=device.own.setting.format if device.own else options.format,
+            precision=(device.own.setting.precision if device.own else options.precision) or "fp32",
+        )
         for device, of_device in told
         for each in of_device
     ]
+    if criteria:
+        phones = {device.device: device for device, _ in told}
+        predictions = [
+            replace(each, fits=judge(each, phones[each.device], criteria)) for each in predictions
+        ]
     kinds = {(each.known, each.seen) for each in predictions if each.latency_ms is not None}
     return Predictions(
         devices=tuple(device for device, _ in told),

@@ -195,16 +195,19 @@ class PredictedBytes(Record, frozen=True):
 
 
 class MemoryPrediction(Record, frozen=True):
-    """The memory of one network as a program; ``None`` in all three where it cannot be told."""
+    """The memory of one network as a program; ``None`` in all three where it cannot be told.
+
+    Load and inference are of PSS, the peak of RSS.
+    """
 
     format: Format
     precision: Precision
     load: PredictedBytes | None
-    """Of PSS once it is loaded."""
+    """Once it is loaded."""
     inference: PredictedBytes | None
-    """Of PSS after inferences."""
+    """After inferences."""
     peak: PredictedBytes | None
-    """Of RSS at the most, while it is loaded and run."""
+    """At the most, while it is loaded and run."""
     reasons: tuple[str, ...]
     """Why it cannot be told; empty where it is."""
     origin: Origin = "predicted"
@@ -229,7 +232,7 @@ class ChargePrediction(Record, frozen=True):
     inferences_interval: Interval
 
 
-UntoldFigure = Literal["energy", "charge"]
+UntoldFigure = Literal["energy", "charge", "memory"]
 
 
 class Untold(Record, frozen=True):
@@ -282,7 +285,9 @@ class NetworkPrediction(LatencyPrediction, frozen=True, kw_only=True):
     energy: EnergyPrediction | None
     charge: ChargePrediction | None
     untold: tuple[Untold, ...]
-    """What of these is ``None``."""
+    """What of these, and of the memory, is ``None``."""
+    memory: MemoryPrediction | None = None
+    """As the program that the phone would get; as it was measured on a computer."""
     fits: Fit | None = None
     """``None``: nothing was asked for."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from mobilekit.records.prediction import NetworkPrediction
+from mobilekit.records.prediction import NetworkPrediction, PredictedBytes
 from mobilekit.records.statistics import Interval
 from mobilekit.results.tables.cells import Absent, Number, Unit
 from mobilekit.units import NS_PER_MS
@@ -31,6 +31,13 @@ def predicted_cell(each: NetworkPrediction, figure: PredictedFigure) -> Number |
     if figure == "charge" and charge is not None:
         return _predicted(charge.inferences, "inferences", charge.inferences_interval)
     return CANNOT_TELL
+
+
+def memory_cell(told: PredictedBytes | None) -> Number | Absent:
+    if told is None:
+        return CANNOT_TELL
+    interval = Interval(low=told.low_bytes, high=told.high_bytes)
+    return _predicted(told.expected_bytes, "bytes", interval)
 
 
 def _predicted(value: float, unit: Unit, interval: Interval) -> Number:

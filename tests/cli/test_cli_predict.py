@@ -25,6 +25,7 @@ from mobilekit.results.store import Store
 from mobilekit.results.text.measurement import render_measurement
 
 LAYERS = Path(mobilekit.__file__).parent / "prediction/ncnn/layers.csv"
+MEMORY = Path(mobilekit.__file__).parent / "prediction/memory.csv"
 CHIP = "4xA76@2.4,4xA55@1.8"
 
 
@@ -89,6 +90,77 @@ def test_networks_are_predicted_by_their_names(exports, monkeypatch):
     assert alexnet["low_ms"] < alexnet["latency_ms"] < alexnet["high_ms"]
     assert nin["latency_ms"] is None
     assert "conv macs" in nin["reasons"][0]
+
+
+def test_memory_is_told_with_the_program_that_the_phone_would_get(exports, monkeypatch):
+    """ExecuTorch's on 64 bits, LiteRT's on 32, where ONNX Runtime's cannot be told; also of a
+    network whose latency cannot be. Within its interval lies what was measured on a computer."""
+    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
+
+    outcome = invoke("nin", "alexnet", "-d", "nexus7", "-d", CHIP, "--json")
+
+    told = {
+        (row["network"], row["memory"]["format"]): row["memory"]
+        for row in check_document(outcome.stdout)["predictions"]
+    }
+    with MEMORY.open(encoding="utf-8") as file:
+        measured = {
+            (row["network"], row["format"]): row
+            for row in csv.DictReader(file)
+            if row["precision"] == "fp32"
+        }
+    assert set(told) == {(name, kind) for name in ("nin", "alexnet") for kind in ("pte", "tflite")}
+    for key, memory in told.items():
+        for figure in ("load", "inference", "peak"):
+            ends = memory[figure]["low_bytes"], memory[figure]["high_bytes"]
+            assert ends[0] <= int(measured[key][f"{figure}_bytes"]) <= ends[1], (key, figure)
+
+
+def test_memory_of_a_format_and_a_precision_that_are_asked_for(exports, monkeypatch, tmp_path):
+    """A quarter of the weights in int8; on a phone ONNX Runtime's is refused."""
+    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
+    monkeypatch.setattr(places, "default_store", lambda: tmp_path / "none.sqlite")
+
+    def row(*words):
+        outcome = invoke("nin", "-d", CHIP, "--json", *words)
+        return check_document(outcome.stdout)["predictions"][0]
+
+    whole, quarter = row()["memory"], row("--precision", "int8")["memory"]
+    refused = row("--format", "onnx")
+
+    assert (quarter["format"], quarter["precision"]) == ("pte", "int8")
+    assert quarter["load"]["expected_bytes"] == pytest.approx(
+        whole["load"]["expected_bytes"] / 4, rel=0.1
+    )
+    assert refused["memory"] is None
+    assert any("ONNX Runtime on x86" in each["reason"] for each in refused["untold"])
+
+
+def test_memory_can_be_bounded(exports, monkeypatch):
+    """It needs 59 MiB at the peak."""
+    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
+
+    def verdict(bound):
+        outcome = invoke("nin", "-d", CHIP, "--json", "--fits", bound)
+        (row,) = check_document(outcome.stdout)["predictions"]
+        return row["fits"]["verdict"]
+
+    assert verdict("memory<80MiB") == "yes"
+    assert verdict("memory<30MiB") == "no"
+    assert verdict("memory<59MiB") == "unknown"
+
+
+def test_people_read_the_memory(exports, monkeypatch):
+    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
+
+    outcome = CliRunner().invoke(
+        main.app, ["predict", "nin", "-d", "nexus7"], env={"COLUMNS": "200"}
+    )
+
+    assert "by load [90 %]" in outcome.stdout
+    assert ".tflite, fp32" in outcome.stdout
+    assert "The latency of nin cannot be told" in outcome.stdout
+    assert "as was measured on computers" in outcome.stdout
 
 
 def test_a_network_and_a_table_of_the_same_network_are_told_alike(exports, monkeypatch):
@@ -198,9 +270,10 @@ def test_a_phone_has_a_charge_and_a_chip_alone_has_none(table):
     assert phone["energy"] == chip["energy"]
     joules = phone["energy"]["gross_j"]
     assert phone["charge"]["inferences"] == pytest.approx(54_000 / joules, rel=1e-6)
-    assert (chip["charge"], phone["untold"]) == (None, [])
-    (untold,) = chip["untold"]
-    assert "has no battery" in untold["reason"]
+    assert chip["charge"] is None
+    assert [each["figure"] for each in phone["untold"]] == ["memory"]
+    assert [each["figure"] for each in chip["untold"]] == ["charge", "memory"]
+    assert "has no battery" in chip["untold"][0]["reason"]
     shown = invoke(*words[:-1]).stdout
     assert "The charge on APQ8064 cannot be told: a chip alone has no battery" in shown
     assert "Battery of nexus7: 54.0 kJ" in shown

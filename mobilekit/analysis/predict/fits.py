@@ -137,6 +137,11 @@ def _each_figure(prediction: NetworkPrediction) -> Iterator[tuple[FitFigure, _To
     if prediction.charge is not None:
         charge = prediction.charge
         yield "charge", _told(charge.inferences, charge.inferences_interval)
+    if prediction.memory is not None and prediction.memory.peak is not None:
+        peak = prediction.memory.peak
+        # Its low end may be 0, and it is the high one that matters to a bound.
+        log_sd = math.log(peak.high_bytes / peak.expected_bytes) / SDS_OF_90_PERCENT
+        yield "memory", _Told(math.log(peak.expected_bytes), log_sd)
 
 
 def _told(median: float, interval: Interval) -> _Told:

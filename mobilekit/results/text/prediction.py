@@ -20,6 +20,7 @@ from mobilekit.records.statistics import Interval
 from mobilekit.results.prediction_cells import (
     PREDICTED_FIGURES,
     PredictedFigure,
+    memory_cell,
     predicted_cell,
 )
 from mobilekit.results.tables.cell_text import number_text, quantity_text
@@ -33,6 +34,11 @@ from mobilekit.results.tables.cells import (
 from mobilekit.results.tables.text import render_text
 from mobilekit.units import format_energy, format_power
 
+MEMORY_IS = (
+    "Memory is what a companion grows by over its memory with the program closed, as was measured "
+    "on computers: a phone's allocator and pages may add to it."
+)
+
 
 def render_predictions(predicted: Predictions, width: int | None = None) -> str:
     """A line for each phone and for each network on it, then why any figure cannot be told, and how
@@ -45,11 +51,14 @@ def render_predictions(predicted: Predictions, width: int | None = None) -> str:
         if each.own is not None
     ]
     lines.append(render_text(predictions_table(predicted), width))
+    if any(each.memory is not None for each in predicted.predictions):
+        lines.append(render_text(memory_table(predicted), width))
     if any(each.fits is not None for each in predicted.predictions):
         lines.append(render_text(fits_table(predicted), width))
         lines += _unfitted_texts(predicted)
     lines += [
-        f"{_name(each, several=several)} cannot be told: {'; '.join(each.reasons)}."
+        f"{'' if each.memory is None else 'The latency of '}{_name(each, several=several)} "
+        f"cannot be told: {'; '.join(each.reasons)}."
         for each in predicted.predictions
         if each.reasons
     ]
@@ -65,6 +74,8 @@ def render_predictions(predicted: Predictions, width: int | None = None) -> str:
         for each in predicted.devices
         if each.battery is not None
     ]
+    if any(each.memory is not None for each in predicted.predictions):
+        lines.append(MEMORY_IS)
     lines += [_past_text(each) for each in predicted.past_errors]
     return "\n".join(lines)
 
@@ -126,6 +137,27 @@ def predictions_table(predicted: Predictions) -> Table:
         ),
         rows,
     )
+
+
+def memory_table(predicted: Predictions) -> Table:
+    """Of the networks whose memory can be told; intervals are of 90 %."""
+    several = len(predicted.devices) > 1
+    rows = [
+        Row(
+            (
+                each.network,
+                *((each.device,) if several else ()),
+                f".{each.memory.format}, {each.memory.precision}",
+                *map(memory_cell, (each.memory.load, each.memory.inference, each.memory.peak)),
+            ),
+            origin="predicted",
+        )
+        for each in predicted.predictions
+        if each.memory is not None
+    ]
+    figures = ("by load [90 %]", "by inference [90 %]", "peak [90 %]")
+    columns = (Column(figure, holds="numbers", scale="common") for figure in figures)
+    return make_table(("memory", *(("device",) if several else ()), "as", *columns), rows)
 
 
 def fits_table(predicted: Predictions) -> Table:
