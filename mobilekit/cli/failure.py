@@ -59,7 +59,7 @@ def _failure_of(measurement: Measurement, *, strict: bool) -> MobilekitError | N
     if isinstance(result, RunFailure):
         lost = was_lost(result)
         fix = f"What it measured is kept: `mobilekit results show {measurement.id}`."
-        more = " When the phone is back, `mobilekit collect` fetches the rest." if lost else ""
+        more = " Once the phone answers, `mobilekit collect` fetches the rest." if lost else ""
         return (DisconnectedError if lost else RunFailedError)(
             f"The run failed in its {result.phase} phase: {result.message}",
             fix=fix + more,

@@ -25,8 +25,8 @@ connection. Everything lies below two roots:
 
 A host reads ``progress.jsonl`` tolerantly in one way only: its last line may be cut off. A
 companion whose process died leaves no result; the host then makes a ``RunFailure`` of the
-progress that is there, with the code ``interrupted``, ``disconnected`` if it lost the phone, or
-``stopped`` if a person ended the run.
+progress that is there, with the code ``interrupted``, ``disconnected`` if it lost the phone or
+cannot read what it gives, or ``stopped`` if a person ended the run.
 
 **Start.** ``am start -n <ACTIVITY> --es run_id <run_id>[,<run_id>...]``. A run id matches
 ``[a-z0-9-]{1,64}``, so nothing needs quoting. The activity is guarded by

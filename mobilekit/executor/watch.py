@@ -109,7 +109,8 @@ class Watch:
         meant to go on without a cable, else ``Patience.reconnect_s``. A companion that dies, goes
         silent or takes too long, a phone that stays away or answers everything but what it is asked
         of the run, and one that writes what is no message, yields a ``RunFailure`` with everything
-        that it had reported. No limit begins anew because a link broke and came back. Raises
+        that it had reported; what cannot be read stays on the phone, since it may be the way to
+        here that garbles it. No limit begins anew because a link broke and came back. Raises
         ``AppError`` when the run is not taken.
         """
         while True:
@@ -134,7 +135,7 @@ class Watch:
                         "disconnected",
                     )
             except (ProtocolError, PhoneError) as error:
-                return self._failure(error.what, "internal")
+                return self._failure(error.what, "disconnected")
 
     def look(self) -> RunResult | None:
         """The result of a run that was started earlier; ``None`` while it goes on, or waits.

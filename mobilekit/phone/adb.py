@@ -180,7 +180,8 @@ class AdbServer:
             self._client.server_kill()
 
     def phone(self, serial: str) -> Phone:
-        """The phone that has this serial now; raises ``DisconnectedError`` when none has.
+        """The phone that has this serial now; raises ``DisconnectedError`` when none has, or it is
+        offline, and ``DeviceError`` when it is there but not ready.
 
         It is addressed by its transport's id: one that leaves and comes back is another one, and
         adbutils need not ask the server's version before each call, which costs it 10 ms.
@@ -188,6 +189,10 @@ class AdbServer:
         with self._translated(serial):
             for info in self._client.list(extended=True):
                 if info.serial == serial:
+                    if info.state not in ("device", "offline"):
+                        raise not_ready(AttachedDevice(serial=serial, state=info.state))
+                    if info.state == "offline":
+                        raise AdbError("device offline")
                     device = self._client.device(transport_id=info.transport_id)
                     return Phone(device, serial, self._translated)
             raise AdbError(f"device {serial!r} not found")

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from apks import make_apk, make_manifest
-from following import progress_of, wait_for
+from following import is_over, progress_of, wait_for
 
 from mobilekit import __version__
 from mobilekit.contract.codec import decode, encode
@@ -657,7 +657,8 @@ def test_an_old_phone_without_the_newer_shell(cli, monkeypatch, request):
 
 
 def test_progress_that_is_no_message_loses_nothing(cli, bench_phone):
-    """A line of zeros, as a dying battery leaves, ends the run with what came before it."""
+    """A line of zeros, as a dying battery leaves, ends the run with what came before it; what came
+    after it is still on the phone, for ``collect`` to try once more."""
     process = cli.start("deploy", "tiny.py", "-d", bench_phone.serial, "--no-energy", "--json")
     wait_for(lambda: '"phase":"iterate"' in progress_of(bench_phone), 60)
     root = bench_phone.directory / "files/storage/emulated/0/Android/data/dev.mobilekit.bench/files"
@@ -666,11 +667,19 @@ def test_progress_that_is_no_message_loses_nothing(cli, bench_phone):
         file.write(bytes(16) + b"\n")
     stdout, stderr = process.communicate(timeout=150)
 
-    assert process.returncode == 1
-    assert "Traceback" not in stderr
+    assert process.returncode == 4
+    assert "`mobilekit collect` fetches the rest" in stderr
     result = json.loads(stdout)["measurement"]["result"]
-    assert result["code"] == "internal"
+    assert result["code"] == "disconnected"
     assert len(result["samples"]["load_ns"]) == 5
+    whole = progress_of(bench_phone).encode()
+    progress.write_bytes(whole.replace(bytes(16) + b"\n", b""))
+
+    wait_for(lambda: is_over(bench_phone), 60)
+    cli("collect")
+
+    shown = cli("results", "show", "last", "--json").document["measurement"]["result"]
+    assert shown["type"] == "success"
 
 
 def test_two_deploys_do_not_share_a_phone(cli, bench_phone):

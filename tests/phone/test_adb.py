@@ -241,7 +241,7 @@ def test_a_phone_that_is_not_ready_says_what_to_do(make_phone, adb_server, cable
     adb_server.wait_for_state(phone.serial, cable)
 
     with pytest.raises(error, match=told) as caught:
-        server.phone(phone.serial).shell("true")
+        server.phone(phone.serial)
 
     assert cable in str(caught.value)
     assert caught.value.facts["serial"] == phone.serial
