@@ -86,6 +86,8 @@ class VirtualPhone:
         self.device.files.on_made = self._file_made
         self._directory = directory
         self._faults = Faults()
+        self.struck_at_s: float | None = None
+        """When the last fault came, in seconds since 1970."""
         self._is_due = False
         """Whether a fault is to come that has not come yet."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -212,6 +214,7 @@ class VirtualPhone:
         if not self._is_due:
             return
         self._is_due = False
+        self.struck_at_s = time.time()
         name = self._faults.fault
         device = self.device
         device.log.add("faults", name, level="W")

@@ -1,0 +1,125 @@
+"""Deploys on phones that fail: a clear end within its time, and nothing lost that was measured.
+
+``scripts/fault_table.py`` goes through every fault at every moment; here is a handful of them, and
+for the soak 500 at random.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+from faulty import running_bench
+
+from mobilekit.contract.codec import decode
+from mobilekit.contract.protocol import Samples
+from mobilekit.virtual.faults import FAULTS, MOMENTS
+
+SOAK_DEPLOYS = 500
+SOAK_WORKERS = 4
+SOAK_S = 1800
+KNOWN_CODES = {0, 1, 3, 4}
+
+
+@pytest.fixture
+def samples(cli) -> Samples:
+    """Of a run of the network, which is exported then."""
+    done = cli("deploy", "tiny.py", "-d", "pc", "--fast", "--json")
+    told = done.document["measurement"]["result"]["samples"]
+    return decode(json.dumps(told).encode(), Samples, source="the run")
+
+
+@pytest.fixture
+def bench(tmp_path, exports, model_directory, samples, monkeypatch):
+    monkeypatch.setenv("MOBILEKIT_RECONNECT_S", "2")
+    with running_bench(tmp_path, exports, str(model_directory / "tiny.py"), samples) as bench:
+        yield bench
+
+
+@pytest.mark.parametrize(
+    ("fault", "moment", "profile", "exit_code", "words", "kept"),
+    [
+        ("full", "push", "pixel8", 1, "No space left on device", "nothing was measured"),
+        ("crash", "measuring", "nexus7", 1, "SIGSEGV", "loads"),
+        ("garbage", "fetching", "pixel8", 4, "result.json", "by `collect`"),
+        ("banner", "load", "nexus7", 4, "progress.jsonl", "by `collect`"),
+        ("offline", "load", "pixel8", 4, "", "by `collect`"),
+        ("server-killed", "warmup", "pixel8", 0, "", "all"),
+    ],
+)
+def test_a_fault_at_a_moment(bench, fault, moment, profile, exit_code, words, kept):
+    outcome = bench.deploy(fault, moment, profile=profile)
+
+    assert outcome.came
+    assert (outcome.exit_code, outcome.lost) == (exit_code, ())
+    assert words in outcome.message
+    assert kept in outcome.kept
+    assert not outcome.has_traceback
+    assert outcome.seconds < 60
+
+
+@pytest.mark.soak
+def test_500_deploys_with_random_faults(tmp_path, exports, model_directory, samples, monkeypatch):
+    """Each is accounted for, and nothing of them is left: no process, thread, descriptor or file.
+
+    Without ``silent-progress``, of which each takes its three minutes.
+    """
+    monkeypatch.setenv("MOBILEKIT_RECONNECT_S", "5")
+    chance = random.Random(1)
+    names = [name for name in FAULTS if name != "silent-progress"]
+    moments = [moment for moment in MOMENTS if moment != "now"]
+    plan = [
+        (chance.choice(names), chance.choice(moments), chance.choice(("nexus7", "pixel8")))
+        for _ in range(SOAK_DEPLOYS)
+    ]
+    threads, descriptors, children = threading.active_count(), _descriptors(), _children()
+    started_s = time.monotonic()
+    with ExitStack() as stack, ThreadPoolExecutor(SOAK_WORKERS) as pool:
+        free: SimpleQueue = SimpleQueue()
+        for number in range(SOAK_WORKERS):
+            directory = tmp_path / str(number)
+            directory.mkdir()
+            network = str(model_directory / "tiny.py")
+            free.put(stack.enter_context(running_bench(directory, exports, network, samples)))
+
+        def deploy(planned):
+            fault, moment, profile = planned
+            bench = free.get()
+            try:
+                return bench.deploy(fault, moment, profile=profile)
+            finally:
+                free.put(bench)
+
+        outcomes = list(pool.map(deploy, plan))
+        left = list(tmp_path.glob("*/pair-*"))
+    assert len(outcomes) == SOAK_DEPLOYS
+    assert time.monotonic() - started_s < SOAK_S
+    for outcome in outcomes:
+        assert outcome.exit_code in KNOWN_CODES, outcome
+        assert outcome.exit_code == 0 or outcome.message.startswith("Error: "), outcome
+        assert not outcome.has_traceback, outcome
+        assert outcome.lost == (), outcome
+    assert left == []
+    assert _children() - children == set()
+    assert threading.active_count() <= threads
+    assert _descriptors() <= descriptors
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _children() -> set[str]:
+    """The process ids of all that this process has started and that live."""
+    return {
+        pid
+        for task in Path("/proc/self/task").iterdir()
+        for pid in (task / "children").read_text().split()
+    }
