@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from mobilekit.contract.protocol import Format
-from mobilekit.records.network import Precision
+from mobilekit.records.network import Backend, Precision, Variant
 
 FormatOrAuto = Literal["auto", Format]
 """``auto``: the first in ``FORMATS`` that the device runs."""
+BackendOrAuto = Literal["auto", Backend]
+"""``auto``: whichever is found to be faster."""
 
 
 class FormatFacts(NamedTuple):
@@ -19,7 +21,7 @@ class FormatFacts(NamedTuple):
     engine_package: str
     """The Python package of the engine on this computer."""
     backend: str
-    """What the engine computes with."""
+    """What the engine computes with, unless a ``Variant`` says otherwise."""
     export_packages: dict[Precision, tuple[str, ...]]
     """By the precisions that it is exported in: the packages whose versions an artifact depends
     on."""
@@ -99,6 +101,11 @@ FORMATS: dict[Format, FormatFacts] = {
     ),
 }
 """The usual one first: what a device gets that runs several."""
+
+
+def backend_of(variant: Variant, artifact_format: Format) -> str:
+    """What a program of that format computes with."""
+    return variant.backend or FORMATS[artifact_format].backend
 
 
 def formats_text() -> str:

@@ -1,6 +1,7 @@
 """The app's core with the app's engines and native libraries, on this computer."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -50,6 +51,7 @@ def run_natively(
     *,
     program: bytes | None = None,
     libraries: Path | None = None,
+    **environment: str,
 ) -> RunResult:
     """The app's core on the artifact of that cache, or on another program in its place."""
     inputs, outputs, run_id = directory / "in", directory / "out", "native-1"
@@ -81,5 +83,7 @@ def run_natively(
         "--run-id",
         run_id,
     ]
-    subprocess.run(command, check=True, timeout=60, cwd=directory)
+    subprocess.run(
+        command, check=True, timeout=60, cwd=directory, env={**os.environ, **environment}
+    )
     return decode_result((outputs / "runs" / run_id / "result.json").read_bytes())

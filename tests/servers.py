@@ -82,6 +82,7 @@ class FakeBattery:
 class FakeCompanion:
     pid: int | None = None
     formats: tuple[str, ...] = ()
+    vulkan = "python"
     started: list[str] = field(default_factory=list)
     signals: list[int] = field(default_factory=list)
 

@@ -263,9 +263,10 @@ def _export_once() -> None:
 
     from mobilekit.model.onnx import translate
     from mobilekit.model.spared_work import sparing_lowering
+    from mobilekit.records.network import Variant
 
     exported = torch.export.export(torch.nn.Linear(1, 1).eval(), (torch.zeros(1, 1),))
-    with sparing_lowering():
+    with sparing_lowering(Variant()):
         to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
     translate(None, exported)  # The network's file, which only a failure would name.
     torch.set_num_threads(threads)

@@ -139,7 +139,7 @@ def _of_artifact(artifact: Artifact) -> list[Finding]:
                 "replacements.",
             )
         )
-    if artifact.relative_error > LOSSY_ERROR:
+    if artifact.relative_error is not None and artifact.relative_error > LOSSY_ERROR:
         findings.append(
             Finding(
                 id="LOSSY-PRECISION",

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from mobilekit.cli.failure import after_the_answer, show_failure
 from mobilekit.cli.options import (
     DeviceOptions,
+    FormatOptions,
     JsonFlag,
     PresetOptions,
-    RunOptions,
     StoreOption,
     deploy_options,
     refuse_shared_weights,
 )
+from mobilekit.formats import BackendOrAuto
+from mobilekit.records.network import Backend
 
 if TYPE_CHECKING:
     from mobilekit.errors import MobilekitError
@@ -34,11 +38,25 @@ def compare(
         ),
     ],
     on: DeviceOptions,
-    run: RunOptions,
+    run: FormatOptions,
     length: PresetOptions,
     against: Annotated[
-        str, typer.Option("--against", help="The device to compare against, named as for --device.")
-    ] = "pc",
+        str | None,
+        typer.Option(
+            "--against",
+            help="The device to compare against, named as for --device. "
+            "[default: pc, or --device where two backends are compared]",
+            show_default=False,
+        ),
+    ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend",
+            help="What a .pte computes with: xnnpack, vulkan or auto as for `deploy`, or two of "
+            "them to compare, xnnpack,vulkan.",
+        ),
+    ] = "xnnpack",
     stored: Annotated[
         bool,
         typer.Option(
@@ -77,7 +95,7 @@ def compare(
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure networks on two devices, and set the figures side by side."""
+    """Measure networks on two devices, or two backends, and set the figures side by side."""
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.cli.terminal import say, terminal_width
@@ -100,7 +118,17 @@ def compare(
     refuse_shared_weights(models, run.weights)
     publication = load_publication(published) if published else None
     with_energy = publication is not None if energy is None else energy
-    options = deploy_options(models[0], on, run, length, energy=with_energy)
+    options, other = (
+        deploy_options(
+            models[0],
+            device,
+            run,
+            length,
+            energy=with_energy,
+            backend=each,
+        )
+        for device, each in _sides(on, against, backend)
+    )
     opened = open_to_read(store) if stored else Store(store or places.default_store())
     if stored:
         measured = read_pairs(models, opened)
@@ -109,7 +137,7 @@ def compare(
             measured = measure_pairs(
                 models,
                 options,
-                against,
+                other,
                 opened,
                 reporter,
                 traced_iterations="auto" if layers else None,
@@ -140,6 +168,24 @@ def compare(
             write_figure(draw_comparisons(document.comparisons, document.published), plot)
     if failures:
         raise typer.Exit(failures[0].exit_code)
+
+
+def _sides(
+    on: DeviceOptions, against: str | None, given: str
+) -> Iterator[tuple[DeviceOptions, BackendOrAuto]]:
+    """Device and backend of both sides; raises ``UsageError`` for words that are no backends."""
+    from mobilekit.errors import UsageError
+
+    known = get_args(BackendOrAuto)[:1] + get_args(Backend)
+    words = [word.strip() for word in given.split(",")]
+    if not 1 <= len(words) <= 2 or any(word not in known for word in words):
+        raise UsageError(
+            f"--backend {given!r} names no backend, or no two of them",
+            fix=f"Give one of {', '.join(known)}, or two with a comma: xnnpack,vulkan.",
+        )
+    default = on.device if len(words) == 2 else "pc"
+    second = replace(on, device=default if against is None else against)
+    yield from zip((on, second), (words[0], words[-1]), strict=True)
 
 
 def _failures_of(document: ComparisonDocument, measured: Measured) -> list[MobilekitError]:

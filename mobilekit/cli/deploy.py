@@ -8,6 +8,7 @@ import typer
 
 from mobilekit.cli.answer import tell
 from mobilekit.cli.options import (
+    BackendOption,
     DeviceOptions,
     JsonFlag,
     JsonOptions,
@@ -21,7 +22,9 @@ from mobilekit.cli.options import (
 )
 from mobilekit.cli.terminal import say
 from mobilekit.contract.protocol import Format
+from mobilekit.errors import UsageError
 from mobilekit.formats import formats_text
+from mobilekit.records.network import with_backend
 
 
 def deploy(
@@ -45,7 +48,7 @@ def deploy(
     from mobilekit.flow import deploy as flow
     from mobilekit.results.store import Store
 
-    options = deploy_options(model, on, run, length, energy=energy)
+    options = deploy_options(model, on, run, length, energy=energy, backend=run.backend)
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = flow.deploy(options, opened, reporter)
@@ -59,6 +62,7 @@ def export(
         Format,
         typer.Option("--format", help=f"{formats_text()}."),
     ] = "pte",
+    backend: BackendOption = "xnnpack",
     as_json: JsonFlag = False,
 ) -> None:
     """Export a network to ExecuTorch, ONNX or LiteRT without running it."""
@@ -73,10 +77,15 @@ def export(
     from mobilekit.results.text.measurement import render_findings
     from mobilekit.results.text.model import render_artifact
 
+    if backend == "auto":
+        raise UsageError(
+            "--backend auto measures both backends, and an export runs none",
+            fix="Give xnnpack or vulkan; `mobilekit deploy --backend auto` tells which is faster.",
+        )
     directory = places.artifacts_directory()
     with TerminalReporter() as reporter:
         artifact = export_artifact(
-            with_variant(find_model(model, network.given), network.variant),
+            with_variant(find_model(model, network.given), with_backend(network.variant, backend)),
             format,
             calibration=network.calibration,
             cache_directory=directory,

@@ -41,7 +41,7 @@ def evaluate(
     from mobilekit.flow import evaluate as evaluation
     from mobilekit.results.store import Store
 
-    options = deploy_options(model, on, run, energy=False)
+    options = deploy_options(model, on, run, energy=False, backend=run.backend)
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = evaluation.evaluate(options, data, opened, reporter)

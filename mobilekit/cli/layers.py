@@ -115,7 +115,7 @@ def profile(
     from mobilekit.results.plot_file import check_plot_path
     from mobilekit.results.store import Store
 
-    options = deploy_options(model, on, run, length, energy=False)
+    options = deploy_options(model, on, run, length, energy=False, backend=run.backend)
     opened = Store(store or places.default_store())
     activations = _activations(swap_activation)
     if activations and (plot is not None or trace is not None):

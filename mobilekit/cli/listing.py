@@ -88,7 +88,8 @@ def models(
 def devices(as_json: JsonFlag = False) -> None:
     """List attached phones, their state and battery.
 
-    What to do about a phone that is not ready is said below the list.
+    What to do about a phone that is not ready is said below the list, and why the graphics
+    processor of one that has Vulkan goes unused.
     """
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.executor.open import list_devices
@@ -117,3 +118,5 @@ def devices(as_json: JsonFlag = False) -> None:
     for device in listed:
         if device.info is None:
             say(f"{device.attached.serial}: {advice(device.attached)}")
+        elif device.info.gpu and device.info.gpu.vulkan_version and device.vulkan_obstacle:
+            say(f"{device.attached.serial} cannot run --backend vulkan: {device.vulkan_obstacle}")

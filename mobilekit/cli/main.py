@@ -49,7 +49,7 @@ COMMANDS = {
     ),
     "compare": (
         "mobilekit.cli.compare:compare",
-        "Measure networks on two devices, and set the figures side by side.",
+        "Measure networks on two devices, or two backends, and set the figures side by side.",
     ),
     "predict": (
         "mobilekit.cli.predict:predict",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilekit.errors import UsageError
-from mobilekit.formats import FormatOrAuto, formats_text
-from mobilekit.records.network import Precision, Variant
+from mobilekit.formats import BackendOrAuto, FormatOrAuto, formats_text
+from mobilekit.records.network import Precision, Variant, with_backend
 
 if TYPE_CHECKING:
     from mobilekit.flow.prepare import DeployOptions
@@ -83,6 +83,14 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option(
         "--precision", help="The type of number that the program stores and computes with."
+    ),
+]
+BackendOption = Annotated[
+    BackendOrAuto,
+    typer.Option(
+        "--backend",
+        help="What a .pte computes with: xnnpack on the processor, vulkan on the graphics "
+        "processor, or auto, which measures both and keeps the faster.",
     ),
 ]
 CalibrationOption = Annotated[
@@ -174,11 +182,18 @@ class NetworkOptions(GivenOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(NetworkOptions):
-    """As what a network runs."""
+class FormatOptions(NetworkOptions):
+    """As what a network runs, with whatever backend."""
 
     format: FormatOption = "auto"
     threads: ThreadsOption = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(FormatOptions):
+    """As what a network runs."""
+
+    backend: BackendOption = "xnnpack"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,10 +247,11 @@ def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:
 def deploy_options(
     model: str,
     on: DeviceOptions,
-    run: RunOptions,
+    run: FormatOptions,
     length: PresetOptions = FAST,
     *,
     energy: bool = True,
+    backend: BackendOrAuto = "xnnpack",
 ) -> DeployOptions:
     """What a command's options ask for."""
     from mobilekit.flow.prepare import DeployOptions
@@ -249,7 +265,8 @@ def deploy_options(
         energy=energy,
         require_phone=on.require_phone,
         format=run.format,
-        variant=run.variant,
+        variant=with_backend(run.variant, "xnnpack" if backend == "auto" else backend),
+        seek_backend=backend == "auto",
         calibration=run.calibration,
         apk=on.apk,
         install=on.install,

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
 from mobilekit.executor.base import Executor, Opened
 from mobilekit.executor.computer import ComputerExecutor
@@ -30,7 +32,9 @@ from mobilekit.phone.device import (
     read_battery,
     read_capacity,
     read_companion_formats,
+    read_companion_vulkan,
     read_device_info,
+    read_gpu,
     unknown,
 )
 from mobilekit.phone.profiles import generic_profile, load_profiles
@@ -46,11 +50,16 @@ MAX_RECONNECT_S = 3600
 
 @contextmanager
 def open_device(
-    device: str, *, require_phone: bool, energy: bool, on_note: Callable[[str], None]
+    device: str,
+    *,
+    require_phone: bool,
+    energy: bool,
+    gpu: bool = False,
+    on_note: Callable[[str], None],
 ) -> Iterator[Opened]:
     """The device that is meant; a virtual phone runs for as long as it is needed.
 
-    ``energy``: whether to ask for what only energy needs.
+    ``energy``, ``gpu``: whether to ask for what only energy, or the graphics processor, needs.
     """
     if device == COMPUTER:
         with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
@@ -72,7 +81,7 @@ def open_device(
     if not isinstance(choice, VirtualChoice):
         assert choice.info is not None
         with exclusive(choice.info.key):
-            yield _open_phone(server, choice.attached.serial, profiles, energy=energy)
+            yield _open_phone(server, choice.attached.serial, profiles, energy=energy, gpu=gpu)
         return
     if not choice.asked_for:
         on_note(
@@ -84,7 +93,7 @@ def open_device(
             with service.phone_running(choice.profile) as virtual:
                 server = connect_virtual(virtual)
                 yield _open_phone(
-                    server, virtual.address, profiles, energy=energy, virtual=virtual.name
+                    server, virtual.address, profiles, energy=energy, gpu=gpu, virtual=virtual.name
                 )
         finally:
             stop_idle_server()
@@ -107,10 +116,13 @@ def _open_phone(
     profiles: dict[str, DeviceProfile],
     *,
     energy: bool,
+    gpu: bool,
     virtual: str | None = None,
 ) -> Opened:
     phone = server.phone(serial)
     info = read_device_info(phone, profiles)
+    if gpu:
+        info = replace(info, gpu=read_gpu(phone))
     battery, profile = read_battery(phone), profiles.get(info.name)
     # The capacity of a phone with a profile matters to its energy only.
     capacity = read_capacity(phone, battery, profile) if energy or profile is None else None
@@ -121,6 +133,7 @@ def _open_phone(
         airplane_mode=read_airplane_mode(phone),
         full_charge_uah=None if capacity is None else capacity.learned_uah,
         companion_formats=read_companion_formats(phone, info),
+        companion_vulkan=read_companion_vulkan(phone, info) if gpu else None,
         capacity=capacity,
     )
     reconnect = _reconnector(server, serial, virtual)
@@ -247,4 +260,4 @@ def attach(link: Link) -> tuple[AdbServer, AttachedDevice] | None:
 
 def _look_at(link: Link, profiles: dict[str, DeviceProfile]) -> ListedDevice:
     found = attach(link)
-    return unknown(link.attached) if found is None else look_at(*found, profiles)
+    return unknown(link.attached) if found is None else look_at(*found, profiles, with_gpu=True)

@@ -1,4 +1,5 @@
-"""Measure networks on two devices, one after the other, so that they can be set side by side."""
+"""Measure networks on two devices, or with two backends on one, one after the other, so that they
+can be set side by side."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from mobilekit.analysis.compare.records import Comparison
 from mobilekit.analysis.layers.profile import why_by_segments
 from mobilekit.contract.protocol import RunSuccess
 from mobilekit.errors import ExportError, MobilekitError, StoppedError, UsageError
-from mobilekit.flow.deploy import Iterations, deploy
+from mobilekit.flow.deploy import Iterations, deploy, with_found_backend
 from mobilekit.flow.predict import predict_real
 from mobilekit.flow.prepare import DeployOptions, check_device, find_network
 from mobilekit.flow.profile import profile
@@ -20,7 +21,7 @@ from mobilekit.results.store import Store
 
 
 class Pair(NamedTuple):
-    """On the device, and on the one that it is compared against."""
+    """On the device, and on the one, or with the backend, that it is compared against."""
 
     device: Measurement
     against: Measurement
@@ -37,27 +38,29 @@ class Measured(NamedTuple):
 def measure_pairs(
     models: list[str],
     options: DeployOptions,
-    against: str,
+    against: DeployOptions,
     store: Store,
     reporter: Reporter,
     *,
     traced_iterations: Iterations | None,
 ) -> Measured:
-    """Deploy each model as ``options`` says, and again to ``against``; every run is stored.
+    """Deploy each model as ``options`` says, and again as ``against`` does; every run is stored.
+
+    The two are alike but for their device and backend, and their models do not matter.
 
     An export that fails ends that network alone; anything else ends them all, and is raised where
     there is no pair yet. What can be known of the networks and of the second device comes before
     anything is measured.
     """
     for model in models:
-        find_network(options._replace(model=model))
-    check_device(options._replace(device=against), reporter)
+        for each in (options, against):
+            find_network(each._replace(model=model))
+    check_device(against, reporter)
     measured = Measured([], [])
     for model in models:
         try:
-            pair = _measure_pair(
-                options._replace(model=model), against, store, reporter, traced_iterations
-            )
+            both = options._replace(model=model), against._replace(model=model)
+            pair = _measure_pair(both, store, reporter, traced_iterations)
         except MobilekitError as error:
             # A device that is gone is gone for the other networks too.
             goes_on = isinstance(error, ExportError)
@@ -72,13 +75,15 @@ def measure_pairs(
 
 
 def _measure_pair(
-    options: DeployOptions,
-    against: str,
+    both: tuple[DeployOptions, DeployOptions],
     store: Store,
     reporter: Reporter,
     traced_iterations: Iterations | None,
 ) -> Pair:
-    both = options, options._replace(device=against)
+    both = (
+        with_found_backend(both[0], store, reporter),
+        with_found_backend(both[1], store, reporter),
+    )
     first, second = (_deploy_one(each, store, reporter, traced_iterations) for each in both)
     if traced_iterations is None:
         return Pair(first, second, None)
@@ -104,7 +109,10 @@ def _measure_pair(
 def _deploy_one(
     options: DeployOptions, store: Store, reporter: Reporter, traced_iterations: Iterations | None
 ) -> Measurement:
-    reporter.note(f"{options.model} on {options.device}")
+    backend = options.variant.backend
+    reporter.note(
+        f"{options.model} on {options.device}{f', with {backend}' if backend is not None else ''}"
+    )
     return deploy(options, store, reporter, traced_iterations=traced_iterations)
 
 

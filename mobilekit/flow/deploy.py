@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from mobilekit import places
 from mobilekit.analysis.energy.doubts import refuse_energy
 from mobilekit.analysis.energy.planning import plan_energy
+from mobilekit.flow.backends import measure_both
 from mobilekit.flow.foretell import foretell
 from mobilekit.flow.prepare import DeployOptions, Prepared, make_request, prepare
 from mobilekit.flow.reporter import Reporter
@@ -40,6 +41,14 @@ def deploy(
 
     Raises a ``MobilekitError`` for what keeps the run from taking place.
     """
+    if options.seek_backend:
+        return measure_both(
+            options,
+            reporter,
+            lambda each: deploy(
+                each, store, reporter, traced_iterations=traced_iterations, purpose=purpose
+            ),
+        ).measurement
     with prepare(options, store, reporter) as prepared:
         planned = _plan_energy(options, prepared)
         if planned is not None:
@@ -60,6 +69,17 @@ def deploy(
         if options.energy and prepared.is_on_battery and prepared.refusal is not None:
             begun = replace(begun, findings=(*begun.findings, refuse_energy(prepared.refusal)))
         return run(prepared, begun, store, reporter)
+
+
+def with_found_backend(options: DeployOptions, store: Store, reporter: Reporter) -> DeployOptions:
+    """The options for the better backend, by a short run on each, where both are to be tried."""
+    if not options.seek_backend:
+        return options
+    short = options._replace(preset="fast", energy=False)
+    found = measure_both(
+        short, reporter, lambda each: deploy(each, store, reporter, purpose="pilot")
+    )
+    return options._replace(variant=found.options.variant, seek_backend=False)
 
 
 def iterations_of(asked: Iterations, artifact: Artifact) -> int:

@@ -25,6 +25,7 @@ from mobilekit.errors import (
     UnreliableError,
     UsageError,
 )
+from mobilekit.flow.deploy import with_found_backend
 from mobilekit.flow.gauge import learn_gauge
 from mobilekit.flow.prepare import (
     DeployOptions,
@@ -88,6 +89,10 @@ def measure_energy(
         if not state.info.virtual:
             confirm.check()
 
+    if any(each.seek_backend for each in options):
+        with open_device_of(options[0], reporter) as opened:
+            check(opened.state)
+        options = [with_found_backend(each, store, reporter) for each in options]
     with prepare_all(options, store, reporter, check=check) as every:
         virtual = every[0].state.info.virtual
         profile = _profile_of(every[0].state)

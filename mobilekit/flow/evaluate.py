@@ -7,6 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from mobilekit import places
+from mobilekit.flow.deploy import with_found_backend
 from mobilekit.flow.prepare import DeployOptions, find_network, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
@@ -26,6 +27,7 @@ def evaluate(
     a ``MobilekitError`` like ``deploy``, and ``DataError``.
     """
     check_examples(find_network(options), data)
+    options = with_found_backend(options, store, reporter)
     with prepare(options, store, reporter) as prepared:
         with prepared.steps("examples"):
             examples = prepare_examples(

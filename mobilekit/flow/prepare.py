@@ -25,7 +25,7 @@ from mobilekit.contract.protocol import (
     RunRequest,
     TensorFile,
 )
-from mobilekit.errors import InUseError
+from mobilekit.errors import InUseError, UsageError
 from mobilekit.executor.base import Executor, Opened
 from mobilekit.executor.open import open_device
 from mobilekit.flow.ids import make_id
@@ -37,7 +37,8 @@ from mobilekit.model.export import check_request, export_artifact
 from mobilekit.model.given import Given
 from mobilekit.model.packed import find_lacking
 from mobilekit.model.zoo import find_model, with_variant
-from mobilekit.phone.formats import choose_format
+from mobilekit.phone.formats import FormatChoice, choose_format
+from mobilekit.phone.gpu import vulkan_obstacle
 from mobilekit.presets import PRESETS, WARMUP
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import DeviceState
@@ -61,6 +62,8 @@ class DeployOptions(NamedTuple):
     require_phone: bool
     format: FormatOrAuto
     variant: Variant
+    seek_backend: bool
+    """Whether both backends are to be measured, and ``variant`` is to have the faster one."""
     calibration: Path | None
     """Examples for int8; ``None``: generated ones."""
     apk: Path | None
@@ -141,10 +144,7 @@ def prepare_all(
             opened = stack.enter_context(open_device_of(options[0], reporter))
             check(opened.state)
             _refuse_occupied(opened, store)
-            choices = [
-                choose_format(each.format, opened.state.info, opened.state.companion_formats)
-                for each in options
-            ]
+            choices = [_choose_format(each, opened) for each in options]
             for reason in dict.fromkeys(choice.reason for choice in choices):
                 if reason is not None:
                     reporter.note(reason)
@@ -180,7 +180,36 @@ def find_network(options: DeployOptions) -> ModelSpec:
 def check_device(options: DeployOptions, reporter: Reporter) -> None:
     """Raises, as ``prepare`` does, where there is no such device or it runs no such format."""
     with open_device_of(options, reporter) as opened:
-        choose_format(options.format, opened.state.info, opened.state.companion_formats)
+        _choose_format(options, opened)
+
+
+def find_vulkan_obstacle(options: DeployOptions, reporter: Reporter) -> str | None:
+    """Why the device runs no program for Vulkan of that precision; raises where there is none."""
+    with open_device_of(options, reporter) as opened:
+        return _vulkan_obstacle(options, opened)
+
+
+def _choose_format(options: DeployOptions, opened: Opened) -> FormatChoice:
+    """Raises ``UsageError`` for a format or a backend that was asked for and cannot run there,
+    ``DeviceError`` where no format can."""
+    info = opened.state.info
+    if options.variant.backend is None:
+        return choose_format(options.format, info, opened.state.companion_formats)
+    obstacle = _vulkan_obstacle(options, opened)
+    if obstacle is not None:
+        raise UsageError(
+            f"{info.name} cannot run --backend vulkan: {obstacle}",
+            serial=info.serial,
+            fix="Use --backend xnnpack, or auto, which leaves Vulkan out where it cannot run.",
+        )
+    return FormatChoice("pte", None)
+
+
+def _vulkan_obstacle(options: DeployOptions, opened: Opened) -> str | None:
+    state, precision = opened.state, options.variant.precision
+    if opened.executor.replays:
+        return None
+    return vulkan_obstacle(state.info, state.info.gpu, state.companion_vulkan, precision)
 
 
 def _prepared(
@@ -237,6 +266,7 @@ def open_device_of(options: DeployOptions, reporter: Reporter) -> AbstractContex
         options.device,
         require_phone=options.require_phone,
         energy=options.energy,
+        gpu=options.variant.backend is not None or options.seek_backend,
         on_note=reporter.note,
     )
 

@@ -19,7 +19,7 @@ from mobilekit.contract.protocol import (
 from mobilekit.errors import (
     ExportError,
 )
-from mobilekit.flow.deploy import Iterations, deploy, iterations_of
+from mobilekit.flow.deploy import Iterations, deploy, iterations_of, with_found_backend
 from mobilekit.flow.prepare import DeployOptions, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
@@ -50,6 +50,7 @@ def profile(
     stored. Raises a ``MobilekitError`` like ``deploy``, and ``ExportError`` for a network without a
     trace that cannot be cut into segments.
     """
+    options = with_found_backend(options, store, reporter)
     first = _profile_once(options, store, reporter, iterations, by_segments)
     if not was_disturbed(first):
         return first
@@ -95,6 +96,7 @@ def profile_alike(
     by_segments: bool | None,
 ) -> list[Measurement]:
     """``profile`` of several networks, all in one way: where one is cut, all are."""
+    all_options = [with_found_backend(each, store, reporter) for each in all_options]
     found = [
         profile(each, store, reporter, iterations=iterations, by_segments=by_segments)
         for each in all_options

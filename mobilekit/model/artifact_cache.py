@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from mobilekit.contract.protocol import ArtifactFile, DType, Format, TensorFile
 from mobilekit.errors import ExportError, ProtocolError
-from mobilekit.formats import FORMATS
+from mobilekit.formats import FORMATS, backend_of
 from mobilekit.hashing import file_sha256
 from mobilekit.model.calibration import calibration_sha256
 from mobilekit.model.describe import LAYERS_VERSION
@@ -55,7 +55,7 @@ def cache_key(spec: ModelSpec, target: Target) -> str:
         EXPORT_VERSION,
         LAYERS_VERSION,
         target.format,
-        facts.backend,
+        backend_of(spec.variant, target.format),
         spec.variant.key,
         target.calibration and calibration_sha256(target.calibration),
         spec.content_sha256,

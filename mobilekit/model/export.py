@@ -18,7 +18,7 @@ import msgspec
 import mobilekit
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import ExportError, UsageError
-from mobilekit.formats import FORMATS, FormatOrAuto
+from mobilekit.formats import FORMATS, FormatOrAuto, backend_of
 from mobilekit.model.artifact_cache import (
     DamagedError,
     Target,
@@ -34,6 +34,7 @@ from mobilekit.model.program import (
     check_packages,
     is_halved,
     make_program,
+    runs_here,
     trace_for,
     write_program,
 )
@@ -43,7 +44,7 @@ from mobilekit.records.artifact import (
     Artifact,
     Calibration,
 )
-from mobilekit.records.network import ModelSpec, Precision
+from mobilekit.records.network import ModelSpec, Precision, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,9 +55,10 @@ ranges of the right order and no more, so that more of them would only take time
 
 
 def relative_tolerance(
-    precision: Precision, relative_error: float, foreseen_error: float = 0.0
+    precision: Precision, relative_error: float | None, foreseen_error: float = 0.0
 ) -> float:
-    """What a device may differ by, of a program that has ``relative_error`` where it was exported.
+    """What a device may differ by, of a program that has ``relative_error`` where it was exported,
+    if it runs there.
 
     Below fp32 twice that, and at least 0.01: other kernels round other values up. Twice
     ``foreseen_error`` too, what kernels lose that compute in half throughout
@@ -64,14 +66,18 @@ def relative_tolerance(
     """
     if precision == "fp32":
         return LARGEST_ERRORS["fp32"]
-    needed = max(2 * max(relative_error, foreseen_error), 0.01)
+    needed = max(2 * max(relative_error or 0.0, foreseen_error), 0.01)
     return min(needed, LARGEST_TOLERANCES[precision])
 
 
 def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: Path | None) -> None:
-    """What can be known before a network is built: raises ``UsageError`` for examples that are not
-    wanted, not there or do not fit, ``ExportError`` for packages that are missing."""
+    """What can be known before a network is built: raises ``UsageError`` for what ``variant`` does
+    not go together with, and for examples that are not wanted, not there or do not fit,
+    ``ExportError`` for packages that are missing."""
     precision = spec.variant.precision
+    obstacle = vulkan_obstacle(spec.variant, artifact_format)
+    if obstacle is not None:
+        raise obstacle
     if calibration is not None and precision != "int8":
         raise UsageError(
             f"--calibration is for int8, and this is {precision}",
@@ -82,6 +88,26 @@ def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: P
     if artifact_format != "auto":
         facts = FORMATS[artifact_format]
         check_packages(facts, facts.export_packages[precision])
+
+
+def vulkan_obstacle(variant: Variant, artifact_format: FormatOrAuto) -> UsageError | None:
+    """Why a program for Vulkan cannot be of that format and precision; ``None`` too for a variant
+    that is not for Vulkan."""
+    if variant.backend is None:
+        return None
+    if artifact_format not in ("auto", "pte"):
+        return UsageError(
+            f"--backend vulkan is for .pte, and --format {artifact_format} asks for another",
+            fix="Leave --format out, or use --backend xnnpack, which leaves other formats' engines "
+            "as they are.",
+        )
+    if variant.precision == "int8":
+        return UsageError(
+            "--backend vulkan takes no int8: ExecuTorch's quantizer for Vulkan leaves convolutions "
+            "in float, and nothing on this computer could check what another would give",
+            fix="Use --precision fp16, or --backend xnnpack.",
+        )
+    return None
 
 
 def export_artifact(
@@ -174,7 +200,8 @@ def _export(
         try:
             program = make_program(spec, target, exported, calibrating, on_progress)
             on_progress("Writing the program")
-            on_progress(f"Checking its outputs in {facts.engine}")
+            if runs_here(spec.variant):
+                on_progress(f"Checking its outputs in {facts.engine}")
             file, check = write_program(spec, target, program, inputs, references, cache_directory)
         except ExportError as error:
             if state or not _onnx_takes(
@@ -194,12 +221,13 @@ def _export(
             describe.read_description(spec, cache_directory=cache_directory, module=module)
         else:
             describe.keep_description(spec, description, cache_directory=cache_directory)
+    relative_error = None if check is None else check.max_relative_error
     versions = {package: version_of(package) for package in packages}
     return Artifact(
         model=spec,
         cost=cost,
         file=file,
-        backend=facts.backend,
+        backend=backend_of(spec.variant, target.format),
         calibration=None
         if spec.variant.precision != "int8"
         else Calibration(
@@ -209,9 +237,9 @@ def _export(
         inputs=input_files,
         reference_outputs=reference_files,
         relative_tolerance=relative_tolerance(
-            spec.variant.precision, check.max_relative_error, foreseen_error
+            spec.variant.precision, relative_error, foreseen_error
         ),
-        relative_error=check.max_relative_error,
+        relative_error=relative_error,
         tool_versions={name: number for name, number in versions.items() if number is not None}
         | {"mobilekit": mobilekit.__version__},
         export_ns=time.perf_counter_ns() - started_ns,
@@ -234,7 +262,7 @@ def _onnx_takes(
     """Whether ONNX is another format than this one, and its program computes what PyTorch does."""
     other = target._replace(format="onnx")
     facts = FORMATS[other.format]
-    if target.format == other.format:
+    if target.format == other.format or spec.variant.backend is not None:
         return False
     try:
         check_packages(facts, facts.export_packages[spec.variant.precision])

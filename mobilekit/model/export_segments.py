@@ -112,5 +112,5 @@ def _export_part(
             layers=part.layers,
             file=file,
             inputs=tuple(write_tensor(one, cache_directory) for one in part.inputs),
-            relative_error=check.max_relative_error,
+            relative_error=None if check is None else check.max_relative_error,
         )

@@ -1,4 +1,4 @@
-"""Which operators XNNPACK's delegates take: those of loops, too. Imports executorch."""
+"""Which operators a backend's delegates take. Imports executorch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import Any
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir.graph_module import get_control_flow_submodules
 
+from mobilekit.records.network import Variant
+
+
+def make_partitioner(variant: Variant) -> Any:
+    """What marks the operators for the variant's backend."""
+    if variant.backend is None:
+        return LoopingPartitioner()
+    from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
+
+    return VulkanPartitioner({"force_fp16": variant.precision == "fp16"})
+
 
 class LoopingPartitioner(XnnpackPartitioner):  # type: ignore[misc]  # executorch is untyped
-    """``XnnpackPartitioner`` looks at the outermost graph alone, and leaves a loop's step to
-    portable kernels."""
+    """XNNPACK's, of loops too: ``XnnpackPartitioner`` looks at the outermost graph alone, and
+    leaves a loop's step to portable kernels."""
 
     def generate_partitions(self, program: Any) -> list[Any]:
         partitions = list(super().generate_partitions(program))

@@ -18,7 +18,7 @@ from mobilekit.hashing import file_sha256
 from mobilekit.model.artifact_cache import Target
 from mobilekit.model.files import put_in_place, written_aside
 from mobilekit.records.artifact import LARGEST_ERRORS, Delegation, ProgramOperator
-from mobilekit.records.network import ModelSpec, Precision
+from mobilekit.records.network import ModelSpec, Precision, Variant
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -64,7 +64,13 @@ def trace_for(spec: ModelSpec, target: Target, module: nn.Module, inputs: Sequen
 
 def is_halved(spec: ModelSpec, target: Target) -> bool:
     """Whether the network is put in half precision before it is traced; else the program is."""
-    return target.format == "pte" and spec.variant.precision == "fp16"
+    variant = spec.variant
+    return target.format == "pte" and variant.precision == "fp16" and variant.backend is None
+
+
+def runs_here(variant: Variant) -> bool:
+    """Whether this computer's engines can run such programs: its ExecuTorch has no Vulkan."""
+    return variant.backend is None
 
 
 def make_program(
@@ -85,7 +91,8 @@ def make_program(
         if precision == "int8":
             on_progress(quantizing)
             exported = pt2e.quantize(spec, exported, examples)
-        on_progress("Lowering it to XNNPACK")
+        backend = "XNNPACK" if spec.variant.backend is None else "Vulkan"
+        on_progress(f"Lowering it to {backend}")
         return pte.lower(spec, exported, on_progress)
     if target.format == "onnx":
         from mobilekit.model import onnx
@@ -114,13 +121,16 @@ def write_program(
     inputs: Sequence[Tensor],
     references: Sequence[Tensor],
     cache_directory: Path,
-) -> tuple[ArtifactFile, OutputCheck]:
-    """Write a program under its content's hash, once its outputs have been checked."""
+) -> tuple[ArtifactFile, OutputCheck | None]:
+    """Write a program under its content's hash, once its outputs have been checked; ``None`` where
+    no engine of this computer runs it."""
     from mobilekit.model.graph import METHOD
 
     with written_aside(cache_directory) as aside:
         program.write(aside)
-        check = _check(spec, target, program.run_once(spec, aside, inputs), references)
+        check = None
+        if runs_here(spec.variant):
+            check = _check(spec, target, program.run_once(spec, aside, inputs), references)
         file = ArtifactFile(
             sha256=file_sha256(aside),
             format=target.format,

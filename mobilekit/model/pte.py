@@ -1,4 +1,4 @@
-"""ExecuTorch's format: lowers a network to XNNPACK, and runs a ``.pte`` file once to check it.
+"""ExecuTorch's format: lowers a network to a backend, and runs a ``.pte`` file once to check it.
 
 Imports torch and executorch.
 """
@@ -94,10 +94,11 @@ class Program:
 def lower(
     spec: ModelSpec, exported: Any, on_progress: Callable[[str], None] = lambda _: None
 ) -> Program:
-    """Lower a ``torch.export.ExportedProgram`` to XNNPACK, as far as it takes it.
+    """Lower a ``torch.export.ExportedProgram`` to its variant's backend, as far as that takes it.
 
-    The rest stays on ExecuTorch's portable kernels. ``on_progress`` hears of a lowering that will
-    take minutes.
+    The rest stays on ExecuTorch's portable kernels. Vulkan computes in half where the variant is in
+    fp16, with inputs, outputs and kernels outside it in float. ``on_progress`` hears of a lowering
+    that will take minutes.
 
     Raises ``ExportError``.
     """
@@ -107,13 +108,14 @@ def lower(
         warning = foresee_length(exported)
         if warning is not None:
             on_progress(warning)
-        with quiet_python(), sparing_lowering():
+        with quiet_python(), sparing_lowering(spec.variant):
             from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
             from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 
-            from mobilekit.model.partition import LoopingPartitioner
+            from mobilekit.model.partition import make_partitioner
 
-            edge = to_edge_transform_and_lower(exported, partitioner=[LoopingPartitioner()])
+            partitioner = make_partitioner(spec.variant)
+            edge = to_edge_transform_and_lower(exported, partitioner=[partitioner])
             executorch = edge.to_executorch(
                 ExecutorchBackendConfig(
                     # Else what a state begins with would be whatever lies in memory.

@@ -18,6 +18,8 @@ from torch import _ops as operators
 from torch._export import utils as export_utils
 from torch.fx.traceback import NodeSource
 
+from mobilekit.records.network import Variant
+
 _EDGE_OPERATORS = "executorch.exir.dialects.edge._ops"
 Replacement = tuple[Any, str, Any]
 """An owner, its attribute's name, and what it is for a while."""
@@ -57,8 +59,8 @@ def sparing_translation() -> Iterator[None]:
 
 
 @contextmanager
-def sparing_lowering() -> Iterator[None]:
-    """A context to lower networks to XNNPACK in."""
+def sparing_lowering(variant: Variant) -> Iterator[None]:
+    """A context to lower networks in, to the variant's backend."""
     _import_edge_operators()
     from executorch.backends.xnnpack._passes.convert_to_sdpa import ConvertToSDPAPass
     from executorch.backends.xnnpack._passes.convert_to_upsample_bilinear2d import (
@@ -76,6 +78,7 @@ def sparing_lowering() -> Iterator[None]:
                 ConvertToUpsampleBilinear2d, "upsample_bilinear2d", bilinear_2d, "get_graphs_dict"
             ),
             *_seeking(ConvertToSDPAPass, "_softmax", sdpa, "get_graphs"),
+            *(() if variant.backend is None else _seeking_in_vulkan()),
         ):
             replaced.enter_context(_replaced(*each))
         yield
@@ -143,6 +146,34 @@ def _seeking(pass_class: Any, operator: str, patterns: Any, name: str) -> Iterat
 
     if hasattr(patterns, name):
         yield pass_class, "call", call
+
+
+_ROTARY = ("mul", "cat")
+"""Operators that every pattern of Vulkan's that is exported to be looked for has, rotary embeddings
+both of them."""
+
+
+def _seeking_in_vulkan() -> Iterator[tuple[Any, str, Any]]:
+    """As ``_seeking``: its patterns are exported anew for each of two looks."""
+    from executorch.backends.vulkan import patterns
+
+    entries = getattr(patterns, "fusable_patterns", {})
+
+    def sparing(whole: Callable[..., Any]) -> Callable[..., Any]:
+        def look(*arguments: Any) -> Any:
+            found = {str(node.target) for node in arguments[-1].graph.nodes}
+            if all(any(f"aten.{each}." in name for name in found) for each in _ROTARY):
+                return whole(*arguments)
+            with ExitStack() as left:
+                for entry in entries.values():
+                    left.enter_context(_replaced(entry, "get_graphs_fn", None))
+                return whole(*arguments)
+
+        return look
+
+    for name in ("get_all_fusable_subgraphs", "replace_all_fusable_subgraphs"):
+        if hasattr(patterns, name):
+            yield patterns, name, sparing(getattr(patterns, name))
 
 
 @contextmanager

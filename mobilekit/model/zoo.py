@@ -345,7 +345,8 @@ def read_front_end(spec: ModelSpec) -> FrontEnd:
 
 
 def with_variant(spec: ModelSpec, variant: Variant) -> ModelSpec:
-    """A variant of a network of which nothing is changed yet."""
+    """A variant of a network of which nothing is changed yet; its precision and its backend are its
+    program's, and the network's content is the same."""
     assert spec.variant == Variant()
     content = spec.content_sha256
     if variant.activation is not None:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast, get_args
 
 from msgspec.structs import replace
 
@@ -14,6 +14,7 @@ from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageEr
 from mobilekit.phone.adb import AdbServer, Phone, advice, link_of, not_ready
 from mobilekit.phone.capacity import judge_capacity
 from mobilekit.phone.formats import usable_formats
+from mobilekit.phone.gpu import vulkan_obstacle
 from mobilekit.phone.parse import (
     parse_available_bytes,
     parse_battery,
@@ -22,6 +23,8 @@ from mobilekit.phone.parse import (
     parse_integer,
     parse_properties,
     parse_ram_bytes,
+    parse_vkjson,
+    parse_vulkan_version,
 )
 from mobilekit.phone.profiles import match_profile
 from mobilekit.phone.side_by_side import read_side_by_side
@@ -30,14 +33,17 @@ from mobilekit.records.device import (
     AttachedDevice,
     BatteryCapacity,
     BatteryStatus,
+    CompanionVulkan,
     DeviceInfo,
     DeviceProfile,
+    Gpu,
     ListedDevice,
 )
 
 VIRTUAL_PREFIX = "virtual:"
 VIRTUAL_PROPERTY = "ro.mobilekit.virtual"
 FORMATS_PROPERTY = "ro.mobilekit.formats"
+VULKAN_PROPERTY = "ro.mobilekit.vulkan"
 GAUGE_PROPERTY = "ro.mobilekit.gauge"
 
 
@@ -58,16 +64,31 @@ def find_devices(server: AdbServer, profiles: dict[str, DeviceProfile]) -> list[
 
 
 def look_at(
-    server: AdbServer, attached: AttachedDevice, profiles: dict[str, DeviceProfile]
+    server: AdbServer,
+    attached: AttachedDevice,
+    profiles: dict[str, DeviceProfile],
+    *,
+    with_gpu: bool = False,
 ) -> ListedDevice:
-    """What a phone is, where it is ready."""
+    """What a phone is, where it is ready; ``with_gpu``: its graphics processor is asked for too."""
     if attached.state == "device":
         # Of one that leaves meanwhile, or is still booting, nothing is known.
         with suppress(DeviceError, DisconnectedError, PhoneError):
             phone = server.phone(attached.serial)
             info, battery = read_device_info(phone, profiles), read_battery(phone)
             formats = usable_formats(info, read_companion_formats(phone, info))
-            return ListedDevice(attached=attached, info=info, battery=battery, formats=formats)
+            obstacle = None
+            if with_gpu:
+                info = replace(info, gpu=read_gpu(phone))
+                companion = read_companion_vulkan(phone, info)
+                obstacle = vulkan_obstacle(info, info.gpu, companion, "fp32")
+            return ListedDevice(
+                attached=attached,
+                info=info,
+                battery=battery,
+                formats=formats,
+                vulkan_obstacle=obstacle,
+            )
     return unknown(attached)
 
 
@@ -180,6 +201,22 @@ def read_companion_formats(phone: Phone, info: DeviceInfo) -> tuple[str, ...] | 
         return None
     told = phone.shell(f"getprop {FORMATS_PROPERTY}").text.strip()
     return tuple(told.split(",")) if told else None
+
+
+def read_gpu(phone: Phone) -> Gpu:
+    version = parse_vulkan_version(phone.shell("pm list features", check=False).text)
+    # Without Vulkan it tells nothing more; before Android 7 there is no such service.
+    told = "" if version is None else phone.shell("cmd gpu vkjson", check=False).text
+    name, half_storage = parse_vkjson(told)
+    return Gpu(name=name, vulkan_version=version, half_storage=half_storage)
+
+
+def read_companion_vulkan(phone: Phone, info: DeviceInfo) -> CompanionVulkan | None:
+    """Whether a virtual phone's companion runs programs for Vulkan, told as its formats are."""
+    if not info.virtual:
+        return None
+    told = phone.shell(f"getprop {VULKAN_PROPERTY}").text.strip()
+    return cast("CompanionVulkan", told) if told in get_args(CompanionVulkan) else None
 
 
 def read_battery(phone: Phone) -> BatteryStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -45,6 +46,50 @@ def parse_cpu_features(text: str) -> tuple[str, ...] | None:
     ]
     common = frozenset.intersection(*cores) if cores else frozenset()
     return tuple(sorted(common)) or None
+
+
+_VULKAN_FEATURE = re.compile(
+    r"^feature:android\.hardware\.vulkan\.version=(\d{1,10})\s*$", re.MULTILINE
+)
+
+
+def parse_vulkan_version(text: str) -> str | None:
+    """``pm list features``: the newest Vulkan of the phone's hardware, ``1.1``; ``None``: none.
+
+    ``PackageManager.FEATURE_VULKAN_HARDWARE_VERSION`` has the major version in the bits from 22 on,
+    and the minor one in the ten below.
+    """
+    told = _VULKAN_FEATURE.search(text)
+    number = int(told[1]) if told else 0
+    return f"{number >> 22}.{number >> 12 & 0x3FF}" if number >> 22 else None
+
+
+def parse_vkjson(text: str) -> tuple[str | None, bool | None]:
+    """``cmd gpu vkjson``: the first graphics processor's name, and whether its shaders may keep
+    numbers of 16 bits in memory; ``None`` where either is not told."""
+    try:
+        told = json.loads(text)
+        (device, *_) = told["devices"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None, None
+    name = _inside(device, "properties", "deviceName")
+    half = _inside(device, "core11", "features", "storageBuffer16BitAccess")
+    return (
+        _one_line(name) if isinstance(name, str) else None,
+        bool(half) if isinstance(half, int) else None,
+    )
+
+
+def _one_line(text: str) -> str | None:
+    return "".join(filter(str.isprintable, " ".join(text.split())))[:60] or None
+
+
+def _inside(value: object, *names: str) -> object:
+    for name in names:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
 
 
 _FATAL = re.compile(

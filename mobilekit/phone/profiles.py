@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from mobilekit.records.device import (
 from mobilekit.units import NOMINAL_CELL_MV, charge_energy_j
 
 GENERIC_NAME = "generic"
+_VERSION = re.compile(r"\d{1,2}\.\d{1,3}")
 
 
 def load_profiles() -> dict[str, DeviceProfile]:
@@ -51,6 +53,17 @@ def parse_profile(data: bytes, source: str) -> DeviceProfile:
     for figure in figures(profile):
         if figure not in profile.sources:
             raise ProfileError(f"[sources] says nothing about {figure}", file=source, fix=fix)
+    hardware = profile.hardware
+    told = {"hardware.gpu": hardware.gpu, "hardware.vulkan_version": hardware.vulkan_version}
+    for name, value in told.items():
+        if value is not None and name not in profile.sources:
+            raise ProfileError(f"[sources] says nothing about {name}", file=source, fix=fix)
+    if hardware.vulkan_version is not None and not _VERSION.fullmatch(hardware.vulkan_version):
+        raise ProfileError(
+            f"hardware.vulkan_version {hardware.vulkan_version!r} is not of the form 1.1",
+            file=source,
+            fix=fix,
+        )
     if profile.power.active_mw <= profile.power.idle_mw:
         raise ProfileError("power.active_mw is not above power.idle_mw", file=source, fix=fix)
     uploads_j = [upload.energy_j for upload in profile.uploads]

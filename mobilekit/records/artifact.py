@@ -101,8 +101,9 @@ class Artifact(Record, frozen=True):
     reference_outputs: tuple[TensorFile, ...]
     """Eager PyTorch's outputs for ``inputs``."""
     relative_tolerance: float
-    relative_error: float
-    """Of the outputs on the computer that exported it; as in ``protocol.OutputCheck``."""
+    relative_error: float | None
+    """Of the outputs on the computer that exported it; as in ``protocol.OutputCheck``. ``None``: no
+    engine there runs it, and only a device's run tells."""
     tool_versions: dict[str, str]
     export_ns: int
 
@@ -124,8 +125,9 @@ class SegmentArtifact(Record, frozen=True):
     for ``Cut.call``."""
     file: ArtifactFile
     inputs: tuple[TensorFile, ...]
-    relative_error: float
-    """Of its outputs on the computer that exported it, against eager PyTorch's."""
+    relative_error: float | None
+    """Of its outputs on the computer that exported it, against eager PyTorch's; ``None`` where
+    no engine there runs it."""
 
     @property
     def files(self) -> tuple[ArtifactFile | TensorFile, ...]:

@@ -25,6 +25,10 @@ class ProfileHardware(Record, frozen=True):
     abi: str
     cpu_features: tuple[str, ...] = ()
     """What a virtual phone's ``/proc/cpuinfo`` lists, in an Arm processor's words; empty: none."""
+    gpu: str | None = None
+    """As its Vulkan driver names it; ``None``: it has none, or none is known."""
+    vulkan_version: str | None = None
+    """``1.1``: the newest that its driver offers; ``None``: it has no Vulkan."""
 
 
 class ProfileBattery(Record, frozen=True):
@@ -116,6 +120,22 @@ class BatteryCapacity(Record, frozen=True):
     """What the gauge has learned; ``None`` where it does not tell, or cannot be right."""
 
 
+CompanionVulkan = Literal["ready", "no_driver", "python", "jvm"]
+"""Whether a virtual phone's companion runs programs for Vulkan: ``no_driver`` is on this computer,
+the others are kinds of companion that have no ExecuTorch with Vulkan."""
+
+
+class Gpu(Record, frozen=True):
+    """What a phone tells of its graphics processor."""
+
+    name: str | None
+    """The driver's; ``None`` where it tells none."""
+    vulkan_version: str | None
+    """``1.1``: the newest that the hardware is told to have; ``None``: none."""
+    half_storage: bool | None
+    """Whether shaders may read and write numbers of 16 bits in memory; ``None``: it is not told."""
+
+
 class DeviceInfo(Record, frozen=True):
     """A device as it was found."""
 
@@ -143,6 +163,8 @@ class DeviceInfo(Record, frozen=True):
     """Which simulated gauge a virtual phone was started with; ``None``: as its profile says, and
     for every real phone."""
     link: Literal["usb", "network", "none"]
+    gpu: Gpu | None = None
+    """``None``: it was not asked, as it is for programs that run on it alone."""
 
     @property
     def key(self) -> str:
@@ -172,6 +194,8 @@ class DeviceState(Record, frozen=True):
     companion_formats: tuple[str, ...] | None
     """What its companion says that it runs; ``None`` for a real phone, whose processor and Android
     tell."""
+    companion_vulkan: CompanionVulkan | None = None
+    """What a virtual phone's companion says of it; ``None`` for all others."""
     capacity: BatteryCapacity | None = None
     """What the phone says that its battery holds; ``None``: this computer, and where a profile says
     it and energy is not to be measured."""
@@ -185,6 +209,9 @@ class ListedDevice(Record, frozen=True):
     battery: BatteryStatus | None
     formats: tuple[Format, ...]
     """What runs there, the usual one first."""
+    vulkan_obstacle: str | None = None
+    """Why ``--backend vulkan`` would be refused there; ``None``: it is not, or the phone is not
+    ready."""
 
 
 class HostInfo(Record, frozen=True):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec.structs import replace
+
 from mobilekit.contract.codec import Record
 
 Activation = Literal["relu", "tanh", "sigmoid"]
 Precision = Literal["fp32", "fp16", "int8"]
+Backend = Literal["xnnpack", "vulkan"]
+"""What an ExecuTorch program computes with: XNNPACK is the processor's, Vulkan the GPU's."""
 
 
 class Variant(Record, frozen=True):
-    """All that changes a network before its program is made; by default nothing does.
+    """All that makes a network's program another one; by default nothing does.
 
     What is added here has a default, so that what was stored before stays readable.
     """
@@ -20,21 +24,30 @@ class Variant(Record, frozen=True):
     """What takes the place of every activation, gates included; ``None``: they are left."""
     precision: Precision = "fp32"
     """What the program stores and computes with; the network itself stays in fp32."""
+    backend: Literal["vulkan"] | None = None
+    """What an ExecuTorch program computes with in place of XNNPACK; ``None``: with what programs
+    of its format usually do."""
 
     @property
     def key(self) -> str:
-        """For names and caches: ``tanh-int8``; empty where nothing is changed."""
-        return "-".join(self._changes)
+        """For names and caches: ``tanh-int8``, ``fp16-vulkan``; empty where nothing is changed."""
+        backend = () if self.backend is None else (self.backend,)
+        return "-".join((*self._changes, *backend))
 
     @property
     def text(self) -> str:
-        """For people, who are always told the precision: ``tanh, fp32``."""
+        """For people, who are always told the precision: ``tanh, fp32``. An artifact tells its
+        backend itself."""
         return ", ".join(self._changes if self.precision != "fp32" else (*self._changes, "fp32"))
 
     @property
     def _changes(self) -> tuple[str, ...]:
         activation = () if self.activation is None else (self.activation,)
         return activation if self.precision == "fp32" else (*activation, self.precision)
+
+
+def with_backend(variant: Variant, backend: Backend) -> Variant:
+    return replace(variant, backend=None if backend == "xnnpack" else backend)
 
 
 class ModelSpec(Record, frozen=True):
@@ -59,7 +72,7 @@ class ModelSpec(Record, frozen=True):
     content_sha256: str
     """Of the file, the local modules that it imports, what makes the network in it, the weights,
     the inputs that a command gave in place of the file's, and what ``variant`` changes of the
-    network itself: all but the precision."""
+    network itself: all but the precision and the backend."""
 
     @property
     def label(self) -> str:

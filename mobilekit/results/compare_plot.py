@@ -359,7 +359,7 @@ def _is_of(figure: ComparedFigure, panel: _Panel) -> bool:
 
 def _side_names(comparisons: Sequence[Comparison]) -> list[str]:
     """Of the bars: the devices', or what they are for where the devices differ."""
-    names = {tuple(side_name(side) for side in each.all_sides) for each in comparisons}
+    names = {tuple(side_name(side, each) for side in each.all_sides) for each in comparisons}
     if len(names) == 1:
         return list(names.pop())
     sides = _count_bars(comparisons) - 1

@@ -74,12 +74,20 @@ OURS = {
 """Which of our figures stands beside a published one."""
 
 
-def side_name(side: Side) -> str:
-    return f"{side.device} (virtual)" if side.virtual else side.device
+def side_name(side: Side, comparison: Comparison) -> str:
+    """For people: where a side ran, and whether that was a virtual phone."""
+    place = _place(side, comparison)
+    return f"{place} (virtual)" if side.virtual else place
 
 
-def ratio_name(side: Side, against: Side) -> str:
-    return f"{side.device} / {against.device}"
+def ratio_name(side: Side, comparison: Comparison) -> str:
+    return f"{_place(side, comparison)} / {_place(comparison.against, comparison)}"
+
+
+def _place(side: Side, comparison: Comparison) -> str:
+    """The device, and where sides of one format differ in it the backend: ``pixel6a vulkan``."""
+    backends = {each.backend for each in comparison.all_sides if each.format == side.format}
+    return f"{side.device} {side.backend}" if len(backends) > 1 else side.device
 
 
 # --- ours --------------------------------------------------------------------------------------
@@ -87,9 +95,9 @@ def ratio_name(side: Side, against: Side) -> str:
 
 def comparison_table(comparison: Comparison) -> Table:
     """A row for each figure, a column for each side, and one for each ratio to the reference."""
-    sides, against = comparison.sides, comparison.against
-    names = [side_name(side) for side in comparison.all_sides]
-    ratios = [ratio_name(side, against) for side in sides]
+    sides = comparison.sides
+    names = [side_name(side, comparison) for side in comparison.all_sides]
+    ratios = [ratio_name(side, comparison) for side in sides]
     rows: list[Row | Sequence[Cell]] = [
         _figure_row(comparison, figure) for figure in comparison.figures
     ]
@@ -201,6 +209,8 @@ def _energy_text(side: Side) -> str:
 def _engine_text(side: Side) -> str:
     """Without what a run that did not get so far could not tell."""
     threads = f"{side.threads} thread{'' if side.threads == 1 else 's'}" if side.threads else None
+    if side.backend == "vulkan":
+        threads = "the graphics processor"
     return ", ".join(filter(None, (side.engine, f".{side.format}", threads, side.abi)))
 
 
@@ -313,8 +323,8 @@ def _our_names(comparisons: Sequence[Comparison], most: int) -> list[str]:
     """The devices', or what they are for where the devices differ."""
     names = {
         (
-            *(f"ours: {side_name(side)}" for side in comparison.all_sides),
-            *(f"ours: {ratio_name(side, comparison.against)}" for side in comparison.sides),
+            *(f"ours: {side_name(side, comparison)}" for side in comparison.all_sides),
+            *(f"ours: {ratio_name(side, comparison)}" for side in comparison.sides),
         )
         for comparison in comparisons
     }
@@ -435,16 +445,21 @@ def _number_rows(comparison: Comparison, figure: ComparedFigure) -> Iterator[tup
     against = comparison.against
     pairs = list(zip(figure.sides, comparison.sides, strict=True))
     cells: list[tuple[str, str, Number | Absent, str]] = [
-        ("device", side.device, _quantity_cell(figure, each.quantity, side), side.id)
+        ("device", _place(side, comparison), _quantity_cell(figure, each.quantity, side), side.id)
         for each, side in pairs
     ]
     cells.append(
-        ("against", against.device, _quantity_cell(figure, figure.against, against), against.id)
+        (
+            "against",
+            _place(against, comparison),
+            _quantity_cell(figure, figure.against, against),
+            against.id,
+        )
     )
     cells += [
         (
             "ratio",
-            f"{side.device}/{against.device}",
+            ratio_name(side, comparison).replace(" / ", "/"),
             _ratio_cell(figure, each.ratio, side, against),
             side.id,
         )

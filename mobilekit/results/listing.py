@@ -126,7 +126,7 @@ def models_table(
 def devices_table(listed: Iterable[ListedDevice]) -> Table:
     """A link to a device a row."""
     return make_table(
-        ("serial", "device", "state", "system", "formats", "battery"),
+        ("serial", "device", "state", "system", "formats", "gpu", "battery"),
         (
             (
                 device.attached.serial,
@@ -134,6 +134,7 @@ def devices_table(listed: Iterable[ListedDevice]) -> Table:
                 device.attached.state,
                 f"Android {device.info.android_release}, {device.info.abi}" if device.info else "-",
                 " ".join(f".{name}" for name in device.formats) or "-",
+                _gpu_text(device),
                 _battery_text(device.battery),
             )
             for device in listed
@@ -145,6 +146,18 @@ def _device_text(device: ListedDevice) -> str:
     if device.info is None:
         return "-"
     return device.info.name + (" (virtual)" if device.info.virtual else "")
+
+
+def _gpu_text(device: ListedDevice) -> str:
+    """What a program for Vulkan finds there."""
+    gpu = None if device.info is None else device.info.gpu
+    if gpu is None:
+        return "-"
+    if gpu.vulkan_version is None:
+        return "no Vulkan"
+    unused = [] if device.vulkan_obstacle is None else ["unused"]
+    name = [] if gpu.name is None else [gpu.name]
+    return ", ".join((*name, f"Vulkan {gpu.vulkan_version}", *unused))
 
 
 def _battery_text(battery: BatteryStatus | None) -> str:

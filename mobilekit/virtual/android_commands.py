@@ -10,11 +10,13 @@ from dataclasses import replace
 
 from mobilekit.virtual.activity_commands import run_am, run_kill, run_pidof, run_ps
 from mobilekit.virtual.dumpsys_commands import run_dumpsys
+from mobilekit.virtual.gpu_commands import run_gpu
 from mobilekit.virtual.log_commands import run_log, run_logcat
 from mobilekit.virtual.package_commands import run_package
 from mobilekit.virtual.shell import Call, CommandError, Program
 
 SCREEN = "1080x2400"
+GPU_SERVICE_SDK = 24
 
 
 async def run_getprop(call: Call) -> int:
@@ -68,9 +70,17 @@ async def run_cmd(call: Call) -> int:
         )
         return 20
     service, *args = call.args
-    programs = {"package": run_package, "activity": run_am, "settings": run_settings}
+    programs = {
+        "activity": run_am,
+        "gpu": run_gpu,
+        "package": run_package,
+        "settings": run_settings,
+    }
+    if call.device.profile.android_sdk < GPU_SERVICE_SDK:
+        del programs["gpu"]
     if service == "-l":
-        await call.print("Currently running services:\n  activity\n  package\n  settings\n")
+        names = "".join(f"  {name}\n" for name in programs)
+        await call.print(f"Currently running services:\n{names}")
         return 0
     if service not in programs:
         await call.print_error(f"cmd: Can't find service: {service}\n")

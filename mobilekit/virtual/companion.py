@@ -54,6 +54,7 @@ from mobilekit.virtual.companion_settings import (
     CompanionSettings,
     companion_command,
     companion_formats,
+    companion_vulkan,
 )
 from mobilekit.virtual.crashes import Crash, find_crash
 from mobilekit.virtual.faults import read_faults, write_faults
@@ -186,6 +187,7 @@ class CompanionProcess:
 
     def __init__(self, phone_directory: Path, kind: CompanionKind = "python") -> None:
         self.formats = companion_formats(kind)
+        self.vulkan = companion_vulkan(kind)
         self._directory = phone_directory
         self._kind = kind
         self._processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -11,9 +11,11 @@ from mobilekit import places
 from mobilekit.contract.codec import Record, decode, encode
 from mobilekit.contract.protocol import INPUT_ROOT, OUTPUT_ROOT, Format
 from mobilekit.errors import UsageError
+from mobilekit.records.device import CompanionVulkan
 from mobilekit.runner.abi import this_abi
 from mobilekit.runner.host import installed_formats
 from mobilekit.virtual.files import PhoneFiles
+from mobilekit.virtual.gpus import find_gpus
 
 CompanionKind = Literal["python", "jvm", "native"]
 """``python`` is this computer's runner with a simulated battery, ``jvm`` the Android app's own core
@@ -67,6 +69,13 @@ def companion_formats(kind: CompanionKind) -> tuple[str, ...]:
     return tuple(
         name for name, library in NATIVE_LIBRARIES.items() if (directory / library).exists()
     )
+
+
+def companion_vulkan(kind: CompanionKind) -> CompanionVulkan:
+    """Whether that companion runs programs for Vulkan here."""
+    if kind != "native":
+        return kind
+    return "ready" if find_gpus() else "no_driver"
 
 
 def check_companion(kind: CompanionKind) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from mobilekit.contract.protocol import PACKAGE, BatterySample
-from mobilekit.records.device import DeviceProfile
+from mobilekit.records.device import CompanionVulkan, DeviceProfile
 from mobilekit.units import NS_PER_S
 from mobilekit.virtual.crashes import Crash
 from mobilekit.virtual.faults import Distortion
@@ -35,6 +35,9 @@ class Companion(Protocol):
 
     formats: tuple[str, ...]
     """What it can run; empty: nothing is told about it, as on a real phone."""
+
+    vulkan: CompanionVulkan
+    """Whether it runs programs for Vulkan, or why not."""
 
     def start(self, run_id: str) -> int:
         """Start a run behind those that are under way, but for one of them; returns the id of the
@@ -136,9 +139,7 @@ class Device:
         self.shells = Shells()
         self.sockets = PhoneSockets()
         self.reverse_forwards = ReverseForwards(self.sockets)
-        self.properties = Properties(
-            _property_values(profile, abi, companion.formats, battery.gauge)
-        )
+        self.properties = Properties(_property_values(profile, abi, companion, battery.gauge))
         self.settings: dict[str, dict[str, str]] = {
             "global": {
                 "adb_enabled": "1",
@@ -262,7 +263,7 @@ def _read_processor_times() -> str:
 
 
 def _property_values(
-    profile: DeviceProfile, abi: str, formats: tuple[str, ...], gauge: str
+    profile: DeviceProfile, abi: str, companion: Companion, gauge: str
 ) -> dict[str, str]:
     manufacturer, _, model = profile.title.partition(" ")
     device = profile.match.devices[0] if profile.match.devices else profile.name
@@ -288,7 +289,8 @@ def _property_values(
         "init.svc.adbd": "running",
         "ro.serialno": f"virtual-{profile.name}",
         "ro.mobilekit.virtual": "1",
-        **({"ro.mobilekit.formats": ",".join(formats)} if formats else {}),
+        **({"ro.mobilekit.formats": ",".join(companion.formats)} if companion.formats else {}),
+        "ro.mobilekit.vulkan": companion.vulkan,
         **({"ro.mobilekit.gauge": gauge} if gauge else {}),
         "persist.sys.timezone": "UTC",
         "sys.boot_completed": "1",

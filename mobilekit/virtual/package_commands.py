@@ -6,8 +6,10 @@ import time
 from dataclasses import replace
 
 from mobilekit.contract.protocol import PACKAGE
+from mobilekit.records.device import DeviceProfile
 from mobilekit.virtual.apk import ApkError
 from mobilekit.virtual.files import describe, in_thread
+from mobilekit.virtual.gpu_commands import pack_version
 from mobilekit.virtual.shell import Call, CommandError, FileSource, Program, Source
 
 STREAMING_SDK = 24
@@ -28,6 +30,9 @@ async def run_package(call: Call) -> int:
 
 async def _list_packages(call: Call) -> int:
     what, *args = call.args or [""]
+    if what == "features":
+        await call.print("".join(f"feature:{each}\n" for each in _features(call.device.profile)))
+        return 0
     if what not in ("packages", "package"):
         raise CommandError(f"Error: unknown list type '{what}'", 255)
     options = [arg for arg in args if arg.startswith("-")]
@@ -42,6 +47,19 @@ async def _list_packages(call: Call) -> int:
         code = f" versionCode:{package.version_code}" if "--show-versioncode" in options else ""
         await call.print(f"package:{place}{package.name}{code}\n")
     return 0
+
+
+def _features(profile: DeviceProfile) -> list[str]:
+    """As ``pm`` prints them: a name, and its version where it has one."""
+    features = ["reqGlEsVersion=0x30002", "android.hardware.touchscreen", "android.hardware.wifi"]
+    version = profile.hardware.vulkan_version
+    if version is not None:
+        features += [
+            "android.hardware.vulkan.compute",
+            "android.hardware.vulkan.level=1",
+            f"android.hardware.vulkan.version={pack_version(version)}",
+        ]
+    return sorted(features)
 
 
 async def _print_path(call: Call) -> int:

@@ -21,6 +21,7 @@ from mobilekit.records.network import Variant
 
 INT8 = Variant(precision="int8")
 OPTIONS = deploy_options("nin", DeviceOptions(device="nexus7"), RunOptions(), energy=False)
+ON_PC = OPTIONS._replace(device="pc")
 
 
 class FakeFlow:
@@ -62,7 +63,7 @@ def pairs_of(monkeypatch, models, failures=None, *, runs=None, segment_failure=N
     flow, reporter = FakeFlow(failures or {}, runs or {}, segment_failure), FakeReporter()
     monkeypatch.setattr(comparison, "deploy", flow.deploy)
     monkeypatch.setattr(comparison, "profile", flow.profile)
-    pairs = measure_pairs(models, OPTIONS, "pc", None, reporter, traced_iterations=iterations)
+    pairs = measure_pairs(models, OPTIONS, ON_PC, None, reporter, traced_iterations=iterations)
     return pairs, flow.asked, reporter.notes
 
 
@@ -112,7 +113,7 @@ def test_an_unknown_model_is_found_before_anything_is_measured(monkeypatch):
     monkeypatch.setattr(comparison, "deploy", flow.deploy)
 
     with pytest.raises(UnknownModelError):
-        measure_pairs(["nin", "nothing"], OPTIONS, "pc", None, FakeReporter(), traced_iterations=3)
+        measure_pairs(["nin", "nothing"], OPTIONS, ON_PC, None, FakeReporter(), traced_iterations=3)
 
     assert flow.asked == []
 
@@ -191,7 +192,7 @@ def test_what_can_be_known_is_known_before_anything_is_measured(
         measure_pairs(
             models,
             OPTIONS._replace(**changes),
-            against,
+            OPTIONS._replace(**changes, device=against),
             None,
             FakeReporter(),
             traced_iterations=None,

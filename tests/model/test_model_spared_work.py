@@ -18,12 +18,14 @@ from torch.fx.traceback import NodeSource
 from mobilekit.contract.protocol import Format
 from mobilekit.formats import FORMATS
 from mobilekit.model import onnx, pte, tflite
+from mobilekit.model.export import export_artifact
 from mobilekit.model.spared_work import (
     sparing_decompositions,
     sparing_lowering,
     sparing_translation,
 )
-from mobilekit.model.zoo import read_spec
+from mobilekit.model.zoo import read_spec, with_variant
+from mobilekit.records.network import Variant
 
 BILINEAR = 'F.interpolate(self.stem(x), scale_factor=2, mode="bilinear", align_corners=False)'
 NETWORK = f"""
@@ -77,9 +79,40 @@ def test_programs_stay_the_same_byte_for_byte(
     assert (spared.file, spared.delegation) == (whole.file, whole.delegation)
 
 
+ROTARY = """
+import torch
+from executorch.backends.vulkan.patterns.rope import RotaryEmbeddingPattern
+from torch import nn
+
+INPUT_SHAPES = ((1, 1, 4, 32), (1, 1, 2, 32), (1, 16), (1, 16))
+
+
+def build():
+    return RotaryEmbeddingPattern()
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("network", [NETWORK, ROTARY], ids=["without", "with"])
+def test_programs_for_vulkan_stay_the_same(
+    write_model: WriteModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str
+) -> None:
+    """Also of a network that has what Vulkan's patterns look for."""
+    spec = with_variant(read_spec(write_model(network)), Variant(backend="vulkan"))
+    artifacts = []
+    for name, sparing in (("spared", sparing_lowering), ("whole", nullcontext)):
+        monkeypatch.setattr(pte, "sparing_lowering", sparing)
+        artifacts.append(
+            export_artifact(spec, cache_directory=tmp_path / name, on_progress=lambda _: None)
+        )
+
+    spared, whole = artifacts
+    assert (spared.file, spared.delegation) == (whole.file, whole.delegation)
+
+
 def test_operators_are_read_as_their_own_reader_reads_them() -> None:
     """Another dialect of YAML could read a word as a truth value."""
-    with sparing_lowering():
+    with sparing_lowering(Variant()):
         found = edge_operators._edge_dialect_info
     text = (Path(edge_operators.__file__).parent / "edge.yaml").read_text(encoding="utf-8")
 
@@ -108,7 +141,7 @@ def test_what_was_replaced_is_put_back() -> None:
     """Nothing of it stays in the libraries."""
     collect = export_utils._collect_all_valid_cia_ops_for_namespace
     function_ir = values.TracedOnnxFunction.function_ir
-    with sparing_lowering(), sparing_translation():
+    with sparing_lowering(Variant(backend="vulkan")), sparing_translation():
         assert hasattr(NodeSource, "__deepcopy__")
         assert torch._ops.Callable is not Callable
         assert [isinstance(each, torch._ops.Callable) for each in (print, 1)] == [True, False]

@@ -162,7 +162,7 @@ def test_a_device_tells_of_its_battery_what_it_knows(battery, text):
 
     (line,) = render_text(devices_table([listed])).splitlines()[1:]
 
-    assert line.split("armeabi-v7a")[1].removeprefix("  .pte .onnx  ").strip() == text
+    assert line.split("armeabi-v7a")[1].removeprefix("  .pte .onnx  -    ").strip() == text
 
 
 # --- widths and units --------------------------------------------------------------------------

@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 
 from mobilekit import __version__
 from mobilekit.contract.protocol import ACTIVITY, PACKAGE
+from mobilekit.phone.parse import parse_vkjson, parse_vulkan_version
+from mobilekit.phone.profiles import load_profiles
+from mobilekit.records.device import Gpu
 from mobilekit.virtual.adb_services import quote, run_shell
 from mobilekit.virtual.device import Device
 from mobilekit.virtual.shell import Pipe, Streams
@@ -60,9 +63,9 @@ def shell(tmp_path_factory):
     return ShellOf(_make_device(tmp_path_factory.mktemp("phone")))
 
 
-def _make_device(directory, clock_ns=lambda: 0):
+def _make_device(directory, clock_ns=lambda: 0, profile=servers.TEST_PROFILE):
     battery, companion = servers.FakeBattery(), servers.FakeCompanion()
-    return Device(servers.TEST_PROFILE, directory, "x86_64", battery, companion, clock_ns)
+    return Device(profile, directory, "x86_64", battery, companion, clock_ns)
 
 
 @pytest.mark.parametrize(
@@ -297,9 +300,34 @@ def test_uptime_follows_the_clock(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("pixel6a", Gpu(name="Mali-G78", vulkan_version="1.1", half_storage=True)),
+        ("pixel8", Gpu(name="Mali-G715", vulkan_version="1.3", half_storage=True)),
+        ("nexus7", Gpu(name=None, vulkan_version=None, half_storage=None)),
+    ],
+)
+def test_a_phone_tells_of_its_gpu_as_its_profile_says(tmp_path, name, expected):
+    """In features and in its GPU service's own words; Android 6 has no such service."""
+    shell = ShellOf(_make_device(tmp_path, profile=load_profiles()[name]))
+    features, told = shell("pm list features"), shell("cmd gpu vkjson")
+
+    has_service = shell.device.profile.android_sdk >= 24
+    assert "feature:android.hardware.touchscreen\n" in features.stdout
+    assert ("gpu" in shell("cmd -l").stdout) == has_service == (told.status == 0)
+    name, half_storage = parse_vkjson(told.stdout)
+    assert expected == Gpu(
+        name=name,
+        vulkan_version=parse_vulkan_version(features.stdout),
+        half_storage=half_storage,
+    )
+
+
+@pytest.mark.parametrize(
     "command",
     [
         "",
+        "cmd gpu",
         "getprop",
         "pm",
         "am start",

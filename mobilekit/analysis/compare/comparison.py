@@ -99,6 +99,7 @@ def _side(
         virtual=measurement.virtual,
         engine=engine_of(measurement),
         format=measurement.artifact.file.format,
+        backend=measurement.artifact.backend,
         abi=measurement.device.abi,
         threads=threads_of(measurement),
         energy_origin=None if energy is None else energy.origin,

@@ -174,6 +174,13 @@ _RULES = (
 
 _RULES_OF_A_FORMAT = (
     _Rule(
+        "backend",
+        False,
+        "the ratio is of the backends",
+        lambda item: item.artifact.backend,
+        lambda item: item.artifact.backend,
+    ),
+    _Rule(
         "engine",
         False,
         "the ratio is of the runtime's versions too",

@@ -123,6 +123,7 @@ class Side(Record, frozen=True):
     engine: str | None
     """Its name and version; ``None`` for a run that did not get so far, as with ``threads``."""
     format: str
+    backend: str
     abi: str
     threads: int | None
     energy_origin: Origin | None

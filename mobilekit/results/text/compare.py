@@ -138,14 +138,14 @@ def _notes(comparison: Comparison) -> list[str]:
         profile = side.profile
         if profile is not None and abs(profile.difference) > RECONCILED_WITHIN:
             lines.append(
-                f"Warning: the sum of {side_name(side)}'s layers differs by "
+                f"Warning: the sum of {side_name(side, comparison)}'s layers differs by "
                 f"{profile.difference:+.1%} from the plain inference: "
                 f"{_doubt_text(profile)} "
                 f"(`mobilekit results profile {profile.id}`)"
             )
     several = len(comparison.sides) > 1
     lines += [
-        f"Differs in {item.id}{f', {side_name(side)}' if several else ''}: "
+        f"Differs in {item.id}{f', {side_name(side, comparison)}' if several else ''}: "
         f"{item.side} / {item.against}: {item.meaning}"
         for side in comparison.sides
         for item in side.differences

@@ -4,6 +4,7 @@ import android.content.Context
 import android.content.Intent
 import android.content.IntentFilter
 import android.content.pm.ApplicationInfo
+import android.content.pm.PackageManager
 import android.os.BatteryManager
 import android.os.Build
 import android.os.Debug
@@ -36,6 +37,7 @@ internal fun androidDevice(
     val abi = if (Process.is64Bit()) Build.SUPPORTED_64_BIT_ABIS[0] else Build.SUPPORTED_32_BIT_ABIS[0]
     val armFeatures = readArmFeatures(File("/proc/cpuinfo"))
     val clock = RunClock(elapsedNs)
+    val vulkanObstacle = findVulkanObstacle(Build.VERSION.SDK_INT, context.packageManager::has)
     val mayHaveRails = Build.VERSION.SDK_INT >= Build.VERSION_CODES.VANILLA_ICE_CREAM
     return Device(
         companion = "mobilekit android",
@@ -48,7 +50,7 @@ internal fun androidDevice(
         pid = Process.myPid().toLong(),
         processors = Runtime.getRuntime().availableProcessors(),
         debuggable = context.applicationInfo.flags and ApplicationInfo.FLAG_DEBUGGABLE != 0,
-        engines = { format -> chooseEngine(format, carried, abi, Build.VERSION.SDK_INT, armFeatures) },
+        engines = { format -> chooseEngine(format, carried, abi, Build.VERSION.SDK_INT, armFeatures, vulkanObstacle) },
         clock = clock,
         battery = AndroidBattery(context),
         rails = if (mayHaveRails) AndroidRails(context, clock) else null,
@@ -57,6 +59,28 @@ internal fun androidDevice(
         sleepGuard = AndroidSleepGuard(context),
     )
 }
+
+/** What ExecuTorch's Vulkan needs, as `FEATURE_VULKAN_HARDWARE_VERSION` packs it: the major version from bit 22 on. */
+private const val VULKAN_1_1 = (1 shl 22) or (1 shl 12)
+
+/**
+ * Why a phone's graphics processor runs no program for Vulkan; null where it does. [has] tells whether the phone has a
+ * feature in at least that version, as none can be asked before Android 7.
+ */
+internal fun findVulkanObstacle(
+    api: Int,
+    has: (feature: String, version: Int) -> Boolean,
+): String? {
+    val isThere =
+        api >= Build.VERSION_CODES.N && has(PackageManager.FEATURE_VULKAN_HARDWARE_VERSION, VULKAN_1_1)
+    return if (isThere) null else "this phone has no Vulkan 1.1 in its hardware"
+}
+
+@IgnoreJRERequirement
+private fun PackageManager.has(
+    feature: String,
+    version: Int,
+) = hasSystemFeature(feature, version)
 
 /** The engines that the build put into this APK. */
 internal fun carriedEngines(): List<EngineProvider> =
@@ -68,6 +92,7 @@ internal fun chooseEngine(
     abi: String,
     api: Int,
     armFeatures: Set<String>?,
+    vulkanObstacle: String?,
 ): EngineChoice {
     val provider =
         carried.find { it.format == format }
@@ -87,7 +112,7 @@ internal fun chooseEngine(
         }
 
         else -> {
-            EngineChoice.Found(provider.make())
+            EngineChoice.Found(provider.make(vulkanObstacle))
         }
     }
 }

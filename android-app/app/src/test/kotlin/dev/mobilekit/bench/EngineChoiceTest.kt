@@ -22,7 +22,9 @@ class EngineChoiceTest {
         override val abis = setOf("arm64-v8a")
         override val armFeatures = setOf("atomics")
 
-        override fun make() = this
+        var told: String? = null
+
+        override fun make(vulkanObstacle: String?) = this.also { told = vulkanObstacle }
 
         override fun load(
             artifact: File,
@@ -42,12 +44,36 @@ class EngineChoiceTest {
         abi: String = "arm64-v8a",
         api: Int = 26,
         armFeatures: Set<String>? = null,
-    ) = (chooseEngine(format, listOf(Fake), abi, api, armFeatures) as EngineChoice.Missing).reason
+    ) = (chooseEngine(format, listOf(Fake), abi, api, armFeatures, null) as EngineChoice.Missing).reason
 
     @Test
     fun `an engine that the phone can run is chosen`() {
         for (armFeatures in listOf(setOf("asimd", "atomics"), null)) {
-            assertTrue(chooseEngine(Format.PTE, listOf(Fake), "arm64-v8a", 26, armFeatures) is EngineChoice.Found)
+            val choice = chooseEngine(Format.PTE, listOf(Fake), "arm64-v8a", 26, armFeatures, null)
+            assertTrue(choice is EngineChoice.Found)
+        }
+    }
+
+    @Test
+    fun `an engine is told what keeps it from the graphics processor`() {
+        for (obstacle in listOf("no Vulkan", null)) {
+            chooseEngine(Format.PTE, listOf(Fake), "arm64-v8a", 26, null, obstacle)
+            assertEquals(obstacle, Fake.told)
+        }
+    }
+
+    @Test
+    fun `a phone has Vulkan in a version of its own`() {
+        fun obstacle(
+            api: Int,
+            vulkan: Int,
+        ) = findVulkanObstacle(api) { feature, version ->
+            feature == "android.hardware.vulkan.version" && vulkan >= version
+        }
+        assertEquals(null, obstacle(24, 0x401000))
+        assertEquals(null, obstacle(35, 0x403000))
+        for (reason in listOf(obstacle(35, 0), obstacle(35, 0x400003), obstacle(23, 0x401000))) {
+            assertEquals("this phone has no Vulkan 1.1 in its hardware", reason)
         }
     }
 

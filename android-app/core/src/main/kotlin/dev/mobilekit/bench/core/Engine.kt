@@ -91,5 +91,6 @@ interface EngineProvider {
     /** What an Arm processor must have, in the words of `/proc/cpuinfo`; the library does not ask. */
     val armFeatures: Set<String> get() = emptySet()
 
-    fun make(): Engine
+    /** [vulkanObstacle] is why programs for the graphics processor cannot run here; null where they can. */
+    fun make(vulkanObstacle: String?): Engine
 }

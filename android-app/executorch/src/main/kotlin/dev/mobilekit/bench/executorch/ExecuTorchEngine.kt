@@ -26,11 +26,13 @@ class ExecuTorchProvider : EngineProvider {
     /** Compiled in without a look at the processor: ARMv8.0's die of it, with SIGILL. */
     override val armFeatures = setOf("atomics")
 
-    override fun make(): Engine = ExecuTorchEngine()
+    override fun make(vulkanObstacle: String?): Engine = ExecuTorchEngine(vulkanObstacle)
 }
 
-/** ExecuTorch with the delegates that are built into its library: XNNPACK and portable kernels. */
-class ExecuTorchEngine : Engine {
+/** ExecuTorch with the delegates that are built into its library, XNNPACK and Vulkan, and portable kernels. */
+class ExecuTorchEngine(
+    private val vulkanObstacle: String?,
+) : Engine {
     override val name = "executorch"
 
     /** The library does not tell its version, so this is the build's. */
@@ -48,12 +50,23 @@ class ExecuTorchEngine : Engine {
     ): TracedProgram {
         val module = Module.load(artifact.path, Module.LOAD_MODE_MMAP, threads)
         try {
+            refuseVulkan(module, method)
             module.loadMethod(method)
         } catch (problem: Exception) {
             module.close()
             throw problem
         }
         return ExecuTorchProgram(module, method)
+    }
+
+    /** Without a device for Vulkan the library may end the process where it loads the method. */
+    private fun refuseVulkan(
+        module: Module,
+        method: String,
+    ) {
+        if (vulkanObstacle != null && VULKAN in module.getMethodMetadata(method).backends) {
+            throw UnsupportedOperationException("the program is for Vulkan, and $vulkanObstacle")
+        }
     }
 
     /** A library that can record always does; one that cannot says so when the trace is asked for. */
@@ -63,6 +76,8 @@ class ExecuTorchEngine : Engine {
         threads: Int,
     ): TracedProgram = load(artifact, method, threads)
 }
+
+private const val VULKAN = "VulkanBackend"
 
 private class ExecuTorchProgram(
     private val module: Module,

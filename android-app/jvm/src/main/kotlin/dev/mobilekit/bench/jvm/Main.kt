@@ -95,12 +95,15 @@ private fun thisComputer(options: Options) =
         sleepGuard = null,
     )
 
-/** Whether its native library is here shows when it is made: one that is not fails the run as `engine_missing`. */
+/**
+ * Whether its native library is here shows when it is made: one that is not fails the run as `engine_missing`. Nothing
+ * is asked of Vulkan: ExecuTorch's library throws here where there is none.
+ */
 private fun chooseEngine(format: Format): EngineChoice =
     ServiceLoader
         .load(EngineProvider::class.java)
         .find { it.format == format }
-        ?.let { EngineChoice.Found(it.make()) }
+        ?.let { EngineChoice.Found(it.make(vulkanObstacle = null)) }
         ?: EngineChoice.Missing("this build has no engine for .${format.name.lowercase()}")
 
 /** Android's name for this processor, as an emulator image would have. */

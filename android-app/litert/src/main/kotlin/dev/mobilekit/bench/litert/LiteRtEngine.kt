@@ -20,7 +20,7 @@ class LiteRtProvider : EngineProvider {
     override val minimumApi = 19
     override val abis = setOf("arm64-v8a", "armeabi-v7a", "x86", "x86_64")
 
-    override fun make(): Engine = LiteRtEngine()
+    override fun make(vulkanObstacle: String?): Engine = LiteRtEngine()
 }
 
 /** LiteRT (TensorFlow Lite) on the CPU with XNNPACK. */

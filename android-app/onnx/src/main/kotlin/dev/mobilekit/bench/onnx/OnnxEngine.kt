@@ -21,7 +21,7 @@ class OnnxProvider : EngineProvider {
     override val minimumApi = 24
     override val abis = setOf("arm64-v8a", "armeabi-v7a", "x86", "x86_64")
 
-    override fun make(): Engine = OnnxEngine()
+    override fun make(vulkanObstacle: String?): Engine = OnnxEngine()
 }
 
 /** ONNX Runtime on the CPU. */

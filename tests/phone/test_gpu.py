@@ -1,0 +1,116 @@
+"""What a phone's graphics processor can run, from what the phone tells."""
+
+import json
+
+import pytest
+from examples import device_info
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobilekit.phone.gpu import vulkan_obstacle
+from mobilekit.phone.parse import parse_vkjson, parse_vulkan_version
+from mobilekit.records.device import Gpu
+
+PHONE = device_info(abi="arm64-v8a", android_sdk=33, cpu_features=("asimd", "atomics"))
+
+
+def gpu(vulkan_version="1.1", half_storage=None):
+    return Gpu(name="Mali-G78", vulkan_version=vulkan_version, half_storage=half_storage)
+
+
+def listed(*features):
+    before = ("reqGlEsVersion=0x30002", "android.hardware.usb.host")
+    return "".join(f"feature:{each}\n" for each in (*before, *features))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # A Helio G99 with Android 15, a phone of Android 8, a Snapdragon 8 Elite.
+        (
+            listed("android.hardware.vulkan.level=1", "android.hardware.vulkan.version=4198400"),
+            "1.1",
+        ),
+        (listed("android.hardware.vulkan.version=4194307"), "1.0"),
+        (listed("android.hardware.vulkan.version=4206592").replace("\n", "\r\n"), "1.3"),
+        (listed("android.hardware.vulkan.version=4210688", "android.hardware.wifi"), "1.4"),
+        (listed("android.hardware.vulkan.compute", "android.hardware.wifi"), None),
+        (listed("android.hardware.vulkan.version=1"), None),
+        (listed("com.example.android.hardware.vulkan.version=4198400"), None),
+        ("Error: unknown list type 'features'\n", None),
+        ("", None),
+    ],
+)
+def test_the_version_of_vulkan(text, expected):
+    """The driver's version is a feature of the phone, packed as Vulkan packs it."""
+    assert parse_vulkan_version(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"properties": {"deviceName": "Adreno (TM) 640"}}, ("Adreno (TM) 640", None)),
+        ({"properties": {"deviceName": "Mali\t\nG78"}}, ("Mali G78", None)),
+        ({"properties": {"deviceName": "Evil\x1b[2JGPU"}}, ("Evil[2JGPU", None)),
+        ({"core11": {"features": {"storageBuffer16BitAccess": 1}}}, (None, True)),
+        ({"core11": {"features": {"storageBuffer16BitAccess": 0}}}, (None, False)),
+        ({"properties": "x", "core11": []}, (None, None)),
+    ],
+)
+def test_the_gpus_own_words(told, expected):
+    """Its name and whether it keeps halves, each where it is told; nothing for a terminal to do."""
+    assert parse_vkjson(json.dumps({"devices": [told, {}]})) == expected
+
+
+@given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
+def test_whatever_is_told_is_read(text):
+    """No text breaks either parser."""
+    assert parse_vkjson(text) == (None, None)
+    parse_vulkan_version(text)
+
+
+@pytest.mark.parametrize("text", ['{"devices": []}', '{"devices": {"0": 1}}', "[" * 100_000])
+def test_a_service_without_a_gpu(text):
+    assert parse_vkjson(text) == (None, None)
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.3", "1.10", "2.0"])
+@pytest.mark.parametrize("half_storage", [None, True])
+def test_a_phone_that_runs_it(version, half_storage):
+    for precision in ("fp32", "fp16"):
+        assert vulkan_obstacle(PHONE, gpu(version, half_storage), None, precision) is None
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "expected"),
+    [
+        (vulkan_obstacle(PHONE, gpu(None), None, "fp32"), "no Vulkan"),
+        (vulkan_obstacle(PHONE, gpu("1.0"), None, "fp32"), "Vulkan 1.0, and ExecuTorch needs 1.1"),
+        (vulkan_obstacle(PHONE, gpu("1.3", False), None, "fp16"), "no storage of 16 bits"),
+        (
+            vulkan_obstacle(device_info(abi="armeabi-v7a", android_sdk=33), gpu(), None, "fp32"),
+            "no library for armeabi-v7a",
+        ),
+        (
+            vulkan_obstacle(
+                device_info(abi="arm64-v8a", android_sdk=33, cpu_features=("asimd",)),
+                gpu(),
+                None,
+                "fp32",
+            ),
+            "needs a processor with atomics",
+        ),
+        (vulkan_obstacle(PHONE, gpu(), "python", "fp32"), "--companion native"),
+        (vulkan_obstacle(PHONE, gpu(), "jvm", "fp32"), "runs no .pte"),
+        (vulkan_obstacle(PHONE, gpu(), "no_driver", "fp32"), "mesa-vulkan-drivers"),
+        (vulkan_obstacle(PHONE, None, None, "fp32"), "for computers has no Vulkan"),
+    ],
+)
+def test_why_a_phone_does_not(obstacle, expected):
+    """Each obstacle says what is missing."""
+    assert expected in obstacle
+
+
+def test_halves_are_asked_for_by_halves_alone():
+    assert vulkan_obstacle(PHONE, gpu("1.3", False), None, "fp32") is None
+    assert vulkan_obstacle(PHONE, gpu(), "ready", "fp16") is None
