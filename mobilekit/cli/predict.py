@@ -74,6 +74,9 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Tell each layer's part of the latency too.")
+    ] = False,
     fits: Annotated[
         str | None,
         typer.Option(
@@ -145,6 +148,7 @@ def predict(
         threads=threads,
         dram_gbps=dram_gbps,
         known=known,
+        layers=layers,
         fits=fits,
         format=format,
         precision=precision,

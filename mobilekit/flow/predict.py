@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -54,6 +55,7 @@ from mobilekit.records.prediction import (
     Criterion,
     KnownLatency,
     LatencyPrediction,
+    LayerPrediction,
     NetworkPrediction,
     NetworkWork,
     PhonePower,
@@ -83,6 +85,8 @@ class PhoneOptions:
     dram_gbps: float | None = None
     known: Path | None = None
     """A table of latencies that were measured on it; goes before one's own runs."""
+    layers: bool = False
+    """Whether each layer's part of the latency is told."""
     fits: str | None = None
     """What networks have to keep within: ``latency<100ms, charge>10000``."""
     format: Format | None = None
@@ -293,8 +297,19 @@ def _predict(
         for device, of_device in told
         for each in of_device
     ]
+    phones = {device.device: device for device, _ in told}
+    if options.layers:
+        works = {network.name: network for network in networks}
+        predictions = [
+            replace(
+                each,
+                layers=_layers_of(
+                    each, works[each.network], phones[each.device], options, predictor
+                ),
+            )
+            for each in predictions
+        ]
     if criteria:
-        phones = {device.device: device for device, _ in told}
         predictions = [
             replace(each, fits=judge(each, phones[each.device], criteria)) for each in predictions
         ]
@@ -306,6 +321,41 @@ def _predict(
             predictor.past_error(count, seen=seen) for count, seen in sorted(kinds, reverse=True)
         ),
     )
+
+
+def _layers_of(
+    prediction: NetworkPrediction,
+    network: NetworkWork,
+    device: PredictedDevice,
+    options: PhoneOptions,
+    predictor: Predictor,
+) -> tuple[LayerPrediction, ...]:
+    """Each layer's part of the latency; none where that cannot be told."""
+    latency_ms = prediction.latency_ms
+    if latency_ms is None:
+        return ()
+    chip = _chip_of(device, options)
+    threads = device.threads or 1
+    shares = predictor.layer_shares(
+        network, chip, threads if chip is None else min(threads, chip.cores)
+    )
+    return tuple(
+        LayerPrediction(
+            name=layer.name,
+            kind=layer.kind,
+            share=float(share),
+            latency_ms=float(share) * latency_ms,
+        )
+        for layer, share in zip(network.layers, shares, strict=True)
+    )
+
+
+def _chip_of(device: PredictedDevice, options: PhoneOptions) -> Chip | None:
+    """With what the table knows of its memory, where it is in the table."""
+    for text in (device.device, device.chip):
+        with suppress(CannotTellError, UsageError):
+            return read_phone(text, dram_gbps=options.dram_gbps).chip
+    return None
 
 
 def _predict_on(

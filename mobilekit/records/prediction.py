@@ -213,6 +213,18 @@ class MemoryPrediction(Record, frozen=True):
     origin: Origin = "predicted"
 
 
+class LayerPrediction(Record, frozen=True):
+    """A layer, as an engine runs it, of a network whose latency can be told."""
+
+    name: str
+    kind: str
+    """A ``WorkKind``."""
+    share: float
+    """Of the network's latency."""
+    latency_ms: float
+    """Without an interval of its own: it has the network's, and more that was not looked at."""
+
+
 class EnergyPrediction(Record, frozen=True):
     """The energy of one inference of a network, where its latency and the phone's power can be
     told; its intervals are of 90 %."""
@@ -288,6 +300,8 @@ class NetworkPrediction(LatencyPrediction, frozen=True, kw_only=True):
     """What of these, and of the memory, is ``None``."""
     memory: MemoryPrediction | None = None
     """As the program that the phone would get; as it was measured on a computer."""
+    layers: tuple[LayerPrediction, ...] = ()
+    """In the order in which they run; empty unless they were asked for and can be told."""
     fits: Fit | None = None
     """``None``: nothing was asked for."""
 

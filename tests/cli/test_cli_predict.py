@@ -150,6 +150,47 @@ def test_memory_can_be_bounded(exports, monkeypatch):
     assert verdict("memory<59MiB") == "unknown"
 
 
+def test_layers_share_the_latency_of_their_network():
+    """Of a table of layers, with what each of them is; of none where they are not asked for."""
+    outcome = predict("--layers", "--json")
+    rows = {row["network"]: row for row in check_document(outcome.stdout)["predictions"]}
+
+    for row in rows.values():
+        assert sum(layer["share"] for layer in row["layers"]) == pytest.approx(1)
+        assert sum(layer["latency_ms"] for layer in row["layers"]) == pytest.approx(
+            row["latency_ms"]
+        )
+    with LAYERS.open(encoding="utf-8") as file:
+        written = [row for row in csv.DictReader(file) if row["network"] == "vgg16"]
+    told = rows["vgg16"]["layers"]
+    assert [layer["kind"] for layer in told] == [row["kind"] for row in written]
+    convolutions = sum(layer["share"] for layer in told if layer["kind"] == "c3s1")
+    assert 0.6 < convolutions < 1
+    plain = check_document(predict("--json").stdout)["predictions"]
+    assert all(row["layers"] == [] for row in plain)
+
+
+def test_a_layer_that_cannot_be_told_has_no_part(exports, monkeypatch):
+    """Nor has any other of its network; a chip with a slower memory has slower products."""
+    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
+
+    def share(gbps):
+        outcome = invoke("alexnet", "-d", CHIP, "--dram-gbps", gbps, "--layers", "--json")
+        (row,) = check_document(outcome.stdout)["predictions"]
+        return sum(layer["share"] for layer in row["layers"] if layer["kind"] == "fc")
+
+    (nin,) = check_document(invoke("nin", "-d", CHIP, "--layers", "--json").stdout)["predictions"]
+
+    assert nin["layers"] == []
+    assert share(2) > share(60)
+
+
+def test_people_read_the_layers():
+    outcome = predict("--layers")
+
+    assert "Layers of squeezenet:" in outcome.stdout
+
+
 def test_people_read_the_memory(exports, monkeypatch):
     monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
 

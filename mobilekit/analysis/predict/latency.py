@@ -278,6 +278,22 @@ class Predictor:
         mean = self.model.offset + phones.mean[phone] + self.log_reference_ms(costs)
         return mean, condition(self._factor, shared, prior, self._residuals)
 
+    def layer_shares(self, network: NetworkWork, chip: Chip | None, threads: int) -> Array:
+        """What part of the network's time each layer takes, (layers,), on a phone of that chip.
+
+        Each is a network of its own, of which the phone's prices are expected as of any other; on
+        the reference device where the chip is not known. Raises ``UsageError`` for threads that do
+        not fit the chip.
+        """
+        costs = np.array([costs_of([layer]) for layer in network.layers])
+        log_ms = self.log_reference_ms(costs)
+        if chip is not None:
+            phone = self.make_phones(features_of(chip, threads)[None, :], [chip.name or ""])
+            prior, posterior = self.expect(costs, phone, np.zeros(len(costs), dtype=np.int64))
+            log_ms = prior + posterior.mean
+        times = np.exp(log_ms)
+        return np.asarray(times / times.sum())
+
     def factor(self, known: int, *, seen: bool) -> float:
         """Posterior sds in half of a 90 % interval."""
         return max(

@@ -32,7 +32,7 @@ from mobilekit.results.tables.cells import (
     make_table,
 )
 from mobilekit.results.tables.text import render_text
-from mobilekit.units import format_energy, format_power
+from mobilekit.units import NS_PER_MS, format_energy, format_power
 
 MEMORY_IS = (
     "Memory is what a companion grows by over its memory with the program closed, as was measured "
@@ -53,6 +53,10 @@ def render_predictions(predicted: Predictions, width: int | None = None) -> str:
     lines.append(render_text(predictions_table(predicted), width))
     if any(each.memory is not None for each in predicted.predictions):
         lines.append(render_text(memory_table(predicted), width))
+    for each in predicted.predictions:
+        if each.layers:
+            lines.append(f"Layers of {_name(each, several=several)}:")
+            lines.append(render_text(layers_table(each), width))
     if any(each.fits is not None for each in predicted.predictions):
         lines.append(render_text(fits_table(predicted), width))
         lines += _unfitted_texts(predicted)
@@ -158,6 +162,24 @@ def memory_table(predicted: Predictions) -> Table:
     figures = ("by load [90 %]", "by inference [90 %]", "peak [90 %]")
     columns = (Column(figure, holds="numbers", scale="common") for figure in figures)
     return make_table(("memory", *(("device",) if several else ()), "as", *columns), rows)
+
+
+def layers_table(each: NetworkPrediction) -> Table:
+    """A network's layers in the order in which they run."""
+    rows = [
+        Row(
+            (
+                layer.name,
+                layer.kind,
+                Number(layer.latency_ms * NS_PER_MS, "ns", origin="predicted"),
+                Number(layer.share, "share", origin="predicted"),
+            ),
+            origin="predicted",
+        )
+        for layer in each.layers
+    ]
+    latency = Column("latency", holds="numbers", scale="common")
+    return make_table(("layer", "kind", latency, Column("share", holds="numbers")), rows)
 
 
 def fits_table(predicted: Predictions) -> Table:
