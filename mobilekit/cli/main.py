@@ -53,7 +53,7 @@ COMMANDS = {
     ),
     "predict": (
         "mobilekit.cli.predict:predict",
-        "Predict what networks need on phones that are not here: latency, energy, charge.",
+        "Predict what networks need on phones that are not here: latency, memory, energy, charge.",
     ),
     "models": (
         "mobilekit.cli.listing:models",

@@ -111,7 +111,7 @@ def predict(
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Predict what networks need on phones that are not here: latency, energy, charge."""
+    """Predict what networks need on phones that are not here: latency, memory, energy, charge."""
     from mobilekit import places
     from mobilekit.cli.terminal import say, terminal_width
     from mobilekit.contract.codec import encode_pretty
