@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-from zipfile import BadZipFile
 
 from mobilekit.errors import UsageError
 from mobilekit.hashing import file_sha256
+from mobilekit.model.files import BAD_ARRAYS
 from mobilekit.records.network import ModelSpec
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _read_arrays(file: Path) -> Iterator[_Named]:
         with read:
             for name in read.files:
                 yield _Named(file, f"{name} in {file.name}", read[name])
-    except (OSError, ValueError, EOFError, BadZipFile, NotImplementedError) as error:
+    except BAD_ARRAYS as error:
         raise UsageError(
             f"{file.name} is neither a .npy nor a .npz file of numbers: {error}",
             path=file,

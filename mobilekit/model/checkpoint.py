@@ -17,6 +17,16 @@ NAMES = (f"model{INDEX_SUFFIX}", "model.safetensors", "pytorch_model.bin")
 """What a directory may hold, in the order in which they are looked for."""
 
 
+def _is_beside(name: str) -> bool:
+    """Whether it can be the name of a file in the same directory, and of weights."""
+    return (
+        Path(name).name == name
+        and name.endswith(".safetensors")
+        and "\0" not in name
+        and len(name.encode(errors="replace")) < 256
+    )
+
+
 def find_files(path: Path) -> tuple[Path, ...]:
     """The file, and if it is an index the files that it names, which lie beside it.
 
@@ -39,7 +49,7 @@ def find_files(path: Path) -> tuple[Path, ...]:
     for name in sorted(map(str, names)):
         part = path.parent / name
         # A file beside the index, and nothing elsewhere on this computer.
-        if Path(name).name != name or not name.endswith(".safetensors") or not part.is_file():
+        if not _is_beside(name) or not part.is_file():
             raise WeightsError(
                 f"{path.name} names {name!r}, and there is no such .safetensors file beside it",
                 fix="Put all of the files into one directory.",

@@ -22,6 +22,7 @@ import numpy as np
 
 from mobilekit.contract.outputs import Array
 from mobilekit.errors import DataError
+from mobilekit.model.files import BAD_ARRAYS
 from mobilekit.model.preprocess import PREPROCESSINGS
 from mobilekit.model.zoo import FrontEnd, read_front_end
 from mobilekit.records.network import ModelSpec
@@ -157,7 +158,7 @@ def _load_array(path: Path) -> np.ndarray[Any, Any]:
     try:
         array: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return array
-    except (OSError, ValueError, EOFError) as error:
+    except BAD_ARRAYS as error:
         raise DataError(
             f"{path.name} cannot be read: {error}",
             directory=path.parent,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,12 @@ import msgspec
 
 from mobilekit.contract.codec import Record, decode, encode
 from mobilekit.errors import ExportError, ProtocolError
+
+BAD_ARRAYS = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError, MemoryError),
+    *(NotImplementedError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What numpy raises for a file that is not one of its own: it reads a header as Python's text."""
 
 
 @contextmanager

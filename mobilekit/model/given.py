@@ -6,12 +6,12 @@ Imports numpy only where inputs are read, and never torch.
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from mobilekit.contract.protocol import DType
 from mobilekit.errors import UsageError
+from mobilekit.model.files import BAD_ARRAYS
 
 if TYPE_CHECKING:
     from mobilekit.contract.outputs import Array
@@ -84,7 +84,7 @@ def read_inputs(path: Path) -> tuple[Array, ...]:
             fix="Check the path given with --inputs.",
             looked_in=Path.cwd(),
         ) from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except BAD_ARRAYS as error:
         raise UsageError(
             f"{path.name} holds no arrays: {str(error).splitlines()[:1] or [type(error).__name__]}",
             fix="Write one input with numpy.save(file, array), several with "

@@ -6,7 +6,6 @@ import pickle
 import re
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from mobilekit.errors import WeightsError
 from mobilekit.model import checkpoint
+from mobilekit.model.files import BAD_ARRAYS
 
 SAVE_STATE = (
     "Save them with `torch.save(network.state_dict(), ...)`, "
@@ -123,10 +123,7 @@ def _read_zip(path: Path) -> Content:
         unknown = get_unsafe_globals_in_checkpoint(path)
     except pickle.UnpicklingError as error:
         raise _refused(path, error) from None
-    except (
-        *(RuntimeError, OSError, EOFError, ValueError, LookupError),
-        *(zipfile.BadZipFile, zlib.error, MemoryError),
-    ) as error:
+    except BAD_ARRAYS as error:
         raise _unreadable(path, error) from None
     stand_ins = [(type("Unread", (Unread,), {"kind": name}), name) for name in unknown]
     with safe_globals(stand_ins):

@@ -30,6 +30,8 @@ from mobilekit.errors import (
 from mobilekit.phone.adb import Phone
 from mobilekit.phone.parse import parse_crash
 
+TAKING_S = 60
+"""For a companion to take a run from when it was delivered: thrice of what is waited for it."""
 RunState = Literal["over", "running", "waiting", "dead", "dropped"]
 """``waiting`` for its turn, or to be taken by the companion; ``dead``: it left no result, and no
 process carries it any more; ``dropped``: the same before it began."""
@@ -125,9 +127,22 @@ def read_state(phone: Phone, run_id: str) -> RunState:
     except ProtocolError:
         return "dead"
     has_begun = len(events) > 1
-    if is_held(phone, events[0]) if events else is_running(phone):
+    if is_held(phone, events[0]) if events else _may_be_taken(phone, run_id):
         return "running" if has_begun else "waiting"
     return "dead" if has_begun else "dropped"
+
+
+def _may_be_taken(phone: Phone, run_id: str) -> bool:
+    """Whether the companion, which takes a run at its start, may be about to take this one. What an
+    earlier companion left, or never took, is not for the one that lives now."""
+    if not is_running(phone):
+        return False
+    told = phone.shell(f"date +%s; stat -c %Y {INPUT_ROOT}/{run_directory(run_id)}", check=False)
+    now_s, _, delivered_s = told.text.strip().partition("\n")
+    # Both by the phone's clock, whatever that says.
+    if not (now_s.isdecimal() and delivered_s.isdecimal()):
+        return True
+    return abs(int(now_s) - int(delivered_s)) <= TAKING_S
 
 
 def is_going_on(phone: Phone, run_id: str) -> bool:

@@ -442,6 +442,29 @@ def test_what_became_of_a_run(progress, pids, state):
     assert read_state(phone, "run-2") == "over"
 
 
+class ClockedPhone(QueuePhone):
+    """Tells when the directory of a run was made, too."""
+
+    def __init__(self, *arguments, age_s, **fields):
+        super().__init__(*arguments, **fields)
+        self._times = f"1700000000\n{1700000000 - age_s}\n".encode()
+
+    def shell(self, command, check=True, limit_bytes=None):
+        if command.startswith("date"):
+            return ShellResult(self._times, b"", 0)
+        return super().shell(command, check, limit_bytes)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "state"), [(5, "waiting"), (-5, "waiting"), (3600, "dropped"), (-3600, "dropped")]
+)
+def test_what_was_never_taken_does_not_wait_for_ever(age_s, state):
+    """A companion that runs something else now will not take it."""
+    phone = ClockedPhone({"run-1": b""}, age_s=age_s, pids=(8,))
+
+    assert read_state(phone, "run-1") == state
+
+
 def test_all_runs_of_a_queue_are_started_at_once(tmp_path):
     """After the last request is there, in their order."""
     phone = QueuePhone({})
