@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from mobilekit.contract.checks import encode_event
@@ -120,6 +121,8 @@ class ReplayCompanion:
         if ended.is_set():
             return
         result = RunSuccess(protocol_version=PROTOCOL_VERSION, run_id=run_id, samples=self._samples)
-        aside = directory / "result.json.new"
-        aside.write_bytes(encode(result))
-        aside.replace(directory / "result.json")
+        # The host may have removed the run's files by now.
+        with suppress(OSError):
+            aside = directory / "result.json.new"
+            aside.write_bytes(encode(result))
+            aside.replace(directory / "result.json")

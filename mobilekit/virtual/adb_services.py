@@ -7,7 +7,7 @@ import struct
 from collections.abc import Awaitable, Callable, Mapping
 
 from mobilekit.virtual import android_commands, file_commands, shell_commands, text_commands
-from mobilekit.virtual.adbd import FEATURES_SDK, Link, Service, Stream
+from mobilekit.virtual.adbd import FEATURES_SDK, Link, Service, Stream, StreamClosedError
 from mobilekit.virtual.device import Device
 from mobilekit.virtual.faults import Distorter
 from mobilekit.virtual.shell import Lines, Pipe, Program, Shell, Sink, Source, Streams
@@ -103,6 +103,8 @@ class _Output:
 
     async def write(self, data: bytes) -> None:
         await self._sink.write(self._distorter.distort(data))
+        if data and self._distorter.ends_early:
+            raise StreamClosedError
 
 
 async def _serve_raw(device: Device, stream: Stream, command: str) -> None:

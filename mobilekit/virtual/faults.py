@@ -48,7 +48,7 @@ FAULTS: dict[FaultName, str] = {
     "full": "no storage is left",
     "read-only": "nothing can be written",
     "denied": "the shell may neither read nor write its directory",
-    "truncated": "each answer stops in its middle",
+    "truncated": "each answer stops in its middle, and its stream ends",
     "garbage": "each answer is noise",
     "crlf": "each line ends in CR and LF",
     "banner": "each shell prints a warning first",
@@ -152,17 +152,20 @@ class Distorter:
 
     def __init__(self, kind: Distortion | None) -> None:
         self._kind = kind
-        self._is_first = True
         self._chance = random.Random(1)
 
     def start(self) -> bytes:
         """What comes before the answer."""
         return BANNER if self._kind == "banner" else b""
 
+    @property
+    def ends_early(self) -> bool:
+        """Whether nothing comes after what has been distorted."""
+        return self._kind == "truncated"
+
     def distort(self, data: bytes) -> bytes:
-        was_first, self._is_first = self._is_first, False
         if self._kind == "truncated":
-            return data[: len(data) // 2] if was_first else b""
+            return data[: len(data) // 2]
         if self._kind == "garbage":
             return self._chance.randbytes(len(data))
         if self._kind == "crlf":

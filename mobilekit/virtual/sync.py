@@ -251,8 +251,11 @@ class _Upload:
     def finish(self, modified_s: int) -> None:
         if self._writer is not None:
             self._writer.close()
-            if self._files.is_file(self._path):
-                self._files.set_modified(self._path, modified_s)
+            try:
+                if self._files.is_file(self._path):
+                    self._files.set_modified(self._path, modified_s)
+            except OSError as error:
+                self._fail("utime failed", error)
         elif self._target is not None and self.failure is None:
             try:
                 if _exists(self._files, self._path):
