@@ -24,7 +24,7 @@ from queue import SimpleQueue
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from bench import put_section
-from faulty import Bench, Outcome, running_bench
+from faulty import SILENT, Bench, Outcome, running_bench
 from warm import WarmPopen, running_nursery
 
 from mobilekit.contract.codec import decode
@@ -37,8 +37,6 @@ ALLOWED_S = 60.0
 ALLOWED_SILENCE_S = 200.0
 """``--fast`` has parts of 60 s, and a run may be silent for 120 s longer than its longest part; a
 call may have begun before."""
-SILENT: tuple[FaultName, ...] = ("silent-progress", "stall", "truncated")
-"""The phone is there, and what it is asked of the run is not to be had."""
 GRACE_S = 5.0
 PAIRS: list[tuple[FaultName, Moment]] = [
     (fault, moment) for fault in FAULTS for moment in MOMENTS if fault != "none" and moment != "now"

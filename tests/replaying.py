@@ -29,6 +29,8 @@ from mobilekit.contract.protocol import (
     StateSampled,
     WarmupMeasured,
 )
+from mobilekit.records.device import CompanionVulkan
+from mobilekit.virtual.crashes import Crash
 from mobilekit.virtual.files import PhoneFiles
 
 PIDS = itertools.count(20_000)
@@ -65,6 +67,8 @@ def events_in_order(samples: Samples) -> Iterator[ProgressEvent]:
 class ReplayCompanion:
     """One process id for each start; a run takes ``pace_s`` for each of its phases."""
 
+    vulkan: CompanionVulkan = "python"
+
     def __init__(self, phone_directory: Path, samples: Samples, pace_s: float) -> None:
         self.formats = ("pte",)
         self.written: list[ProgressEvent] = []
@@ -73,6 +77,7 @@ class ReplayCompanion:
         self._samples = samples
         self._pace_s = pace_s
         self._threads: dict[int, tuple[threading.Thread, threading.Event]] = {}
+        self._crashes: list[Crash] = []
         self._goes_on = threading.Event()
         self._goes_on.set()
 
@@ -96,7 +101,13 @@ class ReplayCompanion:
         elif number == signal.SIGCONT:
             self._goes_on.set()
         else:
+            if number == signal.SIGSEGV:
+                self._crashes += [Crash(pid, signal.SIGSEGV) for pid in self.running_pids()]
             self.stop()
+
+    def take_crashes(self) -> list[Crash]:
+        crashes, self._crashes = self._crashes, []
+        return crashes
 
     def running_pids(self) -> list[int]:
         return [pid for pid, (thread, _) in self._threads.items() if thread.is_alive()]

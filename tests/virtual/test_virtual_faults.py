@@ -119,8 +119,6 @@ def test_what_becomes_of_the_app(phone, fault, number):
     phone.companion.start("run-1")
     fail(phone, fault)
     assert phone.companion.signals[-1] == number
-    log = answer(phone, "logcat -d -b crash").stdout
-    assert ("Fatal signal 11 (SIGSEGV)" in log) == (fault == "crash")
     fail(phone, "none")
     assert phone.companion.signals[-1] == signal.SIGCONT
 
