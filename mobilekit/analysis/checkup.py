@@ -297,6 +297,15 @@ def _judge_formats(facts: PhoneFacts, info: DeviceInfo, shell: str) -> Iterator[
             yield _fault("formats", f"no .{each.format}: {each.obstacle}", "Use another phone")
 
 
+def _judge_gpu(facts: PhoneFacts, info: DeviceInfo, shell: str) -> Iterator[Check]:
+    if facts.vulkan_obstacle is not None:
+        fix = "XNNPACK, the default, computes on the processor"
+        yield _note("gpu", f"no --backend vulkan: {facts.vulkan_obstacle}", fix)
+    elif info.gpu is not None:
+        name = f"{info.gpu.name}, " if info.gpu.name else ""
+        yield _ok("gpu", f"{name}Vulkan {info.gpu.vulkan_version}")
+
+
 def _judge_space(facts: PhoneFacts, info: DeviceInfo, shell: str) -> Iterator[Check]:
     if facts.free_bytes is None:
         return
@@ -384,6 +393,7 @@ def _judge_phones_app(facts: PhoneFacts, info: DeviceInfo, shell: str) -> Iterat
 _PHONE_CHECKS: tuple[Callable[[PhoneFacts, DeviceInfo, str], Iterator[Check]], ...] = (
     _judge_system,
     _judge_formats,
+    _judge_gpu,
     _judge_phones_app,
     _judge_space,
     _judge_battery,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from mobilekit import __version__, places
 from mobilekit.errors import DeviceError, DisconnectedError, PhoneError
 from mobilekit.formats import FORMATS
@@ -17,8 +19,15 @@ from mobilekit.phone.app import (
     missing_tools,
     where_to_get_app,
 )
-from mobilekit.phone.device import read_battery, read_companion_formats, read_device_info
+from mobilekit.phone.device import (
+    read_battery,
+    read_companion_formats,
+    read_companion_vulkan,
+    read_device_info,
+    read_gpu,
+)
 from mobilekit.phone.formats import find_obstacle
+from mobilekit.phone.gpu import vulkan_obstacle
 from mobilekit.phone.parse import (
     parse_abis,
     parse_free_bytes,
@@ -54,6 +63,7 @@ def unread(attached: AttachedDevice, failure: str | None) -> PhoneFacts:
         info=None,
         battery=None,
         formats=(),
+        vulkan_obstacle=None,
         app_version=None,
         app_wanted=__version__,
         apk=None,
@@ -70,6 +80,7 @@ def _read(
     phone: Phone, attached: AttachedDevice, profiles: Mapping[str, DeviceProfile]
 ) -> PhoneFacts:
     info = read_device_info(phone, dict(profiles))
+    info = replace(info, gpu=read_gpu(phone))
     companion_formats = read_companion_formats(phone, info)
     abis = parse_abis(_ask(phone, "getprop ro.product.cpu.abilist"))
     apk = find_apk(None, abis, app_folders())
@@ -84,6 +95,7 @@ def _read(
             FormatFitness(format=name, obstacle=find_obstacle(name, info, companion_formats))
             for name in FORMATS
         ),
+        vulkan_obstacle=vulkan_obstacle(info, info.gpu, read_companion_vulkan(phone, info), "fp32"),
         app_version=installed_version(phone),
         app_wanted=__version__,
         apk=None if apk is None else str(apk.path),

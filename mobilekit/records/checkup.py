@@ -164,6 +164,8 @@ class PhoneFacts(Record, frozen=True):
     """``None``, and nothing below is known: it is not ready, or does not answer."""
     battery: BatteryStatus | None
     formats: tuple[FormatFitness, ...]
+    vulkan_obstacle: str | None
+    """Why no program for the graphics processor runs there; ``None``: nothing that is known."""
     app_version: str | None
     """The companion app's; ``None``: it is not there."""
     app_wanted: str

@@ -64,6 +64,7 @@ PHONE = PhoneFacts(
     info=device_info(android_sdk=33, android_release="13", soc="Tensor"),
     battery=battery_status(),
     formats=(FormatFitness(format="pte", obstacle=None),),
+    vulkan_obstacle=None,
     app_version="1.2.3",
     app_wanted="1.2.3",
     apk="/apks/1.apk",
@@ -260,6 +261,13 @@ def battery(**fields):
             "formats",
             "no .pte: no atomics",
             "--format onnx",
+        ),
+        (
+            {"vulkan_obstacle": "it has Vulkan 1.0"},
+            "note",
+            "gpu",
+            "no --backend vulkan: it has Vulkan 1.0",
+            "XNNPACK",
         ),
         (
             {"info": device_info(android_sdk=22, android_release="5.1")},

@@ -42,7 +42,7 @@ def test_a_sound_phone(cli, phone):
     assert (document["faults"], faults(document)) == (0, {})
     (found,) = document["phones"]
     assert checks_of(found).keys() == {
-        *("state", "system", "formats", "companion app"),
+        *("state", "system", "formats", "gpu", "companion app"),
         *("storage", "battery", "temperature", "clock"),
     }
     facts = found["facts"]
