@@ -67,6 +67,8 @@ class OnnxProgram:
         self.execute: Callable[[], object] = execute
 
     def set_inputs(self, inputs: Sequence[Array]) -> None:
+        # ONNX Runtime reads the arrays' own memory, and keeps none of them from being freed.
+        self._inputs = tuple(inputs)
         try:
             for node, array in zip(self._session.get_inputs(), inputs, strict=True):
                 value = onnxruntime.OrtValue.ortvalue_from_numpy(array)

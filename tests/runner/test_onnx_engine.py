@@ -46,6 +46,18 @@ def test_inputs_are_bound_by_position(gather_file):
     assert output.tolist() == [4, 2]
 
 
+def test_inputs_stay_for_as_long_as_they_are_bound(gather_file):
+    """Also if whoever gave them forgets them, and their memory would be given to others."""
+    program = make_engine("onnx", 1).load(gather_file, "forward")
+    program.set_inputs([DATA.copy(), np.array([3, 1])])
+    others = [np.zeros(size, kind) for kind in ("f4", "i8") for size in (2, 4) for _ in range(50)]
+
+    program.execute()
+
+    assert program.outputs()[0].tolist() == [4, 2]
+    assert not any(each.any() for each in others)
+
+
 def test_a_failing_inference_is_told(gather_file):
     """The runtime's own words, without a traceback of its own kind."""
     program = make_engine("onnx", 1).load(gather_file, "forward")
