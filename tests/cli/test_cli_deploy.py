@@ -86,6 +86,7 @@ def test_the_text_has_every_figure(cli):
         "output",
         "energy",
         "charge",
+        "predicted",
         "took",
         "saved",
     ]
