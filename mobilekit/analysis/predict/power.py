@@ -152,7 +152,7 @@ def power_of_runs(runs: Sequence[OwnRun]) -> PhonePower | None:
     by_kind = None
     if len(shares) == len(runs) >= LEAST_BY_KIND:
         gross_kinds, marginal_kinds = _fit_kinds(shares, gross_w), _fit_kinds(shares, marginal_w)
-        if True:
+        if _left_out(shares, gross_w) < _left_out(None, gross_w):
             by_kind = KindPowers(
                 arithmetic_gross_w=gross_kinds[0],
                 arithmetic_marginal_w=marginal_kinds[0],
