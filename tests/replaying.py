@@ -30,7 +30,7 @@ from mobilekit.contract.protocol import (
     WarmupMeasured,
 )
 from mobilekit.records.device import CompanionVulkan
-from mobilekit.virtual.crashes import Crash
+from mobilekit.virtual.crashes import CRASHES, Crash
 from mobilekit.virtual.files import PhoneFiles
 
 PIDS = itertools.count(20_000)
@@ -101,8 +101,9 @@ class ReplayCompanion:
         elif number == signal.SIGCONT:
             self._goes_on.set()
         else:
-            if number == signal.SIGSEGV:
-                self._crashes += [Crash(pid, signal.SIGSEGV) for pid in self.running_pids()]
+            if number in CRASHES:
+                name = signal.Signals(number)
+                self._crashes += [Crash(pid, name) for pid in self.running_pids()]
             self.stop()
 
     def take_crashes(self) -> list[Crash]:

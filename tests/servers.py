@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -24,7 +25,7 @@ from mobilekit.records.device import (
     ProfileMatch,
     ProfilePower,
 )
-from mobilekit.virtual.crashes import Crash
+from mobilekit.virtual.crashes import CRASHES, Crash
 from mobilekit.virtual.phone import VirtualPhone
 
 T = TypeVar("T")
@@ -85,6 +86,7 @@ class FakeCompanion:
     vulkan = "python"
     started: list[str] = field(default_factory=list)
     signals: list[int] = field(default_factory=list)
+    crashes: list[Crash] = field(default_factory=list)
 
     def start(self, run_id: str) -> int:
         self.started.append(run_id)
@@ -96,9 +98,12 @@ class FakeCompanion:
 
     def signal(self, number: int) -> None:
         self.signals.append(number)
+        if self.pid is not None and number in CRASHES:
+            self.crashes.append(Crash(self.pid, signal.Signals(number)))
 
     def take_crashes(self) -> list[Crash]:
-        return []
+        crashes, self.crashes = self.crashes, []
+        return crashes
 
     def running_pids(self) -> list[int]:
         return [] if self.pid is None else [self.pid]
