@@ -10,7 +10,7 @@ import typer
 
 from mobilekit.cli.failure import exit_with
 from mobilekit.cli.options import GivenOptions, JsonFlag, StoreOption
-from mobilekit.cli.predict_own import tell_scores
+from mobilekit.cli.predict_own import calibrate_phone, tell_scores
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import UsageError
 from mobilekit.records.network import Precision
@@ -102,6 +102,23 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Measure instead, on that phone, the packaged networks that tell most of others.",
+        ),
+    ] = False,
+    networks: Annotated[
+        int | None,
+        typer.Option(
+            "--networks",
+            min=1,
+            max=5,
+            help="How many --calibrate measures. [default: 3]",
+            show_default=False,
+        ),
+    ] = None,
     score: Annotated[
         bool,
         typer.Option(
@@ -120,6 +137,28 @@ def predict(
     from mobilekit.model.given import NOTHING
 
     given = network.given
+    if networks is not None and not calibrate:
+        raise UsageError("--networks is of --calibrate", fix="Give both, or leave it out.")
+    if calibrate:
+        if models or layers_csv is not None or score or known or fits or dram_gbps:
+            raise UsageError(
+                "--calibrate measures networks of its own choice, and predicts none",
+                fix="Give it with --device, --networks, --threads, --format and --precision.",
+            )
+        if devices is None or len(devices) != 1:
+            raise UsageError(
+                "--calibrate is of one phone", fix="Name it with --device, or `--device auto`."
+            )
+        calibrate_phone(
+            devices[0],
+            networks or 3,
+            threads=threads,
+            format=format,
+            precision=precision,
+            store=store,
+            as_json=as_json,
+        )
+        return
     if score:
         if models or devices or layers_csv is not None:
             raise UsageError(

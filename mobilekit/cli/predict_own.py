@@ -1,6 +1,9 @@
-"""``predict --score``: what one's own runs say of predictions."""
+"""``predict --score`` and ``--calibrate``: one's own phone."""
 
 from __future__ import annotations
+
+from mobilekit.contract.protocol import Format
+from mobilekit.records.network import Precision, Variant
 
 
 def tell_scores(store: str | None, *, as_json: bool) -> None:
@@ -26,3 +29,49 @@ def tell_scores(store: str | None, *, as_json: bool) -> None:
             "network was measured on the phone, or the same on another phone of yours, by the same "
             "engine in the same precision."
         )
+
+
+def calibrate_phone(
+    device: str,
+    networks: int,
+    *,
+    threads: int | None,
+    format: Format | None,
+    precision: Precision | None,
+    store: str | None,
+    as_json: bool,
+) -> None:
+    """Measure the networks that tell most on that phone; what it brought, on stdout."""
+    from mobilekit import places
+    from mobilekit.cli.progress import TerminalReporter
+    from mobilekit.cli.terminal import say
+    from mobilekit.contract.codec import encode_pretty
+    from mobilekit.flow.calibrate import calibrate
+    from mobilekit.flow.prepare import DeployOptions
+    from mobilekit.model.given import NOTHING
+    from mobilekit.results.documents import CalibrationDocument
+    from mobilekit.results.store import Store
+    from mobilekit.results.text.prediction import render_calibration
+
+    options = DeployOptions(
+        model="",
+        given=NOTHING,
+        device=device,
+        preset="fast",
+        threads=threads,
+        energy=False,
+        require_phone=False,
+        format=format or "auto",
+        variant=Variant(precision=precision or "fp32"),
+        calibration=None,
+        apk=None,
+        install=True,
+        seek_backend=False,
+    )
+    opened = Store(store or places.default_store())
+    with TerminalReporter() as reporter:
+        done = calibrate(options, networks, opened, reporter)
+    if as_json:
+        say(encode_pretty(CalibrationDocument(calibration=done)), nl=False)
+    else:
+        say(render_calibration(done))

@@ -28,9 +28,12 @@ def foretell(
     """The latency of a run that was prepared, from all that is stored but for runs of this very
     network here, in this setting.
 
-    ``None`` where it cannot be told: nothing was measured in this setting, the network is outside
-    of what was fitted, or something is wrong, because no run is to fail of its prediction.
+    ``None`` where it cannot be told: it is of a GPU, nothing was measured in this setting, the
+    network is outside of what was fitted, or something is wrong, because no run is to fail of its
+    prediction.
     """
+    if artifact.model.variant.backend is not None:
+        return None
     runs = of_population(population_of(device), latencies, device)
     setting = Setting(format=artifact.file.format, precision=artifact.precision)
     if not any(each.setting == setting for each in runs.latencies):

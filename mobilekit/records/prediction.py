@@ -141,6 +141,42 @@ class Score(Record, frozen=True):
     """The factor on the shipped width of the intervals of the next such predictions."""
 
 
+class CalibratedNetwork(Record, frozen=True):
+    """A network that was measured because it tells much of others."""
+
+    network: str
+    measurement_id: str
+    p50_ns: float | None
+    """``None``: its run failed."""
+
+
+class Told(Record, frozen=True):
+    """How surely packaged networks are told on a phone."""
+
+    networks: int
+    """That are within what was fitted."""
+    told: int
+    median_factor: float | None
+    """Of those that are told, the end of the 90 % interval over the prediction, in the median;
+    ``None``: none is."""
+
+
+class PredictionCalibration(Record, frozen=True):
+    """What measuring a few networks on a phone brought."""
+
+    device: str
+    serial: str
+    setting: Setting
+    threads: int
+    measured: tuple[CalibratedNetwork, ...]
+    before: Told
+    after: Told
+    duration_s: float
+    """Of the runs, exports included."""
+    origin: Origin
+    """Of what was measured: ``simulated`` on a virtual phone."""
+
+
 class OwnRuns(Record, frozen=True):
     """One's own runs that a phone's latencies are told from."""
 

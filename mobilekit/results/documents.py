@@ -40,6 +40,7 @@ from mobilekit.records.prediction import (
     NetworkPrediction,
     PastError,
     PredictedDevice,
+    PredictionCalibration,
     Predictions,
     Score,
     ScoredPrediction,
@@ -414,6 +415,14 @@ class PredictionsDocument(Record, frozen=True, tag_field="schema", tag="mobileki
     devices: tuple[PredictedDevice, ...]
     predictions: tuple[NetworkPrediction, ...]
     past_errors: tuple[PastError, ...]
+
+
+class CalibrationDocument(
+    Record, frozen=True, tag_field="schema", tag="mobilekit.prediction-calibration/1"
+):
+    """``predict --calibrate``."""
+
+    calibration: PredictionCalibration
 
 
 class ScoresDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.prediction-scores/1"):

@@ -11,14 +11,17 @@ from typer.testing import CliRunner
 
 from mobilekit import places
 from mobilekit.analysis.findings import REPLAYED
+from mobilekit.analysis.predict.work import work_of
 from mobilekit.cli import main
 from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.errors import UsageError
-from mobilekit.flow.predict import PhoneOptions, predict_models
-from mobilekit.model.zoo import find_model, with_variant
+from mobilekit.flow.predict import PhoneOptions, load_predictor, predict_models
+from mobilekit.model.describe import find_description
+from mobilekit.model.zoo import find_model, list_models, with_variant
 from mobilekit.records.network import Variant
 from mobilekit.records.prediction import EarlierPrediction
 from mobilekit.results.store import Store
+from mobilekit.runner.host import read_computer
 from mobilekit.units import NS_PER_MS
 
 PIXEL = device_info(
@@ -273,3 +276,45 @@ def test_score_predicts_nothing_by_the_way(url):
         predict(url, "nin", "-d", "nexus7", "--score")
     with pytest.raises(UsageError, match="No phone is named"):
         predict(url, "nin")
+
+
+# --- calibration ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nin", "-d", "pc", "--calibrate"), "--calibrate measures networks of its own choice"),
+        (("--calibrate",), "--calibrate is of one phone"),
+        (("--calibrate", "-d", "pc", "-d", "nexus7"), "--calibrate is of one phone"),
+        (("nin", "-d", "pc", "--networks", "1"), "--networks is of --calibrate"),
+    ],
+)
+def test_a_calibration_is_of_one_phone_and_predicts_nothing(url, words, message):
+    with pytest.raises(UsageError, match=message):
+        predict(url, *words)
+
+
+def test_a_calibration_measures_what_is_left_to_tell(keep, url, exports, monkeypatch):
+    """Of a computer on which all other packaged networks were measured; once it has been, nothing
+    is left. It is stored as any measurement is."""
+    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
+    computer = read_computer()
+    predictor = load_predictor()
+    for spec in list_models():
+        work = work_of(spec.name, find_description(spec, cache_directory=exports))
+        if spec.name != "squeezenet" and predictor.can_tell(work):
+            keep(spec.name, predictor.reference_ms(work), computer)
+    words = ("--calibrate", "-d", "pc", "--threads", "4", "--networks", "1")
+
+    done = document(url, *words)["calibration"]
+
+    (measured_one,) = done["measured"]
+    assert measured_one["network"] == "squeezenet"
+    stored = Store(url).find(measured_one["measurement_id"])
+    assert (stored.purpose, stored.predicted.known) == ("measure", done["before"]["told"] - 1)
+    assert done["before"]["networks"] == done["before"]["told"]
+    assert done["after"]["median_factor"] > 1
+    assert done["origin"] == "measured"
+    with pytest.raises(UsageError, match="No packaged network is left"):
+        predict(url, *words)

@@ -78,6 +78,12 @@ def test_what_cannot_be_told_is_left_open(name, precision, threads, device):
     assert foretell(device, exported(name, precision), threads, latencies) is None
 
 
+def test_a_run_on_a_gpu_is_left_open():
+    made = artifact(model=with_variant(find_model("googlenet"), Variant(backend="vulkan")))
+
+    assert foretell(PHONE, made, 4, [stored("squeezenet", 50)]) is None
+
+
 def test_a_network_whose_layers_are_not_at_hand_is_left_open():
     unknown = replace(find_model("googlenet"), content_sha256="f" * 64)
 

@@ -136,6 +136,14 @@ class Predictor:
     def log_reference_ms(self, costs: Array) -> Array:
         return np.asarray(np.log((costs * self._unit_ms).sum(axis=-1)))
 
+    def can_tell(self, network: NetworkWork) -> bool:
+        """Whether it is within what was fitted, on whatever phone."""
+        return not reasons_against(network, self._unit_ms, self.model.range)
+
+    def reference_ms(self, network: NetworkWork) -> float:
+        """What it takes on the reference device."""
+        return float(costs_of(network.layers) @ self._unit_ms)
+
     def predict(
         self,
         networks: Sequence[NetworkWork],

@@ -79,8 +79,7 @@ def predict_with_own(
 
     ``widening`` is a factor on the shipped width of intervals, by how many networks are known on
     the phone in this setting. A setting that none of ``own`` is of cannot be told: all networks are
-    refused. Raises ``UsageError`` for threads that do not fit
-    the chip.
+    refused. Raises ``UsageError`` for threads that do not fit the chip.
     """
     unit_ms, fitted = np.array(predictor.model.unit_ms), predictor.model.range
     usable_own = [each for each in own if not reasons_against(each.network, unit_ms, fitted)]
@@ -97,14 +96,14 @@ def predict_with_own(
     asked = [each for index, each in enumerate(networks) if index not in refused]
     told: list[LatencyPrediction] = []
     if asked:
-        mean, variance = _moments(predictor, asked, wanted, usable_own)
+        expected = expect_with_own(predictor, asked, wanted, usable_own)
         costs = np.array([costs_of(network.layers) for network in asked])
         seen = predictor.are_fitted(costs)
         told = [
             predictor.tell(
                 network.name,
-                mean[row],
-                variance[row],
+                expected.mean[row],
+                expected.covariance[row, row],
                 known=len(here),
                 seen=bool(seen[row]) or any(network == each.network for each in usable_own),
                 widening=widening(len(here)),
@@ -120,16 +119,6 @@ def predict_with_own(
     )
 
 
-def posterior_variances(
-    predictor: Predictor,
-    networks: Sequence[NetworkWork],
-    wanted: Wanted,
-    own: Sequence[OwnLatency],
-) -> Array:
-    """Of each network's log ms, (networks,), once ``own`` were measured, whatever they took."""
-    return _moments(predictor, networks, wanted, own)[1]
-
-
 def never_measured(setting: Setting) -> str:
     return (
         f"nothing was measured yet with {setting.text}, and by what factor its times differ is not "
@@ -137,13 +126,13 @@ def never_measured(setting: Setting) -> str:
     )
 
 
-def _moments(
+def expect_with_own(
     predictor: Predictor,
     networks: Sequence[NetworkWork],
     wanted: Wanted,
     own: Sequence[OwnLatency],
-) -> tuple[Array, Array]:
-    """Mean and variance of each network's log ms."""
+) -> Posterior:
+    """Of the networks' log ms, once ``own`` were measured, all within what was fitted."""
     count = len(networks)
     phones = list(dict.fromkeys((wanted.phone, *(each.phone for each in own))))
     phone = np.array(
@@ -164,9 +153,8 @@ def _moments(
     index = np.arange(count, len(works))
     values = np.log([each.latency_ms for each in own]) - prior_mean[index]
     posterior = posterior.given(index, values, predictor.model.sds.noise)
-    return (
-        prior_mean[:count] + posterior.mean[:count],
-        np.diag(posterior.covariance)[:count].copy(),
+    return Posterior(
+        prior_mean[:count] + posterior.mean[:count], posterior.covariance[:count, :count]
     )
 
 

@@ -13,7 +13,8 @@ from mobilekit.records.prediction import Population, ScoredPrediction, StoredLat
 
 
 def latency_of(measurement: Measurement) -> StoredLatency | None:
-    """``None`` for a run that did not get through, and for one that only was played again."""
+    """``None`` for a run that did not get through, for one that only was played again, and for one
+    on a GPU, of which the model of cores tells nothing."""
     samples = measurement.result.samples
     is_replayed = any(finding.id == REPLAYED.id for finding in measurement.findings)
     if (
@@ -21,6 +22,7 @@ def latency_of(measurement: Measurement) -> StoredLatency | None:
         or not samples.iteration_ns
         or samples.companion is None
         or is_replayed
+        or measurement.artifact.model.variant.backend is not None
     ):
         return None
     return StoredLatency(

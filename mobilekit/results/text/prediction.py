@@ -13,8 +13,10 @@ from mobilekit.records.prediction import (
     PastError,
     PhonePower,
     PredictedDevice,
+    PredictionCalibration,
     Predictions,
     Score,
+    Told,
 )
 from mobilekit.records.statistics import Interval
 from mobilekit.results.prediction_cells import (
@@ -32,7 +34,7 @@ from mobilekit.results.tables.cells import (
     make_table,
 )
 from mobilekit.results.tables.text import render_text
-from mobilekit.units import NS_PER_MS, format_energy, format_power
+from mobilekit.units import NS_PER_MS, format_duration, format_energy, format_power
 
 MEMORY_IS = (
     "Memory is what a companion grows by over its memory with the program closed, as was measured "
@@ -222,6 +224,41 @@ def _unfitted_texts(predicted: Predictions) -> list[str]:
         if one.reason is not None
     )
     return [f"{text} is unknown: {reason}." for text, reason in dict.fromkeys(reasons)]
+
+
+def render_calibration(calibration: PredictionCalibration) -> str:
+    """What was measured, and how surely others were told before and are told now."""
+    simulated = (
+        " · a virtual phone: its latency is this computer's, and so is what is told from it"
+        if calibration.origin == "simulated"
+        else ""
+    )
+    lines = [
+        f"{calibration.device} ({calibration.serial}) · {calibration.setting.text}, "
+        f"{_count(calibration.threads, 'thread')}{simulated}"
+    ]
+    width = max((len(each.network) for each in calibration.measured), default=0)
+    lines += [
+        f"  {each.network:{width}}  "
+        + ("failed" if each.p50_ns is None else f"p50 {format_duration(each.p50_ns)}")
+        + f"  {each.measurement_id}"
+        for each in calibration.measured
+    ]
+    lines += [
+        f"Before: {_surely_text(calibration.before)}.",
+        f"Now: {_surely_text(calibration.after)}.",
+        f"It took {calibration.duration_s:.0f} s, exports included.",
+    ]
+    return "\n".join(lines)
+
+
+def _surely_text(told: Told) -> str:
+    if told.median_factor is None:
+        return f"none of {told.networks} packaged networks could be told"
+    return (
+        f"{told.told} of {told.networks} packaged networks are told to within a factor of "
+        f"{told.median_factor:.2f} (90 % intervals, in the median)"
+    )
 
 
 def render_scores(scores: Sequence[Score], width: int | None = None) -> str:
