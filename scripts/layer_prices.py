@@ -57,7 +57,16 @@ def measure(table: Path, models: list[str]) -> None:
         store = f"sqlite:///{directory}/results.sqlite"
         for model in (each for each in models if each not in done):
             print(f"{model} ...", file=sys.stderr)
-            arguments = ("--device", "pc", "--threads", "1", "--format", "pte", "--no-segments")
+            arguments = (
+                "--device",
+                "pc",
+                "--threads",
+                "1",
+                "--format",
+                "pte",
+                "--no-segments",
+                "--fast",
+            )
             found = run(
                 *("profile", model, *arguments, "--iterations", str(ITERATIONS)), store=store
             )
