@@ -157,7 +157,10 @@ class Watch:
                 self._link.sleep(self._link.patience.longest_poll_s)
                 result = self._poll()
             return result or self._ended()
-        except (ProtocolError, PhoneError) as error:
+        except PhoneError as error:
+            # It may say yes another time.
+            return self._failure(error.what, "disconnected")
+        except ProtocolError as error:
             return self._failure(error.what, "internal")
 
     def stop(self) -> RunResult:

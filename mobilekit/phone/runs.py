@@ -25,6 +25,7 @@ from mobilekit.errors import (
     AppError,
     DeviceError,
     DisconnectedError,
+    PhoneError,
     ProtocolError,
 )
 from mobilekit.phone.adb import Phone
@@ -183,8 +184,17 @@ def read_crash(phone: Phone, first: ProgressEvent) -> str | None:
 
 
 def _companion_pids(phone: Phone) -> set[int]:
-    words = phone.shell(f"pidof {PACKAGE}", check=False).text.split()
-    return {int(word) for word in words if word.isdecimal()}
+    """Raises ``PhoneError`` for an answer that is none: a run of which nothing is known is not one
+    that has ended."""
+    answer = phone.shell(f"pidof {PACKAGE}", check=False)
+    words = answer.text.split() if answer.exit_code == 0 else []
+    if not all(re.fullmatch("[0-9]{1,10}", word) for word in words):
+        raise PhoneError(
+            "The phone does not say which processes it has",
+            serial=phone.serial,
+            fix=f"Look at `adb -s {phone.serial} shell pidof {PACKAGE}`.",
+        )
+    return {int(word) for word in words}
 
 
 def remove_run(phone: Phone, run_id: str) -> None:

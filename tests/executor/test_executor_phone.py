@@ -17,12 +17,12 @@ from mobilekit.contract.protocol import (
     RunTaken,
     TensorFile,
 )
-from mobilekit.errors import DisconnectedError
+from mobilekit.errors import DisconnectedError, PhoneError
 from mobilekit.executor.base import Listener
 from mobilekit.executor.phone import SILENT, PhoneExecutor
 from mobilekit.executor.watch import Patience
 from mobilekit.phone.adb import ShellResult
-from mobilekit.phone.runs import read_state, start_runs
+from mobilekit.phone.runs import is_running, read_state, start_runs
 
 NS_PER_S = 10**9
 
@@ -326,7 +326,7 @@ def test_a_line_without_an_end_is_read_once():
     result = Endless(lambda _phone: chunk).follow()
 
     assert asked == [1 + number * len(chunk) for number in range(5)]
-    assert result.code == "internal"
+    assert result.code == "disconnected"
     assert "longer than" in result.message
 
 
@@ -372,6 +372,26 @@ def test_progress_that_is_none():
     result = executor_of(phone).look(run_request(), SILENT.on_event).result
 
     assert result.code == "internal"
+
+
+class NoisyPhone(WritingPhone):
+    """Its answers about processes are garbled on their way."""
+
+    def shell(self, command, check=True, limit_bytes=None):
+        if "pidof" in command:
+            return ShellResult(b"\x8f\x02 7", b"", 0)
+        return super().shell(command, check, limit_bytes)
+
+
+def test_processes_that_cannot_be_told_do_not_end_a_run():
+    """What a phone garbles is not read as the end of its run, whose files would be deleted."""
+    phone = NoisyPhone(PROGRESS)
+
+    with pytest.raises(PhoneError, match="which processes"):
+        is_running(phone)
+    phone._interrupted = True
+    result = executor_of(phone).look(run_request(), SILENT.on_event).result
+    assert result.code == "disconnected"
 
 
 # --- queues ---------------------------------------------------------------------------------------
