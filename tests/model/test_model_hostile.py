@@ -41,7 +41,7 @@ def peak() -> Iterator[None]:
     """No test takes the memory that a bomb would need."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < BOMB_BYTES // 1024 // 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < BOMB_BYTES // 1024
 
 
 def with_bomb(path: Path, ending: str, filler: bytes) -> None:
