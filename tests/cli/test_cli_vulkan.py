@@ -95,7 +95,7 @@ def test_two_backends_of_one_phone_are_compared(cli, gpu_phone, tmp_path):
         "pixel6a vulkan (virtual)",
         "pixel6a xnnpack / pixel6a vulkan",
         "Differs in backend: xnnpack / vulkan",
-        "the graphics",
+        "graphics",
     ):
         assert words in compared.stdout
     assert {each["variant"]["backend"] for each in again} == {None, "vulkan"}
