@@ -52,6 +52,7 @@ import org.robolectric.Shadows.shadowOf
 import org.robolectric.android.controller.ActivityController
 import org.robolectric.annotation.Config
 import org.robolectric.shadows.ShadowPowerManager
+import org.robolectric.shadows.ShadowProcess
 import java.util.concurrent.TimeoutException
 
 /** The app as `am start` sees it, with a real model in a real runtime and a battery of known numbers. */
@@ -63,6 +64,9 @@ class RunActivityTest {
 
     private val context: Context get() = RuntimeEnvironment.getApplication()
     private val roots by lazy { Roots(folder.root) }
+
+    @Before
+    fun beAProcess() = ShadowProcess.setPid(4711) // Robolectric's own is 0, which no app has.
 
     @Before
     fun useRootsOfThisTest() {
