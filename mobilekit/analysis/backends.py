@@ -36,7 +36,9 @@ def _why_unusable(measurement: Measurement) -> str | None:
     if isinstance(result, RunFailure):
         return f"failed: {result.message}"
     check = result.samples.output_check
-    if check is None or not check.matches:
+    if check is None:
+        return "has outputs that were not checked"
+    if not check.matches:
         return "has wrong outputs"
     return None if result.samples.iteration_ns else "has no latency"
 

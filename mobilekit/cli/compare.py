@@ -183,6 +183,11 @@ def _sides(
             f"--backend {given!r} names no backend, or no two of them",
             fix=f"Give one of {', '.join(known)}, or two with a comma: xnnpack,vulkan.",
         )
+    if words == ["vulkan"] and against is None:
+        raise UsageError(
+            "This computer, which phones are compared with unless told, runs no program for Vulkan",
+            fix="Give --backend xnnpack,vulkan for both on the phone, or another with --against.",
+        )
     default = on.device if len(words) == 2 else "pc"
     second = replace(on, device=default if against is None else against)
     yield from zip((on, second), (words[0], words[-1]), strict=True)

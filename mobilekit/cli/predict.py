@@ -140,7 +140,8 @@ def predict(
     if networks is not None and not calibrate:
         raise UsageError("--networks is of --calibrate", fix="Give both, or leave it out.")
     if calibrate:
-        if models or layers_csv is not None or score or known or fits or dram_gbps:
+        is_asked = any(each is not None for each in (layers_csv, known, fits, dram_gbps))
+        if models or score or layers or given != NOTHING or is_asked:
             raise UsageError(
                 "--calibrate measures networks of its own choice, and predicts none",
                 fix="Give it with --device, --networks, --threads, --format and --precision.",
@@ -160,7 +161,9 @@ def predict(
         )
         return
     if score:
-        if models or devices or layers_csv is not None:
+        options_of_predictions = (layers_csv, known, fits, dram_gbps, threads, format, precision)
+        is_asked = any(each is not None for each in options_of_predictions)
+        if models or devices or layers or given != NOTHING or is_asked:
             raise UsageError(
                 "--score is of all predictions that were stored, and predicts none",
                 fix="Give it alone, or with --store and --json.",

@@ -67,13 +67,19 @@ def calibrate(
             setting=setting.text,
             fix="All that are quick enough were measured: `mobilekit predict` uses them.",
         )
+    runs = of_population(population_of(device), store.list_latencies(), device)
+    threads = options.threads or runs.usual_threads(setting)
     before = _told(predictor, list(usable), wanted, device, store, directory)
     started = time.monotonic()
     measured = []
     for name in picked:
         reporter.note(f"Measuring {name} on {device.name}")
         try:
-            run = deploy(options._replace(model=name, format=setting.format), store, reporter)
+            run = deploy(
+                options._replace(model=name, format=setting.format, threads=threads),
+                store,
+                reporter,
+            )
         except ExportError as error:
             reporter.note(f"{name} is left out: {error.what}")
             continue

@@ -147,7 +147,10 @@ def predict_from_own(
 
     Raises ``UsageError`` for threads that do not fit the chip.
     """
-    own = own_latencies(runs, cache_directory)
+    # One outside of what was fitted tells nothing of others.
+    own = tuple(
+        each for each in own_latencies(runs, cache_directory) if predictor.can_tell(each.network)
+    )
     here = [each for each in own if (each.phone, each.setting) == (wanted.phone, wanted.setting)]
     if without_themselves:
         layers = {network.layers for network in networks}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from mobilekit import places
-from mobilekit.analysis.predict.chips import parse_chip
+from mobilekit.analysis.predict.chips import parse_chip, with_bandwidth
 from mobilekit.analysis.predict.costs import costs_of
 from mobilekit.analysis.predict.energy import battery_of, predict_network
 from mobilekit.analysis.predict.fits import judge, parse_criteria
@@ -26,6 +26,7 @@ from mobilekit.analysis.predict.power import (
     power_of_chip,
     power_of_runs,
 )
+from mobilekit.analysis.predict.stored import latency_of
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import Format
@@ -63,6 +64,7 @@ from mobilekit.records.prediction import (
     Predictions,
     Setting,
 )
+from mobilekit.runner.host import COMPUTER
 
 if TYPE_CHECKING:
     from mobilekit.results.store import Store
@@ -218,7 +220,8 @@ def predict_table(
 
 def predict_real(measurement: Measurement, store: Store) -> Predictions | None:
     """What the network would need on the phone that a virtual one stands in for, in fp32 on all of
-    its cores, unless threads were asked for; ``None`` for what was not measured on a virtual phone.
+    its cores, unless threads were asked for, or as most runs were where one's own phone of that
+    name was measured; ``None`` for what was not measured on a virtual phone.
 
     What keeps it from being told is the reason of its one prediction; nothing is raised.
     """
@@ -228,6 +231,8 @@ def predict_real(measurement: Measurement, store: Store) -> Predictions | None:
     options = PhoneOptions(threads=measurement.request.threads)
     if measurement.artifact.precision != "fp32":
         return _untold(device, spec.name, f"no phone was measured in {spec.variant.precision}")
+    if spec.variant.backend is not None:
+        return _untold(device, spec.name, "no phone's graphics processor was measured")
     directory = places.artifacts_directory()
     description = find_description(spec, cache_directory=directory)
     if description is None:
@@ -313,7 +318,12 @@ def _predict(
         predictions = [
             replace(each, fits=judge(each, phones[each.device], criteria)) for each in predictions
         ]
-    kinds = {(each.known, each.seen) for each in predictions if each.latency_ms is not None}
+    kinds = {
+        (each.known, each.seen)
+        for each in predictions
+        # Of one's own runs `predict --score` tells.
+        if each.latency_ms is not None and phones[each.device].own is None
+    }
     return Predictions(
         devices=tuple(device for device, _ in told),
         predictions=tuple(predictions),
@@ -368,13 +378,13 @@ def _predict_on(
     cache_directory: Path,
 ) -> tuple[PredictedDevice, list[NetworkPrediction]]:
     """All of them on one phone; one whose cores are not known refuses every network."""
-    if not known:
-        from_own = _predict_from_own(
-            device, networks, options, predictor, open_store, cache_directory
-        )
-        if from_own is not None:
-            return from_own
     try:
+        if not known:
+            from_own = _predict_from_own(
+                device, networks, options, predictor, open_store, cache_directory
+            )
+            if from_own is not None:
+                return from_own
         phone = read_phone(device, dram_gbps=options.dram_gbps)
     except CannotTellError as error:
         latencies = refuse_all(networks, len(known), str(error).removesuffix("."))
@@ -389,7 +399,7 @@ def _predict_on(
         device=device,
         chip=chip,
         threads=threads,
-        engine=predictor.model.engine,
+        engine="what the known latencies are of" if known else predictor.model.engine,
         power=power,
         battery=battery,
     )
@@ -438,8 +448,8 @@ def _power_of(
     """By its own energy runs with so many threads, the newest of each network, else by its chip."""
     newest: dict[str, OwnRun] = {}
     for run, energy in _energy_runs(phone, open_store):
-        companion, name = run.result.samples.companion, run.artifact.model.name
-        if companion is None or companion.threads != threads or name in newest:
+        latency, name = latency_of(run), run.artifact.model.name
+        if latency is None or latency.threads != threads or name in newest:
             continue
         if energy.origin == "measured" and energy.plane != "rails":
             spec = run.artifact.model
@@ -486,6 +496,8 @@ def _predict_from_own(
     runs = find_own(device, latencies)
     if runs is None and device.startswith(VIRTUAL_PREFIX):
         runs = of_population("virtual phones", latencies, None)
+    if runs is None and device == COMPUTER:
+        runs = of_population("computers", latencies, None)
     if runs is None and not is_asked:
         return None
     setting = _setting_of(runs, options)
@@ -494,8 +506,8 @@ def _predict_from_own(
     if runs is not None and runs.phone is not None:
         key, chip = runs.phone.key, chip_of(runs.phone)
         profile = load_profiles().get(runs.phone.name)
-        if chip is not None and options.dram_gbps is not None:
-            chip = replace(chip, dram_gbps=options.dram_gbps)
+        if chip is not None:
+            chip = with_bandwidth(chip, options.dram_gbps)
     else:
         key = device
         if runs is None:
@@ -504,6 +516,8 @@ def _predict_from_own(
     threads = options.threads or runs.usual_threads(setting) or (chip.cores if chip else 1)
     wanted = Wanted(OwnPhone(key, chip, threads), setting)
     told, own = predict_from_own(predictor, networks, wanted, runs, cache_directory)
+    if not (is_asked or own.networks_here or own.runs_elsewhere) and device in load_profiles():
+        return None
     power = None
     if chip is not None and threads <= chip.cores:
         phone = Phone(device, chip, profile)

@@ -230,7 +230,8 @@ def _prepared(
     description = find_description(artifact.model, cache_directory=places.artifacts_directory())
     predicted = (
         None
-        if description is None
+        # What a graphics processor holds is not among what was measured.
+        if description is None or artifact.model.variant.backend is not None
         else predict_memory(
             description,
             artifact.file.format,

@@ -75,7 +75,7 @@ def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: P
     not go together with, and for examples that are not wanted, not there or do not fit,
     ``ExportError`` for packages that are missing."""
     precision = spec.variant.precision
-    obstacle = vulkan_obstacle(spec.variant, artifact_format)
+    obstacle = refuse_vulkan(spec.variant, artifact_format)
     if obstacle is not None:
         raise obstacle
     if calibration is not None and precision != "int8":
@@ -90,7 +90,7 @@ def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: P
         check_packages(facts, facts.export_packages[precision])
 
 
-def vulkan_obstacle(variant: Variant, artifact_format: FormatOrAuto) -> UsageError | None:
+def refuse_vulkan(variant: Variant, artifact_format: FormatOrAuto) -> UsageError | None:
     """Why a program for Vulkan cannot be of that format and precision; ``None`` too for a variant
     that is not for Vulkan."""
     if variant.backend is None:

@@ -215,7 +215,7 @@ class LatencyPrediction(Record, frozen=True):
     known: int
     """How many networks measured on this phone it is told from; 0: from the chip alone."""
     seen: bool
-    """Whether this very network was measured on other phones."""
+    """Whether this very network was measured before, on any phone."""
     reasons: tuple[str, ...]
     """Why it cannot be told, and what to measure; empty where it is."""
     origin: Origin = "predicted"

@@ -393,7 +393,7 @@ def test_a_virtual_phones_answer_has_what_the_real_one_would_need(home, alexnet)
     (line,) = (line for line in text if line.startswith("  predicted "))
     assert line.startswith("  predicted the real nexus7: 196 ms [114 ms, 336 ms], ")
     assert "inferences per charge" in line
-    assert line.endswith("from the chip alone; measured on other phones")
+    assert line.endswith("from the chip alone; measured before")
     assert "90 %, as of ncnn" in line
 
 
@@ -459,7 +459,7 @@ def test_people_read_what_it_is_told_from_and_how_far_that_was_right():
 
     assert outcome.exit_code == 0
     assert "4 threads · predicted, as of ncnn" in outcome.stdout
-    assert "the chip alone; measured on other phones" in outcome.stdout
+    assert "the chip alone; measured before" in outcome.stdout
     assert "From the chip alone, a network measured elsewhere was predicted to" in outcome.stdout
 
 

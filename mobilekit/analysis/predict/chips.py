@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from mobilekit.errors import CannotTellError, UsageError
 from mobilekit.records.chip import Chip, Cluster, Core
@@ -72,12 +73,19 @@ def parse_chip(text: str, cores: Mapping[str, Core], *, dram_gbps: float | None 
             chip=text,
             fix=f"Write its cores: {EXAMPLE}.",
         )
-    if dram_gbps is not None and not 0.1 <= dram_gbps <= 2000:
+    return with_bandwidth(Chip(name=None, clusters=tuple(clusters), dram_gbps=None), dram_gbps)
+
+
+def with_bandwidth(chip: Chip, dram_gbps: float | None) -> Chip:
+    """With that memory in place of its own, unless it is ``None``. Raises ``UsageError``."""
+    if dram_gbps is None:
+        return chip
+    if not 0.1 <= dram_gbps <= 2000:
         raise UsageError(
             f"No memory moves {dram_gbps:g} GB/s",
             fix="Give --dram-gbps in 10^9 bytes a second, or leave it out.",
         )
-    return Chip(name=None, clusters=tuple(clusters), dram_gbps=dram_gbps)
+    return replace(chip, dram_gbps=dram_gbps)
 
 
 def find_core(name: str, cores: Mapping[str, Core]) -> Core:

@@ -118,6 +118,8 @@ def judge(
     if any(each.probability is None for each in judged):
         is_no = any(each.verdict == "no" for each in judged)
         return Fit(verdict="no" if is_no else "unknown", probability=None, criteria=judged)
+    if len(judged) == 1:
+        return Fit(verdict=judged[0].verdict, probability=judged[0].probability, criteria=judged)
     probability = _all_keep(criteria, told, device)
     return Fit(verdict=_verdict_of(probability), probability=probability, criteria=judged)
 

@@ -11,7 +11,7 @@ tells the factor there, and elsewhere with a wider interval.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +44,8 @@ class OwnPhone:
 
     key: str
     """``DeviceInfo.key``."""
-    chip: Chip | None
-    """``None``: it is not known."""
+    chip: Chip | None = field(compare=False)
+    """``None``: it is not known. Key and threads say which phone it is, whatever is told of it."""
     threads: int
 
 

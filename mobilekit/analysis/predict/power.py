@@ -169,11 +169,14 @@ def power_of_runs(runs: Sequence[OwnRun]) -> PhonePower | None:
             f"{by_kind.arithmetic_gross_w:.3g} W gross in arithmetic and "
             f"{by_kind.moving_gross_w:.3g} W in moving numbers, which told networks left out better"
         )
+    fitted = 1 if by_kind is None else 2
+    gross_half = _predictive_half(gross_off, gross_sds, fitted)
+    marginal_half = _predictive_half(marginal_off, marginal_sds, fitted)
     return PhonePower(
         gross_w=_mean(gross_w),
-        gross_interval_w=around(_mean(gross_w), _predictive_half(gross_off, gross_sds)),
+        gross_interval_w=around(_mean(gross_w), gross_half),
         marginal_w=_mean(marginal_w),
-        marginal_interval_w=around(_mean(marginal_w), _predictive_half(marginal_off, marginal_sds)),
+        marginal_interval_w=around(_mean(marginal_w), marginal_half),
         told_from=f"{networks}, {manner}",
         by_kind=by_kind,
     )
@@ -233,12 +236,12 @@ def _left_out(shares: Sequence[float] | None, powers_w: Sequence[float]) -> floa
     return sum(errors) / len(errors)
 
 
-def _predictive_half(off: Sequence[float], run_sds: Sequence[float]) -> float:
+def _predictive_half(off: Sequence[float], run_sds: Sequence[float], fitted: int) -> float:
     """Half of a further network's 90 % interval, in logarithms, from how far those measured lie
-    off what is told of them."""
+    off what is told of them by so many values that were ``fitted`` to them."""
     from scipy.special import stdtrit  # at no command's start, as in ``energy.budget``
 
-    freedom = NETWORKS_FREEDOM + len(off) - 1
+    freedom = NETWORKS_FREEDOM + len(off) - fitted
     between = (NETWORKS_FREEDOM * NETWORKS_SD**2 + sum(each**2 for each in off)) / freedom
     # What all runs share, a gauge's gain, does not average out.
     variance = between * (1 + 1 / len(off)) + max(run_sds) ** 2

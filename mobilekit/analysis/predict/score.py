@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 
+from mobilekit.analysis.predict.intervals import SDS_OF_90_PERCENT
 from mobilekit.records.prediction import Population, Score, ScoredPrediction
 
 SHIPPED_COUNTS = 10
 """As how many scored predictions the shipped width of intervals counts."""
 COVERAGE = 0.9
-_NORMAL_90 = 1.6449
-"""Sds of a normal distribution within which nine in ten lie."""
 _GROUPS: tuple[tuple[int, int | None], ...] = ((0, 0), (1, 2), (3, None))
 _WIDENINGS = (0.2, 20.0)
 
@@ -39,7 +39,7 @@ def widening_of(scored: Sequence[ScoredPrediction]) -> float:
     total = SHIPPED_COUNTS + sum(weights)
 
     def within(factor: float) -> float:
-        shipped = math.erf(factor * _NORMAL_90 / math.sqrt(2))
+        shipped = math.erf(factor * SDS_OF_90_PERCENT / math.sqrt(2))
         own = sum(weight for weight, miss in zip(weights, misses, strict=True) if miss <= factor)
         return (SHIPPED_COUNTS * shipped + own) / total
 
@@ -90,9 +90,9 @@ def _score_of(
         known_most=known[1],
         predictions=len(group),
         phones=len({each.device_key for each in group}),
-        median_ape_percent=_median([abs(ratio - 1) * 100 for ratio in ratios]),
+        median_ape_percent=statistics.median([abs(ratio - 1) * 100 for ratio in ratios]),
         coverage=inside / len(group),
-        bias_percent=(math.exp(_median([math.log(ratio) for ratio in ratios])) - 1) * 100,
+        bias_percent=(math.exp(statistics.median([math.log(ratio) for ratio in ratios])) - 1) * 100,
         widening=widening_of(group),
     )
 
@@ -106,9 +106,3 @@ def _weights(scored: Sequence[ScoredPrediction]) -> list[float]:
     ]
     counts = Counter(keys)
     return [1 / counts[key] for key in keys]
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

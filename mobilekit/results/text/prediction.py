@@ -111,21 +111,21 @@ def predicted_text(predicted: Predictions) -> str:
     }
     cells = ((predicted_cell(each, figure), name) for figure, name in named.items())
     parts = [f"{number_text(cell)}{name}" for cell, name in cells if isinstance(cell, Number)]
-    return (
-        f"{each.device}: {', '.join(parts)}   90 %, as of {device.engine}, from {_told_from(each)}"
-    )
+    told_from = _told_from(each, device)
+    return f"{each.device}: {', '.join(parts)}   90 %, as of {device.engine}, from {told_from}"
 
 
 def predictions_table(predicted: Predictions) -> Table:
     """Intervals are of 90 %."""
     several = len(predicted.devices) > 1
+    devices = {each.device: each for each in predicted.devices}
     rows = [
         Row(
             (
                 each.network,
                 *((each.device,) if several else ()),
                 *(predicted_cell(each, figure) for figure in PREDICTED_FIGURES),
-                _told_from(each),
+                _told_from(each, devices[each.device]),
             ),
             origin="predicted",
         )
@@ -329,11 +329,14 @@ def _name(each: NetworkPrediction, *, several: bool) -> str:
     return f"{each.network} on {each.device}" if several else each.network
 
 
-def _told_from(each: NetworkPrediction) -> str:
+def _told_from(each: NetworkPrediction, device: PredictedDevice) -> str:
     if each.latency_ms is None:
         return "-"
-    here = f"{_count(each.known, 'network')} measured here" if each.known else "the chip alone"
-    return f"{here}; {'measured' if each.seen else 'never measured'} on other phones"
+    if each.known:
+        told = f"{_count(each.known, 'network')} measured here"
+    else:
+        told = "the chip alone" if device.own is None else "your runs elsewhere"
+    return f"{told}; {'measured' if each.seen else 'never measured'} before"
 
 
 def _untold_texts(predicted: Predictions) -> list[str]:
