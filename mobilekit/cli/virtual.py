@@ -143,5 +143,5 @@ def fault(
     if name == "none":
         say(f"Virtual {running.name} is well.")
     else:
-        say(f"Virtual {running.name}: {name}, {MOMENTS[at]}: it {FAULTS[name]}.")
+        say(f"Virtual {running.name}: {name}, {MOMENTS[at]}: {FAULTS[name]}.")
         say(f"  mobilekit virtual fault none --phone {running.name}")

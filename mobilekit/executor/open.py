@@ -13,7 +13,13 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
+from mobilekit.errors import (
+    AdbServerError,
+    DeviceError,
+    DisconnectedError,
+    PhoneError,
+    UsageError,
+)
 from mobilekit.executor.base import Executor, Opened
 from mobilekit.executor.computer import ComputerExecutor
 from mobilekit.executor.lock import exclusive
@@ -191,7 +197,10 @@ def attached_phones() -> Iterator[tuple[str, Executor]]:
     own.ensure_running()
     virtual = {phone.address: phone.name for phone in service.list_phones()}
     servers: list[tuple[AdbServer, str | None]] = [(own, None)]
-    servers += [(connect_virtual(phone), phone.address) for phone in service.list_phones()]
+    for each in service.list_phones():
+        # One that hangs, or has just been stopped, keeps nobody from the others.
+        with suppress(DeviceError, DisconnectedError, AdbServerError):
+            servers.append((connect_virtual(each), each.address))
     seen = set()
     for server, only in servers:
         for attached in sorted(
@@ -250,7 +259,7 @@ def attached_links() -> list[Link]:
 def attach(link: Link) -> tuple[AdbServer, AttachedDevice] | None:
     """The server that a phone is attached to and its state there; ``None`` where it is not."""
     # A virtual phone that cannot be attached has just been stopped, or hangs.
-    with suppress(DeviceError, DisconnectedError):
+    with suppress(DeviceError, DisconnectedError, AdbServerError):
         server = link.attach()
         for attached in server.list_devices():
             if attached.serial == link.attached.serial:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from mobilekit.contract.answering import check_answer
@@ -229,16 +228,20 @@ class Watch:
         may_be_away = plan is not None and plan.unplug_timeout_ns is not None
         left_ns = link.clock_ns()
         deadline_ns = None if may_be_away else left_ns + link.patience.reconnect_s * NS_PER_S
+        was_gone = False
         while deadline_ns is None or link.clock_ns() < deadline_ns:
             link.sleep(link.patience.longest_poll_s)
-            with suppress(DisconnectedError, DeviceError, AdbServerError):
+            try:
                 phone = link.reconnect()
-                if may_be_away:
-                    # Nobody could hear it meanwhile.
-                    absence_ns = link.clock_ns() - left_ns
-                    self._heard_ns += absence_ns
-                    self._begun_ns += absence_ns
-                return phone
+            except (DisconnectedError, DeviceError, AdbServerError):
+                was_gone = True
+                continue
+            # A phone that was there all the time could have been heard.
+            if may_be_away and was_gone:
+                absence_ns = link.clock_ns() - left_ns
+                self._heard_ns += absence_ns
+                self._begun_ns += absence_ns
+            return phone
         return None
 
     def _longest_silence_s(self) -> float:

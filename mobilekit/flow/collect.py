@@ -13,9 +13,11 @@ from mobilekit.contract.protocol import (
     WindowMeasured,
 )
 from mobilekit.errors import (
+    DamagedResultError,
     DeviceError,
     DisconnectedError,
     InUseError,
+    PhoneError,
 )
 from mobilekit.executor.base import Executor, Listener
 from mobilekit.executor.lock import exclusive
@@ -48,7 +50,7 @@ def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
     collected: list[Measurement] = []
     waiting = {run_id: _waiting(run, "not attached") for run_id, run in pending.items()}
     for key, executor in attached_phones() if pending else ():
-        with suppress(DeviceError, DisconnectedError):
+        with suppress(DeviceError, DisconnectedError, PhoneError):
             held = executor.held_runs()
             for run_id in [run_id for run_id in pending if run_id in waiting and run_id in held]:
                 outcome = _collect_run(executor, key, pending[run_id], store, reporter, wait=wait)
@@ -101,7 +103,9 @@ def _collect_run(
         return _waiting(run, "running" if has_begun else "waiting", windows)
     if isinstance(result, RunFailure) and not result.samples.phases:
         # Of what was heard before the phone was lost, nothing is left on it.
-        heard = store.find(run.measurement.id)
+        heard = None
+        with suppress(DamagedResultError):
+            heard = store.find(run.measurement.id)
         result = result if heard is None else replace(result, samples=heard.result.samples)
     measurement = finish(run.measurement, result, executor, store)
     if measurement.purpose == "calibrate":

@@ -9,7 +9,13 @@ from mobilekit.analysis.compare.comparison import MeasuredSide, compare
 from mobilekit.analysis.compare.records import Comparison
 from mobilekit.analysis.layers.profile import why_by_segments
 from mobilekit.contract.protocol import RunSuccess
-from mobilekit.errors import ExportError, MobilekitError, StoppedError, UsageError
+from mobilekit.errors import (
+    ExportError,
+    MobilekitError,
+    StoppedError,
+    UnsavedError,
+    UsageError,
+)
 from mobilekit.flow.deploy import Iterations, deploy, with_found_backend
 from mobilekit.flow.predict import predict_real
 from mobilekit.flow.prepare import DeployOptions, check_device, find_network
@@ -64,7 +70,8 @@ def measure_pairs(
         except MobilekitError as error:
             # A device that is gone is gone for the other networks too.
             goes_on = isinstance(error, ExportError)
-            if not goes_on and not measured.pairs:
+            # One that could not be saved holds its measurement.
+            if isinstance(error, UnsavedError) or (not goes_on and not measured.pairs):
                 raise
             measured.unmeasured.append((model, error))
             if goes_on:
@@ -96,7 +103,7 @@ def _measure_pair(
             profile(each, store, reporter, iterations=traced_iterations, by_segments=True)
             for each in both
         )
-    except StoppedError:
+    except (StoppedError, UnsavedError):
         raise
     except MobilekitError as error:
         # What there is of the pair is worth more than its layers.

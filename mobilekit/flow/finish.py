@@ -30,6 +30,7 @@ from mobilekit.errors import (
     DeviceError,
     DisconnectedError,
     MobilekitError,
+    PhoneError,
     ProtocolError,
     StoreError,
     UnsavedError,
@@ -199,5 +200,5 @@ def _clear_up(executor: Executor, measurement: Measurement) -> None:
     if isinstance(result, RunFailure) and result.code == "file_corrupt":
         corrupt = (*measurement.artifact.files, *(cut.files if cut is not None else ()))
     # All is stored: a phone that leaves now takes nothing with it.
-    with suppress(DeviceError, DisconnectedError):
+    with suppress(DeviceError, DisconnectedError, PhoneError):
         executor.clean(measurement.id, corrupt)

@@ -351,7 +351,7 @@ class Phone:
             command = f"pm install -r {staged}"
             return self.shell(command, check=False, timeout_s=INSTALL_TIMEOUT_S).text
         finally:
-            with contextlib.suppress(DisconnectedError):
+            with contextlib.suppress(DisconnectedError, PhoneError):
                 self.shell(f"rm -f {staged}", check=False)
 
     def _has(self, feature: str) -> bool:
@@ -372,7 +372,10 @@ class Phone:
                 while chunk := file.read(_INSTALL_CHUNK_BYTES):
                     stream.sendall(chunk)
                     on_bytes(len(chunk))
-            return bytes(connection.read_until_close(encoding=None))
+            answer = _Answer(
+                stream, self.serial, "cmd package install", INSTALL_TIMEOUT_S, ANSWER_LIMIT_BYTES
+            )
+            return answer.rest()
 
     def _fix_of_refusal(self, reason: str) -> str:
         lowered = reason.lower()
@@ -403,6 +406,8 @@ class Phone:
             status, size = struct.unpack("<4sI", connection.read_exact(8))
             if status == b"OKAY":
                 return None
+            if status != b"FAIL" or size > _SYNC_DATA_BYTES:
+                raise EOFError(f"{status!r} of {size} bytes is no answer")
             return str(connection.read_exact(size).decode("utf-8", errors="replace"))
 
     def _receive_file(self, source: str, file: BinaryIO, limit_bytes: int) -> str | None:
@@ -469,13 +474,17 @@ class _Answer:
 
     def terminal(self) -> ShellResult:
         """Of an Android 6: both streams through a terminal, which turns line ends into CRLF."""
-        output = bytearray()
-        while data := self._some(_SYNC_DATA_BYTES):
-            output += data
-        text, mark, code = bytes(output).replace(b"\r\n", b"\n").rpartition(_END_MARK)
+        text, mark, code = self.rest().replace(b"\r\n", b"\n").rpartition(_END_MARK)
         if not mark or not code.strip().isdigit():
             raise EOFError("the output has no end")
         return ShellResult(text, b"", int(code.strip()[:3]))
+
+    def rest(self) -> bytes:
+        """Until the phone closes."""
+        data = bytearray()
+        while part := self._some(_SYNC_DATA_BYTES):
+            data += part
+        return bytes(data)
 
     def exactly(self, size: int) -> bytes:
         self._refuse_more_than(size)

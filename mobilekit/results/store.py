@@ -62,6 +62,14 @@ def _undamaged(measurement_id: str, document: bytes) -> Measurement:
         return decode_measurement(document)
 
 
+def _is_partial(document: bytes) -> bool:
+    """Whether it is of a run whose phone was lost; what cannot be read is no more than that."""
+    try:
+        return was_lost(decode_measurement(document).result)
+    except ProtocolError:
+        return True
+
+
 @contextmanager
 def _told_by_id(result_id: str, *, fix: str | None = None) -> Iterator[None]:
     """Raises ``DamagedResultError`` for a document that is not what this mobilekit has written."""
@@ -162,7 +170,7 @@ class Store:
         with self._database.writing() as connection:
             same = measurements_table.c.id == measurement.id
             stored = connection.scalar(sa.select(measurements_table.c.document).where(same))
-            if stored is not None and was_lost(decode_measurement(stored).result):
+            if stored is not None and _is_partial(stored):
                 connection.execute(measurements_table.delete().where(same))
             if not was_lost(measurement.result):
                 waiting = pending_table.c.id == measurement.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,27 +14,29 @@ from mobilekit.results.database import Database
 from mobilekit.results.migrations.chain import read_version
 from mobilekit.results.schema import SCHEMA_VERSION, pending_table, version_table
 
-LOCK_TIMEOUT_S = 2.0
+LOOK_TIMEOUT_S = 2.0
 """A look need not wait as long as saving a result does."""
 
 
 def read_store_facts(place: str | Path) -> StoreFacts:
     """Of the store at a URL or in a file: what waits in it, and whether it takes a write, which is
     taken back. Nothing is made."""
-    shown = str(place)
     try:
-        database = Database(place, lock_timeout_s=LOCK_TIMEOUT_S)
-        shown = database.shown_url
-        if database.file is not None and not database.file.exists():
-            return _judge_absent(shown, database.file.parent)
+        database = Database(place, lock_timeout_s=LOOK_TIMEOUT_S)
+    except StoreError as error:
+        return _facts(str(place), failure=error.what, fix=error.fix)
+    try:
+        # Unlike Path.exists, this raises nothing for a directory that may not be searched.
+        if database.file is not None and not os.path.lexists(database.file):
+            return _judge_absent(database.shown_url, database.file.parent)
         return _try_writing(database)
     except StoreError as error:
         fix = error.fix
-        if "locked" in error.what:
+        if database.file is not None and "locked" in error.what:
             fix = (
                 f"Wait until the command that uses it is done; `fuser -v {database.file}` names it."
             )
-        return _facts(shown, failure=error.what, fix=fix)
+        return _facts(database.shown_url, failure=error.what, fix=fix)
 
 
 def _try_writing(database: Database) -> StoreFacts:

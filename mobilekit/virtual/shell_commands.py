@@ -126,7 +126,7 @@ def _where(call: Call, word: str) -> str | None:
 
 async def run_trap(call: Call) -> int:
     """``trap ACTION SIGNAL...``; ``-`` in place of the action takes it back."""
-    if not call.args:
+    if call.args in ([], ["--"]):
         lines = (f"trap -- '{text}' {name}\n" for name, text in call.session.traps.items())
         await call.print("".join(lines))
         return 0

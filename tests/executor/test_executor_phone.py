@@ -274,7 +274,7 @@ def test_a_phone_that_answers_everything_but_of_the_run():
 def test_a_phone_that_is_meant_to_be_away_has_its_absence_left_out():
     """A run without a cable comes back after hours, and only then its silence counts."""
     answers = iter([TAKEN + BEGUN, None, None])
-    absences = iter([3600.0, 7200.0, 0.0])
+    absences = iter([3600.0, None, 7200.0, None])
 
     def tell(phone):
         answer = next(answers, b"")
@@ -283,8 +283,11 @@ def test_a_phone_that_is_meant_to_be_away_has_its_absence_left_out():
     phone = EvasivePhone(tell)
 
     def reconnect():
-        phone.now_s += next(absences)
-        return phone
+        absence_s = next(absences)
+        if absence_s is None:
+            return phone
+        phone.now_s += absence_s
+        raise DisconnectedError("The phone is gone", fix="Plug it in again.")
 
     plan = energy_plan(unplug_timeout_ns=60 * NS_PER_S)
     executor = executor_of(phone, reconnect=reconnect, clock_ns=clock_of(phone))
