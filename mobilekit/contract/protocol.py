@@ -106,8 +106,8 @@ is an error like one of another type.
 The battery and the thermal state are also read once before ``load`` and once after the last
 phase.
 
-**An answer.** A result answers its request, which a companion sees to before it writes one and a
-host before it believes one (``check_answer``; ``tests/vectors/answers``):
+**An answer.** A result answers its request, which the app sees to before it writes a success and a
+host before it believes a result (``check_answer``; ``tests/vectors/answers``):
 
 - Its ``run_id`` is the request's. A failure's phase is the last that was begun.
 - Its phases are those that were asked for, each once, in the order above, and times do not go
