@@ -37,7 +37,9 @@ class Recording:
                 "There is no such file", path=path, fix="Give the path of a recording."
             )
         # Its C library logs what its errors say.
-        logging.getLogger("pyjls.c").addHandler(logging.NullHandler())
+        log = logging.getLogger("pyjls.c")
+        log.addHandler(logging.NullHandler())
+        log.propagate = False
         self._path = path
         self.size_bytes = path.stat().st_size
         try:

@@ -35,6 +35,12 @@ def predict(*arguments, layers=LAYERS, chip=CHIP):
     return CliRunner().invoke(main.app, list(map(str, words)), env={"COLUMNS": "200"})
 
 
+@pytest.fixture(autouse=True)
+def _nothing_was_measured(tmp_path_factory, monkeypatch):
+    """Whoever runs the tests may have results of their own."""
+    monkeypatch.setenv("MOBILEKIT_HOME", str(tmp_path_factory.mktemp("home")))
+
+
 @pytest.fixture
 def table(tmp_path):
     """Writes the layers of one network, each row changed."""

@@ -274,7 +274,7 @@ def test_a_phone_that_answers_everything_but_of_the_run():
 def test_a_phone_that_is_meant_to_be_away_has_its_absence_left_out():
     """A run without a cable comes back after hours, and only then its silence counts."""
     answers = iter([TAKEN + BEGUN, None, None])
-    absences = iter([3600.0, None, 7200.0, None])
+    absences = iter([3600.0, None, 7200.0, None, None])
 
     def tell(phone):
         answer = next(answers, b"")

@@ -35,7 +35,11 @@ def test_a_disturbed_pass_is_repeated_once(monkeypatch, passes, kept):
     reporter = FakeReporter()
 
     found = profiling.profile(
-        SimpleNamespace(format="auto"), None, reporter, iterations=3, by_segments=None
+        SimpleNamespace(format="auto", seek_backend=False),
+        None,
+        reporter,
+        iterations=3,
+        by_segments=None,
     )
 
     assert found == kept
