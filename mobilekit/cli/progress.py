@@ -133,7 +133,8 @@ class TerminalReporter:
     def planned_energy(self, planned: PlannedEnergy, *, simulated: bool) -> None:
         self._planned_windows = 2 * planned.plan.blocks + 1
         self._windows = 0
-        self.note(render_energy_plan(planned, simulated=simulated))
+        for line in render_energy_plan(planned, simulated=simulated).splitlines():
+            self.note(line)
 
     def planned_calibration(self, plan: EnergyPlan, *, simulated: bool) -> None:
         self._planned_windows = 2 * plan.blocks + 1

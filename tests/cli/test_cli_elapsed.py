@@ -6,10 +6,12 @@ import sys
 import threading
 
 import pytest
+from examples import energy_plan
 
 from mobilekit.cli import elapsed
 from mobilekit.cli.elapsed import Elapsed
 from mobilekit.cli.progress import TerminalReporter
+from mobilekit.records.energy import PlannedEnergy
 
 
 class Listener:
@@ -102,3 +104,26 @@ def test_a_stage_of_an_export_is_told_and_a_run_is_not(
         reporter.note("The phone is back.")
     assert begun == ["Exporting", "Tracing the network", None, None]
     assert capsys.readouterr().err == "Tracing the network\nThe phone is back.\n"
+
+
+def test_a_plan_of_several_lines_stays_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the README shows it; text of others is one line each all the same."""
+    planned = PlannedEnergy(
+        plan=energy_plan(),
+        source="charge_counter",
+        target_error=0.05,
+        expected_half_width=0.003,
+        expected_total_half_width=0.06,
+        expected_duration_ns=330 * 10**9,
+        expected_charge_fraction=0.013,
+        battery_assumed=False,
+        limit="the battery is too small",
+    )
+    with TerminalReporter() as reporter:
+        reporter.planned_energy(planned, simulated=True)
+        reporter.note("a name\nError: forged")
+    plan, expected, limit, note = capsys.readouterr().err.splitlines()
+    assert plan.startswith("Energy by the charge counter: 5 blocks of idle and load, ")
+    assert expected.startswith("  expected: +-0.3% of the marginal energy")
+    assert limit == "  the target is not reached: the battery is too small"
+    assert note == "a name Error: forged"
