@@ -45,6 +45,12 @@ class Chip(Record, frozen=True):
     def cores(self) -> int:
         return sum(cluster.cores for cluster in self.clusters)
 
+    def fastest(self, threads: int) -> list[Cluster]:
+        """The cluster of each core that so many threads run on, the fastest cores first; of more
+        threads than cores, every core's."""
+        clusters = sorted(self.clusters, key=lambda cluster: cluster.rate, reverse=True)
+        return [cluster for cluster in clusters for _ in range(cluster.cores)][:threads]
+
     @property
     def text(self) -> str:
         """As it is written for ``--chip``: ``4xA76@2.4,4xA55@1.8``."""

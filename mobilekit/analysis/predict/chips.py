@@ -112,8 +112,7 @@ def features_of(chip: Chip, threads: int) -> Array:
             chip=chip.text,
             fix="Give --threads from 1 to the number of cores.",
         )
-    clusters = sorted(chip.clusters, key=lambda cluster: cluster.rate, reverse=True)
-    used = [cluster for cluster in clusters for _ in range(cluster.cores)][:threads]
+    used = chip.fastest(threads)
     first, rates = used[0], [cluster.rate for cluster in used]
     total = sum(rates)
     return np.array(
@@ -128,7 +127,7 @@ def features_of(chip: Chip, threads: int) -> Array:
             math.log(total),
             math.log(total / threads / rates[-1]),
             math.nan if chip.dram_gbps is None else math.log(chip.dram_gbps),
-            math.log(sum(cluster.rate * cluster.cores for cluster in clusters)),
+            math.log(sum(cluster.rate * cluster.cores for cluster in chip.clusters)),
         ],
         dtype=np.float64,
     )

@@ -86,8 +86,7 @@ def core_w(core: Core, clock_ghz: float, model: CorePower) -> float:
 
 def power_of_chip(chip: Chip, threads: int, model: PowerModel) -> PhonePower:
     """With ``threads`` threads, on the chip's fastest cores first; at most as many as it has."""
-    clusters = sorted(chip.clusters, key=lambda cluster: cluster.rate, reverse=True)
-    used = [cluster for cluster in clusters for _ in range(cluster.cores)][:threads]
+    used = chip.fastest(threads)
     marginal_w = sum(core_w(each.core, each.clock_ghz, model.cores) for each in used)
     marginal_sd = math.hypot(model.cores.log_sd, SHARING_SD)
     rest_w = model.rest.current_ma / 1000 * NOMINAL_CELL_MV / 1000
