@@ -16,9 +16,9 @@ from mobilekit.analysis.predict.work import work_of
 from mobilekit.errors import ExportError, UsageError
 from mobilekit.flow.deploy import deploy
 from mobilekit.flow.own import chip_of, of_population, own_latencies, predict_from_own
-from mobilekit.flow.predict import load_predictor
 from mobilekit.flow.prepare import DeployOptions, open_device_of
 from mobilekit.flow.reporter import Reporter
+from mobilekit.flow.shipped import load_predictor
 from mobilekit.model.describe import find_description
 from mobilekit.model.zoo import list_models
 from mobilekit.phone.formats import choose_format

@@ -11,7 +11,7 @@ from mobilekit.analysis.predict.stored import population_of, scored
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.errors import MobilekitError
 from mobilekit.flow.own import chip_of, of_population, predict_from_own
-from mobilekit.flow.predict import load_predictor
+from mobilekit.flow.shipped import load_predictor
 from mobilekit.model.describe import find_description
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import DeviceInfo

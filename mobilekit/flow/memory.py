@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from importlib.resources import files
-
 from msgspec.structs import replace
 
 from mobilekit.analysis.predict.chips import parse_chip
-from mobilekit.analysis.predict.memory import MemoryModels, predict_memory
-from mobilekit.contract.codec import decode
+from mobilekit.analysis.predict.memory import predict_memory
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import CannotTellError, UsageError
+from mobilekit.flow.shipped import load_memory_models
 from mobilekit.formats import FORMATS
 from mobilekit.phone.chips import load_cores
 from mobilekit.records.network import Description, Precision
 from mobilekit.records.prediction import NetworkPrediction, Untold
-
-
-@lru_cache(maxsize=1)
-def load_memory_models() -> MemoryModels:
-    """The shipped ones, fitted beforehand."""
-    data = files("mobilekit").joinpath("prediction", "memory.json").read_bytes()
-    models: MemoryModels = decode(data, MemoryModels, source="memory.json")
-    return models
 
 
 def with_memory(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,18 +15,16 @@ from mobilekit.analysis.predict.chips import parse_chip, with_bandwidth
 from mobilekit.analysis.predict.costs import costs_of
 from mobilekit.analysis.predict.energy import battery_of, predict_network
 from mobilekit.analysis.predict.fits import judge, parse_criteria
-from mobilekit.analysis.predict.latency import LatencyModel, Predictor, refuse_all
+from mobilekit.analysis.predict.latency import Predictor, refuse_all
 from mobilekit.analysis.predict.own import OwnPhone, Wanted
 from mobilekit.analysis.predict.power import (
     OwnRun,
-    PowerModel,
     arithmetic_share,
     power_of_chip,
     power_of_runs,
 )
 from mobilekit.analysis.predict.stored import latency_of
 from mobilekit.analysis.predict.work import work_of
-from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import CannotTellError, DataError, MobilekitError, UsageError
 from mobilekit.flow.memory import with_memory
@@ -40,6 +36,7 @@ from mobilekit.flow.own import (
     of_population,
     predict_from_own,
 )
+from mobilekit.flow.shipped import load_power_model, load_predictor
 from mobilekit.formats import FORMATS
 from mobilekit.model.describe import find_description, read_description
 from mobilekit.model.given import NOTHING, Given
@@ -68,14 +65,6 @@ from mobilekit.runner.host import COMPUTER
 
 if TYPE_CHECKING:
     from mobilekit.results.store import Store
-
-
-@lru_cache(maxsize=1)
-def load_predictor() -> Predictor:
-    """The shipped model, fitted beforehand."""
-    data = files("mobilekit").joinpath("prediction", "latency.json").read_bytes()
-    model: LatencyModel = decode(data, LatencyModel, source="latency.json")
-    return Predictor(model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,14 +97,6 @@ class Phone(NamedTuple):
     chip: Chip
     profile: DeviceProfile | None
     """``None`` for a chip alone."""
-
-
-@lru_cache(maxsize=1)
-def load_power_model() -> PowerModel:
-    """What phones' cores draw, fitted beforehand."""
-    data = files("mobilekit").joinpath("prediction", "power.json").read_bytes()
-    model: PowerModel = decode(data, PowerModel, source="power.json")
-    return model
 
 
 def read_phone(device: str, *, dram_gbps: float | None = None) -> Phone:

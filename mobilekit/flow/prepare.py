@@ -29,8 +29,8 @@ from mobilekit.errors import InUseError, UsageError
 from mobilekit.executor.base import Executor, Opened
 from mobilekit.executor.open import open_device
 from mobilekit.flow.ids import make_id
-from mobilekit.flow.memory import load_memory_models
 from mobilekit.flow.reporter import Reporter, Steps
+from mobilekit.flow.shipped import load_memory_models
 from mobilekit.formats import FormatOrAuto
 from mobilekit.model.describe import find_description
 from mobilekit.model.export import check_request, export_artifact

@@ -15,7 +15,8 @@ from mobilekit.analysis.predict.work import work_of
 from mobilekit.cli import main
 from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.errors import UsageError
-from mobilekit.flow.predict import PhoneOptions, load_predictor, predict_models
+from mobilekit.flow.predict import PhoneOptions, predict_models
+from mobilekit.flow.shipped import load_predictor
 from mobilekit.model.describe import find_description
 from mobilekit.model.zoo import find_model, list_models, with_variant
 from mobilekit.records.network import Variant

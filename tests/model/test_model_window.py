@@ -8,7 +8,7 @@ from torch import nn
 
 from mobilekit.analysis.predict.costs import are_same, costs_of
 from mobilekit.analysis.predict.work import work_of
-from mobilekit.flow.predict import load_predictor
+from mobilekit.flow.shipped import load_predictor
 from mobilekit.model.describe import count_cost, read_description
 from mobilekit.model.layer_table import read_layer_table
 from mobilekit.model.layers import describe_layers

@@ -22,7 +22,8 @@ from mobilekit.analysis.predict.power import (
     power_of_chip,
     power_of_runs,
 )
-from mobilekit.flow.predict import load_power_model, read_phone
+from mobilekit.flow.predict import read_phone
+from mobilekit.flow.shipped import load_power_model
 from mobilekit.phone.chips import load_cores
 from mobilekit.records.prediction import (
     LatencyPrediction,

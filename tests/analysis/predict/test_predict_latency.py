@@ -18,7 +18,7 @@ from mobilekit.analysis.predict.posterior import (
     forward_substitution,
 )
 from mobilekit.errors import MobilekitError, UsageError
-from mobilekit.flow.predict import load_predictor
+from mobilekit.flow.shipped import load_predictor
 from mobilekit.model.layer_table import read_layer_table
 from mobilekit.phone.chips import load_cores
 from mobilekit.records.prediction import KnownLatency, LayerWork

@@ -13,7 +13,7 @@ from mobilekit.analysis.predict.memory import (
     predict_memory,
 )
 from mobilekit.analysis.predict.memory_parts import Tensor, block_bytes, parts_of
-from mobilekit.flow.memory import load_memory_models
+from mobilekit.flow.shipped import load_memory_models
 from mobilekit.records.network import Description, ModelCost, Window
 
 KIB = 1024

@@ -8,7 +8,7 @@ import pytest
 import mobilekit
 from mobilekit.analysis.predict.chips import parse_chip
 from mobilekit.analysis.predict.own import OwnLatency, OwnPhone, Wanted, predict_with_own
-from mobilekit.flow.predict import load_predictor
+from mobilekit.flow.shipped import load_predictor
 from mobilekit.model.layer_table import read_layer_table
 from mobilekit.phone.chips import load_cores
 from mobilekit.records.prediction import Setting
