@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from mobilekit.analysis.predict.chips import parse_chip
 from mobilekit.analysis.predict.memory import predict_memory
 from mobilekit.contract.protocol import Format
-from mobilekit.errors import CannotTellError, UsageError
 from mobilekit.flow.shipped import load_memory_models
 from mobilekit.formats import FORMATS
-from mobilekit.phone.chips import load_cores
+from mobilekit.records.chip import Chip
 from mobilekit.records.network import Description, Precision
 from mobilekit.records.prediction import NetworkPrediction, Untold
 
@@ -18,20 +16,21 @@ from mobilekit.records.prediction import NetworkPrediction, Untold
 def with_memory(
     prediction: NetworkPrediction,
     description: Description | None,
-    chip: str,
+    chip: Chip | None,
     *,
     artifact_format: Format | None,
     precision: Precision,
 ) -> NetworkPrediction:
-    """A prediction with the memory of the network on a phone with that chip.
+    """A prediction with the memory of the network on a phone with that chip; ``None``: it is not
+    known.
 
     ``artifact_format``: ``None`` for the first that the phone runs and that can be told.
     """
-    abi = _abi_of(chip)
     if description is None:
         return _untold(prediction, "a table of layers does not tell which of them read which")
-    if abi is None:
+    if chip is None:
         return _untold(prediction, "the processors of the phone are not known")
+    abi = "armeabi-v7a" if chip.clusters[0].core.armv7 else "arm64-v8a"
     formats = [artifact_format] if artifact_format else [*FORMATS]
     every = [
         predict_memory(description, each, precision, load_memory_models(), abi=abi)
@@ -46,12 +45,3 @@ def with_memory(
 
 def _untold(prediction: NetworkPrediction, reason: str) -> NetworkPrediction:
     return replace(prediction, untold=(*prediction.untold, Untold(figure="memory", reason=reason)))
-
-
-def _abi_of(chip: str) -> str | None:
-    """Of the programs that phones with it run; ``None`` for a chip that is not described."""
-    try:
-        described = parse_chip(chip, load_cores())
-    except (CannotTellError, UsageError):
-        return None
-    return "armeabi-v7a" if described.clusters[0].core.armv7 else "arm64-v8a"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -115,6 +114,15 @@ def read_phone(device: str, *, dram_gbps: float | None = None) -> Phone:
         )
     chip = parse_chip(known.clusters if known else device, load_cores(), dram_gbps=dram_gbps)
     return Phone(device, chip if known is None else named(chip, known, dram_gbps), profile)
+
+
+class _Told(NamedTuple):
+    """All networks on one phone."""
+
+    device: PredictedDevice
+    chip: Chip | None
+    """``None``: it is not known."""
+    predictions: list[NetworkPrediction]
 
 
 OpenStore = Callable[[], "Store | None"]
@@ -272,29 +280,27 @@ def _predict(
         _predict_on(device, networks, options, known, predictor, open_store, cache_directory)
         for device in devices
     ]
+    works = {network.name: network for network in networks}
     predictions = [
-        with_memory(
-            each,
-            described.get(each.network),
-            device.chip,
-            artifact_format=device.own.setting.format if device.own else options.format,
-            precision=(device.own.setting.precision if device.own else options.precision) or "fp32",
+        replace(
+            with_memory(
+                each,
+                described.get(each.network),
+                chip,
+                artifact_format=device.own.setting.format if device.own else options.format,
+                precision=(device.own.setting.precision if device.own else options.precision)
+                or "fp32",
+            ),
+            layers=(
+                _layers_of(each, works[each.network], chip, device.threads, predictor)
+                if options.layers
+                else ()
+            ),
         )
-        for device, of_device in told
+        for device, chip, of_device in told
         for each in of_device
     ]
-    phones = {device.device: device for device, _ in told}
-    if options.layers:
-        works = {network.name: network for network in networks}
-        predictions = [
-            replace(
-                each,
-                layers=_layers_of(
-                    each, works[each.network], phones[each.device], options, predictor
-                ),
-            )
-            for each in predictions
-        ]
+    phones = {each.device.device: each.device for each in told}
     if criteria:
         predictions = [
             replace(each, fits=judge(each, phones[each.device], criteria)) for each in predictions
@@ -306,7 +312,7 @@ def _predict(
         if each.latency_ms is not None and phones[each.device].own is None
     }
     return Predictions(
-        devices=tuple(device for device, _ in told),
+        devices=tuple(each.device for each in told),
         predictions=tuple(predictions),
         past_errors=tuple(
             predictor.past_error(count, seen=seen) for count, seen in sorted(kinds, reverse=True)
@@ -317,19 +323,15 @@ def _predict(
 def _layers_of(
     prediction: NetworkPrediction,
     network: NetworkWork,
-    device: PredictedDevice,
-    options: PhoneOptions,
+    chip: Chip | None,
+    threads: int | None,
     predictor: Predictor,
 ) -> tuple[LayerPrediction, ...]:
     """Each layer's part of the latency; none where that cannot be told."""
     latency_ms = prediction.latency_ms
     if latency_ms is None:
         return ()
-    chip = _chip_of(device, options)
-    threads = device.threads or 1
-    shares = predictor.layer_shares(
-        network, chip, threads if chip is None else min(threads, chip.cores)
-    )
+    shares = predictor.layer_shares(network, chip, threads or 1)
     return tuple(
         LayerPrediction(
             name=layer.name,
@@ -341,14 +343,6 @@ def _layers_of(
     )
 
 
-def _chip_of(device: PredictedDevice, options: PhoneOptions) -> Chip | None:
-    """With what the table knows of its memory, where it is in the table."""
-    for text in (device.device, device.chip):
-        with suppress(CannotTellError, UsageError):
-            return read_phone(text, dram_gbps=options.dram_gbps).chip
-    return None
-
-
 def _predict_on(
     device: str,
     networks: Sequence[NetworkWork],
@@ -357,7 +351,7 @@ def _predict_on(
     predictor: Predictor,
     open_store: OpenStore,
     cache_directory: Path,
-) -> tuple[PredictedDevice, list[NetworkPrediction]]:
+) -> _Told:
     """All of them on one phone; one whose cores are not known refuses every network."""
     try:
         if not known:
@@ -369,22 +363,22 @@ def _predict_on(
         phone = read_phone(device, dram_gbps=options.dram_gbps)
     except CannotTellError as error:
         latencies = refuse_all(networks, len(known), str(error).removesuffix("."))
-        chip, threads, power, battery = device, options.threads, None, None
+        chip, threads, power, battery = None, options.threads, None, None
     else:
-        chip = phone.chip.text
-        threads = phone.chip.cores if options.threads is None else options.threads
-        latencies = predictor.predict(networks, phone.chip, threads, known)
+        chip = phone.chip
+        threads = chip.cores if options.threads is None else options.threads
+        latencies = predictor.predict(networks, chip, threads, known)
         power = _power_of(phone, threads, open_store, predictor, cache_directory)
         battery = battery_of(phone.profile)
     described = PredictedDevice(
         device=device,
-        chip=chip,
+        chip=device if chip is None else chip.text,
         threads=threads,
         engine="what the known latencies are of" if known else predictor.model.engine,
         power=power,
         battery=battery,
     )
-    return described, _with_energy(networks, latencies, described, predictor)
+    return _Told(described, chip, _with_energy(networks, latencies, described, predictor))
 
 
 def _read_criteria(fits: str | None) -> tuple[Criterion, ...]:
@@ -466,7 +460,7 @@ def _predict_from_own(
     predictor: Predictor,
     open_store: OpenStore,
     cache_directory: Path,
-) -> tuple[PredictedDevice, list[NetworkPrediction]] | None:
+) -> _Told | None:
     """From one's own runs, where any was on this phone, or a format or precision is asked for, of
     which no others tell; ``None`` where there are none."""
     is_asked = options.format is not None or options.precision is not None
@@ -512,7 +506,7 @@ def _predict_from_own(
         power=power,
         battery=battery_of(profile),
     )
-    return described, _with_energy(networks, told, described, predictor)
+    return _Told(described, chip, _with_energy(networks, told, described, predictor))
 
 
 UNKNOWN_CHIP = "a chip that is not known"
