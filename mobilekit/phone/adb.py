@@ -54,7 +54,7 @@ with without_port():
 DEFAULT_TIMEOUT_S = 20.0
 INSTALL_TIMEOUT_S = 180.0
 """A phone may compile an app, or ask its user, before it answers."""
-DEFAULT_SERVER_PORT = 5037
+SERVER_ADDRESS, DEFAULT_SERVER_PORT = "127.0.0.1", 5037
 _SYNC_DATA_BYTES = 64 * 1024
 """The most that the sync protocol takes in one DATA frame."""
 _FRAMES_PER_SEND = 16
@@ -92,6 +92,23 @@ def read_port() -> int:
     return int(text)
 
 
+def ask_version(port: int, *, timeout_s: float) -> int:
+    """The protocol of the adb server that listens there (``host:version``).
+
+    Raises ``OSError`` where nothing answers, and ``ValueError`` with what anything else answers.
+    """
+    with socket.create_connection((SERVER_ADDRESS, port), timeout=timeout_s) as connection:
+        connection.sendall(b"000chost:version")
+        answer = b""
+        while len(answer) < 12 and (part := connection.recv(12 - len(answer))):
+            answer += part
+    # Such as OKAY00040029.
+    version = re.fullmatch(rb"OKAY0004([0-9A-Fa-f]{4})", answer)
+    if version is None:
+        raise ValueError(f"it answers {answer!r}" if answer else "it hangs up")
+    return int(version[1], 16)
+
+
 def adb_program() -> str | None:
     """The adb that is taken: ``ADBUTILS_ADB_PATH``'s, else that of ``PATH``, else adbutils' own;
     ``None`` where there is none."""
@@ -110,7 +127,7 @@ class AdbServer:
         self.port = read_port() if port is None else port
         self._environment = {**os.environ, **(environment or {})}
         self._client = adbutils.AdbClient(
-            host="127.0.0.1", port=self.port, socket_timeout=DEFAULT_TIMEOUT_S
+            host=SERVER_ADDRESS, port=self.port, socket_timeout=DEFAULT_TIMEOUT_S
         )
 
     def ensure_running(self) -> None:
@@ -140,15 +157,10 @@ class AdbServer:
 
     def is_running(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"000chost:version")
-                # Such as OKAY00040029. Anything may listen there, and answer anything.
-                answer = b""
-                while len(answer) < 12 and (part := connection.recv(12 - len(answer))):
-                    answer += part
-                return re.fullmatch(rb"OKAY0004[0-9A-Fa-f]{4}", answer) is not None
-        except OSError:
+            ask_version(self.port, timeout_s=1)
+        except (OSError, ValueError):
             return False
+        return True
 
     def list_devices(self) -> list[AttachedDevice]:
         with self._translated(None):

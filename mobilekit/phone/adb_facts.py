@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 
 from mobilekit.errors import AdbServerError, UsageError
-from mobilekit.phone.adb import AdbServer, adb_program, read_port, without_port
+from mobilekit.phone.adb import (
+    SERVER_ADDRESS,
+    AdbServer,
+    adb_program,
+    ask_version,
+    read_port,
+    without_port,
+)
 from mobilekit.phone.parse import parse_adb_version
 from mobilekit.records.checkup import AdbFacts, AdbProgram, ServerState
 
-ADDRESS = "127.0.0.1"
 ANSWER_TIMEOUT_S = 3.0
 PROGRAM_VARIABLE = "ADBUTILS_ADB_PATH"
 IGNORED_VARIABLES = ("ADB_SERVER_SOCKET", "ANDROID_ADB_SERVER_ADDRESS")
@@ -34,7 +39,7 @@ def read_adb_facts() -> AdbFacts:
         program=None if path is None else _ask_program(path),
         chosen_by=_chosen_by(path),
         others=tuple(_ask_program(other) for other in _others(path)),
-        address=ADDRESS,
+        address=SERVER_ADDRESS,
         port=port,
         server=server,
         server_protocol=protocol,
@@ -83,11 +88,11 @@ def _ask_program(path: str) -> AdbProgram:
 def _find_server(port: int) -> tuple[ServerState, int | None, str | None]:
     """What answers there, its protocol where it is an adb server, else why it is none."""
     try:
-        protocol = _ask_server(port)
+        protocol = ask_version(port, timeout_s=ANSWER_TIMEOUT_S)
     except ConnectionRefusedError:
         try:
             AdbServer(port).ensure_running()
-            return "started", _ask_server(port), None
+            return "started", ask_version(port, timeout_s=ANSWER_TIMEOUT_S), None
         except (AdbServerError, OSError, ValueError) as error:
             reason = error.what if isinstance(error, AdbServerError) else str(error)
             return "none", None, reason
@@ -96,18 +101,3 @@ def _find_server(port: int) -> tuple[ServerState, int | None, str | None]:
     except (OSError, ValueError) as error:
         return "not adb", None, str(error)
     return "running", protocol, None
-
-
-def _ask_server(port: int) -> int:
-    """``host:version``; raises ``ValueError`` for what no adb server answers, ``OSError``."""
-    with socket.create_connection((ADDRESS, port), timeout=ANSWER_TIMEOUT_S) as connection:
-        connection.sendall(b"000chost:version")
-        answer = b""
-        while len(answer) < 12 and (more := connection.recv(12 - len(answer))):
-            answer += more
-    if answer[:8] == b"OKAY0004" and len(answer) == 12:
-        try:
-            return int(answer[8:], 16)
-        except ValueError:
-            pass
-    raise ValueError(f"it answers {answer!r}" if answer else "it hangs up")

@@ -130,7 +130,8 @@ def answering(words):
 
 
 @pytest.mark.parametrize(
-    "words", [b"OKAY0004zzzz", b"OKAY0003029", b"HTTP/1.1 400 Bad Request\r\n\r\n", b""]
+    "words",
+    [b"OKAY0004zzzz", b"OKAY0003029", b"OKAY00030029", b"HTTP/1.1 400 Bad Request\r\n\r\n", b""],
 )
 def test_junk_at_the_servers_port(cli, words):
     """It is told what answers there, and the rest is told all the same."""
