@@ -15,7 +15,7 @@ from mobilekit.analysis.predict.stored import latency_of, population_of
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.errors import ExportError, UsageError
 from mobilekit.flow.deploy import deploy
-from mobilekit.flow.own import chip_of, of_population, own_latencies, predict_from_own
+from mobilekit.flow.own import OwnRunsOf, chip_of, of_population, own_latencies, predict_from_own
 from mobilekit.flow.prepare import DeployOptions, open_device_of
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.shipped import load_predictor
@@ -59,17 +59,17 @@ def calibrate(
     predictor, directory = load_predictor(), places.artifacts_directory()
     setting = Setting(format=chosen.format, precision=options.variant.precision)
     usable = _usable_networks(predictor, directory)
-    wanted = _wanted(device, setting, options.threads, store)
-    picked = _pick(predictor, usable, wanted, networks, device, store, directory)
+    runs = of_population(population_of(device), store.list_latencies(), device)
+    wanted = _wanted(device, setting, options.threads, runs)
+    picked = _pick(predictor, usable, wanted, networks, runs, directory)
     if not picked:
         raise UsageError(
             "No packaged network is left that would tell more of this phone in time",
             setting=setting.text,
             fix="All that are quick enough were measured: `mobilekit predict` uses them.",
         )
-    runs = of_population(population_of(device), store.list_latencies(), device)
     threads = options.threads or runs.usual_threads(setting)
-    before = _told(predictor, list(usable), wanted, device, store, directory)
+    before = _told(predictor, list(usable), wanted, runs, directory)
     started = time.monotonic()
     measured = []
     for name in picked:
@@ -92,7 +92,8 @@ def calibrate(
             )
         )
     duration_s = time.monotonic() - started
-    wanted = _wanted(device, setting, options.threads, store)
+    runs = of_population(population_of(device), store.list_latencies(), device)
+    wanted = _wanted(device, setting, options.threads, runs)
     return PredictionCalibration(
         device=device.name,
         serial=device.serial,
@@ -100,7 +101,7 @@ def calibrate(
         threads=wanted.phone.threads,
         measured=tuple(measured),
         before=before,
-        after=_told(predictor, list(usable), wanted, device, store, directory),
+        after=_told(predictor, list(usable), wanted, runs, directory),
         duration_s=duration_s,
         origin="simulated" if device.virtual else "measured",
     )
@@ -118,8 +119,7 @@ def _usable_networks(predictor: Predictor, directory: Path) -> dict[NetworkWork,
     return found
 
 
-def _wanted(device: DeviceInfo, setting: Setting, threads: int | None, store: Store) -> Wanted:
-    runs = of_population(population_of(device), store.list_latencies(), device)
+def _wanted(device: DeviceInfo, setting: Setting, threads: int | None, runs: OwnRunsOf) -> Wanted:
     chip = chip_of(device)
     used = threads or runs.usual_threads(setting) or (chip.cores if chip else 1)
     return Wanted(OwnPhone(device.key, chip, used), setting)
@@ -130,25 +130,23 @@ def _pick(
     usable: dict[NetworkWork, int],
     wanted: Wanted,
     count: int,
-    device: DeviceInfo,
-    store: Store,
+    runs: OwnRunsOf,
     directory: Path,
 ) -> list[str]:
-    runs = of_population(population_of(device), store.list_latencies(), device)
     own = [each for each in own_latencies(runs, directory) if predictor.can_tell(each.network)]
     here = [each for each in own if (each.phone, each.setting) == (wanted.phone, wanted.setting)]
     works = list(usable)
     known = {each.network.layers for each in here}
     expected = expect_with_own(predictor, works, wanted, own)
     usual_s = [predictor.reference_ms(work) / MS_PER_S * SLOWER * INFERENCES for work in works]
-    told = _latencies_ms(predictor, works, wanted, device, store, directory)
+    told, _ = predict_from_own(predictor, works, wanted, runs, directory)
     seconds = [
         float("inf")
         if usable[work] > MOST_PARAMETERS or work.layers in known
         else usual
-        if latency_ms is None
-        else latency_ms / MS_PER_S * INFERENCES
-        for work, usual, latency_ms in zip(works, usual_s, told, strict=True)
+        if each.latency_ms is None
+        else each.latency_ms / MS_PER_S * INFERENCES
+        for work, usual, each in zip(works, usual_s, told, strict=True)
     ]
     noise = predictor.model.sds.noise
     return [
@@ -156,29 +154,14 @@ def _pick(
     ]
 
 
-def _latencies_ms(
-    predictor: Predictor,
-    works: Sequence[NetworkWork],
-    wanted: Wanted,
-    device: DeviceInfo,
-    store: Store,
-    directory: Path,
-) -> list[float | None]:
-    runs = of_population(population_of(device), store.list_latencies(), device)
-    told, _ = predict_from_own(predictor, works, wanted, runs, directory)
-    return [each.latency_ms for each in told]
-
-
 def _told(
     predictor: Predictor,
     works: Sequence[NetworkWork],
     wanted: Wanted,
-    device: DeviceInfo,
-    store: Store,
+    runs: OwnRunsOf,
     directory: Path,
 ) -> Told:
     """How many of these can be told, and how surely."""
-    runs = of_population(population_of(device), store.list_latencies(), device)
     told, _ = predict_from_own(predictor, works, wanted, runs, directory)
     factors = [
         each.high_ms / each.latency_ms
