@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 
-from mobilekit.analysis.findings import REPLAYED
 from mobilekit.contract.protocol import RunSuccess
 from mobilekit.records.device import DeviceInfo
 from mobilekit.records.measurement import Measurement
@@ -15,6 +14,9 @@ from mobilekit.records.prediction import Population, ScoredPrediction, StoredLat
 def latency_of(measurement: Measurement) -> StoredLatency | None:
     """``None`` for a run that did not get through, for one that only was played again, and for one
     on a GPU, of which the model of cores tells nothing."""
+    # Where predictions start, it would take longer than the rest of this module.
+    from mobilekit.analysis.findings import REPLAYED
+
     samples = measurement.result.samples
     is_replayed = any(finding.id == REPLAYED.id for finding in measurement.findings)
     if (
