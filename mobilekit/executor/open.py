@@ -29,7 +29,6 @@ from mobilekit.executor.virtual_phones import connect_virtual, stop_idle_server,
 from mobilekit.executor.watch import Patience
 from mobilekit.phone.adb import AdbServer, Phone, link_of
 from mobilekit.phone.device import (
-    VIRTUAL_PREFIX,
     VirtualChoice,
     choose_device,
     find_devices,
@@ -45,7 +44,13 @@ from mobilekit.phone.device import (
 )
 from mobilekit.phone.profiles import generic_profile, load_profiles
 from mobilekit.phone.side_by_side import read_side_by_side
-from mobilekit.records.device import AttachedDevice, DeviceProfile, DeviceState, ListedDevice
+from mobilekit.records.device import (
+    VIRTUAL_PREFIX,
+    AttachedDevice,
+    DeviceProfile,
+    DeviceState,
+    ListedDevice,
+)
 from mobilekit.runner.host import COMPUTER, installed_formats, read_computer
 from mobilekit.virtual import service
 

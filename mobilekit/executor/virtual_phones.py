@@ -16,8 +16,9 @@ from mobilekit.errors import (
 from mobilekit.executor.lock import exclusive
 from mobilekit.phone import runs
 from mobilekit.phone.adb import AdbServer
-from mobilekit.phone.device import VIRTUAL_PREFIX, profile_named
+from mobilekit.phone.device import profile_named
 from mobilekit.phone.profiles import load_profiles
+from mobilekit.records.device import VIRTUAL_PREFIX
 from mobilekit.virtual import service
 from mobilekit.virtual.companion_settings import CompanionSettings
 

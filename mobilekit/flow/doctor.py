@@ -16,7 +16,6 @@ from mobilekit.executor.open import Link, attach, attached_links
 from mobilekit.flow.requirements import read_python_facts
 from mobilekit.phone.adb_facts import read_adb_facts
 from mobilekit.phone.app import found_apks, missing_tools, where_to_get_app
-from mobilekit.phone.device import VIRTUAL_PREFIX
 from mobilekit.phone.phone_facts import read_phone_facts, unread
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.phone.side_by_side import read_side_by_side
@@ -32,7 +31,10 @@ from mobilekit.records.checkup import (
     PhoneFacts,
     StoreFacts,
 )
-from mobilekit.records.device import DeviceProfile
+from mobilekit.records.device import (
+    VIRTUAL_PREFIX,
+    DeviceProfile,
+)
 from mobilekit.results.store_facts import read_store_facts
 
 JDK_VERSION = 17

@@ -30,8 +30,6 @@ from mobilekit.records.prediction import (
 )
 from mobilekit.units import NS_PER_MS
 
-VIRTUAL_PREFIX = "virtual:"
-
 
 @dataclass(frozen=True)
 class OwnRunsOf:

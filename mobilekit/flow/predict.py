@@ -28,7 +28,6 @@ from mobilekit.contract.protocol import Format
 from mobilekit.errors import CannotTellError, DataError, MobilekitError, UsageError
 from mobilekit.flow.memory import with_memory
 from mobilekit.flow.own import (
-    VIRTUAL_PREFIX,
     OwnRunsOf,
     chip_of,
     find_own,
@@ -44,7 +43,10 @@ from mobilekit.model.zoo import find_model
 from mobilekit.phone.chips import find_chip, load_cores, named
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.chip import Chip
-from mobilekit.records.device import DeviceProfile
+from mobilekit.records.device import (
+    VIRTUAL_PREFIX,
+    DeviceProfile,
+)
 from mobilekit.records.energy import EnergyEstimate
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import Description, ModelSpec, Precision

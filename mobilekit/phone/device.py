@@ -30,6 +30,7 @@ from mobilekit.phone.profiles import match_profile
 from mobilekit.phone.side_by_side import read_side_by_side
 from mobilekit.plain import plain
 from mobilekit.records.device import (
+    VIRTUAL_PREFIX,
     AttachedDevice,
     BatteryCapacity,
     BatteryStatus,
@@ -40,7 +41,6 @@ from mobilekit.records.device import (
     ListedDevice,
 )
 
-VIRTUAL_PREFIX = "virtual:"
 VIRTUAL_PROPERTY = "ro.mobilekit.virtual"
 FORMATS_PROPERTY = "ro.mobilekit.formats"
 VULKAN_PROPERTY = "ro.mobilekit.vulkan"

@@ -9,6 +9,9 @@ from mobilekit.contract.protocol import Format
 from mobilekit.records.energy import UploadEnergy
 from mobilekit.units import CHARGE_UNITS_UAH
 
+VIRTUAL_PREFIX = "virtual:"
+"""Before a profile's name where a person means the virtual phone."""
+
 
 class ProfileMatch(Record, frozen=True):
     """Which phones a profile is for: any of these values of ``ro.product.device``."""
