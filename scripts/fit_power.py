@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from bench import put_section
 
 from mobilekit.analysis.predict.intervals import SDS_OF_90_PERCENT
 from mobilekit.analysis.predict.power import (
@@ -34,7 +35,6 @@ from mobilekit.units import NS_PER_S
 Array = npt.NDArray[np.float64]
 PACKAGE = Path(__file__).parents[1] / "mobilekit" / "prediction"
 DOCS = Path(__file__).parents[1] / "docs" / "predicting.md"
-MARKS = ("<!-- power: written by `python scripts/fit_power.py --docs` -->", "<!-- end of power -->")
 
 
 class MeasuredCore(NamedTuple):
@@ -155,13 +155,6 @@ def published_powers_w(publication: str, platform: str) -> dict[str, float]:
     }
 
 
-def write_docs(text: str) -> None:
-    guide = DOCS.read_text(encoding="utf-8")
-    before, rest = guide.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    DOCS.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--docs", action="store_true", help="write the tables into the guide")
@@ -186,7 +179,7 @@ def main() -> None:
     print(tables)
     print(model)
     if options.docs:
-        write_docs(tables)
+        put_section(DOCS, "power", f"{tables}\n")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from bench import put_section
 from msgspec.structs import astuple
 from scipy.linalg import cho_factor, cho_solve, lapack
 from scipy.optimize import minimize, nnls
@@ -599,10 +600,6 @@ class _Shapes:
 
 DOCS = Path(__file__).parents[1] / "docs" / "predicting.md"
 PICTURE = DOCS.with_suffix(".png")
-MARKERS = (
-    "<!-- errors: written by `python scripts/fit_prediction.py --docs` -->",
-    "<!-- end of errors -->",
-)
 
 
 def render_tables(
@@ -633,14 +630,6 @@ def render_tables(
         for rival, by_known in rivals.items()
     ]
     return "\n".join(lines)
-
-
-def write_docs(text: str) -> None:
-    page = DOCS.read_text(encoding="utf-8")
-    before, _, rest = page.partition(MARKERS[0])
-    _, _, after = rest.partition(MARKERS[1])
-    page = f"{before}{MARKERS[0]}\n\n{text}\n\n{MARKERS[1]}{after}"
-    DOCS.write_text(page, encoding="utf-8")
 
 
 # --- pictures ----------------------------------------------------------------------------------
@@ -762,7 +751,7 @@ def main() -> None:
     print(tables)
     print(sds)
     if options.docs:
-        write_docs(tables)
+        put_section(DOCS, "errors", f"{tables}\n")
     for path in filter(None, (options.plot, PICTURE if options.docs else None)):
         draw(data, seen, factors, rivals, path)
     model = LatencyModel(

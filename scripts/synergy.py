@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from bench import put_section
 from scipy.optimize import nnls
 
 from mobilekit import places
@@ -32,10 +33,6 @@ from mobilekit.units import NS_PER_S
 Array = npt.NDArray[np.float64]
 TINY = Path(__file__).parent / "energy_data" / "mlperf_tiny.csv"
 DOCS = Path(__file__).parents[1] / "docs" / "predicting.md"
-MARKS = (
-    "<!-- synergy: written by `python scripts/synergy.py --docs` -->",
-    "<!-- end of synergy -->",
-)
 PAPERS = (
     ("fantozzi2016", ("nexus7",)),
     ("lane2015", ("tegra_cpu", "snapdragon_cpu", "edison_cpu")),
@@ -254,10 +251,7 @@ def main() -> None:
     text = render([*read_papers(), *read_tiny()])
     print(text)
     if options.docs:
-        guide = DOCS.read_text(encoding="utf-8")
-        before, rest = guide.split(MARKS[0])
-        _, after = rest.split(MARKS[1])
-        DOCS.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}", encoding="utf-8")
+        put_section(DOCS, "synergy", f"{text}\n")
 
 
 if __name__ == "__main__":
