@@ -24,8 +24,8 @@ def _listed(title: str, words: Mapping[Any, str]) -> str:
 FAULT_HELP = "\n\n".join(
     (
         "Make a running virtual phone fail.\n\nThe fault stays until there is another, or `none`, "
-        "which cures the phone. What happens once, such as a crash, happens at the first such "
-        "moment.",
+        "which cures the phone; an emptied battery and an app of another version stay as they are. "
+        "What happens once, such as a crash, happens at the first such moment.",
         _listed("Faults:", FAULTS),
         _listed("Moments (--at):", MOMENTS),
     )

@@ -114,7 +114,7 @@ class Faults(Record, frozen=True):
     """Which of ``FAULTS`` is to come."""
     at: Moment = "now"
     adb_server_port: int | None = None
-    """Of the adb server that ``server-killed`` is about."""
+    """Of the adb server that ``server-killed`` is about; ``None``: no server is killed."""
 
 
 def write_faults(directory: Path, faults: Faults) -> None:

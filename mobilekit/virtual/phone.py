@@ -45,7 +45,6 @@ SIGNALS: dict[FaultName, int] = {
     "killed": signal.SIGKILL,
     "silent-progress": signal.SIGSTOP,
 }
-DEFAULT_SERVER_PORT = 5037
 SLOW_BYTES_PER_S = 100_000
 LOW_PERCENT = 3
 TEN_YEARS_S = 10 * 365 * 24 * 3600
@@ -60,9 +59,9 @@ def _link(faults: Faults) -> Cable:
     return "unplugged" if faults.powered_off else faults.cable
 
 
-async def _kill_adb_server(port: int | None) -> None:
+async def _kill_adb_server(port: int) -> None:
     with suppress(OSError):
-        _, writer = await asyncio.open_connection("127.0.0.1", port or DEFAULT_SERVER_PORT)
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"0009host:kill")
         await writer.drain()
         writer.close()
@@ -244,7 +243,7 @@ class VirtualPhone:
             device.battery.set_level(LOW_PERCENT)
         elif name == "second-computer":
             self._spawn(use_phone(self.port))
-        elif name == "server-killed":
+        elif name == "server-killed" and self._faults.adb_server_port is not None:
             await _kill_adb_server(self._faults.adb_server_port)
 
     async def _return(self, after_s: float) -> None:
