@@ -171,6 +171,44 @@ def test_known_latencies_go_before_own_runs(keep, url, usual_ms, tmp_path):
     assert told["predictions"][1]["latency_ms"] == pytest.approx(usual_ms["googlenet"], rel=0.1)
 
 
+def test_another_memory_is_told_of_the_same_phone(keep, url, usual_ms):
+    """Its own runs stay its own, and a memory that no phone has is refused."""
+    for name in KNOWN:
+        keep(name, usual_ms[name] * 2)
+
+    told = document(url, "googlenet", "-d", "PIX1", "--dram-gbps", "20")
+
+    assert told["devices"][0]["own"]["networks_here"] == 2
+    assert told["predictions"][0]["known"] == 2
+    for nonsense in ("0", "-3"):
+        with pytest.raises(UsageError, match="No memory moves"):
+            predict(url, "googlenet", "-d", "PIX1", "--dram-gbps", nonsense)
+
+
+def test_a_network_outside_of_the_fit_tells_nothing(keep, url, usual_ms):
+    """With nothing else measured a phone that has a profile is told from its chip."""
+    nexus = replace(PIXEL, name="nexus7", soc="APQ8064")
+    keep("nin", 500, nexus)
+    from_chip = document(url, "alexnet", "-d", "nexus7")
+    keep("squeezenet", usual_ms["squeezenet"], nexus)
+
+    (told,) = document(url, "alexnet", "-d", "nexus7")["devices"]
+
+    assert from_chip["devices"][0]["own"] is None
+    assert from_chip["predictions"][0]["latency_ms"] is not None
+    assert told["own"]["networks_here"] == 1
+
+
+def test_a_computer_without_runs_is_refused(url):
+    """As a virtual phone is: nothing else tells of either."""
+    Store(url)
+    for device in ("pc", "virtual:nexus7"):
+        outcome = predict(url, "alexnet", "-d", device, "--json")
+        (told,) = check_document(outcome.stdout)["predictions"]
+        assert outcome.exit_code == 5
+        assert "nothing was measured yet" in told["reasons"][0]
+
+
 def test_two_phones_of_one_name_are_told_apart_by_their_serials(keep, url, usual_ms):
     keep("squeezenet", usual_ms["squeezenet"])
     keep("squeezenet", usual_ms["squeezenet"], replace(OTHER, name=PIXEL.name))
@@ -275,6 +313,10 @@ def test_intervals_widen_by_what_was_scored(keep, url, usual_ms):
 def test_score_predicts_nothing_by_the_way(url):
     with pytest.raises(UsageError, match="--score is of all predictions"):
         predict(url, "nin", "-d", "nexus7", "--score")
+    ignored = ("--threads 2", "--dram-gbps 0", "--layers", "--fits latency<1s", "--format pte")
+    for words in map(str.split, ignored):
+        with pytest.raises(UsageError, match="--score is of all predictions"):
+            predict(url, "--score", *words)
     with pytest.raises(UsageError, match="No phone is named"):
         predict(url, "nin")
 
@@ -287,6 +329,8 @@ def test_score_predicts_nothing_by_the_way(url):
     [
         (("nin", "-d", "pc", "--calibrate"), "--calibrate measures networks of its own choice"),
         (("--calibrate",), "--calibrate is of one phone"),
+        (("-d", "pc", "--calibrate", "--layers"), "--calibrate measures networks of its own"),
+        (("-d", "pc", "--calibrate", "--dram-gbps", "0"), "--calibrate measures networks of its"),
         (("--calibrate", "-d", "pc", "-d", "nexus7"), "--calibrate is of one phone"),
         (("nin", "-d", "pc", "--networks", "1"), "--networks is of --calibrate"),
     ],
@@ -306,7 +350,7 @@ def test_a_calibration_measures_what_is_left_to_tell(keep, url, exports, monkeyp
         work = work_of(spec.name, find_description(spec, cache_directory=exports))
         if spec.name != "squeezenet" and predictor.can_tell(work):
             keep(spec.name, predictor.reference_ms(work), computer)
-    words = ("--calibrate", "-d", "pc", "--threads", "4", "--networks", "1")
+    words = ("--calibrate", "-d", "pc", "--networks", "1")  # with as many threads as the others
 
     done = document(url, *words)["calibration"]
 
@@ -314,6 +358,7 @@ def test_a_calibration_measures_what_is_left_to_tell(keep, url, exports, monkeyp
     assert measured_one["network"] == "squeezenet"
     stored = Store(url).find(measured_one["measurement_id"])
     assert (stored.purpose, stored.predicted.known) == ("measure", done["before"]["told"] - 1)
+    assert stored.result.samples.companion.threads == done["threads"] == 4
     assert done["before"]["networks"] == done["before"]["told"]
     assert done["after"]["median_factor"] > 1
     assert done["origin"] == "measured"

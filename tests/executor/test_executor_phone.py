@@ -298,6 +298,23 @@ def test_a_phone_that_is_meant_to_be_away_has_its_absence_left_out():
     assert 3600 + 7200 + 220 < phone.now_s < 3600 + 7200 + 400
 
 
+def test_a_phone_that_was_never_away_has_nothing_left_out():
+    """Its link breaks at each answer, and it can be reached at once all the same."""
+
+    def tell(phone):
+        raise DisconnectedError("5 bytes are missing", fix="Check the cable.")
+
+    phone = EvasivePhone(tell)
+    plan = energy_plan(unplug_timeout_ns=60 * NS_PER_S)
+    executor = executor_of(phone, clock_ns=clock_of(phone))
+
+    result = executor.follow(run_request(energy=plan), SILENT)
+
+    assert result.code == "disconnected"
+    assert "the phone is there, but has told nothing of the run" in result.message
+    assert phone.now_s < 400
+
+
 def test_a_companion_that_only_keeps_talking():
     """An event a minute is no silence, but a run has an end."""
     chatter = iter([TAKEN + BEGUN])

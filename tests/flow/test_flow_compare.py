@@ -13,6 +13,7 @@ from mobilekit.errors import (
     MobilekitError,
     StoppedError,
     UnknownModelError,
+    UnsavedError,
     UsageError,
 )
 from mobilekit.flow import compare as comparison
@@ -99,6 +100,16 @@ def test_a_device_that_goes_away_ends_all_but_what_is_there(monkeypatch):
     assert [pair.device.id for pair in found.pairs] == ["nin-nexus7"]
     assert found.unmeasured == [("alexnet", error)]
     assert ("googlenet", "nexus7") not in asked
+
+
+def test_a_measurement_that_could_not_be_saved_is_not_passed_over(monkeypatch):
+    """It is nowhere but in its error, so that no pair before it hides it."""
+    unsaved = UnsavedError("disk full", document=b"{}", fix="-")
+
+    with pytest.raises(UnsavedError):
+        pairs_of(monkeypatch, ["nin", "alexnet"], {("alexnet", "nexus7"): unsaved})
+    with pytest.raises(UnsavedError):
+        pairs_of(monkeypatch, ["nin"], runs={("nin", "pc"): UNTRACED}, segment_failure=unsaved)
 
 
 def test_without_a_pair_the_failure_is_all_there_is(monkeypatch):

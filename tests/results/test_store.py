@@ -322,6 +322,19 @@ def test_a_lost_run_stays_pending_and_is_replaced(url):
     assert store.read("nin-nexus7-1") == measurement()
 
 
+def test_what_was_stored_of_a_lost_run_and_is_damaged_is_replaced_too(url, tmp_path):
+    """Or the whole measurement, once it is there, could never be stored."""
+    store = Store(url)
+    store.add_pending(PendingRun(lost_run()))
+    store.save(lost_run())
+    with closing(sqlite3.connect(tmp_path / "below/results.sqlite")) as file, file:
+        file.execute("UPDATE measurements SET document = '{'")
+
+    store.save(measurement())
+
+    assert store.read("nin-nexus7-1") == measurement()
+
+
 def test_a_pending_run_can_be_forgotten_once(url):
     """Forgetting what does not wait is a usage error."""
     store = Store(url)

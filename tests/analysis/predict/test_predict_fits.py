@@ -184,3 +184,11 @@ def test_a_network_that_cannot_be_told_is_unknown_for_its_reason():
 
     assert told.verdict == "unknown"
     assert [each.reason for each in told.criteria] == ["strange", "its latency cannot be told"]
+
+
+@pytest.mark.parametrize("text", ["latency<164ms", "energy<1.1J", "charge>30000", "marginal>0.2J"])
+def test_one_bound_is_judged_once(text):
+    """The exit code goes by the verdict on all, which of one is its own."""
+    judged = fit(text)
+    (alone,) = judged.criteria
+    assert (judged.verdict, judged.probability) == (alone.verdict, alone.probability)
