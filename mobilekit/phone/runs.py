@@ -115,6 +115,8 @@ def start_runs(phone: Phone, requests: Sequence[RunRequest], scratch: Path) -> N
 def read_state(phone: Phone, run_id: str) -> RunState:
     """What became of a run that was started. Raises ``DeviceError``, ``DisconnectedError``."""
     directory = f"{OUTPUT_ROOT}/{run_directory(run_id)}"
+    # Before the files: a process that is gone by now has written all that it will.
+    pids = _companion_pids(phone)
     # The first two events are short.
     told = phone.shell(
         f"test -f {directory}/result.json && echo over; "
@@ -128,16 +130,14 @@ def read_state(phone: Phone, run_id: str) -> RunState:
     except ProtocolError:
         return "dead"
     has_begun = len(events) > 1
-    if is_held(phone, events[0]) if events else _may_be_taken(phone, run_id):
+    if _carries(pids, events[0]) if events else pids and _may_be_taken(phone, run_id):
         return "running" if has_begun else "waiting"
     return "dead" if has_begun else "dropped"
 
 
 def _may_be_taken(phone: Phone, run_id: str) -> bool:
-    """Whether the companion, which takes a run at its start, may be about to take this one. What an
-    earlier companion left, or never took, is not for the one that lives now."""
-    if not is_running(phone):
-        return False
+    """Whether the companion that lives, which takes a run at its start, may be about to take this
+    one. What an earlier companion left, or never took, is not for it."""
     told = phone.shell(f"date +%s; stat -c %Y {INPUT_ROOT}/{run_directory(run_id)}", check=False)
     now_s, _, delivered_s = told.text.strip().partition("\n")
     # Both by the phone's clock, whatever that says.
@@ -172,7 +172,7 @@ def is_running(phone: Phone) -> bool:
 
 def is_held(phone: Phone, first: ProgressEvent) -> bool:
     """Whether the process lives that wrote a run's first event, and so carries the run."""
-    return isinstance(first, RunTaken) and first.pid in _companion_pids(phone)
+    return _carries(_companion_pids(phone), first)
 
 
 def read_crash(phone: Phone, first: ProgressEvent) -> str | None:
@@ -181,6 +181,10 @@ def read_crash(phone: Phone, first: ProgressEvent) -> str | None:
     if not isinstance(first, RunTaken):
         return None
     return parse_crash(phone.shell("logcat -d -b crash -t 1000", check=False).text, first.pid)
+
+
+def _carries(pids: set[int], first: ProgressEvent) -> bool:
+    return isinstance(first, RunTaken) and first.pid in pids
 
 
 def _companion_pids(phone: Phone) -> set[int]:

@@ -482,6 +482,25 @@ def test_what_became_of_a_run(progress, pids, state):
     assert read_state(phone, "run-2") == "over"
 
 
+class HastyPhone(QueuePhone):
+    """Its run is carried out, and its process gone, between any two questions."""
+
+    def shell(self, command, check=True, limit_bytes=None):
+        answer = super().shell(command, check, limit_bytes)
+        self.progress, self.over, self.pids = {"run-1": TAKEN + BEGUN}, {"run-1"}, ()
+        return answer
+
+
+@pytest.mark.parametrize("progress", [b"", TAKEN, TAKEN + BEGUN])
+def test_a_run_that_ends_between_two_questions_was_not_lost(progress):
+    """Taken for dead or dropped, it would be deleted, or started anew in place of its result."""
+    phone = HastyPhone({"run-1": progress})
+
+    assert read_state(phone, "run-1") not in ("dead", "dropped")
+    phone.executor().restart([run_request(run_id="run-1")])
+    assert phone.pushed == []
+
+
 class ClockedPhone(QueuePhone):
     """Tells when the directory of a run was made, too."""
 
