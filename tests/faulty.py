@@ -175,6 +175,7 @@ def running_bench(scratch: Path, cache: Path, network: str, samples: Samples) ->
         with running_adb_server(scratch / "adb") as server:
             yield Bench(server, loop, cache, network, samples, scratch)
     finally:
+        asyncio.run_coroutine_threadsafe(loop.shutdown_default_executor(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()

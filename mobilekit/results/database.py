@@ -124,7 +124,10 @@ def _sqlite_file(url: sa.URL) -> Path | None:
 def _make_engine(url: sa.URL, lock_timeout_s: float) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url)
-    engine = sa.create_engine(url, connect_args={"timeout": lock_timeout_s})
+    # A file is opened for each transaction, so that nothing holds it between two of them; what is
+    # in memory alone would be gone.
+    pool = {} if _sqlite_file(url) is None else {"poolclass": sa.NullPool}
+    engine = sa.create_engine(url, connect_args={"timeout": lock_timeout_s}, **pool)
 
     # Left to itself, Python's driver begins a transaction at the first row that is written: what
     # was read and which tables were made before would not be in it. A transaction that is to write

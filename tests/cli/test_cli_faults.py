@@ -67,6 +67,7 @@ def test_a_fault_at_a_moment(bench, fault, moment, profile, exit_code, words, ke
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(2 * SOAK_S)
 def test_500_deploys_with_random_faults(tmp_path, exports, model_directory, samples, monkeypatch):
     """Each is accounted for, and nothing of them is left: no process, thread, descriptor or file.
 
@@ -103,6 +104,7 @@ def test_500_deploys_with_random_faults(tmp_path, exports, model_directory, samp
 
         outcomes = list(pool.map(deploy, plan))
         left = list(tmp_path.glob("*/pair-*"))
+    print(f"{SOAK_DEPLOYS} deploys in {time.monotonic() - started_s:.0f} s")
     assert len(outcomes) == SOAK_DEPLOYS
     assert time.monotonic() - started_s < SOAK_S
     for outcome in outcomes:

@@ -2,6 +2,7 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -47,6 +48,22 @@ def test_a_measurement_comes_back_whole(url):
     Store(url).save(measurement())
 
     assert Store(url).read("nin-nexus7-1") == measurement()
+
+
+def test_a_store_holds_its_file_only_while_it_is_asked(url, tmp_path):
+    """So that any number of them may have been opened."""
+    stores = [Store(url) for _ in range(3)]
+    for number, store in enumerate(stores):
+        store.save(measurement(id=f"nin-{number}"))
+        assert len(list(store.iterate_measurements())) == number + 1
+
+    opened = [str(each.readlink()) for each in _descriptors()]
+    assert not [path for path in opened if path.startswith(str(tmp_path))]
+
+
+def _descriptors():
+    """Of those that this process has now; the one by which it lists them is gone."""
+    return [path for path in Path("/proc/self/fd").iterdir() if path.exists()]
 
 
 def test_the_newest_come_first_and_models_are_told_apart(url):
