@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from mobilekit.contract.answering import check_answer
@@ -36,8 +38,17 @@ from mobilekit.errors import (
     ProtocolError,
 )
 from mobilekit.executor.base import Listener
+from mobilekit.hashing import bytes_md5
 from mobilekit.phone.adb import Phone
-from mobilekit.phone.runs import is_held, is_running, list_runs, read_crash, read_state
+from mobilekit.phone.runs import (
+    READINGS,
+    is_held,
+    is_running,
+    is_whole,
+    list_runs,
+    read_crash,
+    read_state,
+)
 from mobilekit.units import NS_PER_S
 
 POLLS_BETWEEN_LIFE_SIGNS = 5
@@ -91,6 +102,7 @@ class Watch:
         self._link = link
         self._directory = f"{OUTPUT_ROOT}/{run_directory(request.run_id)}"
         self._read_bytes = 0
+        self._read_md5 = hashlib.md5(usedforsecurity=False)
         self._unfinished: list[bytes] = []
         """The parts of a line whose end has not been read yet."""
         self._started_ns = self._heard_ns = self._begun_ns = link.clock_ns()
@@ -283,16 +295,42 @@ class Watch:
             self._is_away = False
             self._link.listener.on_back()
         over = data.startswith(b"over\n")
-        self._read(data.removeprefix(b"over\n") if over else data)
-        if not over:
-            return None
-        told = decode_result(self.phone.shell(f"cat {result}", limit_bytes=MAX_FILE_BYTES).stdout)
+        try:
+            self._read(data.removeprefix(b"over\n") if over else data)
+        except ProtocolError as error:
+            # The result has all of it.
+            if not over:
+                if not is_whole(self.phone, progress, self._read_md5.hexdigest()):
+                    raise self._garbled(error.what, progress) from None
+                raise
+        return self._read_result(result) if over else None
+
+    def _read_result(self, path: str) -> RunResult:
+        """Raises ``ProtocolError`` for one that is as the companion wrote it, ``PhoneError`` for
+        one that does not arrive so."""
+        for _ in range(READINGS):
+            data = self.phone.shell(f"cat {path}", limit_bytes=MAX_FILE_BYTES).stdout
+            if is_whole(self.phone, path, bytes_md5(data)):
+                break
+        else:
+            name = PurePosixPath(path).name
+            raise self._garbled(f"What arrives of {name} is not what is on the phone", path)
+        told = decode_result(data)
         check_answer(self.request, told)
         return told
+
+    def _garbled(self, what: str, path: str) -> PhoneError:
+        return PhoneError(
+            what,
+            serial=self.phone.serial,
+            path=path,
+            fix="Look at the cable, then fetch it with `mobilekit collect`.",
+        )
 
     def _read(self, data: bytes) -> None:
         """Take what is new of the progress; what is no whole line yet is not asked for again."""
         self._read_bytes += len(data)
+        self._read_md5.update(data)
         if self._read_bytes > MAX_FILE_BYTES:
             raise ProtocolError(
                 f"progress.jsonl is longer than {MAX_FILE_BYTES} bytes", fix=SAME_VERSION

@@ -28,11 +28,15 @@ from mobilekit.errors import (
     PhoneError,
     ProtocolError,
 )
+from mobilekit.hashing import file_md5
 from mobilekit.phone.adb import Phone
 from mobilekit.phone.parse import parse_crash
 
 TAKING_S = 60
 """For a companion to take a run from when it was delivered: thrice of what is waited for it."""
+READINGS = 3
+"""Of a file that does not arrive as it is on the phone."""
+NO_COMMAND = 127
 RunState = Literal["over", "running", "waiting", "dead", "dropped"]
 """``waiting`` for its turn, or to be taken by the companion; ``dead``: it left no result, and no
 process carries it any more; ``dropped``: the same before it began."""
@@ -152,11 +156,46 @@ def is_going_on(phone: Phone, run_id: str) -> bool:
 
 
 def fetch(phone: Phone, run_id: str, name: str, target: Path, *, limit_bytes: int) -> None:
-    """Fetch a file that a run has written; its content is for who reads it to check.
+    """Fetch a file that a run has written, as it is there; whether it is what it should be is for
+    who reads it to check.
 
-    Raises ``PhoneError``, ``DisconnectedError``.
+    Raises ``PhoneError`` where the phone does not have it or it is longer than ``limit_bytes``, and
+    ``DisconnectedError`` where it is there and cannot be had.
     """
-    phone.pull(f"{OUTPUT_ROOT}/{run_directory(run_id)}/{name}", target, limit_bytes=limit_bytes)
+    path = f"{OUTPUT_ROOT}/{run_directory(run_id)}/{name}"
+    reason = "what arrives is not what is there"
+    for _ in range(READINGS):
+        try:
+            phone.pull(path, target, limit_bytes=limit_bytes)
+        except PhoneError as error:
+            if _is_missing_or_longer(phone, path, limit_bytes):
+                raise
+            reason = error.what
+            continue
+        if is_whole(phone, path, file_md5(target)):
+            return
+    raise DisconnectedError(
+        f"{name} is on the phone and cannot be read from it: {reason}",
+        serial=phone.serial,
+        path=path,
+        fix="Look at the cable, then fetch it with `mobilekit collect`.",
+    )
+
+
+def _is_missing_or_longer(phone: Phone, path: str, limit_bytes: int) -> bool:
+    """By the phone's own word; one that says something else may give the file another time."""
+    answer = phone.shell(f"stat -c %s {path}", check=False)
+    if answer.exit_code != 0:
+        return b"No such file" in answer.stdout + answer.stderr
+    size = answer.stdout.strip()
+    return re.fullmatch(b"[0-9]{1,18}", size) is not None and int(size) > limit_bytes
+
+
+def is_whole(phone: Phone, path: str, md5: str) -> bool:
+    """Whether what was read of a file is what is there, by the phone's own hash of it: nothing is
+    taken from a phone before. One without the command (Android 6 has it) is believed."""
+    answer = phone.shell(f"md5sum {path}", check=False)
+    return answer.exit_code == NO_COMMAND or answer.stdout.split()[:1] == [md5.encode()]
 
 
 def list_runs(phone: Phone) -> set[str]:

@@ -18,6 +18,7 @@ from mobilekit.contract.protocol import (
     RunTaken,
     Trace,
 )
+from mobilekit.virtual.faults import Faults
 
 FORGED = "\x1b[2J\x1b]0;title\x07\r\nError: all is lost\u202egnp.exe"
 
@@ -49,6 +50,9 @@ class LyingCompanion:
         return 7
 
     def stop(self):
+        pass
+
+    def signal(self, number):
         pass
 
     def take_crashes(self):
@@ -125,6 +129,22 @@ def test_a_result_that_cannot_be(lie, cli, case):
     assert result["code"] == "internal"
     assert result["samples"]["load_ns"] == [5, 6, 7]
     assert cli("results", "show", "last").exit_code == 0
+    assert list((phone.directory / RUNS).iterdir()) == []
+
+
+def test_a_result_that_its_way_garbles_stays_on_the_phone(make_bench_phone, cli):
+    """However often it is read so: what cannot be read is not what the phone has."""
+    phone = make_bench_phone(companion_type=LyingCompanion)
+    phone.call(phone.phone.set_faults(Faults(fault="banner", at="fetching")))
+
+    garbled = cli("deploy", "tiny.py", "--no-energy", "--fast", "-d", phone.serial)
+    again = cli("collect")
+
+    assert garbled.exit_code == again.exit_code == 4
+    assert len(list((phone.directory / RUNS).iterdir())) == 1
+    phone.call(phone.phone.set_faults(Faults()))
+    (collected,) = cli("collect", "--json").document["collected"]
+    assert collected["measurement"]["result"]["type"] == "success"
     assert list((phone.directory / RUNS).iterdir()) == []
 
 

@@ -1,5 +1,7 @@
 """Following runs: how long a companion may be silent, what Ctrl-C does, and queues."""
 
+from contextlib import nullcontext
+
 import pytest
 from examples import MS, PHASES, energy_plan, run_request, samples
 
@@ -21,10 +23,12 @@ from mobilekit.errors import DisconnectedError, PhoneError
 from mobilekit.executor.base import Listener
 from mobilekit.executor.phone import SILENT, PhoneExecutor
 from mobilekit.executor.watch import Patience
+from mobilekit.hashing import bytes_md5
 from mobilekit.phone.adb import ShellResult
-from mobilekit.phone.runs import is_running, read_state, start_runs
+from mobilekit.phone.runs import fetch, is_running, read_state, start_runs
 
 NS_PER_S = 10**9
+NO_SUCH_COMMAND = ShellResult(b"", b"", 127)
 
 
 class BusyPhone:
@@ -45,6 +49,8 @@ class BusyPhone:
         self.now_s += duration_s
 
     def shell(self, command, check=True, limit_bytes=None):
+        if command.startswith("md5sum"):
+            return NO_SUCH_COMMAND
         if command.startswith("pidof"):
             return ShellResult(b"7\n", b"", 0)
         if command.startswith("cat"):
@@ -129,6 +135,8 @@ class WritingPhone:
         raise KeyboardInterrupt
 
     def shell(self, command, check=True, limit_bytes=None):
+        if command.startswith("md5sum"):
+            return NO_SUCH_COMMAND
         if self._gone and self._interrupted:
             raise DisconnectedError("The phone is gone", fix="Plug it in.")
         if "force-stop" in command:
@@ -237,6 +245,8 @@ class EvasivePhone:
         self.now_s += duration_s
 
     def shell(self, command, check=True, limit_bytes=None):
+        if command.startswith("md5sum"):
+            return NO_SUCH_COMMAND
         if command.startswith("pidof"):
             return ShellResult(b"7\n", b"", 0)
         if "tail" not in command:
@@ -435,6 +445,8 @@ class QueuePhone:
         self.pushed.append(target)
 
     def shell(self, command, check=True, limit_bytes=None):
+        if command.startswith("md5sum"):
+            return NO_SUCH_COMMAND
         self.commands.append(command)
         if command.startswith("pidof"):
             return ShellResult(" ".join(map(str, self.pids)).encode(), b"", int(not self.pids))
@@ -609,3 +621,105 @@ def test_a_start_that_is_on_its_way_is_not_given_up():
 
     assert look.result is None
     assert not look.has_begun
+
+
+# --- links that garble ----------------------------------------------------------------------------
+
+
+class GarblingPhone(QueuePhone):
+    """Its run is over; of each file, the first ``times`` answers have a digit changed on their way,
+    which is not to be seen of a result."""
+
+    def __init__(self, times):
+        super().__init__({"run-1": TAKEN + BEGUN}, over=["run-1"], pids=())
+        self._times = times
+
+    def shell(self, command, check=True, limit_bytes=None):
+        if command.startswith("md5sum"):
+            (path,) = command.split()[1:]
+            whole = super().shell(f"cat {path}").stdout
+            return ShellResult(f"{bytes_md5(whole)}  {path}\n".encode(), b"", 0)
+        answer = super().shell(command, check, limit_bytes)
+        if command.startswith("cat") and self._times > 0:
+            self._times -= 1
+            return ShellResult(answer.stdout.replace(b"13000000", b"93000000", 1), b"", 0)
+        return answer
+
+
+@pytest.mark.parametrize(("times", "code"), [(0, None), (2, None), (3, "disconnected")])
+def test_a_result_is_taken_as_it_is_on_the_phone(times, code):
+    """One with another digit would be stored as measured, and the right one deleted."""
+    phone = GarblingPhone(times)
+
+    for result in (
+        phone.executor().look(run_request(run_id="run-1"), SILENT.on_event).result,
+        GarblingPhone(times).executor().follow(run_request(run_id="run-1"), SILENT),
+    ):
+        assert getattr(result, "code", None) == code
+        assert code is not None or result.samples == samples()
+
+
+@pytest.mark.parametrize(("md5", "code"), [(None, "internal"), ("0" * 32, "disconnected")])
+def test_progress_that_is_no_message_is_given_up_only_where_it_is_so_there(md5, code):
+    """What a link makes of it may be right another time."""
+
+    class Junk(QueuePhone):
+        def shell(self, command, check=True, limit_bytes=None):
+            if command.startswith("md5sum"):
+                told = md5 or bytes_md5(self.progress["run-1"])
+                return ShellResult(f"{told}  progress.jsonl\n".encode(), b"", 0)
+            return super().shell(command, check, limit_bytes)
+
+    phone = Junk({"run-1": TAKEN + b"{}\n"}, pids=())
+
+    assert phone.executor().look(run_request(run_id="run-1"), SILENT.on_event).result.code == code
+
+
+FIVE_BYTES = ShellResult(b"5\n", b"", 0)
+
+
+class PullingPhone:
+    """Gives each of ``contents`` in turn of a file that has the last; ``None``: it refuses."""
+
+    serial = "pulling"
+
+    def __init__(self, *contents, stat=FIVE_BYTES):
+        self._contents, self._stat = list(contents), stat
+        self._there = contents[-1] or b"whole"
+
+    def pull(self, source, target, *, limit_bytes):
+        content = self._contents.pop(0)
+        if content is None:
+            raise PhoneError("The phone did not give the file", fix="-")
+        target.write_bytes(content)
+
+    def shell(self, command, check=True, limit_bytes=None):
+        if command.startswith("stat"):
+            return self._stat
+        return ShellResult(f"{bytes_md5(self._there)}  trace.bin\n".encode(), b"", 0)
+
+
+MISSING = ShellResult(b"", b"stat: 'trace.bin': No such file or directory\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("phone", "error"),
+    [
+        pytest.param(PullingPhone(b"whole"), None, id="whole"),
+        pytest.param(PullingPhone(b"wh0le", None, b"whole"), None, id="third"),
+        pytest.param(PullingPhone(*[b"wh0le"] * 3, b"whole"), DisconnectedError, id="garbled"),
+        pytest.param(PullingPhone(*[None] * 3), DisconnectedError, id="refused"),
+        pytest.param(PullingPhone(None, stat=MISSING), PhoneError, id="missing"),
+        pytest.param(
+            PullingPhone(None, stat=ShellResult(b"900\n", b"", 0)), PhoneError, id="longer"
+        ),
+    ],
+)
+def test_a_file_is_fetched_as_it_is_on_the_phone(phone, error, tmp_path):
+    """It is given up only where the phone does not have it."""
+    target = tmp_path / "trace"
+
+    with pytest.raises(error) if error else nullcontext():
+        fetch(phone, "run-1", "trace.bin", target, limit_bytes=100)
+
+    assert error or target.read_bytes() == b"whole"
