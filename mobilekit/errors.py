@@ -68,6 +68,10 @@ class MeterFileError(UsageError):
     """A meter's file that cannot be read as it is said to be."""
 
 
+class CampaignFileError(UsageError):
+    """A campaign's file that cannot be read as one."""
+
+
 class MeterTraceError(MobilekitError):
     """A meter's trace from which no energy can be told: no clear load, a gap, an overload."""
 
@@ -160,6 +164,18 @@ class FaultsError(MobilekitError):
     """``doctor`` found faults; what it prints names each."""
 
     exit_code = 7
+
+
+class SomeFailedError(MobilekitError):
+    """A campaign is complete, and some of its runs failed."""
+
+    exit_code = 8
+
+
+class IncompleteError(MobilekitError):
+    """A campaign of which runs have not taken place, and will not unless it is resumed."""
+
+    exit_code = 9
 
 
 class StoppedError(MobilekitError):

@@ -44,6 +44,11 @@ def locks_directory() -> Path:
     return _place("state") / "locks"
 
 
+def campaigns_directory() -> Path:
+    """What this computer measured for campaigns and the store does not have yet, and logs."""
+    return _place("state") / "campaigns"
+
+
 def virtual_directory() -> Path:
     """Files and state of virtual phones, a directory each, and their private adb server's."""
     return _place("state") / "virtual"

@@ -68,6 +68,7 @@ class ReplayCompanion:
     """One process id for each start; a run takes ``pace_s`` for each of its phases."""
 
     vulkan: CompanionVulkan = "python"
+    computes = False
 
     def __init__(self, phone_directory: Path, samples: Samples, pace_s: float) -> None:
         self.formats = ("pte",)

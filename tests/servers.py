@@ -84,6 +84,7 @@ class FakeCompanion:
     pid: int | None = None
     formats: tuple[str, ...] = ()
     vulkan = "python"
+    computes = True
     started: list[str] = field(default_factory=list)
     signals: list[int] = field(default_factory=list)
     crashes: list[Crash] = field(default_factory=list)

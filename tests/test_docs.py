@@ -32,6 +32,7 @@ CHAPTERS = (
     "meter",
     "compare",
     "predicting",
+    "campaigns",
     "results",
 )
 GUIDE = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in CHAPTERS)]

@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "results": BASE | {"analysis"},
     "meter": BASE | {"analysis", "results"},
     "flow": BASE | {"model", "executor", "phone", "runner", "meter", "results", "analysis"},
-    "cli": BASE | {"flow", "executor", "meter", "model", "phone", "virtual", "results", "analysis"},
+    "campaign": BASE | {"flow", "executor", "model", "phone", "results"},
+    "cli": BASE
+    | {"campaign", "flow", "executor", "meter", "model", "phone", "virtual", "results", "analysis"},
 }
 ONLY_IN = {
     "torch": {"model", "runner"},
@@ -42,6 +44,7 @@ ONLY_IN = {
     "pandas": {"meter"},
     "pint": {"meter"},
     "pyjls": {"meter"},
+    "dbos": {"campaign"},
     "sqlalchemy": {"results"},
     "matplotlib": {"results", "meter"},
     "rich": {"cli"},
@@ -178,4 +181,9 @@ def test_one_place_prints():
         if re.search(r"typer\.(echo|secho)\(|\bprint\(", path.read_text(encoding="utf-8"))
     }
 
-    assert printing == {"cli/terminal.py", "cli/failure.py", "cli/progress.py"}
+    assert printing == {
+        "cli/terminal.py",
+        "cli/failure.py",
+        "cli/progress.py",
+        "cli/following.py",
+    }

@@ -8,8 +8,9 @@ import typer
 
 from mobilekit.cli.answer import tell
 from mobilekit.cli.options import (
+    MODEL_HELP,
     BackendOption,
-    DeviceOptions,
+    DevicesOptions,
     JsonFlag,
     JsonOptions,
     ModelArgument,
@@ -28,8 +29,10 @@ from mobilekit.records.network import with_backend
 
 
 def deploy(
-    model: ModelArgument,
-    on: DeviceOptions,
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL", help=MODEL_HELP, show_default=False)
+    ],
+    on: DevicesOptions,
     run: RunOptions,
     length: PresetOptions,
     output: JsonOptions,
@@ -42,17 +45,85 @@ def deploy(
     strict: StrictFlag = False,
     store: StoreOption = None,
 ) -> None:
-    """Export, push and run a network; tell what it costs."""
+    """Export, push and run a network; tell what it costs.
+
+    With several networks or devices it is a campaign: `mobilekit docs campaigns`.
+    """
+    if len(models) > 1 or len(on.devices) > 1:
+        _deploy_many(models, on, run, length, output, energy=energy, strict=strict, store=store)
+        return
     from mobilekit import places
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.flow import deploy as flow
     from mobilekit.results.store import Store
 
-    options = deploy_options(model, on, run, length, energy=energy, backend=run.backend)
+    options = deploy_options(models[0], on.first, run, length, energy=energy, backend=run.backend)
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = flow.deploy(options, opened, reporter)
     tell(measurement, output=output, strict=strict, store=opened)
+
+
+def _deploy_many(
+    models: list[str],
+    on: DevicesOptions,
+    run: RunOptions,
+    length: PresetOptions,
+    output: JsonOptions,
+    *,
+    energy: bool,
+    strict: bool,
+    store: str | None,
+) -> None:
+    """The campaign of each model on each device, once."""
+    import secrets
+    from pathlib import Path
+
+    from mobilekit.campaign.file import path_of
+    from mobilekit.cli.campaign import run_plan
+    from mobilekit.records.campaign import CampaignPlan, Gates
+
+    of_one = {
+        "--weights": run.weights,
+        "--input": run.input,
+        "--inputs": run.inputs,
+        "--calibration": run.calibration,
+        "--apk": on.apk,
+        "--no-install": not on.install or None,
+        "--require-phone": on.require_phone or None,
+        "--strict": strict or None,
+        "--summary": output.summary or None,
+        "--backend auto": run.backend == "auto" or None,
+    }
+    for name, value in of_one.items():
+        if value:
+            raise UsageError(
+                f"{name} is for one network on one device",
+                models=", ".join(models),
+                devices=", ".join(on.devices),
+                fix="Measure them in commands of their own.",
+            )
+    for what, given in (("model", models), ("device", on.devices)):
+        if len(set(given)) < len(given):
+            raise UsageError(
+                f"A {what} is given twice", given=", ".join(given), fix="Name each once."
+            )
+    plan = CampaignPlan(
+        name="deploy",
+        models=tuple(models),
+        model_paths=tuple(path_of(model, Path.cwd()) for model in models),
+        devices=tuple(on.devices),
+        formats=(run.format,),
+        precisions=(run.precision,),
+        backends=("xnnpack" if run.backend == "auto" else run.backend,),
+        threads=(run.threads,),
+        repeats=1,
+        preset=length.preset,
+        energy="on-battery" if energy else "none",
+        gates=Gates(),
+        seed=secrets.randbelow(2**31),
+    )
+    run_plan(plan, store, as_json=output.as_json)
 
 
 def export(

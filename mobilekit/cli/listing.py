@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mobilekit.cli.options import GivenOptions, JsonFlag
+from mobilekit.cli.options import GivenOptions, JsonFlag, StoreOption
 from mobilekit.cli.terminal import say, terminal_width
 
 
@@ -85,12 +85,21 @@ def models(
             say(line)
 
 
-def devices(as_json: JsonFlag = False) -> None:
+def devices(
+    all_hosts: Annotated[
+        bool, typer.Option("--all", help="What every host of the store lends to campaigns.")
+    ] = False,
+    store: StoreOption = None,
+    as_json: JsonFlag = False,
+) -> None:
     """List attached phones, their state and battery.
 
     What to do about a phone that is not ready is said below the list, and why the graphics
     processor of one that has Vulkan goes unused.
     """
+    if all_hosts:
+        _list_offers(store, as_json=as_json)
+        return
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.executor.open import list_devices
     from mobilekit.phone.adb import advice
@@ -120,3 +129,21 @@ def devices(as_json: JsonFlag = False) -> None:
             say(f"{device.attached.serial}: {advice(device.attached)}")
         elif device.info.gpu and device.info.gpu.vulkan_version and device.vulkan_obstacle:
             say(f"{device.attached.serial} cannot run --backend vulkan: {device.vulkan_obstacle}")
+
+
+def _list_offers(store: str | None, *, as_json: bool) -> None:
+    from mobilekit import places
+    from mobilekit.contract.codec import encode_pretty
+    from mobilekit.results.campaigns import opened
+    from mobilekit.results.documents import HostsDocument
+    from mobilekit.results.listing import offers_table
+    from mobilekit.results.tables.text import render_text
+
+    with opened(store or places.default_store()) as campaigns:
+        agents = campaigns.list_agents()
+    if as_json:
+        say(encode_pretty(HostsDocument(hosts=tuple(agents))), nl=False)
+    elif any(agent.info.offers for agent in agents):
+        say(render_text(offers_table(agents), terminal_width()))
+    else:
+        say("No host lends a phone here: `mobilekit agent --join URL` does (`mobilekit hosts`).")

@@ -43,6 +43,18 @@ COMMANDS = {
         "mobilekit.cli.layers:profile",
         "Measure the time of each layer and of each type of layer.",
     ),
+    "campaign": (
+        "mobilekit.cli.campaign:app",
+        "Models x devices x repeats from one file, unattended: `mobilekit campaign run FILE`.",
+    ),
+    "agent": (
+        "mobilekit.cli.agent:agent",
+        "Lend this computer's phones to campaigns of a shared store.",
+    ),
+    "hosts": (
+        "mobilekit.cli.agent:hosts",
+        "List the hosts that lend their phones to campaigns.",
+    ),
     "collect": (
         "mobilekit.cli.collect:collect",
         "Fetch the results of runs that were left on their phones.",

@@ -11,27 +11,20 @@ import typer
 
 from mobilekit.errors import UsageError
 from mobilekit.formats import BackendOrAuto, FormatOrAuto, formats_text
+from mobilekit.records.campaign import PresetName
 from mobilekit.records.network import Precision, Variant, with_backend
 
 if TYPE_CHECKING:
     from mobilekit.flow.prepare import DeployOptions
     from mobilekit.model.given import Given
 
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        help="A name that `mobilekit models` lists, or a file: ./mynet.py, ./mynet.py:MyNet for a "
-        "class or function of it, or an .onnx or .pt2."
-    ),
-]
-DeviceOption = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        "-d",
-        help="A serial, a profile's name (nexus7), auto, virtual:NAME, or pc for this computer.",
-    ),
-]
+MODEL_HELP = (
+    "A name that `mobilekit models` lists, or a file: ./mynet.py, ./mynet.py:MyNet for a class or "
+    "function of it, or an .onnx or .pt2."
+)
+ModelArgument = Annotated[str, typer.Argument(help=MODEL_HELP)]
+DEVICE_HELP = "A serial, a profile's name (nexus7), auto, virtual:NAME, or pc for this computer."
+DeviceOption = Annotated[str, typer.Option("--device", "-d", help=DEVICE_HELP)]
 WeightsOption = Annotated[
     Path | None,
     typer.Option(
@@ -155,6 +148,37 @@ class DeviceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DevicesOptions:
+    """As ``DeviceOptions``, on any number of devices."""
+
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            "-d",
+            help=f"{DEVICE_HELP} Again for each further one. [default: auto]",
+            show_default=False,
+        ),
+    ] = None
+    apk: ApkOption = None
+    install: InstallOption = True
+    require_phone: RequirePhoneFlag = False
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return tuple(self.device or ("auto",))
+
+    @property
+    def first(self) -> DeviceOptions:
+        return DeviceOptions(
+            device=self.devices[0],
+            apk=self.apk,
+            install=self.install,
+            require_phone=self.require_phone,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class GivenOptions:
     """What is said of a network in place of its file."""
 
@@ -208,7 +232,7 @@ class PresetOptions:
             raise UsageError("--fast and --rigorous contradict each other", fix="Give one of them.")
 
     @property
-    def preset(self) -> str:
+    def preset(self) -> PresetName:
         return "fast" if self.fast else "rigorous" if self.rigorous else "default"
 
 

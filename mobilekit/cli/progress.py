@@ -36,41 +36,13 @@ from mobilekit.contract.protocol import (
 from mobilekit.plain import plain
 from mobilekit.records.energy import PlannedEnergy
 from mobilekit.results.text.energy import render_energy_plan
+from mobilekit.results.text.progress import (
+    PHASE_TEXTS,
+    STEP_TEXTS,
+    TIMEOUT_TEXTS,
+    WAIT_TEXTS,
+)
 from mobilekit.units import NS_PER_S, format_bytes
-
-STEP_TEXTS = {
-    "model": "Looking the model up",
-    "device": "Looking for the device",
-    "export": "Exporting",
-    "layers": "Counting the layers",
-    "segments": "Exporting the segments",
-    "push": "Pushing",
-    "examples": "Reading the examples",
-    "run": "Running",
-}
-PHASE_TEXTS = {
-    "verify": "checking the files",
-    "load": "cold loads",
-    "warmup": "warming up",
-    "iterate": "timing inferences",
-    "check": "checking the outputs",
-    "memory": "measuring memory",
-    "profile": "timing the layers",
-    "evaluate": "running the examples",
-    "energy": "measuring energy",
-}
-
-
-WAIT_TEXTS = {
-    "unplug": "Pull the cable now, with airplane mode on: the phone goes on by itself.",
-    "rest": "The phone rests before its energy is measured.",
-    "temperature": "The phone's battery is warm: waiting until it has cooled down.",
-}
-TIMEOUT_TEXTS = {
-    "unplug": "The cable was not pulled in time.",
-    "rest": "The phone did not rest for as long as was asked.",
-    "temperature": "The battery did not cool down in time: measuring all the same.",
-}
 
 
 class TerminalReporter:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from mobilekit.contract.protocol import Format
 from mobilekit.errors import (
     AdbServerError,
     DeviceError,
@@ -27,21 +28,25 @@ from mobilekit.executor.phone import PhoneExecutor
 from mobilekit.executor.replay import REPLAY_PREFIX, open_recording
 from mobilekit.executor.virtual_phones import connect_virtual, stop_idle_server, virtual_server
 from mobilekit.executor.watch import Patience
+from mobilekit.formats import FORMATS
 from mobilekit.phone.adb import AdbServer, Phone, link_of
 from mobilekit.phone.device import (
     VirtualChoice,
     choose_device,
     find_devices,
+    links_by_phone,
     look_at,
     read_airplane_mode,
     read_battery,
     read_capacity,
     read_companion_formats,
     read_companion_vulkan,
+    read_computes,
     read_device_info,
     read_gpu,
     unknown,
 )
+from mobilekit.phone.formats import usable_formats
 from mobilekit.phone.profiles import generic_profile, load_profiles
 from mobilekit.phone.side_by_side import read_side_by_side
 from mobilekit.records.device import (
@@ -53,10 +58,13 @@ from mobilekit.records.device import (
 )
 from mobilekit.runner.host import COMPUTER, installed_formats, read_computer
 from mobilekit.virtual import service
+from mobilekit.virtual.companion_settings import companion_formats
 
 RECONNECT_VARIABLE = "MOBILEKIT_RECONNECT_S"
 """How long a phone that went away is waited for, in place of ``Patience.reconnect_s``."""
 MAX_RECONNECT_S = 3600
+READY = "device"
+"""As adb says it of a phone."""
 
 
 @contextmanager
@@ -108,6 +116,84 @@ def open_device(
                 )
         finally:
             stop_idle_server()
+
+
+class Identified(NamedTuple):
+    """Which device a person means, without it being opened."""
+
+    device: str
+    """As ``open_device`` takes it; a virtual phone that stands in is named as one."""
+    phone: str
+    """What no two runs use at once, of all on this computer."""
+    name: str
+    is_shared: bool
+    """Whether ``phone`` tells it from all devices of other computers too."""
+    state: str
+    computes: bool
+    """Whether it takes this computer's processor."""
+    formats: tuple[Format, ...]
+    level_percent: int | None
+
+
+def identify_device(device: str) -> Identified:
+    """Raises as ``open_device`` does for a device that is not there, or not one."""
+    if device == COMPUTER:
+        formats = usable_formats(read_computer(), installed_formats())
+        return Identified(device, COMPUTER, COMPUTER, False, READY, True, formats, None)
+    if device.startswith(REPLAY_PREFIX):
+        directory = Path(device.removeprefix(REPLAY_PREFIX)).absolute()
+        state = open_recording(directory).state
+        name = f"{REPLAY_PREFIX}{directory}"
+        formats = usable_formats(state.info, state.companion_formats)
+        return Identified(name, name, state.info.name, False, READY, False, formats, None)
+    profiles = load_profiles()
+    running = {phone.address: phone.name for phone in service.list_phones()}
+    if device in running:
+        device = VIRTUAL_PREFIX + running[device]
+    found = []
+    server = AdbServer()
+    if not device.startswith(VIRTUAL_PREFIX):
+        server.ensure_running()
+        found = find_devices(server, profiles)
+    choice = choose_device(device, found, profiles, require_phone=False)
+    if isinstance(choice, VirtualChoice):
+        key = f"{VIRTUAL_PREFIX}{choice.profile.name}"
+        kinds = {phone.name: phone.companion for phone in service.list_phones()}
+        kind = kinds.get(choice.profile.name, service.DEFAULT_COMPANION.kind)
+        able = companion_formats(kind)
+        formats = tuple(name for name in FORMATS if name in able)
+        return Identified(key, key, choice.profile.name, False, READY, True, formats, None)
+    return _identified(device, server, choice)
+
+
+def _identified(device: str, server: AdbServer, listed: ListedDevice) -> Identified:
+    assert listed.info is not None
+    return Identified(
+        device,
+        listed.info.key,
+        listed.info.name,
+        not listed.info.virtual,
+        listed.attached.state,
+        read_computes(server.phone(listed.attached.serial), listed.info),
+        listed.formats,
+        None if listed.battery is None else listed.battery.level_percent,
+    )
+
+
+def identify_attached() -> list[Identified]:
+    """Every phone that is attached and ready, one that is attached in several ways once."""
+    found = []
+    for links in links_by_phone(list_devices()):
+        listed = links[0]
+        if listed.info is None:
+            continue
+        for link in attached_links():
+            attached = attach(link) if link.attached.serial == listed.attached.serial else None
+            if attached is not None:
+                # One that leaves meanwhile is told of no more.
+                with suppress(DeviceError, DisconnectedError, PhoneError):
+                    found.append(_identified(listed.attached.serial, attached[0], listed))
+    return found
 
 
 def _state_of_computer() -> DeviceState:

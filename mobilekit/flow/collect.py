@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -38,15 +39,19 @@ class Collection(NamedTuple):
     waiting: tuple[WaitingRun, ...]
 
 
-def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
+def collect(
+    store: Store, reporter: Reporter, *, wait: bool, only: Container[str] | None = None
+) -> Collection:
     """Fetch and store the results of runs that were started earlier and left on their phones.
 
     A phone is known by the runs that it holds, so it may be reached in another way than when they
     were started. With ``wait``, a run that still goes on is followed to its end; from the keyboard
-    it is left to itself, and no other is followed.
+    it is left to itself, and no other is followed. ``only``: of these ids.
     """
     in_order = sorted(store.list_pending(), key=lambda run: run.measurement.started_at)
-    pending = {run.measurement.id: run for run in in_order}
+    pending = {
+        run.measurement.id: run for run in in_order if only is None or run.measurement.id in only
+    }
     collected: list[Measurement] = []
     waiting = {run_id: _waiting(run, "not attached") for run_id, run in pending.items()}
     for key, executor in attached_phones() if pending else ():

@@ -11,7 +11,14 @@ from mobilekit.analysis.energy.doubts import refuse_energy
 from mobilekit.analysis.energy.planning import plan_energy
 from mobilekit.flow.backends import measure_both
 from mobilekit.flow.foretell import foretell
-from mobilekit.flow.prepare import DeployOptions, Prepared, make_request, prepare
+from mobilekit.flow.prepare import (
+    Check,
+    DeployOptions,
+    Prepared,
+    accept,
+    make_request,
+    prepare,
+)
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
 from mobilekit.model.describe import read_description
@@ -32,6 +39,7 @@ def deploy(
     *,
     traced_iterations: Iterations | None = None,
     purpose: Purpose = "measure",
+    check: Check = accept,
 ) -> Measurement:
     """Export, push, run and store one measurement; a run that failed is a measurement too.
 
@@ -46,10 +54,15 @@ def deploy(
             options,
             reporter,
             lambda each: deploy(
-                each, store, reporter, traced_iterations=traced_iterations, purpose=purpose
+                each,
+                store,
+                reporter,
+                traced_iterations=traced_iterations,
+                purpose=purpose,
+                check=check,
             ),
         ).measurement
-    with prepare(options, store, reporter) as prepared:
+    with prepare(options, store, reporter, check=check) as prepared:
         planned = _plan_energy(options, prepared)
         if planned is not None:
             reporter.planned_energy(planned, simulated=prepared.state.info.virtual)

@@ -28,8 +28,10 @@ from mobilekit.errors import (
 from mobilekit.flow.deploy import with_found_backend
 from mobilekit.flow.gauge import learn_gauge
 from mobilekit.flow.prepare import (
+    Check,
     DeployOptions,
     Prepared,
+    accept,
     make_request,
     open_device_of,
     prepare_all,
@@ -68,6 +70,7 @@ def measure_energy(
     sync_pattern: bool,
     confirm: Confirmation,
     on_measured: Callable[[Measurement], None],
+    check: Check = accept,
 ) -> StoppedError | None:
     """Measure the energy of networks on a phone whose cable may be pulled meanwhile: once, however
     many they are. They are alike but for the model.
@@ -82,7 +85,8 @@ def measure_energy(
     """
     _refuse_computer(options[0])
 
-    def check(state: DeviceState) -> None:
+    def check_all(state: DeviceState) -> None:
+        check(state)
         _profile_of(state)
         found = store.read_gauge(state.info.gauge_key)
         _refuse_contradictory_gauge(refusal_of(found))
@@ -91,9 +95,9 @@ def measure_energy(
 
     if any(each.seek_backend for each in options):
         with open_device_of(options[0], reporter) as opened:
-            check(opened.state)
+            check_all(opened.state)
         options = [with_found_backend(each, store, reporter) for each in options]
-    with prepare_all(options, store, reporter, check=check) as every:
+    with prepare_all(options, store, reporter, check=check_all) as every:
         virtual = every[0].state.info.virtual
         profile = _profile_of(every[0].state)
         preset = PRESETS[options[0].preset]

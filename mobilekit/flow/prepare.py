@@ -70,6 +70,16 @@ class DeployOptions(NamedTuple):
     """The companion app to install where it is missing; ``None``: whichever is at hand."""
     install: bool
     """Whether the companion app may be installed."""
+    exported: Artifact | None = None
+    """What another computer has exported, its files in the cache; ``None``: it is exported here."""
+
+
+Check = Callable[[DeviceState], None]
+"""Asked whether a device will do, before anything is exported for it; raises where not."""
+
+
+def accept(_: DeviceState) -> None:
+    """Any device will do."""
 
 
 class Prepared(NamedTuple):
@@ -115,9 +125,11 @@ def refusal_of(found: GaugeOutcome | None) -> GaugeRefusal | None:
 
 
 @contextmanager
-def prepare(options: DeployOptions, store: Store, reporter: Reporter) -> Iterator[Prepared]:
+def prepare(
+    options: DeployOptions, store: Store, reporter: Reporter, *, check: Check = accept
+) -> Iterator[Prepared]:
     """Find the model and the device, export, install the app and push."""
-    with prepare_all((options,), store, reporter) as (prepared,):
+    with prepare_all((options,), store, reporter, check=check) as (prepared,):
         yield prepared
 
 
@@ -127,12 +139,9 @@ def prepare_all(
     store: Store,
     reporter: Reporter,
     *,
-    check: Callable[[DeviceState], None] = lambda _: None,
+    check: Check = accept,
 ) -> Iterator[tuple[Prepared, ...]]:
-    """As ``prepare``, for several models on the device of the first.
-
-    ``check`` is asked whether the device will do, before anything is exported for it.
-    """
+    """As ``prepare``, for several models on the device of the first."""
     store.check_writable()
     all_steps = tuple(Steps(reporter) for _ in options)
     specs = []
@@ -157,7 +166,7 @@ def prepare_all(
         every = []
         for each, steps, spec, choice in zip(options, all_steps, specs, choices, strict=True):
             with steps("export"):
-                artifact = export_artifact(
+                artifact = each.exported or export_artifact(
                     spec,
                     choice.format,
                     calibration=each.calibration,
@@ -172,6 +181,8 @@ def prepare_all(
 
 def find_network(options: DeployOptions) -> ModelSpec:
     """The network, once all that can be known of its export beforehand has been looked at."""
+    if options.exported is not None:
+        return options.exported.model
     spec = with_variant(find_model(options.model, options.given), options.variant)
     check_request(spec, options.format, options.calibration)
     return spec

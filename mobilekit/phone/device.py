@@ -44,6 +44,7 @@ from mobilekit.records.device import (
 VIRTUAL_PROPERTY = "ro.mobilekit.virtual"
 FORMATS_PROPERTY = "ro.mobilekit.formats"
 VULKAN_PROPERTY = "ro.mobilekit.vulkan"
+COMPUTES_PROPERTY = "ro.mobilekit.computes"
 GAUGE_PROPERTY = "ro.mobilekit.gauge"
 
 
@@ -201,6 +202,12 @@ def read_companion_formats(phone: Phone, info: DeviceInfo) -> tuple[str, ...] | 
         return None
     told = phone.shell(f"getprop {FORMATS_PROPERTY}").text.strip()
     return tuple(told.split(",")) if told else None
+
+
+def read_computes(phone: Phone, info: DeviceInfo) -> bool:
+    """Whether a phone's runs take this computer's processor, as a virtual phone's do unless it says
+    otherwise."""
+    return info.virtual and phone.shell(f"getprop {COMPUTES_PROPERTY}").text.strip() != "0"
 
 
 def read_gpu(phone: Phone) -> Gpu:

@@ -15,6 +15,8 @@ from mobilekit.errors import StoreError
 
 LOCK_TIMEOUT_S = 30
 """How long opening, reading and saving wait for another process that holds the same database."""
+POOL_TIMEOUT_S = 60
+"""How long a thread waits for a connection that others of its process use."""
 _LOCK_KEY = 0x6D6F62696C656B69
 """Of PostgreSQL's advisory lock: ``mobileki`` in ASCII."""
 
@@ -22,15 +24,22 @@ _LOCK_KEY = 0x6D6F62696C656B69
 class Database:
     """A place to keep results in: an SQLAlchemy URL, or the path of an SQLite file."""
 
-    def __init__(self, place: str | Path, *, lock_timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        place: str | Path,
+        *,
+        lock_timeout_s: float | None = None,
+        most_connections: int | None = None,
+    ) -> None:
         """Raises ``StoreError`` for a URL of nothing that can be used. Nothing is opened yet.
 
-        ``lock_timeout_s``: ``LOCK_TIMEOUT_S`` unless told.
+        ``lock_timeout_s``: ``LOCK_TIMEOUT_S`` unless told. ``most_connections``: for threads that
+        share them, each of which is tried before it is used again; ``None``: as many as are needed.
         """
         self._place = place
         wait_s = LOCK_TIMEOUT_S if lock_timeout_s is None else lock_timeout_s
         try:
-            self._engine = _make_engine(_url_of(place), wait_s)
+            self._engine = _make_engine(_url_of(place), wait_s, most_connections)
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise self.error(_reason_of(error)) from None
 
@@ -38,6 +47,14 @@ class Database:
     def file(self) -> Path | None:
         """Of an SQLite database; of others and of one in memory, ``None``."""
         return _sqlite_file(self._engine.url)
+
+    @property
+    def is_postgres(self) -> bool:
+        return self._engine.dialect.name == "postgresql"
+
+    def close(self) -> None:
+        """Give its connections back; it can be used again."""
+        self._engine.dispose()
 
     @property
     def shown_url(self) -> str:
@@ -121,9 +138,17 @@ def _sqlite_file(url: sa.URL) -> Path | None:
     return None
 
 
-def _make_engine(url: sa.URL, lock_timeout_s: float) -> sa.Engine:
+def _make_engine(url: sa.URL, lock_timeout_s: float, most_connections: int | None) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url)
+        if most_connections is None:
+            return sa.create_engine(url)
+        return sa.create_engine(
+            url,
+            pool_size=most_connections,
+            max_overflow=0,
+            pool_timeout=POOL_TIMEOUT_S,
+            pool_pre_ping=True,
+        )
     # A file is opened for each transaction, so that nothing holds it between two of them; what is
     # in memory alone would be gone.
     pool = {} if _sqlite_file(url) is None else {"poolclass": sa.NullPool}

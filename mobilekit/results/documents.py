@@ -6,6 +6,7 @@ The number of a schema changes with its format. Documents of what only other lay
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import MobilekitError
 from mobilekit.records.artifact import Artifact
+from mobilekit.records.campaign import Campaign, CampaignRun, ListedAgent, RunState
 from mobilekit.records.checkup import Checkup, ComputerCheckup, PhoneCheckup
 from mobilekit.records.device import ListedDevice
 from mobilekit.records.energy import (
@@ -97,6 +99,54 @@ def make_doctor_document(checkup: Checkup) -> DoctorDocument:
     return DoctorDocument(
         faults=len(checkup.faulty_subjects), computer=checkup.computer, phones=checkup.phones
     )
+
+
+# --- campaigns ---------------------------------------------------------------------------------
+
+
+# History: 1: first.
+class CampaignEventDocument(
+    Record, frozen=True, tag_field="schema", tag="mobilekit.campaign-event/1"
+):
+    """A line of ``campaign run`` and ``campaign resume``: a run that is over."""
+
+    run: CampaignRun
+
+
+# History: 1: first.
+class CampaignDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.campaign/1"):
+    """``campaign status``, and the last line of ``campaign run`` and ``campaign resume``."""
+
+    campaign: Campaign
+    counts: dict[RunState, int]
+    """Of runs, by their state."""
+    runs: tuple[CampaignRun, ...]
+    """In the random order in which they begin."""
+
+
+def make_campaign_document(campaign: Campaign, runs: Iterable[CampaignRun]) -> CampaignDocument:
+    listed = tuple(runs)
+    counts = dict(Counter(run.state for run in listed))
+    return CampaignDocument(campaign=campaign, counts=counts, runs=listed)
+
+
+class ListedCampaign(Record, frozen=True):
+    campaign: Campaign
+    counts: dict[RunState, int]
+
+
+# History: 1: first.
+class CampaignsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.campaigns/1"):
+    """``campaign list``."""
+
+    campaigns: tuple[ListedCampaign, ...]
+
+
+# History: 1: first.
+class HostsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.hosts/1"):
+    """``hosts``, and ``devices --all``."""
+
+    hosts: tuple[ListedAgent, ...]
 
 
 # --- networks ----------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Union
 
+from mobilekit.records.campaign import Campaign, ListedAgent, RunState
 from mobilekit.records.device import BatteryStatus, ListedDevice
 from mobilekit.records.measurement import Answer, Measurement, WaitingRun
 from mobilekit.records.meter import MeterResult
@@ -167,6 +168,59 @@ def _battery_text(battery: BatteryStatus | None) -> str:
     if battery.plugged:
         words.append("plugged in")
     return ", ".join(words) or "-"
+
+
+def campaigns_table(listed: Iterable[tuple[Campaign, Mapping[RunState, int]]]) -> Table:
+    """A campaign a row."""
+    states: tuple[RunState, ...] = ("done", "failed", "stopped", "running", "queued")
+    return make_table(
+        ("campaign", "started (UTC)", "on", *(Column(each, holds="numbers") for each in states)),
+        (
+            (
+                campaign.id,
+                _minute_text(campaign.started_at),
+                campaign.planned_on,
+                *(Number(counts.get(state, 0), "count") for state in states),
+            )
+            for campaign, counts in listed
+        ),
+    )
+
+
+def hosts_table(agents: Iterable[ListedAgent]) -> Table:
+    """A host a row."""
+    return make_table(
+        ("host", "state", "process", "version", "phones"),
+        (
+            (
+                agent.info.name,
+                "alive" if agent.is_alive else f"silent for {agent.silent_s:.0f} s",
+                str(agent.info.pid),
+                agent.info.mobilekit_version,
+                ", ".join(offer.device for offer in agent.info.offers) or "-",
+            )
+            for agent in agents
+        ),
+    )
+
+
+def offers_table(agents: Iterable[ListedAgent]) -> Table:
+    """A device that a host lends a row."""
+    return make_table(
+        ("host", "serial", "device", "state", "formats", "battery"),
+        (
+            (
+                agent.info.name,
+                offer.device,
+                offer.name + (" (computes there)" if offer.computes_here else ""),
+                offer.state if agent.is_alive else "host silent",
+                " ".join(f".{name}" for name in offer.formats) or "-",
+                "-" if offer.level_percent is None else f"{offer.level_percent}%",
+            )
+            for agent in agents
+            for offer in agent.info.offers
+        ),
+    )
 
 
 def waiting_table(runs: Iterable[WaitingRun]) -> Table:

@@ -20,7 +20,7 @@ from mobilekit.records.prediction import StoredLatency
 
 # Of the tables and of the records in them, counted on with every change of either; `migrations` has
 # a step for each. History: 1: first; 2: profiles, queues, evaluations and what calibration finds;
-# 3: purpose, columns to search by, imports of meters' traces, tags.
+# 3: purpose, columns to search by, imports of meters' traces, tags, campaigns.
 SCHEMA_VERSION = 3
 
 TABLES = sa.MetaData()
@@ -86,6 +86,59 @@ pending_table = sa.Table(
     _text("campaign", 200, nullable=True),
     _document(),
 )
+campaigns_table = sa.Table(
+    "campaigns",
+    TABLES,
+    sa.Column("id", sa.String(64), primary_key=True),
+    _text("started_at", 40),
+    _document(),
+)
+campaign_runs_table = sa.Table(
+    "campaign_runs",
+    TABLES,
+    sa.Column("campaign", sa.String(64), primary_key=True),
+    sa.Column("key", sa.String(120), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("host", sa.String(200), nullable=False),
+    sa.Column("phone", sa.String(300), nullable=False),
+    sa.Column("result_id", sa.String(64), nullable=True, unique=True),
+    sa.Column("detail", sa.String(500), nullable=False),
+    # On the store's own clock, in seconds since 1970: hosts' clocks may differ.
+    sa.Column("started_s", sa.Float(53), nullable=True),
+    sa.Column("ended_s", sa.Float(53), nullable=True),
+    _document(),
+    sa.Index("campaign_runs_by_state", "campaign", "state"),
+    # Who looks after a host's runs asks every half second.
+    sa.Index("campaign_runs_by_host", "host", "state"),
+)
+leases_table = sa.Table(
+    "phone_leases",
+    TABLES,
+    sa.Column("phone", sa.String(300), primary_key=True),
+    _text("holder", 300),
+    sa.Column("campaign", sa.String(64), nullable=False),
+    sa.Column("key", sa.String(120), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("until_s", sa.Float(53), nullable=False),
+)
+agents_table = sa.Table(
+    "agents",
+    TABLES,
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("token", sa.String(64), nullable=False),
+    sa.Column("place", sa.String(500), nullable=False),
+    sa.Column("beat_s", sa.Float(53), nullable=False),
+    _document(),
+)
+shared_files_table = sa.Table(
+    "shared_files",
+    TABLES,
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+"""Files of exported networks for other hosts, each by its content's hash."""
 
 
 def _device_table(name: str) -> sa.Table:

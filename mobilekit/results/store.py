@@ -111,6 +111,17 @@ def open_to_read(given: str | None) -> Store:
     )
 
 
+def save_measurement(connection: sa.Connection, measurement: Measurement) -> None:
+    """As ``Store.save``, within a transaction of others."""
+    same = measurements_table.c.id == measurement.id
+    stored = connection.scalar(sa.select(measurements_table.c.document).where(same))
+    if stored is not None and _is_partial(stored):
+        connection.execute(measurements_table.delete().where(same))
+    if not was_lost(measurement.result):
+        connection.execute(pending_table.delete().where(pending_table.c.id == measurement.id))
+    connection.execute(measurements_table.insert().values(measurement_row(measurement)))
+
+
 class Store:
     """The results database at an SQLAlchemy URL or in an SQLite file.
 
@@ -168,14 +179,7 @@ class Store:
         longer, unless its phone was lost.
         """
         with self._database.writing() as connection:
-            same = measurements_table.c.id == measurement.id
-            stored = connection.scalar(sa.select(measurements_table.c.document).where(same))
-            if stored is not None and _is_partial(stored):
-                connection.execute(measurements_table.delete().where(same))
-            if not was_lost(measurement.result):
-                waiting = pending_table.c.id == measurement.id
-                connection.execute(pending_table.delete().where(waiting))
-            connection.execute(measurements_table.insert().values(measurement_row(measurement)))
+            save_measurement(connection, measurement)
 
     def add_pending(self, run: PendingRun) -> None:
         """Remember a run before it is started, so that its result can be collected later."""

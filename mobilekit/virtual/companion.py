@@ -185,6 +185,8 @@ class CompanionProcess:
     that each keeps open for as long as it lives is what the next one waits for.
     """
 
+    computes = True
+
     def __init__(self, phone_directory: Path, kind: CompanionKind = "python") -> None:
         self.formats = companion_formats(kind)
         self.vulkan = companion_vulkan(kind)

@@ -39,6 +39,9 @@ class Companion(Protocol):
     vulkan: CompanionVulkan
     """Whether it runs programs for Vulkan, or why not."""
 
+    computes: bool
+    """Whether its runs take this computer's processor: then two phones disturb each other."""
+
     def start(self, run_id: str) -> int:
         """Start a run behind those that are under way, but for one of them; returns the id of the
         process that carries it."""
@@ -291,6 +294,7 @@ def _property_values(
         "ro.mobilekit.virtual": "1",
         **({"ro.mobilekit.formats": ",".join(companion.formats)} if companion.formats else {}),
         "ro.mobilekit.vulkan": companion.vulkan,
+        **({} if companion.computes else {"ro.mobilekit.computes": "0"}),
         **({"ro.mobilekit.gauge": gauge} if gauge else {}),
         "persist.sys.timezone": "UTC",
         "sys.boot_completed": "1",

@@ -28,6 +28,7 @@ class LyingCompanion:
 
     formats = ()
     vulkan = "python"
+    computes = True
     lie = staticmethod(json.dumps)
 
     def __init__(self, directory):

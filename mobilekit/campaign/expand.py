@@ -1,0 +1,80 @@
+"""The runs of a campaign: each with a key that stays, in a random order that can be had again."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import random
+import re
+
+from mobilekit.errors import UsageError
+from mobilekit.records.campaign import CampaignPlan, PlannedRun
+
+DIGITS = 8
+"""Of a key's hash: with the words before it, two runs of a campaign are told apart."""
+LONGEST_WORDS = 80
+
+
+def expand(plan: CampaignPlan) -> tuple[PlannedRun, ...]:
+    """Every run, in the order of the plan's seed.
+
+    Vulkan is a backend of ``.pte`` alone: with another format it is no combination. Raises
+    ``UsageError`` where no run is left.
+    """
+    paths = dict(zip(plan.models, plan.model_paths, strict=True))
+    runs = [
+        PlannedRun(
+            key=key_of(model, device, format, precision, backend, threads, repeat),
+            model=paths[model],
+            device=device,
+            format=format,
+            precision=precision,
+            backend=backend,
+            threads=threads,
+            repeat=repeat,
+            preset=plan.preset,
+            energy=plan.energy,
+            gates=plan.gates,
+        )
+        for model, device, format, precision, backend, threads, repeat in itertools.product(
+            plan.models,
+            plan.devices,
+            plan.formats,
+            plan.precisions,
+            plan.backends,
+            plan.threads,
+            range(1, plan.repeats + 1),
+        )
+        if backend == "xnnpack" or format in ("auto", "pte")
+    ]
+    if not runs:
+        raise UsageError(
+            "The campaign has no runs: Vulkan computes .pte alone",
+            formats=", ".join(plan.formats),
+            fix="Add pte or auto to `formats`, or xnnpack to `backends`.",
+        )
+    # By key first, so that the order of the file's lists does not count.
+    runs.sort(key=lambda run: run.key)
+    random.Random(plan.seed).shuffle(runs)
+    return tuple(runs)
+
+
+def key_of(
+    model: str,
+    device: str,
+    format: str,
+    precision: str,
+    backend: str,
+    threads: int | None,
+    repeat: int,
+) -> str:
+    """``nin-nexus7-fp32-2-1c7f0a92``: words for people, and a hash of all that it is."""
+    parts = [model, device, format, precision, backend, threads, repeat]
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:DIGITS]
+    told = [model.rpartition("/")[2], device.rpartition("/")[2], precision]
+    told += [] if format == "auto" else [format]
+    told += [] if backend == "xnnpack" else [backend]
+    told += [] if threads is None else [f"t{threads}"]
+    words = re.sub(r"[^a-z0-9]+", "-", "-".join(told).lower()).strip("-")
+    return f"{words[:LONGEST_WORDS].strip('-')}-{repeat}-{digest}"

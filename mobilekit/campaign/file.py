@@ -1,0 +1,154 @@
+"""A campaign's file: TOML, strictly read."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mobilekit.contract.codec import Record
+from mobilekit.errors import CampaignFileError
+from mobilekit.formats import FormatOrAuto
+from mobilekit.records.campaign import CampaignPlan, EnergyWanted, Gates, PresetName
+from mobilekit.records.network import Backend, Precision
+
+MAX_RUNS = 200_000
+"""More than a lab measures in a year; a slip of the pen has more."""
+MAX_FILE_BYTES = 2**20
+FIX = "`mobilekit docs campaigns` has the format."
+
+
+class _GatesTable(Record, frozen=True):
+    max_temperature_c: float | None = None
+    min_level_percent: int | None = None
+    rest_s: float = 0.0
+    patience_s: float = 3600.0
+
+
+class _File(Record, frozen=True):
+    models: tuple[str, ...]
+    devices: tuple[str, ...]
+    name: str | None = None
+    formats: tuple[FormatOrAuto, ...] = ("auto",)
+    precisions: tuple[Precision, ...] = ("fp32",)
+    backends: tuple[Backend, ...] = ("xnnpack",)
+    threads: tuple[int | str, ...] = ("all",)
+    repeats: int = 1
+    preset: PresetName = "default"
+    energy: EnergyWanted = "none"
+    seed: int | None = None
+    move_after_s: float | None = None
+    gates: _GatesTable = _GatesTable()
+
+
+def read_plan(path: Path) -> CampaignPlan:
+    """Raises ``CampaignFileError`` that names the file and the field."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise CampaignFileError(
+            f"The campaign's file cannot be read: {error.strerror}", file=path, fix=FIX
+        ) from None
+    if len(data) > MAX_FILE_BYTES:
+        raise _wrong(path, f"it is longer than {MAX_FILE_BYTES} bytes")
+    return parse_plan(data, path)
+
+
+def parse_plan(data: bytes, path: Path) -> CampaignPlan:
+    """``path`` is where it is from: models that are files beside it are found from there.
+
+    Without a seed of its own the plan gets one. Raises ``CampaignFileError``.
+    """
+    try:
+        told: _File = msgspec.toml.decode(data, type=_File)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _wrong(path, str(error)) from None
+    lists: dict[str, tuple[Any, ...]] = {
+        name: getattr(told, name)
+        for name in ("models", "devices", "formats", "precisions", "backends", "threads")
+    }
+    for name, values in lists.items():
+        if not values:
+            raise _wrong(path, f"`{name}` is empty")
+        if len(set(values)) < len(values):
+            twice = next(value for value in values if values.count(value) > 1)
+            raise _wrong(path, f"`{name}` has {twice!r} twice (more runs of each: `repeats`)")
+        if any(value == "" for value in values):
+            raise _wrong(path, f"`{name}` has an empty name")
+    name = path.stem if told.name is None else told.name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}", name):
+        raise _wrong(
+            path,
+            f"the name {name!r} is not one of up to 40 letters, digits, spaces, points, dashes and "
+            "underscores (`name`, else the file's)",
+        )
+    _check_bounds(told, path)
+    runs = told.repeats
+    for values in lists.values():
+        runs *= len(values)
+    if runs > MAX_RUNS:
+        raise _wrong(path, f"it asks for {runs:,} runs, and {MAX_RUNS:,} are the most")
+    gates = told.gates
+    return CampaignPlan(
+        name=name,
+        models=told.models,
+        model_paths=tuple(path_of(model, path.parent) for model in told.models),
+        devices=told.devices,
+        formats=told.formats,
+        precisions=told.precisions,
+        backends=told.backends,
+        threads=tuple(_threads_of(each, path) for each in told.threads),
+        repeats=told.repeats,
+        preset=told.preset,
+        energy=told.energy,
+        gates=Gates(
+            max_temperature_decicelsius=None
+            if gates.max_temperature_c is None
+            else round(10 * gates.max_temperature_c),
+            min_level_percent=gates.min_level_percent,
+            rest_s=gates.rest_s,
+            patience_s=gates.patience_s,
+        ),
+        seed=secrets.randbelow(2**31) if told.seed is None else told.seed,
+        move_after_s=told.move_after_s,
+    )
+
+
+def _check_bounds(told: _File, path: Path) -> None:
+    gates = told.gates
+    bounds = {
+        "repeats": (told.repeats, 1, 10_000),
+        "seed": (told.seed, 0, 2**63 - 1),
+        "move_after_s": (told.move_after_s, 60, 7 * 86400),
+        "gates.max_temperature_c": (gates.max_temperature_c, 0, 60),
+        "gates.min_level_percent": (gates.min_level_percent, 0, 100),
+        "gates.rest_s": (gates.rest_s, 0, 86400),
+        "gates.patience_s": (gates.patience_s, 0, 7 * 86400),
+    }
+    for name, (value, least, most) in bounds.items():
+        # So that a value that is no number at all (nan) is refused too.
+        if value is not None and not least <= value <= most:
+            raise _wrong(path, f"`{name}` is {value}, and not from {least} to {most}")
+
+
+def _threads_of(told: int | str, path: Path) -> int | None:
+    if told == "all":
+        return None
+    if isinstance(told, int) and 1 <= told <= 1024:
+        return told
+    raise _wrong(path, f'`threads` has {told!r}, which is neither "all" nor from 1 to 1024')
+
+
+def path_of(model: str, directory: Path) -> str:
+    """The whole path of a model that is a file there; what is none is left as it is."""
+    file, colon, builder = model.partition(":")
+    found = (directory / file).absolute()
+    return f"{found}{colon}{builder}" if found.is_file() else model
+
+
+def _wrong(path: Path, why: str) -> CampaignFileError:
+    return CampaignFileError(f"The campaign's file is not valid: {why}", file=path, fix=FIX)

@@ -1,0 +1,516 @@
+"""Campaigns in the results database: how each run stands, who holds which phone, which hosts live.
+
+Every step of a run is one short transaction. What is asked of it is told by its return value: a run
+that is over stays over, whoever comes late with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from mobilekit.contract.codec import decode, encode
+from mobilekit.errors import UsageError
+from mobilekit.records.campaign import (
+    OVER,
+    AgentInfo,
+    Campaign,
+    CampaignRun,
+    ListedAgent,
+    Outcome,
+    PlacedRun,
+    RunState,
+)
+from mobilekit.results.database import Database
+from mobilekit.results.schema import (
+    agents_table,
+    campaign_runs_table,
+    campaigns_table,
+    leases_table,
+    shared_files_table,
+)
+from mobilekit.results.store import LAST, SHOWN_IDS, Store, save_measurement
+
+LEASE_S = 90.0
+"""How long a phone stays taken without a sign of who took it: longer than a database is away while
+it is restarted, since nobody else can take it meanwhile."""
+AGENT_SILENT_S = 30.0
+"""How long a host that gives no sign counts as alive."""
+ROWS_AT_ONCE = 1000
+LONGEST_DETAIL = 500
+_runs = campaign_runs_table.c
+_IS_OPEN = _runs.state.not_in(OVER)
+
+
+class RunId(NamedTuple):
+    """One attempt at one run."""
+
+    campaign: str
+    key: str
+    attempt: int
+
+
+class Taken(NamedTuple):
+    """A run whose phone is its own now."""
+
+    placed: PlacedRun
+
+
+Refused = Literal["busy", "over"]
+"""``busy``: somebody else has the phone; ``over``: nobody wants this attempt any more."""
+
+
+class Campaigns:
+    """The campaigns of one store. Its methods raise ``StoreError`` while it cannot be used."""
+
+    def __init__(self, place: str | Path, *, most_connections: int | None = None) -> None:
+        """Threads share one object. Raises ``StoreError``."""
+        Store(place)  # Makes it, or brings it to today's schema.
+        self._database = Database(place, most_connections=most_connections)
+
+    def close(self) -> None:
+        self._database.close()
+
+    # --- campaigns ------------------------------------------------------------------------------
+
+    def add(self, campaign: Campaign, placed: Sequence[PlacedRun]) -> None:
+        """All of it or nothing; the runs are in the order in which they are to begin."""
+        with self._database.writing() as connection:
+            connection.execute(
+                campaigns_table.insert().values(
+                    id=campaign.id, started_at=campaign.started_at, document=encode(campaign)
+                )
+            )
+            rows = [
+                {
+                    "campaign": campaign.id,
+                    "key": each.run.key,
+                    "number": number,
+                    "attempt": 1,
+                    "state": "queued",
+                    "host": each.host,
+                    "phone": each.phone,
+                    "detail": "",
+                    "document": encode(each),
+                }
+                for number, each in enumerate(placed, start=1)
+            ]
+            for first in range(0, len(rows), ROWS_AT_ONCE):
+                connection.execute(campaign_runs_table.insert(), rows[first : first + ROWS_AT_ONCE])
+
+    def find(self, given: str) -> Campaign:
+        """Of this id, this beginning that only one has, or ``last``. Raises ``UsageError``."""
+        columns = campaigns_table.c
+        query = sa.select(columns.document).order_by(columns.started_at.desc(), columns.id.desc())
+        if given == LAST:
+            query = query.limit(1)
+        else:
+            query = query.where(columns.id.startswith(given, autoescape=True))
+        with self._database.reading() as connection:
+            found = [_campaign(document) for document in connection.scalars(query)]
+        exact = [each for each in found if each.id == given]
+        if exact or len(found) == 1:
+            return (exact or found)[0]
+        if not found:
+            raise UsageError(
+                "There is no campaign yet" if given == LAST else f"There is no campaign {given!r}",
+                fix="`mobilekit campaign list` shows all; `campaign run FILE` begins one.",
+            )
+        ids = ", ".join(each.id for each in found[:SHOWN_IDS])
+        raise UsageError(
+            f"Several campaigns begin with {given!r}", ids=ids, fix="Give more of the id."
+        )
+
+    def list_campaigns(self) -> list[Campaign]:
+        """The newest first."""
+        columns = campaigns_table.c
+        query = sa.select(columns.document).order_by(columns.started_at.desc(), columns.id.desc())
+        with self._database.reading() as connection:
+            return [_campaign(document) for document in connection.scalars(query)]
+
+    def count_states(self, campaign_id: str) -> Counter[RunState]:
+        query = (
+            sa.select(_runs.state, sa.func.count())
+            .where(_runs.campaign == campaign_id)
+            .group_by(_runs.state)
+        )
+        with self._database.reading() as connection:
+            return Counter({row[0]: row[1] for row in connection.execute(query)})
+
+    def has_open_runs(self, campaign_id: str, host: str) -> bool:
+        return host in self.list_open_hosts(campaign_id)
+
+    def list_open_hosts(self, campaign_id: str) -> list[str]:
+        """Those with runs that are not over."""
+        query = sa.select(_runs.host).where(_runs.campaign == campaign_id, _IS_OPEN).distinct()
+        with self._database.reading() as connection:
+            return sorted(connection.scalars(query))
+
+    def list_runs(
+        self,
+        campaign_id: str,
+        *,
+        states: Sequence[RunState] | None = None,
+        host: str | None = None,
+        ended_since_s: float | None = None,
+    ) -> list[CampaignRun]:
+        """In the order in which they are to begin."""
+        query = _select_runs().where(_runs.campaign == campaign_id).order_by(_runs.number)
+        if states is not None:
+            query = query.where(_runs.state.in_(states))
+        if host is not None:
+            query = query.where(_runs.host == host)
+        if ended_since_s is not None:
+            query = query.where(_runs.ended_s >= ended_since_s)
+        with self._database.reading() as connection:
+            return [CampaignRun(**row) for row in connection.execute(query).mappings()]
+
+    def iterate_placed(self, campaign_id: str) -> Iterator[tuple[CampaignRun, PlacedRun]]:
+        """What each run is of, in the order of ``list_runs``."""
+        query = _select_runs(_runs.document).where(_runs.campaign == campaign_id)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(_runs.number)).mappings().all()
+        for row in rows:
+            values = dict(row)
+            document = values.pop("document")
+            yield CampaignRun(**values), _placed(document)
+
+    # --- a run's way ----------------------------------------------------------------------------
+
+    def take(self, run: RunId, holder: str) -> Taken | Refused:
+        """Take the run's phone for it, and have it be under way."""
+        with self._database.writing() as connection:
+            row = connection.execute(
+                sa.select(_runs.state, _runs.attempt, _runs.phone, _runs.document).where(
+                    *_is_run(run)
+                )
+            ).one_or_none()
+            if row is None or row.attempt != run.attempt or row.state not in ("queued", "running"):
+                return "over"
+            now_s = _now_s(connection)
+            lease: dict[str, Any] = {
+                "holder": holder,
+                "campaign": run.campaign,
+                "key": run.key,
+                "attempt": run.attempt,
+                "until_s": now_s + LEASE_S,
+            }
+            inserted = _insert(connection, leases_table).values(phone=row.phone, **lease)
+            free = leases_table.c.until_s < now_s
+            # The same attempt again, after its host was killed in the middle of it.
+            own = sa.and_(
+                leases_table.c.holder == holder,
+                leases_table.c.campaign == run.campaign,
+                leases_table.c.key == run.key,
+            )
+            taken = connection.execute(
+                inserted.on_conflict_do_update(
+                    index_elements=["phone"], set_=lease, where=sa.or_(free, own)
+                ).returning(leases_table.c.phone)
+            )
+            if taken.first() is None:
+                return "busy"
+            connection.execute(
+                campaign_runs_table.update()
+                .where(*_is_run(run))
+                .values(state="running", started_s=now_s, ended_s=None, detail="")
+            )
+            return Taken(_placed(row.document))
+
+    def finish(self, run: RunId, holder: str, outcome: Outcome) -> bool:
+        """Store what a run came to, once, and give its phone back; ``False``: it is over already,
+        or another attempt is under way, and nothing of this one is stored."""
+        with self._database.writing() as connection:
+            result_id = outcome.measurements[-1].id if outcome.measurements else None
+            changed = connection.execute(
+                campaign_runs_table.update()
+                .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
+                .values(
+                    state=outcome.state,
+                    result_id=result_id,
+                    detail=outcome.detail[:LONGEST_DETAIL],
+                    ended_s=_now_s(connection),
+                )
+            )
+            if changed.rowcount == 1:
+                for measurement in outcome.measurements:
+                    save_measurement(connection, measurement)
+            self._release(connection, run, holder)
+            return changed.rowcount == 1
+
+    def give_back(self, run: RunId, holder: str) -> RunId | None:
+        """What its host ends in the middle waits again, as another attempt; ``None``: it is over,
+        or was to be stopped."""
+        with self._database.writing() as connection:
+            self._release(connection, run, holder)
+            mine = (*_is_run(run), _runs.attempt == run.attempt)
+            connection.execute(
+                campaign_runs_table.update()
+                .where(*mine, _runs.state == "stopping")
+                .values(state="stopped", ended_s=_now_s(connection), detail="")
+            )
+            changed = connection.execute(
+                campaign_runs_table.update()
+                .where(*mine, _IS_OPEN)
+                .values(state="queued", attempt=run.attempt + 1, detail="", started_s=None)
+            )
+            return run._replace(attempt=run.attempt + 1) if changed.rowcount == 1 else None
+
+    def find_run(self, run: RunId) -> tuple[CampaignRun, PlacedRun] | None:
+        """How it stands, whichever attempt is under way, and what it is of."""
+        query = _select_runs(_runs.document).where(*_is_run(run))
+        with self._database.reading() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        if row is None:
+            return None
+        values = dict(row)
+        placed = _placed(values.pop("document"))
+        return CampaignRun(**values), placed
+
+    def tell(self, details: Mapping[RunId, str]) -> None:
+        """What runs that are not over do or wait for now."""
+        if not details:
+            return
+        with self._database.writing() as connection:
+            for run, detail in details.items():
+                connection.execute(
+                    campaign_runs_table.update()
+                    .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
+                    .values(detail=detail[:LONGEST_DETAIL])
+                )
+
+    def renew(self, holder: str) -> set[str]:
+        """Keep the phones of this holder; those that it still has."""
+        mine = leases_table.c.holder == holder
+        with self._database.writing() as connection:
+            connection.execute(
+                leases_table.update().where(mine).values(until_s=_now_s(connection) + LEASE_S)
+            )
+            return set(connection.scalars(sa.select(leases_table.c.phone).where(mine)))
+
+    def forget_leases(self, host: str) -> None:
+        """Of a host of which no process is left that could use a phone."""
+        with self._database.writing() as connection:
+            connection.execute(
+                leases_table.delete().where(
+                    leases_table.c.holder.startswith(f"{host}/", autoescape=True)
+                )
+            )
+
+    def read_stopping(self, host: str) -> set[RunId]:
+        """What is to be stopped there."""
+        query = sa.select(_runs.campaign, _runs.key, _runs.attempt).where(
+            _runs.host == host, _runs.state == "stopping"
+        )
+        with self._database.reading() as connection:
+            return {RunId(*row) for row in connection.execute(query)}
+
+    def _release(self, connection: sa.Connection, run: RunId, holder: str) -> None:
+        columns = leases_table.c
+        connection.execute(
+            leases_table.delete().where(
+                columns.holder == holder,
+                columns.campaign == run.campaign,
+                columns.key == run.key,
+                columns.attempt == run.attempt,
+            )
+        )
+
+    # --- what a person decides ------------------------------------------------------------------
+
+    def stop(self, campaign_id: str) -> list[RunId]:
+        """Begin nothing more of it, and have what is under way be stopped; what waited."""
+        with self._database.writing() as connection:
+            now_s = _now_s(connection)
+            mine = _runs.campaign == campaign_id
+            query = sa.select(_runs.key, _runs.attempt).where(mine, _runs.state == "queued")
+            waited = [RunId(campaign_id, *row) for row in connection.execute(query)]
+            connection.execute(
+                campaign_runs_table.update()
+                .where(mine, _runs.state == "queued")
+                .values(state="stopped", ended_s=now_s, detail="")
+            )
+            connection.execute(
+                campaign_runs_table.update()
+                .where(mine, _runs.state == "running")
+                .values(state="stopping")
+            )
+        return waited
+
+    def requeue(self, campaign_id: str, keys: Iterable[str] | None = None) -> None:
+        """Have those wait again that have not taken place: stopped ones, and failed ones without a
+        result. ``keys``: of those under way, these too, which nobody carries out."""
+        lost = _runs.key.in_(list(keys)) if keys is not None else sa.false()
+        with self._database.writing() as connection:
+            connection.execute(
+                campaign_runs_table.update()
+                .where(
+                    _runs.campaign == campaign_id,
+                    sa.or_(
+                        _runs.state == "stopped",
+                        sa.and_(_runs.state == "failed", _runs.result_id.is_(None)),
+                        sa.and_(_IS_OPEN, lost),
+                    ),
+                )
+                .values(
+                    state="queued",
+                    attempt=_runs.attempt + 1,
+                    detail="",
+                    started_s=None,
+                    ended_s=None,
+                )
+            )
+
+    def give_up(self, runs: Iterable[RunId], detail: str) -> None:
+        """What the engine has given up has failed."""
+        with self._database.writing() as connection:
+            for run in runs:
+                connection.execute(
+                    campaign_runs_table.update()
+                    .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
+                    .values(state="failed", detail=detail, ended_s=_now_s(connection))
+                )
+
+    def move(self, run: RunId, placed: PlacedRun) -> RunId | None:
+        """Give a run that is not over to another host; ``None``: it is over meanwhile."""
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                campaign_runs_table.update()
+                .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
+                .values(
+                    state="queued",
+                    attempt=run.attempt + 1,
+                    host=placed.host,
+                    phone=placed.phone,
+                    document=encode(placed),
+                    detail="",
+                    started_s=None,
+                )
+            )
+        return run._replace(attempt=run.attempt + 1) if changed.rowcount == 1 else None
+
+    # --- hosts ----------------------------------------------------------------------------------
+
+    def join(self, info: AgentInfo, token: str) -> ListedAgent | None:
+        """Become the agent of this name; the one that is in the way, if one is.
+
+        One of the same place is not: there its name's lock tells that it is dead.
+        """
+        with self._database.rebuilding() as connection:
+            for other in self._agents(connection, agents_table.c.name == info.name):
+                if other.is_alive and other.info.place != info.place:
+                    return other
+            row = {
+                "token": token,
+                "place": info.place,
+                "beat_s": _now_s(connection),
+                "document": encode(info),
+            }
+            connection.execute(
+                _insert(connection, agents_table)
+                .values(name=info.name, **row)
+                .on_conflict_do_update(index_elements=["name"], set_=row)
+            )
+        return None
+
+    def beat(self, info: AgentInfo, token: str) -> bool:
+        """A sign of life, with what it offers now; ``False``: another one has the name now."""
+        columns = agents_table.c
+        with self._database.writing() as connection:
+            changed = connection.execute(
+                agents_table.update()
+                .where(columns.name == info.name, columns.token == token)
+                .values(beat_s=_now_s(connection), document=encode(info))
+            )
+            return changed.rowcount == 1
+
+    def leave(self, name: str, token: str) -> None:
+        columns = agents_table.c
+        with self._database.writing() as connection:
+            connection.execute(
+                agents_table.delete().where(columns.name == name, columns.token == token)
+            )
+
+    def list_agents(self) -> list[ListedAgent]:
+        """By name."""
+        with self._database.reading() as connection:
+            return self._agents(connection, sa.true())
+
+    def _agents(
+        self, connection: sa.Connection, condition: sa.ColumnElement[bool]
+    ) -> list[ListedAgent]:
+        columns, now_s = agents_table.c, _now_s(connection)
+        query = sa.select(columns.beat_s, columns.document).where(condition).order_by(columns.name)
+        return [
+            ListedAgent(
+                info=decode(document, AgentInfo, source="the stored agent"),
+                silent_s=max(0.0, now_s - beat_s),
+                is_alive=now_s - beat_s < AGENT_SILENT_S,
+            )
+            for beat_s, document in connection.execute(query)
+        ]
+
+    # --- files for other hosts ------------------------------------------------------------------
+
+    def share_file(self, name: str, path: Path) -> None:
+        """Put a file there under its content's name, unless it is there."""
+        columns = shared_files_table.c
+        with self._database.writing() as connection:
+            if connection.scalar(sa.select(columns.name).where(columns.name == name)) is None:
+                connection.execute(
+                    _insert(connection, shared_files_table)
+                    .values(name=name, content=path.read_bytes())
+                    .on_conflict_do_nothing()
+                )
+
+    def read_file(self, name: str) -> bytes | None:
+        columns = shared_files_table.c
+        with self._database.reading() as connection:
+            return connection.scalar(sa.select(columns.content).where(columns.name == name))
+
+
+@contextmanager
+def opened(place: str | Path, *, most_connections: int | None = None) -> Iterator[Campaigns]:
+    campaigns = Campaigns(place, most_connections=most_connections)
+    try:
+        yield campaigns
+    finally:
+        campaigns.close()
+
+
+def _select_runs(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    return sa.select(*(_runs[name] for name in CampaignRun.__struct_fields__), *more)
+
+
+def _is_run(run: RunId) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return _runs.campaign == run.campaign, _runs.key == run.key
+
+
+def _insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """One that can say what is to become of a row that is there."""
+    is_postgres = connection.dialect.name == "postgresql"
+    return (postgresql if is_postgres else sqlite).insert(table)
+
+
+def _now_s(connection: sa.Connection) -> float:
+    """On one clock for all hosts: the database server's, or this computer's for a file on it."""
+    if connection.dialect.name != "postgresql":
+        return time.time()
+    return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")))
+
+
+def _campaign(document: bytes) -> Campaign:
+    campaign: Campaign = decode(document, Campaign, source="the stored campaign")
+    return campaign
+
+
+def _placed(document: bytes) -> PlacedRun:
+    placed: PlacedRun = decode(document, PlacedRun, source="the stored run of a campaign")
+    return placed

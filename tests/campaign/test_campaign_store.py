@@ -1,0 +1,188 @@
+"""How runs stand in the store: a phone has one at a time, and a run is stored once."""
+
+import threading
+from collections import Counter
+
+import pytest
+from campaign_makers import make_campaign, make_plan, outcome_of
+
+from mobilekit.errors import UsageError
+from mobilekit.records.campaign import AgentInfo, Outcome
+from mobilekit.results import campaigns as campaigns_module
+from mobilekit.results.campaigns import Campaigns, RunId, Taken
+from mobilekit.results.store import Store
+
+
+@pytest.fixture
+def campaigns(place):
+    opened = Campaigns(place)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def runs(campaigns):
+    """Of two models on phones a and b, by phone."""
+    campaigns.add(*make_campaign(make_plan()))
+    found = {}
+    for run in campaigns.list_runs("test-1"):
+        found.setdefault(run.phone, []).append(RunId("test-1", run.key, run.attempt))
+    return found
+
+
+def state_of(campaigns, run):
+    return next(each for each in campaigns.list_runs(run.campaign) if each.key == run.key)
+
+
+def test_a_campaign_is_found_by_its_id_and_as_the_last(campaigns):
+    """By a beginning too; several of one beginning and none are told."""
+    for id in ("night-1", "night-2"):
+        campaigns.add(*make_campaign(make_plan(), id=id))
+
+    assert campaigns.find("night-1").id == "night-1"
+    assert campaigns.find("last").id == "night-2"
+    with pytest.raises(UsageError, match="Several campaigns begin with 'night'"):
+        campaigns.find("night")
+    with pytest.raises(UsageError, match="There is no campaign 'day'"):
+        campaigns.find("day")
+
+
+def test_a_phone_is_taken_by_one_run_at_a_time(campaigns, runs):
+    """The other waits, also on another host, until the first is stored."""
+    first, second = runs["a"]
+
+    assert isinstance(campaigns.take(first, "desk1/x"), Taken)
+    assert campaigns.take(second, "desk1/x") == "busy"
+    assert campaigns.take(second, "desk2/y") == "busy"
+    assert isinstance(campaigns.take(runs["b"][0], "desk2/y"), Taken)
+    assert campaigns.finish(first, "desk1/x", outcome_of(first))
+    assert isinstance(campaigns.take(second, "desk2/y"), Taken)
+
+
+def test_many_who_want_a_phone_at_once_get_it_once(campaigns, place):
+    """However their transactions meet."""
+    campaigns.add(*make_campaign(make_plan(models=[f"m{n}" for n in range(8)], phones=["a"])))
+    runs = [RunId("test-1", run.key, 1) for run in campaigns.list_runs("test-1")]
+    answers, together = [], threading.Barrier(len(runs))
+
+    def take(run):
+        own = Campaigns(place)
+        together.wait()
+        answers.append(own.take(run, f"desk/{run.key}"))
+        own.close()
+
+    threads = [threading.Thread(target=take, args=(run,)) for run in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(answers) == 8
+    assert sum(isinstance(answer, Taken) for answer in answers) == 1
+
+
+def test_a_run_is_stored_once(campaigns, runs, place):
+    """A second result of the same run changes nothing, and neither does one of an old attempt."""
+    run = runs["a"][0]
+    campaigns.take(run, "desk1/x")
+
+    assert campaigns.finish(run, "desk1/x", outcome_of(run))
+    again = outcome_of(run._replace(attempt=9))
+    assert not campaigns.finish(run, "desk1/x", again)
+    assert campaigns.take(run, "desk1/x") == "over"
+    assert Store(place).result_ids() == [f"{run.key}-1"]
+    assert state_of(campaigns, run).result_id == f"{run.key}-1"
+
+
+def test_a_lease_without_a_sign_runs_out(campaigns, runs, monkeypatch):
+    """As long as its holder gives signs it is kept; then another one may have the phone."""
+    first, second = runs["a"]
+    now_s = 1000.0
+    monkeypatch.setattr(campaigns_module, "_now_s", lambda _: now_s)
+    campaigns.take(first, "desk1/x")
+    now_s += campaigns_module.LEASE_S - 1
+    assert campaigns.renew("desk1/x") == {"a"}
+    now_s += campaigns_module.LEASE_S - 1
+    assert campaigns.take(second, "desk2/y") == "busy"
+    now_s += 2
+
+    assert isinstance(campaigns.take(second, "desk2/y"), Taken)
+    assert campaigns.renew("desk1/x") == set()
+
+
+def test_what_is_stopped_does_not_begin(campaigns, runs):
+    """What waits is over, what is under way is to be stopped; both are resumed as new attempts."""
+    under_way, waits = runs["a"]
+    campaigns.take(under_way, "desk1/x")
+
+    assert len(campaigns.stop("test-1")) == 3
+    assert campaigns.take(waits, "desk1/x") == "over"
+    assert campaigns.read_stopping("desk1") == {under_way}
+    assert campaigns.read_stopping("desk2") == set()
+    campaigns.finish(under_way, "desk1/x", Outcome(state="stopped", measurements=(), detail=""))
+    assert campaigns.count_states("test-1") == Counter(stopped=4)
+    campaigns.requeue("test-1")
+    assert {(run.state, run.attempt) for run in campaigns.list_runs("test-1")} == {("queued", 2)}
+
+
+def test_resume_leaves_what_ran(campaigns, runs):
+    """What is done, and what failed in the middle; not what could not begin."""
+    done, failed = runs["a"]
+    never = runs["b"][0]
+    campaigns.take(done, "desk1/x")
+    campaigns.finish(done, "desk1/x", outcome_of(done))
+    campaigns.take(failed, "desk1/x")
+    campaigns.finish(failed, "desk1/x", outcome_of(failed, "failed"))
+    campaigns.give_up([never], "it was not there")
+
+    campaigns.requeue("test-1")
+
+    assert state_of(campaigns, done).state == "done"
+    assert state_of(campaigns, failed).state == "failed"
+    assert (state_of(campaigns, never).state, state_of(campaigns, never).attempt) == ("queued", 2)
+
+
+def test_one_who_ends_gives_its_runs_back(campaigns, runs):
+    """They wait as another attempt, the old one is over, and the phone is free."""
+    first, second = runs["a"]
+    campaigns.take(first, "desk1/x")
+
+    assert campaigns.give_back(first, "desk1/x") == first._replace(attempt=2)
+    assert campaigns.take(first, "desk1/x") == "over"
+    assert isinstance(campaigns.take(second, "desk1/x"), Taken)
+
+
+def test_a_name_is_one_hosts(campaigns, monkeypatch):
+    """While it gives signs; from its own place a dead one's is taken at once."""
+    now_s = 1000.0
+    monkeypatch.setattr(campaigns_module, "_now_s", lambda _: now_s)
+
+    def agent(place):
+        return AgentInfo(
+            name="desk1",
+            place=place,
+            pid=1,
+            mobilekit_version="0",
+            started_at="",
+            offers=(),
+        )
+
+    assert campaigns.join(agent("here"), "1") is None
+    assert campaigns.join(agent("there"), "2").info.place == "here"
+    assert campaigns.join(agent("here"), "3") is None
+    assert not campaigns.beat(agent("here"), "1")
+    now_s += campaigns_module.AGENT_SILENT_S + 1
+    assert not campaigns.list_agents()[0].is_alive
+    assert campaigns.join(agent("there"), "2") is None
+    assert campaigns.beat(agent("there"), "2")
+
+
+def test_files_are_shared_once(campaigns, tmp_path):
+    """Under their name; nothing is known of others."""
+    (tmp_path / "f").write_bytes(b"network")
+    campaigns.share_file("f", tmp_path / "f")
+    (tmp_path / "f").write_bytes(b"another")
+    campaigns.share_file("f", tmp_path / "f")
+
+    assert campaigns.read_file("f") == b"network"
+    assert campaigns.read_file("g") is None
