@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from databases import Postgres, running_postgres
 from servers import (
     TEST_PROFILE,
     AdbServer,
@@ -51,6 +52,13 @@ def exports() -> Path:
 @pytest.fixture(scope="session")
 def adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbServer]:
     with running_adb_server(tmp_path_factory.mktemp("adb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A server of this worker's own, with a database for each test that makes one."""
+    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
         yield server
 
 

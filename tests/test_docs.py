@@ -115,6 +115,8 @@ def test_the_guide_names_no_command_that_is_not_there():
     for example in examples:
         words = re.split(r"[|>#]", example)[0].split()
         name = words.pop(0)
+        if words[:1] == ["--adb"]:
+            del words[:2]
         while words and f"{name} {words[0]}" in COMMANDS:
             name = f"{name} {words.pop(0)}"
         if name == "mobilekit energy" and words:

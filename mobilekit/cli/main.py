@@ -168,8 +168,23 @@ def mobilekit(
             "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
         ),
     ] = False,
+    adb: Annotated[
+        str | None,
+        typer.Option(
+            "--adb",
+            metavar="HOST:PORT",
+            help="The adb server that has the phones, where it is not this computer's. Also "
+            "ANDROID_ADB_SERVER_ADDRESS and ANDROID_ADB_SERVER_PORT.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    pass
+    if adb is not None:
+        from mobilekit.phone.adb import ADDRESS_VARIABLE, PORT_VARIABLE, split_server
+
+        host, port = split_server(adb)
+        # What this command starts is to find it too.
+        os.environ |= {ADDRESS_VARIABLE: host, PORT_VARIABLE: str(port)}
 
 
 def run() -> None:

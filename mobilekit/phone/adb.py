@@ -34,6 +34,7 @@ from mobilekit.errors import (
 from mobilekit.records.device import AttachedDevice
 
 PORT_VARIABLE = "ANDROID_ADB_SERVER_PORT"
+ADDRESS_VARIABLE = "ANDROID_ADB_SERVER_ADDRESS"
 
 
 @contextmanager
@@ -55,6 +56,8 @@ DEFAULT_TIMEOUT_S = 20.0
 INSTALL_TIMEOUT_S = 180.0
 """A phone may compile an app, or ask its user, before it answers."""
 SERVER_ADDRESS, DEFAULT_SERVER_PORT = "127.0.0.1", 5037
+_THIS_COMPUTER = (SERVER_ADDRESS, "localhost", "::1")
+_HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
 _SYNC_DATA_BYTES = 64 * 1024
 """The most that the sync protocol takes in one DATA frame."""
 _FRAMES_PER_SEND = 16
@@ -92,12 +95,42 @@ def read_port() -> int:
     return int(text)
 
 
-def ask_version(port: int, *, timeout_s: float) -> int:
+def read_address() -> str:
+    """Where the user's own adb server is: on this computer unless a variable names another.
+
+    Raises ``UsageError`` for a variable that holds no host.
+    """
+    text = os.environ.get(ADDRESS_VARIABLE) or SERVER_ADDRESS
+    if not _HOST.fullmatch(text):
+        raise UsageError(
+            f"{ADDRESS_VARIABLE} is {text!r}, which is no host",
+            fix=f"`unset {ADDRESS_VARIABLE}`, or give it a name or an address without a port.",
+        )
+    return text
+
+
+def split_server(text: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``, or of a ``HOST`` whose adb server has the usual port.
+
+    Raises ``UsageError``.
+    """
+    host, colon, port = text.rpartition(":") if ":" in text else (text, "", "")
+    # A bare IPv6 address has colons of its own.
+    host = host.removeprefix("[").removesuffix("]")
+    number = port if colon else str(DEFAULT_SERVER_PORT)
+    if not _HOST.fullmatch(host) or not number.isdecimal() or not 0 < int(number) < 65536:
+        raise UsageError(
+            f"--adb {text!r} is no adb server", fix="Write it as HOST:PORT, such as desk2:5037."
+        )
+    return host, int(number)
+
+
+def ask_version(port: int, *, timeout_s: float, address: str = SERVER_ADDRESS) -> int:
     """The protocol of the adb server that listens there (``host:version``).
 
     Raises ``OSError`` where nothing answers, and ``ValueError`` with what anything else answers.
     """
-    with socket.create_connection((SERVER_ADDRESS, port), timeout=timeout_s) as connection:
+    with socket.create_connection((address, port), timeout=timeout_s) as connection:
         connection.sendall(b"000chost:version")
         answer = b""
         while len(answer) < 12 and (part := connection.recv(12 - len(answer))):
@@ -120,20 +153,31 @@ def adb_program() -> str | None:
 
 
 class AdbServer:
-    """An adb server on this computer; ``environment`` isolates a private one from the user's."""
+    """An adb server; ``environment`` isolates a private one from the user's."""
 
     def __init__(self, port: int | None = None, environment: dict[str, str] | None = None) -> None:
-        """``port``: ``None``, the user's own. Raises as ``read_port``."""
+        """``port``: ``None``, the user's own, wherever it is; else one on this computer. Raises as
+        ``read_port`` and ``read_address``."""
         self.port = read_port() if port is None else port
+        self.address = read_address() if port is None else SERVER_ADDRESS
         self._environment = {**os.environ, **(environment or {})}
         self._client = adbutils.AdbClient(
-            host=SERVER_ADDRESS, port=self.port, socket_timeout=DEFAULT_TIMEOUT_S
+            host=self.address, port=self.port, socket_timeout=DEFAULT_TIMEOUT_S
         )
 
     def ensure_running(self) -> None:
-        """Start the server if nothing listens; raises ``AdbServerError``."""
+        """Start the server if nothing listens, where it is on this computer; raises
+        ``AdbServerError``."""
         if self.is_running():
             return
+        if self.address not in _THIS_COMPUTER:
+            raise AdbServerError(
+                "No adb server answers there",
+                host=self.address,
+                port=self.port,
+                fix="Start it there, and reach it through a tunnel: `ssh -L 5038:localhost:5037 "
+                "HOST`, then --adb localhost:5038.",
+            )
         try:
             command = [adbutils.adb_path(), "-P", str(self.port), "start-server"]
             done = subprocess.run(
@@ -157,7 +201,7 @@ class AdbServer:
 
     def is_running(self) -> bool:
         try:
-            ask_version(self.port, timeout_s=1)
+            ask_version(self.port, timeout_s=1, address=self.address)
         except (OSError, ValueError):
             return False
         return True

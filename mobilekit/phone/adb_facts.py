@@ -8,10 +8,10 @@ import subprocess
 
 from mobilekit.errors import AdbServerError, UsageError
 from mobilekit.phone.adb import (
-    SERVER_ADDRESS,
     AdbServer,
     adb_program,
     ask_version,
+    read_address,
     read_port,
     without_port,
 )
@@ -20,8 +20,8 @@ from mobilekit.records.checkup import AdbFacts, AdbProgram, ServerState
 
 ANSWER_TIMEOUT_S = 3.0
 PROGRAM_VARIABLE = "ADBUTILS_ADB_PATH"
-IGNORED_VARIABLES = ("ADB_SERVER_SOCKET", "ANDROID_ADB_SERVER_ADDRESS")
-"""They lead adb to another server than its port's on this computer."""
+IGNORED_VARIABLES = ("ADB_SERVER_SOCKET",)
+"""They lead adb to another server than its address and port."""
 
 
 def read_adb_facts() -> AdbFacts:
@@ -29,17 +29,18 @@ def read_adb_facts() -> AdbFacts:
     path = adb_program()
     server: ServerState = "none"
     port = protocol = None
+    address = ""
     try:
-        port = read_port()
+        address, port = read_address(), read_port()
     except UsageError as error:
         failure: str | None = error.what
     else:
-        server, protocol, failure = _find_server(port)
+        server, protocol, failure = _find_server(address, port)
     return AdbFacts(
         program=None if path is None else _ask_program(path),
         chosen_by=_chosen_by(path),
         others=tuple(_ask_program(other) for other in _others(path)),
-        address=SERVER_ADDRESS,
+        address=address,
         port=port,
         server=server,
         server_protocol=protocol,
@@ -85,14 +86,15 @@ def _ask_program(path: str) -> AdbProgram:
     return AdbProgram(path=path, protocol=protocol, release=release, failure=failure)
 
 
-def _find_server(port: int) -> tuple[ServerState, int | None, str | None]:
+def _find_server(address: str, port: int) -> tuple[ServerState, int | None, str | None]:
     """What answers there, its protocol where it is an adb server, else why it is none."""
     try:
-        protocol = ask_version(port, timeout_s=ANSWER_TIMEOUT_S)
+        protocol = ask_version(port, timeout_s=ANSWER_TIMEOUT_S, address=address)
     except ConnectionRefusedError:
         try:
-            AdbServer(port).ensure_running()
-            return "started", ask_version(port, timeout_s=ANSWER_TIMEOUT_S), None
+            AdbServer().ensure_running()
+            started = ask_version(port, timeout_s=ANSWER_TIMEOUT_S, address=address)
+            return "started", started, None
         except (AdbServerError, OSError, ValueError) as error:
             reason = error.what if isinstance(error, AdbServerError) else str(error)
             return "none", None, reason

@@ -76,7 +76,8 @@ class AdbFacts(Record, frozen=True):
     """Those of ``PATH`` that are not the one above."""
     address: str
     port: int | None
-    """``None``: what ``ANDROID_ADB_SERVER_PORT`` says is no port."""
+    """``None``: what ``ANDROID_ADB_SERVER_PORT`` says is no port, or what
+    ``ANDROID_ADB_SERVER_ADDRESS`` says no host."""
     server: ServerState
     server_protocol: int | None
     failure: str | None

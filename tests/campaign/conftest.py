@@ -3,15 +3,8 @@
 import itertools
 
 import pytest
-from databases import running_postgres
 
 NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

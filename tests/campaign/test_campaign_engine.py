@@ -1,0 +1,132 @@
+"""Hosts that carry out campaigns, and that are killed: each run once, a phone for one at a time."""
+
+import random
+import time
+
+import pytest
+from simulated_lab import Lab, counts_of, overlaps
+
+from mobilekit.campaign import control, engine
+from mobilekit.campaign.host import holding_name
+from mobilekit.errors import InUseError, StoreError
+from mobilekit.results.campaigns import opened
+from mobilekit.results.store import Store
+
+pytest.importorskip("dbos")
+
+
+@pytest.fixture
+def make_lab(place, tmp_path):
+    labs = []
+
+    def make(hosts, run_s):
+        labs.append(Lab(place, tmp_path / "lab", hosts, run_s))
+        return labs[-1]
+
+    yield make
+    for lab in labs:
+        lab.close()
+
+
+def test_hosts_that_are_killed_lose_nothing(make_lab, place):
+    """Two hosts with eight phones, one killed at each of four moments: all stored once, and no
+    phone used by two at once."""
+    lab = make_lab(hosts=2, run_s=0.3)
+    campaign = lab.plan(phones=8, runs=80)
+    lab.keep_alive()
+    chance = random.Random(1)
+    for done in (5, 20, 40, 60):
+        lab.wait(campaign.id, 60, done=done, between=lab.keep_alive)
+        lab.kill(chance.choice(lab.names))
+    lab.wait(campaign.id, 60, between=lab.keep_alive)
+
+    intervals = lab.intervals()
+    with opened(place) as campaigns:
+        runs = campaigns.list_runs(campaign.id)
+        assert counts_of(campaigns, campaign.id) == {"done": 80}
+    assert sorted(Store(place).result_ids()) == sorted(run.result_id for run in runs)
+    assert len({run.result_id for run in runs}) == 80
+    assert overlaps(intervals) == []
+    assert len({each.run for each in intervals}) == 80
+    # What was under way at a kill, four phones at most.
+    assert len(intervals) <= 80 + 4 * 4
+
+
+def test_the_engine_forgets_what_is_over(make_lab, place):
+    """Its queue does not grow from campaign to campaign."""
+    lab = make_lab(hosts=1, run_s=0.0)
+    campaign = lab.plan(phones=4, runs=8)
+    lab.keep_alive()
+    lab.wait(campaign.id, 60)
+    time.sleep(0.5)
+    with engine.open_queues(place) as queues:
+        queues.forget(campaign.id)
+        left = queues._client.list_workflows(workflow_id_prefix=f"{campaign.id}/")
+
+    assert left == []
+
+
+def test_a_second_host_of_a_name_is_refused(place):
+    """Here by a lock; the first one's work goes on."""
+    with (
+        holding_name("desk1"),
+        pytest.raises(InUseError, match="under this name") as raised,
+        control.serving_host(place, "desk1", print),
+    ):
+        pass
+
+    assert raised.value.facts["host"] == "desk1"
+
+
+def test_work_is_moved_to_who_has_the_phone_now(make_lab, place):
+    """Of a host that was killed; what it had measured stays, and it finds nothing when it comes
+    back."""
+    lab = make_lab(hosts=2, run_s=0.2)
+    campaign = lab.plan(phones=4, runs=40)
+    lab.start("desk0")
+    lab.start("desk1")
+    lab.wait(campaign.id, 60, done=6)
+    lab.kill("desk0")
+    with opened(place) as campaigns, engine.open_queues(place) as queues:
+        old, new = [], []
+        for run, placed in campaigns.iterate_placed(campaign.id):
+            if run.host == "desk0" and run.state in ("queued", "running"):
+                run_id = engine.run_of(f"{campaign.id}/{run.key}/{run.attempt}")
+                there = control.replace(placed, host="desk1")
+                assert campaigns.move(run_id, there) == run_id._replace(attempt=2)
+                old.append(run_id)
+                new.append(control.waiting_of(campaigns.find_run(run_id)[0], there))
+        campaigns.forget_leases("desk0")
+        queues.add(new)
+        queues.drop(old)
+    lab.start("desk0")
+    lab.wait(campaign.id, 60)
+
+    with opened(place) as campaigns:
+        runs = campaigns.list_runs(campaign.id)
+    assert {run.state for run in runs} == {"done"}
+    assert {run.host for run in runs if run.attempt == 2} == {"desk1"}
+    assert overlaps(lab.intervals()) == []
+
+
+def test_an_outage_of_the_database_repeats_nothing(postgres, make_lab, place):
+    """Away for some seconds in the middle of runs: each is measured once, and stored when it is
+    back."""
+    if place.startswith("sqlite"):
+        pytest.skip("a file is not away")
+    lab = make_lab(hosts=1, run_s=4.0)
+    campaign = lab.plan(phones=6, runs=6)
+    lab.keep_alive()
+    deadline_s = time.monotonic() + 30
+    while sum(1 for each in lab.intervals()) < 6:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    postgres.stop(abruptly=True)
+    with pytest.raises(StoreError):
+        Store(place)
+    time.sleep(6)
+    postgres.start()
+    lab.wait(campaign.id, 60)
+
+    assert len(lab.intervals()) == 6
+    assert len(Store(place).result_ids()) == 6
