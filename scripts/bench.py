@@ -37,7 +37,7 @@ PUSH_BYTES = 256 * 1024 * 1024
 OVERHEAD_ITERATIONS = 60
 REST_S = 0.3
 MS = 1e6
-SECTIONS = ("formats", "layers", "segments")
+SECTIONS = ("formats", "layers", "segments", "campaigns")
 """Of the page: what other scripts write there."""
 
 

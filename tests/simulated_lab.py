@@ -111,6 +111,7 @@ class Lab:
             process.terminate()
         for process in self.processes.values():
             process.wait(60)
+        self.processes.clear()
 
     def wait(
         self,

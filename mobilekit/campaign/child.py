@@ -72,7 +72,7 @@ class Outbox(Store):
     """The store, but what is measured is only kept: the host stores it, once."""
 
     def __init__(self, order: ChildOrder) -> None:
-        super().__init__(order.store)
+        super().__init__(order.store, keeps_connections=False)
         self._order = order
         self.kept: list[Measurement] = []
 

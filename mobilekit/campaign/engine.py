@@ -20,7 +20,7 @@ from mobilekit import places
 from mobilekit.contract.protocol import PROTOCOL_VERSION
 from mobilekit.errors import MobilekitError, StoreError, UsageError
 from mobilekit.results.campaigns import RunId
-from mobilekit.results.database import Database
+from mobilekit.results.database import Database, use_write_ahead_log
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
@@ -160,15 +160,8 @@ def _plain_serializer() -> Any:
 def _make_ready(url: str) -> None:
     """Its tables; and for a file the journal that lets one write while others read, without which
     each run takes more than twice as long."""
-    database = Database(url)
-    database.make_directory()
-    if not database.is_postgres:
-        import sqlite3
-        from contextlib import closing
-
-        assert database.file is not None
-        with closing(sqlite3.connect(database.file, timeout=30)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+    Database(url).make_directory()
+    use_write_ahead_log(url)
     dbos = _import_dbos()
     with _engine_errors(url):
         dbos.DBOS.migrate(url)

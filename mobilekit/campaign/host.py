@@ -290,7 +290,9 @@ class Host:
 
     def _renew(self) -> None:
         flights = dict(self._flights)
-        still_ours = self._campaigns.renew(self._holder)
+        still_ours = self._campaigns.renew(
+            self._holder, {flight.phone for flight in flights.values()}
+        )
         for flight in flights.values():
             if flight.phone not in still_ours:
                 flight.is_lost = True

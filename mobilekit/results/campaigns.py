@@ -28,7 +28,7 @@ from mobilekit.records.campaign import (
     PlacedRun,
     RunState,
 )
-from mobilekit.results.database import Database
+from mobilekit.results.database import Database, use_write_ahead_log
 from mobilekit.results.schema import (
     agents_table,
     campaign_runs_table,
@@ -72,7 +72,8 @@ class Campaigns:
 
     def __init__(self, place: str | Path, *, most_connections: int | None = None) -> None:
         """Threads share one object. Raises ``StoreError``."""
-        Store(place)  # Makes it, or brings it to today's schema.
+        Store(place).close()  # Makes it, or brings it to today's schema.
+        use_write_ahead_log(place)
         self._database = Database(place, most_connections=most_connections)
 
     def close(self) -> None:
@@ -286,9 +287,10 @@ class Campaigns:
                     .values(detail=detail[:LONGEST_DETAIL])
                 )
 
-    def renew(self, holder: str) -> set[str]:
-        """Keep the phones of this holder; those that it still has."""
-        mine = leases_table.c.holder == holder
+    def renew(self, holder: str, phones: Iterable[str]) -> set[str]:
+        """Keep these phones; those of them that the holder still has."""
+        columns = leases_table.c
+        mine = sa.and_(columns.holder == holder, columns.phone.in_(list(phones)))
         with self._database.writing() as connection:
             connection.execute(
                 leases_table.update().where(mine).values(until_s=_now_s(connection) + LEASE_S)
@@ -447,14 +449,15 @@ class Campaigns:
         self, connection: sa.Connection, condition: sa.ColumnElement[bool]
     ) -> list[ListedAgent]:
         columns, now_s = agents_table.c, _now_s(connection)
-        query = sa.select(columns.beat_s, columns.document).where(condition).order_by(columns.name)
+        silent_s = now_s - columns.beat_s
+        query = sa.select(silent_s, columns.document).where(condition).order_by(columns.name)
         return [
             ListedAgent(
                 info=decode(document, AgentInfo, source="the stored agent"),
-                silent_s=max(0.0, now_s - beat_s),
-                is_alive=now_s - beat_s < AGENT_SILENT_S,
+                silent_s=max(0.0, silent_s),
+                is_alive=silent_s < AGENT_SILENT_S,
             )
-            for beat_s, document in connection.execute(query)
+            for silent_s, document in connection.execute(query)
         ]
 
     # --- files for other hosts ------------------------------------------------------------------
@@ -499,11 +502,12 @@ def _insert(connection: sa.Connection, table: sa.Table) -> Any:
     return (postgresql if is_postgres else sqlite).insert(table)
 
 
-def _now_s(connection: sa.Connection) -> float:
-    """On one clock for all hosts: the database server's, or this computer's for a file on it."""
+def _now_s(connection: sa.Connection) -> sa.ColumnElement[float]:
+    """On one clock for all hosts: the database server's, or this computer's for a file on it. An
+    expression, so that it takes no question of its own."""
     if connection.dialect.name != "postgresql":
-        return time.time()
-    return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")))
+        return sa.literal(time.time(), sa.Float(53))
+    return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
 
 
 def _campaign(document: bytes) -> Campaign:

@@ -34,7 +34,8 @@ class Database:
         """Raises ``StoreError`` for a URL of nothing that can be used. Nothing is opened yet.
 
         ``lock_timeout_s``: ``LOCK_TIMEOUT_S`` unless told. ``most_connections``: for threads that
-        share them, each of which is tried before it is used again; ``None``: as many as are needed.
+        share them; 0: none is kept beyond its
+        transaction; ``None``: as many as are needed.
         """
         self._place = place
         wait_s = LOCK_TIMEOUT_S if lock_timeout_s is None else lock_timeout_s
@@ -124,6 +125,19 @@ class Database:
             raise self.error(_reason_of(error)) from None
 
 
+def use_write_ahead_log(place: str | Path) -> None:
+    """Have an SQLite file kept so that one writes while others read, and a commit is one write: for
+    many short transactions. It stays so. Raises ``StoreError``."""
+    database = Database(place)
+    if database.file is None:
+        return
+    try:
+        with closing(sqlite3.connect(database.file, timeout=LOCK_TIMEOUT_S)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        raise database.error(_reason_of(error)) from None
+
+
 def _url_of(place: str | Path) -> sa.URL:
     """Raises ``ArgumentError`` for text that is not a URL."""
     if isinstance(place, Path):
@@ -142,12 +156,13 @@ def _make_engine(url: sa.URL, lock_timeout_s: float, most_connections: int | Non
     if url.get_backend_name() != "sqlite":
         if most_connections is None:
             return sa.create_engine(url)
+        if most_connections == 0:
+            return sa.create_engine(url, poolclass=sa.NullPool)
         return sa.create_engine(
             url,
             pool_size=most_connections,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
-            pool_pre_ping=True,
         )
     # A file is opened for each transaction, so that nothing holds it between two of them; what is
     # in memory alone would be gone.

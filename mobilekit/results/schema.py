@@ -110,6 +110,7 @@ campaign_runs_table = sa.Table(
     sa.Column("ended_s", sa.Float(53), nullable=True),
     _document(),
     sa.Index("campaign_runs_by_state", "campaign", "state"),
+    sa.Index("campaign_runs_by_end", "campaign", "ended_s"),
     # Who looks after a host's runs asks every half second.
     sa.Index("campaign_runs_by_host", "host", "state"),
 )

@@ -128,15 +128,22 @@ class Store:
     It is opened, checked and brought to today's schema before anything is measured.
     """
 
-    def __init__(self, place: str | Path) -> None:
-        """Raises ``StoreError`` for a URL or database that cannot be used."""
-        self._database = Database(place)
+    def __init__(self, place: str | Path, *, keeps_connections: bool = True) -> None:
+        """``keeps_connections``: ``False`` where very many processes use a server at once.
+
+        Raises ``StoreError`` for a URL or database that cannot be used.
+        """
+        self._database = Database(place, most_connections=None if keeps_connections else 0)
         self._database.make_directory()
         with self._database.reading() as connection:
             version = read_version(connection)
         if version != SCHEMA_VERSION:
             self._refuse_newer(version)
             self._rebuild()
+
+    def close(self) -> None:
+        """Give its connections back."""
+        self._database.close()
 
     def _rebuild(self) -> None:
         """Make the tables, or those of an older version anew."""

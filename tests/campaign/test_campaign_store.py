@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 
 import pytest
+import sqlalchemy as sa
 from campaign_makers import make_campaign, make_plan, outcome_of
 
 from mobilekit.errors import UsageError
@@ -98,16 +99,16 @@ def test_a_lease_without_a_sign_runs_out(campaigns, runs, monkeypatch):
     """As long as its holder gives signs it is kept; then another one may have the phone."""
     first, second = runs["a"]
     now_s = 1000.0
-    monkeypatch.setattr(campaigns_module, "_now_s", lambda _: now_s)
+    monkeypatch.setattr(campaigns_module, "_now_s", lambda _: sa.literal(now_s, sa.Float(53)))
     campaigns.take(first, "desk1/x")
     now_s += campaigns_module.LEASE_S - 1
-    assert campaigns.renew("desk1/x") == {"a"}
+    assert campaigns.renew("desk1/x", ["a", "b"]) == {"a"}
     now_s += campaigns_module.LEASE_S - 1
     assert campaigns.take(second, "desk2/y") == "busy"
     now_s += 2
 
     assert isinstance(campaigns.take(second, "desk2/y"), Taken)
-    assert campaigns.renew("desk1/x") == set()
+    assert campaigns.renew("desk1/x", ["a"]) == set()
 
 
 def test_what_is_stopped_does_not_begin(campaigns, runs):
@@ -155,7 +156,7 @@ def test_one_who_ends_gives_its_runs_back(campaigns, runs):
 def test_a_name_is_one_hosts(campaigns, monkeypatch):
     """While it gives signs; from its own place a dead one's is taken at once."""
     now_s = 1000.0
-    monkeypatch.setattr(campaigns_module, "_now_s", lambda _: now_s)
+    monkeypatch.setattr(campaigns_module, "_now_s", lambda _: sa.literal(now_s, sa.Float(53)))
 
     def agent(place):
         return AgentInfo(

@@ -1,5 +1,6 @@
 """Campaigns as a person runs them: from a file, killed, stopped, resumed; and the small form."""
 
+import itertools
 import json
 import os
 import signal
@@ -7,11 +8,13 @@ import time
 
 import pytest
 from examples import measured
+from msgspec.structs import replace
 from recordings import write_recording
 from replaying import ReplayCompanion
 from schemas import check_document
 from tiny_model import TINY_MODEL
 
+from mobilekit.phone.profiles import load_profiles
 from mobilekit.results.campaigns import Campaigns
 from mobilekit.results.store import Store
 
@@ -167,6 +170,64 @@ def test_a_stopped_run_frees_its_phone_within_a_second(cli, campaigns, slow_phon
     assert process.wait(30) == 9
     assert taken_s < 1.0 + 1.0  # On a machine that does other things too.
     assert "2 stopped" in cli("campaign", "status").stdout
+
+
+@pytest.mark.soak
+def test_phones_that_compute_nothing_here_go_side_by_side(cli, campaigns, make_phone, tmp_path):
+    """Eight virtual phones with a companion that plays runs again take at most half as long again
+    as one."""
+    samples = measured().result.samples
+    profile = load_profiles()["nexus7"]
+
+    def attach(number):
+        directory = tmp_path / f"phone{number}"
+        directory.mkdir()
+        own = replace(
+            profile,
+            name=f"bench{number}",
+            title=f"Bench {number}",
+            match=replace(profile.match, devices=(f"bench{number}",)),
+        )
+        companion = ReplayCompanion(directory, samples, pace_s=3.0)
+        return make_phone(profile=own, directory=directory, companion=companion)
+
+    phones = [attach(number) for number in range(8)]
+
+    def seconds_of(some):
+        (cli.directory / "eight.toml").write_text(
+            f'models = ["tiny.py"]\ndevices = {[phone.serial for phone in some]}\n'
+            'preset = "fast"\nformats = ["pte"]\n',
+            encoding="utf-8",
+        )
+        outcome = cli("campaign", "run", "eight.toml", timeout=300)
+        assert outcome.exit_code == 0, outcome.stderr
+        runs = campaigns.list_runs(campaigns.find("last").id)
+        return max(run.ended_s for run in runs) - min(run.started_s for run in runs)
+
+    one_s, eight_s = seconds_of(phones[:1]), seconds_of(phones)
+    print(f"one: {one_s:.1f} s, eight: {eight_s:.1f} s")
+    assert eight_s < 1.5 * one_s
+
+
+@pytest.mark.soak
+def test_six_networks_on_three_virtual_phones_unattended(cli, campaigns):
+    """From one file, without a terminal; they take turns, since they compute here."""
+    for number in range(6):
+        source = TINY_MODEL.replace("8, 4", f"8, {number + 4}")
+        (cli.directory / f"net{number}.py").write_text(source, encoding="utf-8")
+    models = [f"net{number}.py" for number in range(6)]
+    devices = ["virtual:nexus7", "virtual:nexus5", "virtual:pixel8"]
+    (cli.directory / "night.toml").write_text(
+        f'models = {models}\ndevices = {devices}\npreset = "fast"\nenergy = "on-battery"\n',
+        encoding="utf-8",
+    )
+    outcome = cli("campaign", "run", "night.toml", timeout=1200)
+
+    assert outcome.exit_code == 0, outcome.stderr
+    runs = campaigns.list_runs(campaigns.find("last").id)
+    assert len(runs) == 18
+    in_turn = sorted(runs, key=lambda run: run.started_s)
+    assert all(first.ended_s <= second.started_s for first, second in itertools.pairwise(in_turn))
 
 
 def test_ctrl_c_ends_the_run_and_a_resume_goes_on(cli, campaigns, slow_phone):

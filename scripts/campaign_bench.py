@@ -1,0 +1,325 @@
+"""What campaigns cost, and what they survive: real hosts, engine and databases, simulated runs.
+
+    python scripts/campaign_bench.py [--hosts 10] [--phones 1000] [--runs 100000] [--kills 200]
+        [--queued 100000] [--output docs/performance.md]
+
+Runs only take time, in hosts that are processes (``tests/simulated_lab.py``), on a PostgreSQL of
+the script's own. Three parts: what the engine adds to a run, with a short and a long queue; what a
+lab of so many phones asks of PostgreSQL while nothing goes wrong; and a lab in which hosts and,
+every tenth time, PostgreSQL are killed at random moments, after which every run must be stored
+once and no phone have been used twice at once. It ends with 1 where that is not so. ``--output``
+replaces the part of that file between the two markers; the tables are printed in any case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from contextlib import closing, suppress
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+
+from bench import put_section  # noqa: E402
+from databases import Postgres, running_postgres  # noqa: E402
+from simulated_lab import Interval, Lab, overlaps  # noqa: E402
+
+from mobilekit.results.campaigns import opened  # noqa: E402
+from mobilekit.results.store import Store  # noqa: E402
+
+MEASURED_RUNS = 1000
+STEADY_RUN_S = 20.0
+STEADY_ROUNDS = 2
+KILLED_RUN_S = 0.5
+LONGEST_S = 6 * 3600.0
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Overhead(NamedTuple):
+    database: str
+    queued: int
+    plan_ms: float
+    """A run, until it waits in its queue."""
+    run_ms: float
+    """... from the first that began to the end of the last of those that are counted."""
+    cpu_ms: float
+    """Of it, what the processors of host and database worked."""
+
+
+class Steady(NamedTuple):
+    phones: int
+    hosts: int
+    seconds: float
+    postgres_share: float
+    """Of one core."""
+    hosts_share: float
+    connections: int
+    gap_p50_s: float
+    gap_p95_s: float
+
+
+class Survival(NamedTuple):
+    runs: int
+    phones: int
+    hosts: int
+    kills: int
+    restarts: int
+    seconds: float
+    stored: int
+    distinct: int
+    overlaps: int
+    measured: int
+    """To their end, those that were measured twice counted twice."""
+
+
+def measure_overhead(server: Postgres, place: str, directory: Path, queued: int) -> Overhead:
+    """Runs of no length on one host, with so many phones that none has to wait for the next look at
+    the queue."""
+    with closing(Lab(place, directory, hosts=1, run_s=0.0)) as lab:
+        began_s = time.monotonic()
+        campaign = lab.plan(phones=MEASURED_RUNS, runs=queued)
+        planned_s = time.monotonic() - began_s
+        counted = MEASURED_RUNS
+        lab.keep_alive()
+        lab.wait(campaign.id, LONGEST_S, done=1)
+        assert server.process is not None
+        pids = [server.process.pid, *(process.pid for process in lab.processes.values())]
+        before_s = sum(map(_cpu_s, pids))
+        with opened(place) as campaigns:
+            first = campaigns.count_states(campaign.id)["done"]
+        lab.wait(campaign.id, LONGEST_S, done=counted)
+        cpu_s = sum(map(_cpu_s, pids)) - before_s
+        with opened(place) as campaigns:
+            runs = campaigns.list_runs(campaign.id, states=["done"])
+        lab.close()
+        started_s = min(run.started_s or 0.0 for run in runs)
+        ended_s = sorted(run.ended_s or 0.0 for run in runs)[counted - 1]
+        kind = "PostgreSQL" if place.startswith("postgresql") else "SQLite"
+        return Overhead(
+            kind,
+            queued,
+            1000 * planned_s / queued,
+            1000 * (ended_s - started_s) / counted,
+            1000 * cpu_s / (len(runs) - first),
+        )
+
+
+def measure_steady(
+    server: Postgres, place: str, directory: Path, hosts: int, phones: int
+) -> Steady:
+    """Every phone busy, nothing going wrong."""
+    with closing(Lab(place, directory, hosts, STEADY_RUN_S)) as lab:
+        campaign = lab.plan(phones=phones, runs=STEADY_ROUNDS * phones)
+        lab.keep_alive()
+        while len({each.phone for each in lab.intervals()}) < phones:
+            time.sleep(0.5)
+        assert server.process is not None
+        pid, started_s = server.process.pid, time.monotonic()
+        spent_s = _cpu_s(pid)
+        hosts_s = sum(_cpu_s(process.pid) for process in lab.processes.values())
+        most = [0]
+        lab.wait(campaign.id, LONGEST_S, between=lambda: _count_connections(server, most))
+        seconds = time.monotonic() - started_s
+        hosts_s = sum(_cpu_s(process.pid) for process in lab.processes.values()) - hosts_s
+        postgres_s = _cpu_s(pid) - spent_s
+        intervals = lab.intervals()
+        lab.close()
+        gaps = _gaps(intervals)
+        return Steady(
+            phones,
+            hosts,
+            seconds,
+            postgres_s / seconds,
+            hosts_s / seconds / hosts,
+            most[0],
+            median(gaps),
+            sorted(gaps)[int(0.95 * len(gaps))],
+        )
+
+
+def measure_survival(
+    server: Postgres, place: str, directory: Path, hosts: int, phones: int, runs: int, kills: int
+) -> Survival:
+    """Kill one after the other, evenly over the campaign."""
+    with closing(Lab(place, directory, hosts, KILLED_RUN_S)) as lab:
+        campaign = lab.plan(phones=phones, runs=runs)
+        chance = random.Random(1)
+        began_s = time.monotonic()
+        lab.keep_alive()
+        killed = restarts = 0
+        next_done = 0.0
+        while killed < kills:
+            next_done += runs / (kills + 1)
+            lab.wait(campaign.id, LONGEST_S, done=int(next_done), between=lab.keep_alive)
+            time.sleep(chance.random())
+            if killed % 10 == 9:
+                server.stop(abruptly=True)
+                time.sleep(chance.random() * 3)
+                server.start()
+                restarts += 1
+            else:
+                alive = [name for name in lab.names if name in lab.processes]
+                lab.kill(chance.choice(alive))
+            killed += 1
+            print(f"{killed} kills, {next_done:.0f} of {runs} runs", file=sys.stderr)
+        lab.wait(campaign.id, LONGEST_S, between=lab.keep_alive)
+        seconds = time.monotonic() - began_s
+        intervals = lab.intervals()
+        lab.close()
+        with opened(place) as campaigns:
+            stored = [run.result_id for run in campaigns.list_runs(campaign.id, states=["done"])]
+        assert sorted(filter(None, stored)) == sorted(Store(place).result_ids())
+        return Survival(
+            runs,
+            phones,
+            hosts,
+            killed - restarts,
+            restarts,
+            seconds,
+            len(stored),
+            len(set(stored)),
+            len(overlaps(intervals)),
+            sum(each.whole for each in intervals),
+        )
+
+
+def _gaps(intervals: list[Interval]) -> list[float]:
+    """How long phones did nothing between two runs."""
+    gaps = []
+    by_phone: dict[str, list[Interval]] = {}
+    for each in sorted(intervals, key=lambda each: each.started_s):
+        by_phone.setdefault(each.phone, []).append(each)
+    for found in by_phone.values():
+        gaps += [second.started_s - first.ended_s for first, second in pairwise(found)]
+    return gaps
+
+
+def _cpu_s(pid: int) -> float:
+    """Of a process, those below it, and those of them that have ended."""
+    total = 0.0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if path.parent.name == str(pid):
+                total += sum(map(int, fields[11:15])) / CLOCK_TICKS
+            elif fields[1] == str(pid):
+                total += sum(map(int, fields[11:13])) / CLOCK_TICKS
+    return total
+
+
+def _count_connections(server: Postgres, most: list[int]) -> None:
+    """Client backends, without this look's own; not more often than once a second."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(server.url())
+    with engine.connect() as connection:
+        found = connection.scalar(
+            sa.text("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        )
+    engine.dispose()
+    most[0] = max(most[0], int(found or 0) - 1)
+    time.sleep(0.9)
+
+
+def render(
+    overheads: list[Overhead], steady: Steady, survival: Survival, machine: str
+) -> list[str]:
+    return [
+        "## Campaigns",
+        "",
+        f"Written by `python scripts/campaign_bench.py` on {machine}. Hosts, engine and databases "
+        "are real, the runs only take time; every host is a process on this one computer.",
+        "",
+        "What the engine and the store add to a run, with runs of no length:",
+        "",
+        "| database | runs queued | planning a run | carrying one out | processor time of that |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {each.database} | {each.queued:,} | {each.plan_ms:.1f} ms | {each.run_ms:.1f} ms "
+            f"| {each.cpu_ms:.1f} ms |"
+            for each in overheads
+        ),
+        "",
+        f"{steady.phones:,} phones on {steady.hosts} hosts, each busy with runs of "
+        f"{STEADY_RUN_S:.0f} s on the average, for {steady.seconds:.0f} s: PostgreSQL took "
+        f"{steady.postgres_share:.0%} of a core and {steady.connections} connections, a host "
+        f"{steady.hosts_share:.0%} of a core; a phone did nothing between two runs for "
+        f"{steady.gap_p50_s:.2f} s (p50) and {steady.gap_p95_s:.2f} s (p95).",
+        "",
+        f"{survival.runs:,} runs of {KILLED_RUN_S} s on {survival.phones:,} phones of "
+        f"{survival.hosts} hosts, in {survival.seconds:.0f} s, while a host was killed "
+        f"{survival.kills} times and PostgreSQL {survival.restarts} times at random moments: "
+        f"{survival.stored:,} results stored, {survival.distinct:,} distinct; "
+        f"{survival.overlaps} times was a phone used by two runs at once; "
+        f"{survival.measured - survival.runs} were measured to their end a second time.",
+    ]
+
+
+def main() -> None:
+    # So that what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hosts", type=int, default=10)
+    parser.add_argument("--phones", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--killed-phones", type=int, help="of the part with kills; else --phones")
+    parser.add_argument("--killed-hosts", type=int, help="of the part with kills; else --hosts")
+    parser.add_argument("--queued", type=int, default=100_000, help="of the longest queue")
+    parser.add_argument("--machine", default=f"{os.cpu_count()} processors")
+    parser.add_argument("--output", type=Path)
+    given = parser.parse_args()
+    numbers = iter(range(1000))
+    with (
+        tempfile.TemporaryDirectory(prefix="campaign-bench-") as directory,
+        running_postgres(Path(directory) / "postgres") as server,
+    ):
+        scratch = Path(directory)
+
+        def fresh() -> str:
+            name = f"bench{next(numbers)}"
+            server.execute(f"CREATE DATABASE {name}")
+            return server.url(name)
+
+        overheads = []
+        for queued in (MEASURED_RUNS, given.queued):
+            for place in (fresh(), f"sqlite:///{scratch / f'{queued}.sqlite'}"):
+                number = next(numbers)
+                made = measure_overhead(server, place, scratch / f"lab{number}", queued)
+                print(made, file=sys.stderr)
+                overheads.append(made)
+        steady = measure_steady(server, fresh(), scratch / "steady", given.hosts, given.phones)
+        print(steady, file=sys.stderr)
+        survival = measure_survival(
+            server,
+            fresh(),
+            scratch / "killed",
+            given.killed_hosts or given.hosts,
+            given.killed_phones or given.phones,
+            given.runs,
+            given.kills,
+        )
+        print(survival, file=sys.stderr)
+    lines = render(sorted(overheads), steady, survival, given.machine)
+    print("\n".join(lines))
+    if given.output is not None:
+        put_section(given.output, "campaigns", "\n".join(lines))
+    is_sound = (survival.stored, survival.distinct, survival.overlaps) == (
+        survival.runs,
+        survival.runs,
+        0,
+    )
+    sys.exit(0 if is_sound else 1)
+
+
+if __name__ == "__main__":
+    main()
