@@ -53,12 +53,13 @@ python-tests: install-dev
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --durations=20
 
 # Before a release: what takes long, 50 random moments of each fault in place of 4, networks of others
-# through every command, and coverage over every gauge.
+# through every command, coverage over every gauge, and a lab whose hosts and database are killed.
 soak: install-dev
 	$(BIN)/python -m pytest --timeout=3600 -m soak
 	MOBILEKIT_FUZZ=100000 $(BIN)/python -m pytest --timeout=3600 tests/test_fuzz.py
 	MOBILEKIT_MOMENTS=50 $(BIN)/python -m pytest --timeout=3600 tests/cli/test_cli_moments.py
 	$(BIN)/python scripts/energy_coverage.py
+	$(BIN)/python scripts/campaign_bench.py
 
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev

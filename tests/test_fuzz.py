@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from mobilekit.analysis.answer import derive_answer
 from mobilekit.analysis.findings import find_doubts
 from mobilekit.analysis.layers.traces import parse_trace
+from mobilekit.campaign.file import parse_plan
 from mobilekit.contract.answering import check_answer
 from mobilekit.contract.checks import decode_events, decode_request, decode_result
 from mobilekit.contract.codec import encode
@@ -193,6 +194,16 @@ ORT_TRACE = json.dumps(
 METER = b"Time (s),Current (A),Voltage (V)\n" + b"".join(
     b"%f,0.5,3.9\n" % (number / 100) for number in range(40)
 )
+CAMPAIGN = b"""
+models = ["nin", "./mine.py:Net"]
+devices = ["nexus7", "desk2/pixel8"]
+threads = ["all", 2]
+repeats = 3
+energy = "unplug"
+seed = 7
+[gates]
+max_temperature_c = 35.5
+"""
 PROFILES = [path.read_bytes() for path in (HERE.parent / "mobilekit/profiles").glob("*.toml")]
 PT2_GRAPH = b'{"schema_version": {"major": 8}, "guards_code": [], "graph_module": {}}'
 INDEX = b'{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}'
@@ -218,6 +229,7 @@ READERS: dict[str, tuple[Callable[[bytes], object], Callable[[], list[bytes]]]] 
     ),
     "onnx": (on_path(onnx, ".onnx"), lambda: [onnx_seed()]),
     "cache": (on_path(sealed, ".json"), lambda: [sealed_seed()]),
+    "campaign": (lambda data: parse_plan(data, Path("campaign.toml")), lambda: [CAMPAIGN]),
     "meter": (
         lambda data: find_layout(data, path="a file", delimiter=None, decimal=None),
         lambda: [METER, METER.replace(b",", b";").replace(b".", b",")],

@@ -147,7 +147,11 @@ def path_of(model: str, directory: Path) -> str:
     """The whole path of a model that is a file there; what is none is left as it is."""
     file, colon, builder = model.partition(":")
     found = (directory / file).absolute()
-    return f"{found}{colon}{builder}" if found.is_file() else model
+    try:
+        is_there = found.is_file()
+    except (OSError, ValueError):  # It cannot be a file's name.
+        is_there = False
+    return f"{found}{colon}{builder}" if is_there else model
 
 
 def _wrong(path: Path, why: str) -> CampaignFileError:

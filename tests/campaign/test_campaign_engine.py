@@ -109,8 +109,9 @@ def test_work_is_moved_to_who_has_the_phone_now(make_lab, place):
     assert overlaps(lab.intervals()) == []
 
 
-def test_an_outage_of_the_database_repeats_nothing(postgres, make_lab, place):
-    """Away for some seconds in the middle of runs: each is measured once, and stored when it is
+@pytest.mark.parametrize("away_s", [6, pytest.param(40, marks=pytest.mark.soak)])
+def test_an_outage_of_the_database_repeats_nothing(postgres, make_lab, place, away_s):
+    """Away for a while in the middle of runs: each is measured once, and stored when it is
     back."""
     if place.startswith("sqlite"):
         pytest.skip("a file is not away")
@@ -124,7 +125,7 @@ def test_an_outage_of_the_database_repeats_nothing(postgres, make_lab, place):
     postgres.stop(abruptly=True)
     with pytest.raises(StoreError):
         Store(place)
-    time.sleep(6)
+    time.sleep(away_s)
     postgres.start()
     lab.wait(campaign.id, 60)
 

@@ -94,6 +94,13 @@ def test_what_is_wrong_is_named(text, why, tmp_path):
     assert "mobilekit docs campaigns" in raised.value.fix
 
 
+def test_a_name_that_no_file_can_have_is_left(tmp_path):
+    """It is for the lookup of networks to say that there is none."""
+    plan = plan_of(f'models = ["{"x" * 5000}"]\ndevices = ["pc"]', tmp_path)
+
+    assert plan.model_paths == plan.models
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path):
     """As an error of its own, not as a traceback."""
     with pytest.raises(CampaignFileError, match="cannot be read"):

@@ -73,4 +73,5 @@ def describe_run(run: CampaignRun) -> str:
 def describe_total(ended: int, total: int, spent_s: float, *, more_phones: int = 0) -> str:
     """Of a campaign that goes on: ``12 of 60 runs, 4 min``."""
     more = f"{more_phones} phones more; " if more_phones else ""
-    return f"{more}{ended} of {total} runs, {spent_s / 60:.0f} min"
+    spent = f"{spent_s:.0f} s" if spent_s < 120 else f"{spent_s / 60:.0f} min"
+    return f"{more}{ended} of {total} runs, {spent}"
