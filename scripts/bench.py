@@ -37,7 +37,10 @@ PUSH_BYTES = 256 * 1024 * 1024
 OVERHEAD_ITERATIONS = 60
 REST_S = 0.3
 MS = 1e6
-SECTIONS = ("formats", "layers", "segments", "campaigns")
+SECTIONS = (
+    *("formats", "layers", "segments"),
+    *("campaigns overhead", "campaigns steady", "campaigns killed"),
+)
 """Of the page: what other scripts write there."""
 
 

@@ -1,14 +1,14 @@
 """What campaigns cost, and what they survive: real hosts, engine and databases, simulated runs.
 
-    python scripts/campaign_bench.py [--hosts 10] [--phones 1000] [--runs 100000] [--kills 200]
-        [--queued 100000] [--output docs/performance.md]
+    python scripts/campaign_bench.py [--only overhead steady killed] [--hosts 10] [--phones 1000]
+        [--runs 100000] [--kills 200] [--queued 100000] [--output docs/performance.md]
 
 Runs only take time, in hosts that are processes (``tests/simulated_lab.py``), on a PostgreSQL of
 the script's own. Three parts: what the engine adds to a run, with a short and a long queue; what a
 lab of so many phones asks of PostgreSQL while nothing goes wrong; and a lab in which hosts and,
 every tenth time, PostgreSQL are killed at random moments, after which every run must be stored
 once and no phone have been used twice at once. It ends with 1 where that is not so. ``--output``
-replaces the part of that file between the two markers; the tables are printed in any case.
+replaces the parts of that file between their markers; they are printed in any case.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ from bench import put_section  # noqa: E402
 from databases import Postgres, running_postgres  # noqa: E402
 from simulated_lab import Interval, Lab, overlaps  # noqa: E402
 
+from mobilekit.campaign.control import revive_dead  # noqa: E402
+from mobilekit.campaign.engine import open_queues  # noqa: E402
 from mobilekit.results.campaigns import opened  # noqa: E402
 from mobilekit.results.store import Store  # noqa: E402
 
 MEASURED_RUNS = 1000
-STEADY_RUN_S = 20.0
 STEADY_ROUNDS = 2
 KILLED_RUN_S = 0.5
+PARTS = ("overhead", "steady", "killed")
 LONGEST_S = 6 * 3600.0
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -58,6 +60,7 @@ class Overhead(NamedTuple):
 class Steady(NamedTuple):
     phones: int
     hosts: int
+    run_s: float
     seconds: float
     postgres_share: float
     """Of one core."""
@@ -114,10 +117,10 @@ def measure_overhead(server: Postgres, place: str, directory: Path, queued: int)
 
 
 def measure_steady(
-    server: Postgres, place: str, directory: Path, hosts: int, phones: int
+    server: Postgres, place: str, directory: Path, hosts: int, phones: int, run_s: float
 ) -> Steady:
     """Every phone busy, nothing going wrong."""
-    with closing(Lab(place, directory, hosts, STEADY_RUN_S)) as lab:
+    with closing(Lab(place, directory, hosts, run_s)) as lab:
         campaign = lab.plan(phones=phones, runs=STEADY_ROUNDS * phones)
         lab.keep_alive()
         while len({each.phone for each in lab.intervals()}) < phones:
@@ -137,6 +140,7 @@ def measure_steady(
         return Steady(
             phones,
             hosts,
+            run_s,
             seconds,
             postgres_s / seconds,
             hosts_s / seconds / hosts,
@@ -171,7 +175,7 @@ def measure_survival(
                 lab.kill(chance.choice(alive))
             killed += 1
             print(f"{killed} kills, {next_done:.0f} of {runs} runs", file=sys.stderr)
-        lab.wait(campaign.id, LONGEST_S, between=lab.keep_alive)
+        lab.wait(campaign.id, LONGEST_S, between=lambda: _revive(lab, campaign.id))
         seconds = time.monotonic() - began_s
         intervals = lab.intervals()
         lab.close()
@@ -190,6 +194,14 @@ def measure_survival(
             len(overlaps(intervals)),
             sum(each.whole for each in intervals),
         )
+
+
+def _revive(lab: Lab, campaign_id: str) -> None:
+    """As who follows a campaign does."""
+    lab.keep_alive()
+    with opened(lab.place) as campaigns, open_queues(lab.place) as queues:
+        revive_dead(queues, campaigns, campaign_id)
+    time.sleep(2)
 
 
 def _gaps(intervals: list[Interval]) -> list[float]:
@@ -230,55 +242,58 @@ def _count_connections(server: Postgres, most: list[int]) -> None:
     time.sleep(0.9)
 
 
-def render(
-    overheads: list[Overhead], steady: Steady, survival: Survival, machine: str
-) -> list[str]:
+def render_overhead(found: list[Overhead]) -> list[str]:
     return [
         "## Campaigns",
         "",
-        f"Written by `python scripts/campaign_bench.py` on {machine}. Hosts, engine and databases "
-        "are real, the runs only take time; every host is a process on this one computer.",
-        "",
-        "What the engine and the store add to a run, with runs of no length:",
+        "What engine and store add to a run, with 1,000 runs of no length on as many phones "
+        "of one host:",
         "",
         "| database | runs queued | planning a run | carrying one out | processor time of that |",
         "|---|---|---|---|---|",
         *(
             f"| {each.database} | {each.queued:,} | {each.plan_ms:.1f} ms | {each.run_ms:.1f} ms "
             f"| {each.cpu_ms:.1f} ms |"
-            for each in overheads
+            for each in sorted(found)
         ),
-        "",
-        f"{steady.phones:,} phones on {steady.hosts} hosts, each busy with runs of "
-        f"{STEADY_RUN_S:.0f} s on the average, for {steady.seconds:.0f} s: PostgreSQL took "
-        f"{steady.postgres_share:.0%} of a core and {steady.connections} connections, a host "
-        f"{steady.hosts_share:.0%} of a core; a phone did nothing between two runs for "
-        f"{steady.gap_p50_s:.2f} s (p50) and {steady.gap_p95_s:.2f} s (p95).",
-        "",
-        f"{survival.runs:,} runs of {KILLED_RUN_S} s on {survival.phones:,} phones of "
-        f"{survival.hosts} hosts, in {survival.seconds:.0f} s, while a host was killed "
-        f"{survival.kills} times and PostgreSQL {survival.restarts} times at random moments: "
-        f"{survival.stored:,} results stored, {survival.distinct:,} distinct; "
-        f"{survival.overlaps} times was a phone used by two runs at once; "
-        f"{survival.measured - survival.runs} were measured to their end a second time.",
+    ]
+
+
+def render_steady(found: Steady) -> list[str]:
+    return [
+        f"{found.phones:,} phones on {found.hosts} hosts, each busy with runs of "
+        f"{found.run_s:.0f} s on the average, for {found.seconds:.0f} s: PostgreSQL took "
+        f"{found.postgres_share:.0%} of a core and {found.connections} connections, a host "
+        f"{found.hosts_share:.0%} of a core; a phone did nothing between two runs for "
+        f"{found.gap_p50_s:.2f} s (p50) and {found.gap_p95_s:.2f} s (p95).",
+    ]
+
+
+def render_survival(found: Survival) -> list[str]:
+    return [
+        f"{found.runs:,} runs of {KILLED_RUN_S} s on {found.phones:,} phones, {found.hosts} hosts, "
+        f"in {found.seconds:.0f} s, while a host was killed {found.kills} times and PostgreSQL "
+        f"{found.restarts} times at random moments: {found.stored:,} results stored, "
+        f"{found.distinct:,} of them distinct; {found.overlaps} times was a phone used by two runs "
+        f"at once; {found.measured - found.runs} were measured to their end a second time.",
     ]
 
 
 def main() -> None:
     # So that what was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--hosts", type=int, default=10)
     parser.add_argument("--phones", type=int, default=1000)
-    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--runs", type=int, default=100_000, help="of the part with kills")
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--killed-phones", type=int, help="of the part with kills; else --phones")
-    parser.add_argument("--killed-hosts", type=int, help="of the part with kills; else --hosts")
     parser.add_argument("--queued", type=int, default=100_000, help="of the longest queue")
-    parser.add_argument("--machine", default=f"{os.cpu_count()} processors")
+    parser.add_argument("--run-s", type=float, default=20.0, help="of the part without kills")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     numbers = iter(range(1000))
+    is_sound = True
     with (
         tempfile.TemporaryDirectory(prefix="campaign-bench-") as directory,
         running_postgres(Path(directory) / "postgres") as server,
@@ -290,34 +305,37 @@ def main() -> None:
             server.execute(f"CREATE DATABASE {name}")
             return server.url(name)
 
-        overheads = []
-        for queued in (MEASURED_RUNS, given.queued):
-            for place in (fresh(), f"sqlite:///{scratch / f'{queued}.sqlite'}"):
-                number = next(numbers)
-                made = measure_overhead(server, place, scratch / f"lab{number}", queued)
-                print(made, file=sys.stderr)
-                overheads.append(made)
-        steady = measure_steady(server, fresh(), scratch / "steady", given.hosts, given.phones)
-        print(steady, file=sys.stderr)
-        survival = measure_survival(
-            server,
-            fresh(),
-            scratch / "killed",
-            given.killed_hosts or given.hosts,
-            given.killed_phones or given.phones,
-            given.runs,
-            given.kills,
-        )
-        print(survival, file=sys.stderr)
-    lines = render(sorted(overheads), steady, survival, given.machine)
-    print("\n".join(lines))
-    if given.output is not None:
-        put_section(given.output, "campaigns", "\n".join(lines))
-    is_sound = (survival.stored, survival.distinct, survival.overlaps) == (
-        survival.runs,
-        survival.runs,
-        0,
-    )
+        def tell(part: str, lines: list[str]) -> None:
+            print("\n".join(lines), flush=True)
+            if given.output is not None:
+                put_section(given.output, f"campaigns {part}", "\n".join(lines))
+
+        if "overhead" in given.only:
+            overheads = []
+            for queued in (MEASURED_RUNS, given.queued):
+                for place in (fresh(), f"sqlite:///{scratch / f'{queued}.sqlite'}"):
+                    lab = scratch / f"lab{next(numbers)}"
+                    overheads.append(measure_overhead(server, place, lab, queued))
+                    print(overheads[-1], file=sys.stderr)
+            tell("overhead", render_overhead(overheads))
+        if "steady" in given.only:
+            found = measure_steady(
+                server, fresh(), scratch / "steady", given.hosts, given.phones, given.run_s
+            )
+            tell("steady", render_steady(found))
+        if "killed" in given.only:
+            survival = measure_survival(
+                server,
+                fresh(),
+                scratch / "killed",
+                given.hosts,
+                given.phones,
+                given.runs,
+                given.kills,
+            )
+            tell("killed", render_survival(survival))
+            stored = (survival.stored, survival.distinct, survival.overlaps)
+            is_sound = stored == (survival.runs, survival.runs, 0)
     sys.exit(0 if is_sound else 1)
 
 

@@ -35,7 +35,6 @@ LOOK_S = 0.5
 """How often a campaign is looked at by who follows it."""
 LOOKS_BETWEEN_TURNS = 10
 """... before it is looked whether its hosts live."""
-STARTED_OVER = "its host's process ended {} times in the middle of it"
 
 
 class Standing(NamedTuple):
@@ -100,7 +99,7 @@ def follow(place: str | Path, campaign: Campaign, follower: Follower) -> Standin
             if looks % LOOKS_BETWEEN_TURNS == 0:
                 if not is_serving and campaigns.has_open_runs(campaign.id, host):
                     is_serving = _try_to_serve(stack, place, host, follower.note)
-                _settle_dead(queues, campaigns, campaign.id)
+                revive_dead(queues, campaigns, campaign.id)
                 silent = _watch_hosts(queues, campaigns, campaign, silent, follower.note)
             looks += 1
             standing = stand(campaigns, campaign)
@@ -129,9 +128,8 @@ def resume(place: str | Path, given: str) -> Campaign:
     """Have everything wait again that did not take place; what ran stays as it is."""
     with opened(place) as campaigns, engine.open_queues(place) as queues:
         campaign = campaigns.find(given)
-        dead = queues.find_dead(campaign.id)
-        lost = [run.key for run, _ in _at_their_attempt(campaigns, (*dead.given_up, *dead.lost))]
-        campaigns.requeue(campaign.id, lost)
+        campaigns.begin_anew(queues.find_dead(campaign.id))
+        campaigns.requeue(campaign.id)
         _enqueue(campaigns, queues, campaign.id)
     return campaign
 
@@ -210,11 +208,12 @@ def _try_to_serve(
     return True
 
 
-def _settle_dead(queues: engine.Queues, campaigns: Campaigns, campaign_id: str) -> None:
-    """What the engine has given up is over."""
-    given_up = queues.find_dead(campaign_id).given_up
-    if given_up:
-        campaigns.give_up(given_up, STARTED_OVER.format(engine.MOST_DEATHS))
+def revive_dead(queues: engine.Queues, campaigns: Campaigns, campaign_id: str) -> None:
+    """What the engine has given up, and nobody has stopped, waits again."""
+    for run in campaigns.begin_anew(queues.find_dead(campaign_id)):
+        found = campaigns.find_run(run)
+        if found is not None:
+            queues.add([waiting_of(*found)])
 
 
 def _watch_hosts(
@@ -310,15 +309,3 @@ def _enqueue(campaigns: Campaigns, queues: engine.Queues, campaign_id: str) -> N
         for run, placed in campaigns.iterate_placed(campaign_id)
         if run.state == "queued"
     )
-
-
-def _at_their_attempt(
-    campaigns: Campaigns, runs: Sequence[RunId]
-) -> list[tuple[CampaignRun, PlacedRun]]:
-    """Those of which no later attempt was made, and which are not over."""
-    found = [(run, campaigns.find_run(run)) for run in runs]
-    return [
-        each
-        for run, each in found
-        if each is not None and each[0].attempt == run.attempt and each[0].state not in OVER
-    ]

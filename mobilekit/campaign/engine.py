@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 APPLICATION = "mobilekit"
 VERSION = f"contract-{PROTOCOL_VERSION}"
 """Work waits for a host of the same contract."""
-MOST_DEATHS = 3
-"""A run during which its host's process dies so often is given up: it may be what kills it."""
+MOST_RECOVERIES = 20
+"""How often the engine begins a run again whose host died, whether or not the run had begun on its
+phone. Whether the run itself may be what kills its host, the store counts."""
 POLL_S = 1.0
 """How often a host looks for work: with 100 phones a host it costs PostgreSQL little."""
 QUICK_POLL_S = 0.25
@@ -62,14 +63,6 @@ class Waiting(NamedTuple):
     """Of those that have the same, one runs at a time."""
     number: int
     """The lower ones first."""
-
-
-class Dead(NamedTuple):
-    """Attempts that the engine will not carry out."""
-
-    given_up: list[RunId]
-    """Each was under way whenever its host died."""
-    lost: list[RunId]
 
 
 def find_engine(place: str | Path) -> str:
@@ -211,7 +204,7 @@ class Queues:
             for first in range(0, len(ids), AT_ONCE):
                 self._client.cancel_workflows(ids[first : first + AT_ONCE])
 
-    def find_dead(self, campaign_id: str) -> Dead:
+    def find_dead(self, campaign_id: str) -> list[RunId]:
         """Attempts of it that ended without having been carried out."""
         ended = ("MAX_RECOVERY_ATTEMPTS_EXCEEDED", "ERROR", "CANCELLED")
         with _engine_errors(self._url):
@@ -221,18 +214,14 @@ class Queues:
                 load_input=False,
                 load_output=False,
             )
-        given_up = [each for each in found if each.status == ended[0]]
-        return Dead(
-            [run_of(each.workflow_id) for each in given_up],
-            [run_of(each.workflow_id) for each in found if each not in given_up],
-        )
+        return [run_of(each.workflow_id) for each in found]
 
     def forget(self, campaign_id: str) -> None:
         """Of a campaign that is over nothing needs to be kept: its runs are in the store."""
         with _engine_errors(self._url):
             while True:
                 ended = self._client.list_workflows(
-                    status=["SUCCESS", "ERROR", "CANCELLED"],
+                    status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
                     workflow_id_prefix=f"{campaign_id}/",
                     limit=AT_ONCE,
                     load_input=False,
@@ -316,7 +305,7 @@ def _register(DBOS: Any, carrier: Carrier) -> None:  # noqa: N803
     def store(campaign: str, key: str, attempt: int) -> None:
         carrier.store(RunId(campaign, key, attempt))
 
-    @DBOS.workflow(name="run", max_recovery_attempts=MOST_DEATHS)  # type: ignore[untyped-decorator]
+    @DBOS.workflow(name="run", max_recovery_attempts=MOST_RECOVERIES)  # type: ignore[untyped-decorator]
     def run(campaign: str, key: str, attempt: int) -> None:
         if measure(campaign, key, attempt):
             store(campaign, key, attempt)

@@ -111,6 +111,8 @@ class CampaignRun(Record, frozen=True):
     """Its place in the random order, from 1 on."""
     attempt: int
     """Counted on when it is resumed or moved."""
+    deaths: int
+    """How often its host's process ended in the middle of this attempt."""
     state: RunState
     host: str
     phone: str

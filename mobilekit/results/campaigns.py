@@ -43,6 +43,10 @@ LEASE_S = 90.0
 it is restarted, since nobody else can take it meanwhile."""
 AGENT_SILENT_S = 30.0
 """How long a host that gives no sign counts as alive."""
+MOST_DEATHS = 3
+"""A run in the middle of which its host's process died so often is given up: it may be what kills
+it."""
+STARTED_OVER = f"its host's process ended {MOST_DEATHS} times in the middle of it"
 ROWS_AT_ONCE = 1000
 LONGEST_DETAIL = 500
 _runs = campaign_runs_table.c
@@ -95,6 +99,7 @@ class Campaigns:
                     "key": each.run.key,
                     "number": number,
                     "attempt": 1,
+                    "deaths": 0,
                     "state": "queued",
                     "host": each.host,
                     "phone": each.phone,
@@ -186,16 +191,28 @@ class Campaigns:
     # --- a run's way ----------------------------------------------------------------------------
 
     def take(self, run: RunId, holder: str) -> Taken | Refused:
-        """Take the run's phone for it, and have it be under way."""
+        """Take the run's phone for it, and have it be under way.
+
+        One that was under way already is begun again, since its host died; after ``MOST_DEATHS`` of
+        that it has failed.
+        """
         with self._database.writing() as connection:
             row = connection.execute(
-                sa.select(_runs.state, _runs.attempt, _runs.phone, _runs.document).where(
-                    *_is_run(run)
-                )
+                sa.select(
+                    _runs.state, _runs.attempt, _runs.deaths, _runs.phone, _runs.document
+                ).where(*_is_run(run))
             ).one_or_none()
             if row is None or row.attempt != run.attempt or row.state not in ("queued", "running"):
                 return "over"
             now_s = _now_s(connection)
+            deaths = row.deaths + (row.state == "running")
+            if deaths >= MOST_DEATHS:
+                connection.execute(
+                    campaign_runs_table.update()
+                    .where(*_is_run(run))
+                    .values(state="failed", deaths=deaths, detail=STARTED_OVER, ended_s=now_s)
+                )
+                return "over"
             lease: dict[str, Any] = {
                 "holder": holder,
                 "campaign": run.campaign,
@@ -221,7 +238,7 @@ class Campaigns:
             connection.execute(
                 campaign_runs_table.update()
                 .where(*_is_run(run))
-                .values(state="running", started_s=now_s, ended_s=None, detail="")
+                .values(state="running", deaths=deaths, started_s=now_s, ended_s=None, detail="")
             )
             return Taken(_placed(row.document))
 
@@ -260,7 +277,9 @@ class Campaigns:
             changed = connection.execute(
                 campaign_runs_table.update()
                 .where(*mine, _IS_OPEN)
-                .values(state="queued", attempt=run.attempt + 1, detail="", started_s=None)
+                .values(
+                    state="queued", attempt=run.attempt + 1, deaths=0, detail="", started_s=None
+                )
             )
             return run._replace(attempt=run.attempt + 1) if changed.rowcount == 1 else None
 
@@ -274,6 +293,25 @@ class Campaigns:
         values = dict(row)
         placed = _placed(values.pop("document"))
         return CampaignRun(**values), placed
+
+    def begin_anew(self, runs: Iterable[RunId]) -> list[RunId]:
+        """Have attempts that nobody carries out any more wait as new ones; those that it did."""
+        anew = []
+        with self._database.writing() as connection:
+            for run in runs:
+                changed = connection.execute(
+                    campaign_runs_table.update()
+                    .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
+                    .values(
+                        state="queued",
+                        attempt=run.attempt + 1,
+                        deaths=0,
+                        detail="",
+                        started_s=None,
+                    )
+                )
+                anew += [run._replace(attempt=run.attempt + 1)] * changed.rowcount
+        return anew
 
     def tell(self, details: Mapping[RunId, str]) -> None:
         """What runs that are not over do or wait for now."""
@@ -346,10 +384,9 @@ class Campaigns:
             )
         return waited
 
-    def requeue(self, campaign_id: str, keys: Iterable[str] | None = None) -> None:
+    def requeue(self, campaign_id: str) -> None:
         """Have those wait again that have not taken place: stopped ones, and failed ones without a
-        result. ``keys``: of those under way, these too, which nobody carries out."""
-        lost = _runs.key.in_(list(keys)) if keys is not None else sa.false()
+        result."""
         with self._database.writing() as connection:
             connection.execute(
                 campaign_runs_table.update()
@@ -358,27 +395,17 @@ class Campaigns:
                     sa.or_(
                         _runs.state == "stopped",
                         sa.and_(_runs.state == "failed", _runs.result_id.is_(None)),
-                        sa.and_(_IS_OPEN, lost),
                     ),
                 )
                 .values(
                     state="queued",
                     attempt=_runs.attempt + 1,
+                    deaths=0,
                     detail="",
                     started_s=None,
                     ended_s=None,
                 )
             )
-
-    def give_up(self, runs: Iterable[RunId], detail: str) -> None:
-        """What the engine has given up has failed."""
-        with self._database.writing() as connection:
-            for run in runs:
-                connection.execute(
-                    campaign_runs_table.update()
-                    .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
-                    .values(state="failed", detail=detail, ended_s=_now_s(connection))
-                )
 
     def move(self, run: RunId, placed: PlacedRun) -> RunId | None:
         """Give a run that is not over to another host; ``None``: it is over meanwhile."""
@@ -389,6 +416,7 @@ class Campaigns:
                 .values(
                     state="queued",
                     attempt=run.attempt + 1,
+                    deaths=0,
                     host=placed.host,
                     phone=placed.phone,
                     document=encode(placed),

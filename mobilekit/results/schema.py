@@ -100,6 +100,7 @@ campaign_runs_table = sa.Table(
     sa.Column("key", sa.String(120), primary_key=True),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("deaths", sa.Integer, nullable=False),
     sa.Column("state", sa.String(10), nullable=False),
     sa.Column("host", sa.String(200), nullable=False),
     sa.Column("phone", sa.String(300), nullable=False),

@@ -134,7 +134,8 @@ def test_resume_leaves_what_ran(campaigns, runs):
     campaigns.finish(done, "desk1/x", outcome_of(done))
     campaigns.take(failed, "desk1/x")
     campaigns.finish(failed, "desk1/x", outcome_of(failed, "failed"))
-    campaigns.give_up([never], "it was not there")
+    campaigns.take(never, "desk1/x")
+    campaigns.finish(never, "desk1/x", Outcome(state="failed", measurements=(), detail="away"))
 
     campaigns.requeue("test-1")
 
@@ -187,3 +188,28 @@ def test_files_are_shared_once(campaigns, tmp_path):
 
     assert campaigns.read_file("f") == b"network"
     assert campaigns.read_file("g") is None
+
+
+def test_a_run_in_which_its_host_dies_again_and_again_is_given_up(campaigns, runs):
+    """After three deaths, and not for as long as it only waits; a resume tries it anew."""
+    run, waits = runs["a"]
+    for number in range(3):
+        assert isinstance(campaigns.take(run, f"desk1/{number}"), Taken)
+        assert campaigns.take(waits, f"desk1/{number}") == "busy"
+        campaigns.forget_leases("desk1")
+
+    assert campaigns.take(run, "desk1/3") == "over"
+    assert "3 times in the middle" in state_of(campaigns, run).detail
+    assert state_of(campaigns, waits).deaths == 0
+    campaigns.requeue("test-1")
+    assert isinstance(campaigns.take(run._replace(attempt=2), "desk1/3"), Taken)
+
+
+def test_what_the_engine_gave_up_begins_anew(campaigns, runs):
+    """As another attempt; not what is over or of which there is another attempt already."""
+    done, lost = runs["a"]
+    campaigns.take(done, "desk1/x")
+    campaigns.finish(done, "desk1/x", outcome_of(done))
+
+    assert campaigns.begin_anew([done, lost]) == [lost._replace(attempt=2)]
+    assert campaigns.begin_anew([lost]) == []
