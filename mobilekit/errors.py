@@ -127,7 +127,12 @@ class StoreError(MobilekitError):
 
 
 class DamagedResultError(StoreError):
-    """A document in the results database that is not what was written there."""
+    """A document in the results database that is not what this version writes there: ``document``
+    is it."""
+
+    def __init__(self, what: str, *, document: bytes, fix: str, **facts: object) -> None:
+        super().__init__(what, fix=fix, **facts)
+        self.document = document
 
 
 class UnsavedError(StoreError):

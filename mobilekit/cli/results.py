@@ -15,9 +15,9 @@ from mobilekit.cli.group import Group
 from mobilekit.cli.layers import show_stored
 from mobilekit.cli.options import JsonFlag, JsonOptions, StoreOption
 from mobilekit.cli.terminal import say
-from mobilekit.errors import MobilekitError
 
 if TYPE_CHECKING:
+    from mobilekit.errors import DamagedResultError
     from mobilekit.results.listing import Answered
     from mobilekit.results.store import Store
 
@@ -64,7 +64,7 @@ def list_results(
     opened = open_to_read(store)
     stored = opened.result_ids(model=model, tag=tag)
     chosen = stored if show_all else stored[:limit]
-    damaged: list[MobilekitError] = []
+    damaged: list[DamagedResultError] = []
     answered = _answered(opened, chosen, damaged.append)
     tags = opened.list_tags()
     if len(stored) > len(chosen):
@@ -90,10 +90,7 @@ def list_results(
             f"There are no results{which} yet: "
             f"`mobilekit deploy {model or 'nin'} --device nexus7` makes one."
         )
-    for error in damaged:
-        show_failure(error)
-    if damaged:
-        raise typer.Exit(damaged[0].exit_code)
+    _exit_for_damage(damaged)
 
 
 @app.command()
@@ -149,11 +146,15 @@ def export(
         ids = opened.result_ids(model=model, tag=tag)
     if not ids:
         raise UsageError("There is no such result", fix="`mobilekit results list --all` shows all.")
-    data = _exported(opened, ids, csv=csv, summary=summary, alone=given)
+    damaged: list[DamagedResultError] = []
+    data = _exported(opened, ids, damaged.append, csv=csv, summary=summary, alone=given)
+    if given and len(ids) == len(damaged) == 1:
+        data = damaged[0].document
     if output is None:
         say(data, nl=False)
-        return
-    write_file(output, data)
+    else:
+        write_file(output, data)
+    _exit_for_damage(damaged)
 
 
 @app.command()
@@ -208,12 +209,15 @@ def plot(
     write_figure(draw_measurement(open_to_read(store).read(measurement_id)), file)
 
 
-def _fail(error: MobilekitError) -> None:
-    raise error
+def _exit_for_damage(damaged: Sequence[DamagedResultError]) -> None:
+    for error in damaged:
+        show_failure(error)
+    if damaged:
+        raise typer.Exit(damaged[0].exit_code)
 
 
 def _answered(
-    store: Store, ids: Sequence[str], on_damage: Callable[[MobilekitError], None] = _fail
+    store: Store, ids: Sequence[str], on_damage: Callable[[DamagedResultError], None]
 ) -> list[Answered]:
     """Each result that is still there, measurements with what they say; one that is damaged keeps
     none of the others back."""
@@ -235,7 +239,15 @@ def _answered(
     return answered
 
 
-def _exported(store: Store, ids: Sequence[str], *, csv: bool, summary: bool, alone: bool) -> bytes:
+def _exported(
+    store: Store,
+    ids: Sequence[str],
+    on_damage: Callable[[DamagedResultError], None],
+    *,
+    csv: bool,
+    summary: bool,
+    alone: bool,
+) -> bytes:
     """``alone``: of one result its own document, in place of one of several."""
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
@@ -245,7 +257,7 @@ def _exported(store: Store, ids: Sequence[str], *, csv: bool, summary: bool, alo
     from mobilekit.results.documents import make_measurement_document, make_summaries_document
     from mobilekit.results.samples_csv import render_samples_csv
 
-    answered = _answered(store, ids)
+    answered = _answered(store, ids, on_damage)
     imports = [each for each in answered if isinstance(each, MeterResult)]
     measured = [each for each in answered if not isinstance(each, MeterResult)]
     if imports and csv:

@@ -58,7 +58,7 @@ _WHEN = {measurements_table: "started_at", meter_table: "imported_at"}
 
 
 def _undamaged(measurement_id: str, document: bytes) -> Measurement:
-    with _told_by_id(measurement_id):
+    with _told_by_id(measurement_id, document):
         return decode_measurement(document)
 
 
@@ -71,15 +71,18 @@ def _is_partial(document: bytes) -> bool:
 
 
 @contextmanager
-def _told_by_id(result_id: str, *, fix: str | None = None) -> Iterator[None]:
+def _told_by_id(result_id: str, document: bytes, *, fix: str | None = None) -> Iterator[None]:
     """Raises ``DamagedResultError`` for a document that is not what this mobilekit has written."""
     try:
         yield
     except ProtocolError as error:
         raise DamagedResultError(
             f"A stored result is damaged: {error.what}",
+            document=document,
             id=result_id,
-            fix=fix or f"`mobilekit results delete {result_id}` removes it; the others are whole.",
+            fix=fix
+            or f"`mobilekit results export {result_id}` writes what there is of it, and `mobilekit "
+            f"results delete {result_id}` removes it; the others are whole.",
         ) from None
 
 
@@ -203,7 +206,9 @@ class Store:
             rows = connection.execute(query).all()
         runs = []
         for run_id, document in rows:
-            with _told_by_id(run_id, fix=f"`mobilekit collect --forget {run_id}` gives it up."):
+            with _told_by_id(
+                run_id, document, fix=f"`mobilekit collect --forget {run_id}` gives it up."
+            ):
                 runs.append(PendingRun(*decode_pending(document)))
         return runs
 
@@ -322,7 +327,7 @@ class Store:
             document = connection.scalar(query)
         if document is None:
             return self.find(result_id)
-        with _told_by_id(result_id):
+        with _told_by_id(result_id, document):
             return decode_meter(document)
 
     def resolve(self, given: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -194,6 +195,7 @@ def test_columns_are_what_the_documents_say(old):
 
 KILLED = """
 import os, signal, sys
+from contextlib import closing
 from pathlib import Path
 from mobilekit.results.migrations import to_3
 from mobilekit.results.store import Store
@@ -221,6 +223,7 @@ def test_a_migration_that_is_killed_changes_nothing(old):
 
 OPENED = """
 import sys
+from contextlib import closing
 from pathlib import Path
 from mobilekit.results.store import Store
 print(len(Store(Path(sys.argv[1])).result_ids()))
@@ -253,6 +256,37 @@ def test_a_row_that_cannot_be_carried_over_is_named_and_nothing_is_changed(old):
         Store(old)
 
     assert old.read_bytes() == before
+
+
+def test_a_result_out_of_todays_ranges_is_kept_and_told(old, monkeypatch):
+    """It holds no other back, and what it had measured can be had as it was stored."""
+    name = EXPECTED["int8_on_pc"]
+    with closing(sqlite3.connect(old)) as database, database:
+        (document,) = database.execute(
+            "SELECT document FROM measurements WHERE id = ?", (name,)
+        ).fetchone()
+        told = json.loads(document)
+        told["result"]["samples"]["iteration_ns"][0] = 0
+        database.execute(
+            "UPDATE measurements SET document = ? WHERE id = ?", (json.dumps(told).encode(), name)
+        )
+    monkeypatch.setenv("MOBILEKIT_STORE", "")
+    monkeypatch.setenv("MOBILEKIT_HOME", str(old.parent))
+    (old.parent / "data").mkdir()
+    old.rename(old.parent / "data/results.sqlite")
+
+    listed = CliRunner().invoke(app, ["results", "list", "--all"])
+    exported = CliRunner().invoke(app, ["results", "export", name])
+    others = CliRunner().invoke(app, ["results", "export", "--all", "--summary"])
+
+    assert listed.exit_code == exported.exit_code == others.exit_code == 1
+    assert all(each in listed.stdout for each in EXPECTED["measurements"] if each != name)
+    for each in (listed, exported, others):
+        assert "iteration_ns[0]" in each.stderr
+        assert f"id: {name}" in each.stderr
+    kept = json.loads(exported.stdout)["result"]["samples"]
+    assert kept["iteration_ns"] == told["result"]["samples"]["iteration_ns"]
+    assert len(json.loads(others.stdout)["summaries"]) == len(EXPECTED["measurements"]) - 1
 
 
 def test_a_store_without_room_for_a_copy_stays_as_it_is(old):

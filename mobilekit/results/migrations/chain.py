@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from mobilekit.contract.codec import encode
+from mobilekit.contract.samples import interrupted
 from mobilekit.errors import ProtocolError, StoreError
 from mobilekit.results.migrations import to_2, to_3
 from mobilekit.results.schema import (
@@ -37,8 +39,21 @@ STEPS = (to_2.STEPS, to_3.STEPS)
 """For each version from 1 on, by table, what makes the next one's row of it: ``document`` is plain
 JSON, the other columns are as they were. A table that a step does not name stays as it is."""
 
+
+def _measurement_row(document: bytes) -> Row:
+    """One whose result has values that are out of today's ranges is kept as it is, and found as the
+    others are: whoever reads it is told of them. Raises ``ProtocolError`` where more is wrong."""
+    try:
+        return measurement_row(decode_measurement(document))
+    except ProtocolError:
+        told = msgspec.json.decode(document)
+        bare = interrupted(told["id"], [], "its values are out of range", "internal")
+        row = measurement_row(decode_measurement(encode({**told, "result": bare})))
+        return {**row, "document": document}
+
+
 _TODAYS_ROWS: dict[str, Callable[[bytes], Row]] = {
-    "measurements": lambda document: measurement_row(decode_measurement(document)),
+    "measurements": _measurement_row,
     "meter_results": lambda document: meter_row(decode_meter(document)),
     "tags": lambda document: tag_row(decode_tag(document)),
     "pending_runs": lambda document: pending_row(*decode_pending(document)),
