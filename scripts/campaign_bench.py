@@ -242,9 +242,12 @@ def _count_connections(server: Postgres, most: list[int]) -> None:
     time.sleep(0.9)
 
 
-def render_overhead(found: list[Overhead]) -> list[str]:
+def render_overhead(found: list[Overhead], machine: str) -> list[str]:
     return [
         "## Campaigns",
+        "",
+        "Written by `scripts/campaign_bench.py`: hosts, engine and databases are real, the runs "
+        f"only take time, and all of it is on {machine}.",
         "",
         "What engine and store add to a run, with 1,000 runs of no length on as many phones "
         "of one host:",
@@ -290,6 +293,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--queued", type=int, default=100_000, help="of the longest queue")
     parser.add_argument("--run-s", type=float, default=20.0, help="of the part without kills")
+    parser.add_argument(
+        "--machine", default=f"one computer with {os.cpu_count()} processors", help="in words"
+    )
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     numbers = iter(range(1000))
@@ -317,7 +323,7 @@ def main() -> None:
                     lab = scratch / f"lab{next(numbers)}"
                     overheads.append(measure_overhead(server, place, lab, queued))
                     print(overheads[-1], file=sys.stderr)
-            tell("overhead", render_overhead(overheads))
+            tell("overhead", render_overhead(overheads, given.machine))
         if "steady" in given.only:
             found = measure_steady(
                 server, fresh(), scratch / "steady", given.hosts, given.phones, given.run_s
