@@ -17,6 +17,12 @@ LOCK_TIMEOUT_S = 30
 """How long opening, reading and saving wait for another process that holds the same database."""
 POOL_TIMEOUT_S = 60
 """How long a thread waits for a connection that others of its process use."""
+TRIAL_BYTES = 2**20
+"""A measurement with 100,000 latencies."""
+_TRIAL = sa.Table(
+    "mobilekit_trial", sa.MetaData(), sa.Column("document", sa.LargeBinary, nullable=False)
+)
+"""Only there while it is tried whether anything can be written."""
 _LOCK_KEY = 0x6D6F62696C656B69
 """Of PostgreSQL's advisory lock: ``mobileki`` in ASCII."""
 
@@ -89,6 +95,16 @@ class Database:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
             yield connection
+
+    def try_writing(self) -> None:
+        """Write as much as a large measurement is, for real, and take it away again. An SQLite file
+        keeps the room. Raises ``StoreError``."""
+        with self.rebuilding() as connection:
+            _TRIAL.drop(connection, checkfirst=True)  # One whose command was killed.
+            _TRIAL.create(connection)
+            connection.execute(_TRIAL.insert().values(document=bytes(TRIAL_BYTES)))
+        with self.rebuilding() as connection:
+            _TRIAL.drop(connection, checkfirst=True)
 
     def back_up(self, name: str) -> None:
         """Copy an SQLite file as it was last committed to one of this ending beside it, in place of

@@ -155,8 +155,6 @@ def _device_table(name: str) -> sa.Table:
     )
 
 
-trial_table = sa.Table("mobilekit_trial", sa.MetaData(), _document())
-"""Only there while it is tried whether anything can be written."""
 gauges_table, gains_table = _device_table("gauges"), _device_table("gauge_gains")
 
 Row = dict[str, Any]

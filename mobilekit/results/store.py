@@ -40,11 +40,7 @@ from mobilekit.results.schema import (
     pending_table,
     tag_row,
     tags_table,
-    trial_table,
 )
-
-TRIAL_BYTES = 2**20
-"""A measurement with 100,000 latencies."""
 
 SHOWN_IDS = 5
 """Of those that begin like an id that was given."""
@@ -170,17 +166,8 @@ class Store:
             )
 
     def check_writable(self) -> None:
-        """Write as much as a large measurement is, for real, and take it away again: before
-        anything is measured that could not be kept. An SQLite file keeps the room.
-
-        Raises ``StoreError``.
-        """
-        with self._database.rebuilding() as connection:
-            trial_table.drop(connection, checkfirst=True)  # One whose command was killed.
-            trial_table.create(connection)
-            connection.execute(trial_table.insert().values(document=bytes(TRIAL_BYTES)))
-        with self._database.rebuilding() as connection:
-            trial_table.drop(connection, checkfirst=True)
+        """Before anything is measured that could not be kept. Raises ``StoreError``."""
+        self._database.try_writing()
 
     def save(self, measurement: Measurement) -> None:
         """Add one measurement; all of it or nothing.

@@ -12,15 +12,15 @@ from mobilekit.errors import StoreError
 from mobilekit.records.checkup import StoreFacts
 from mobilekit.results.database import Database
 from mobilekit.results.migrations.chain import read_version
-from mobilekit.results.schema import SCHEMA_VERSION, pending_table, version_table
+from mobilekit.results.schema import SCHEMA_VERSION, pending_table
 
 LOOK_TIMEOUT_S = 2.0
 """A look need not wait as long as saving a result does."""
 
 
 def read_store_facts(place: str | Path) -> StoreFacts:
-    """Of the store at a URL or in a file: what waits in it, and whether it takes a write, which is
-    taken back. Nothing is made."""
+    """Of the store at a URL or in a file: what waits in it, and whether it takes what a deploy
+    would write, which is taken back. Nothing is made."""
     try:
         database = Database(place, lock_timeout_s=LOOK_TIMEOUT_S)
     except StoreError as error:
@@ -41,20 +41,18 @@ def read_store_facts(place: str | Path) -> StoreFacts:
 
 def _try_writing(database: Database) -> StoreFacts:
     pending_runs = 0
-    with database.writing() as connection:
+    with database.reading() as connection:
         version = read_version(connection)
         if version == SCHEMA_VERSION:
             query = sa.select(sa.func.count()).select_from(pending_table)
             pending_runs = connection.scalar(query) or 0
-        if version is not None:
-            connection.execute(version_table.update().values(version=version))
-        connection.rollback()
     if version is not None and version > SCHEMA_VERSION:
         raise StoreError(
             f"It has schema version {version}, and this mobilekit reads no later one than "
             f"{SCHEMA_VERSION}",
             fix="Use the mobilekit that wrote it, or another database: MOBILEKIT_STORE.",
         )
+    database.try_writing()
     return _facts(database.shown_url, pending_runs=pending_runs)
 
 

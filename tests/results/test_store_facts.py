@@ -5,6 +5,7 @@ import time
 from contextlib import closing
 
 import pytest
+import sqlalchemy as sa
 from examples import measurement
 
 from mobilekit.results.schema import version_table
@@ -24,16 +25,39 @@ def test_one_that_is_not_there_is_not_made(place):
     assert not place.parent.exists()
 
 
+def rows_of(place):
+    with closing(sqlite3.connect(place)) as connection:
+        return list(connection.iterdump())
+
+
 def test_one_that_is_there_is_left_as_it_is(place):
     """A write is tried and taken back; runs that wait for their phone are counted."""
     store = Store(place)
     store.add_pending(PendingRun(measurement()))
-    before = place.read_bytes()
+    before = rows_of(place)
 
     facts = read_store_facts(place)
 
     assert (facts.exists, facts.pending_runs, facts.failure) == (True, 1, None)
-    assert place.read_bytes() == before
+    assert rows_of(place) == before
+
+
+def test_one_without_room_for_a_result(place):
+    """What a deploy would write is written, not one byte that any full disk takes."""
+    store = Store(place)
+    store.save(measurement())
+    pages = place.stat().st_size // 4096
+
+    def limited(connection, _record):
+        connection.execute(f"PRAGMA max_page_count = {pages + 20}")
+
+    sa.event.listen(sa.engine.Engine, "connect", limited)
+    try:
+        facts = read_store_facts(place)
+    finally:
+        sa.event.remove(sa.engine.Engine, "connect", limited)
+
+    assert "full" in facts.failure
 
 
 def test_a_locked_one_is_not_waited_for_as_a_result_would(place):
