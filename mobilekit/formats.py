@@ -104,8 +104,9 @@ FORMATS: dict[Format, FormatFacts] = {
 
 
 def backend_of(variant: Variant, artifact_format: Format) -> str:
-    """What a program of that format computes with."""
-    return variant.backend or FORMATS[artifact_format].backend
+    """What a program of that format computes with: ``xnnpack``, ``xnnpack+vulkan``."""
+    usual = FORMATS[artifact_format].backend
+    return variant.backend or "+".join((usual, *(one.backend for one in variant.placement)))
 
 
 def formats_text() -> str:

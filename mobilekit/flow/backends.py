@@ -11,7 +11,7 @@ from mobilekit.analysis.backends import pick_backend
 from mobilekit.errors import ExportError
 from mobilekit.flow.prepare import DeployOptions, find_vulkan_obstacle
 from mobilekit.flow.reporter import Reporter
-from mobilekit.model.export import refuse_vulkan
+from mobilekit.model.export import refuse_backend
 from mobilekit.records.measurement import Measurement
 
 
@@ -32,7 +32,7 @@ def measure_both(
     """
     usual = options._replace(seek_backend=False)
     other = usual._replace(variant=replace(usual.variant, backend="vulkan"))
-    refusal = refuse_vulkan(other.variant, other.format)
+    refusal = refuse_backend(other.variant, other.format)
     obstacle = find_vulkan_obstacle(other, reporter) if refusal is None else refusal.what
     if obstacle is not None:
         reporter.note(f"Vulkan is left out: {obstacle}")

@@ -32,7 +32,7 @@ def foretell(
     network is outside of what was fitted, or something is wrong, because no run is to fail of its
     prediction.
     """
-    if artifact.model.variant.backend is not None:
+    if not artifact.model.variant.has_usual_backend:
         return None
     runs = of_population(population_of(device), latencies, device)
     setting = Setting(format=artifact.file.format, precision=artifact.precision)

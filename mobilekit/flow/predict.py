@@ -222,7 +222,7 @@ def predict_real(measurement: Measurement, store: Store) -> Predictions | None:
     options = PhoneOptions(threads=measurement.request.threads)
     if measurement.artifact.precision != "fp32":
         return _untold(device, spec.name, f"no phone was measured in {spec.variant.precision}")
-    if spec.variant.backend is not None:
+    if not spec.variant.has_usual_backend:
         return _untold(device, spec.name, "no phone's graphics processor was measured")
     directory = places.artifacts_directory()
     description = find_description(spec, cache_directory=directory)

@@ -204,7 +204,7 @@ def _choose_format(options: DeployOptions, opened: Opened) -> FormatChoice:
     """Raises ``UsageError`` for a format or a backend that was asked for and cannot run there,
     ``DeviceError`` where no format can."""
     info = opened.state.info
-    if options.variant.backend is None:
+    if not options.variant.needs_vulkan:
         return choose_format(options.format, info, opened.state.companion_formats)
     obstacle = _vulkan_obstacle(options, opened)
     if obstacle is not None:
@@ -242,7 +242,7 @@ def _prepared(
     predicted = (
         None
         # What a graphics processor holds is not among what was measured.
-        if description is None or artifact.model.variant.backend is not None
+        if description is None or not artifact.model.variant.has_usual_backend
         else predict_memory(
             description,
             artifact.file.format,
@@ -278,7 +278,7 @@ def open_device_of(options: DeployOptions, reporter: Reporter) -> AbstractContex
         options.device,
         require_phone=options.require_phone,
         energy=options.energy,
-        gpu=options.variant.backend is not None or options.seek_backend,
+        gpu=options.variant.needs_vulkan or options.seek_backend,
         on_note=reporter.note,
     )
 

@@ -75,7 +75,7 @@ def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: P
     not go together with, and for examples that are not wanted, not there or do not fit,
     ``ExportError`` for packages that are missing."""
     precision = spec.variant.precision
-    obstacle = refuse_vulkan(spec.variant, artifact_format)
+    obstacle = refuse_backend(spec.variant, artifact_format)
     if obstacle is not None:
         raise obstacle
     if calibration is not None and precision != "int8":
@@ -90,11 +90,13 @@ def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: P
         check_packages(facts, facts.export_packages[precision])
 
 
-def refuse_vulkan(variant: Variant, artifact_format: FormatOrAuto) -> UsageError | None:
-    """Why a program for Vulkan cannot be of that format and precision; ``None`` too for a variant
-    that is not for Vulkan."""
-    if variant.backend is None:
+def refuse_backend(variant: Variant, artifact_format: FormatOrAuto) -> UsageError | None:
+    """Why a program for Vulkan, or for several backends, cannot be of that format and precision;
+    ``None`` too for a variant that is for neither."""
+    if variant.has_usual_backend:
         return None
+    if variant.placement:
+        return _refuse_placement(variant, artifact_format)
     if artifact_format not in ("auto", "pte"):
         return UsageError(
             f"--backend vulkan is for .pte, and --format {artifact_format} asks for another",
@@ -106,6 +108,26 @@ def refuse_vulkan(variant: Variant, artifact_format: FormatOrAuto) -> UsageError
             "--backend vulkan takes no int8: ExecuTorch's quantizer for Vulkan leaves convolutions "
             "in float, and nothing on this computer could check what another would give",
             fix="Use --precision fp16, or --backend xnnpack.",
+        )
+    return None
+
+
+def _refuse_placement(variant: Variant, artifact_format: FormatOrAuto) -> UsageError | None:
+    if artifact_format not in ("auto", "pte"):
+        return UsageError(
+            f"A placement is for .pte, and --format {artifact_format} asks for another",
+            fix="Leave --format out, or --placement.",
+        )
+    if variant.backend is not None:
+        return UsageError(
+            f"A placement puts layers on backends, and --backend {variant.backend} all of them",
+            fix="Give one of the two.",
+        )
+    if variant.precision != "fp32":
+        return UsageError(
+            f"A placement is for fp32, and this is {variant.precision}: what flows from one "
+            "backend to another would be quantized or halved for one of them alone",
+            fix="Use --precision fp32, or leave --placement out.",
         )
     return None
 
@@ -262,7 +284,7 @@ def _onnx_takes(
     """Whether ONNX is another format than this one, and its program computes what PyTorch does."""
     other = target._replace(format="onnx")
     facts = FORMATS[other.format]
-    if target.format == other.format or spec.variant.backend is not None:
+    if target.format == other.format or not spec.variant.has_usual_backend:
         return False
     try:
         check_packages(facts, facts.export_packages[spec.variant.precision])

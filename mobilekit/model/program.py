@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mobilekit.contract.protocol import ArtifactFile, OutputCheck
 from mobilekit.errors import ExportError
-from mobilekit.formats import FORMATS, FormatFacts
+from mobilekit.formats import FORMATS, FormatFacts, backend_of
 from mobilekit.hashing import file_sha256
 from mobilekit.model.artifact_cache import Target
 from mobilekit.model.files import put_in_place, written_aside
@@ -70,7 +70,7 @@ def is_halved(spec: ModelSpec, target: Target) -> bool:
 
 def runs_here(variant: Variant) -> bool:
     """Whether this computer's engines can run such programs: its ExecuTorch has no Vulkan."""
-    return variant.backend is None
+    return not variant.needs_vulkan
 
 
 def make_program(
@@ -91,8 +91,9 @@ def make_program(
         if precision == "int8":
             on_progress(quantizing)
             exported = pt2e.quantize(spec, exported, examples)
-        backend = "XNNPACK" if spec.variant.backend is None else "Vulkan"
-        on_progress(f"Lowering it to {backend}")
+        names = {"xnnpack": "XNNPACK", "vulkan": "Vulkan", "portable": "portable kernels"}
+        backends = backend_of(spec.variant, target.format).split("+")
+        on_progress(f"Lowering it to {' and '.join(names[each] for each in backends)}")
         return pte.lower(spec, exported, on_progress)
     if target.format == "onnx":
         from mobilekit.model import onnx

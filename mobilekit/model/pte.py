@@ -112,16 +112,18 @@ def lower(
             from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
             from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 
-            from mobilekit.model.partition import make_partitioner
+            from mobilekit.model.partition import make_partitioners
 
-            partitioner = make_partitioner(spec.variant)
-            edge = to_edge_transform_and_lower(exported, partitioner=[partitioner])
+            partitioners = make_partitioners(spec, exported)
+            edge = to_edge_transform_and_lower(exported, partitioner=partitioners)
             executorch = edge.to_executorch(
                 ExecutorchBackendConfig(
                     # Else what a state begins with would be whatever lies in memory.
                     passes=[InitializedMutableBufferPass(_states(edge.exported_program()))]
                 )
             )
+    except ExportError:
+        raise
     except Exception as error:
         raise ExportError(
             f"ExecuTorch cannot lower {spec.name}: {describe_error(error)}",

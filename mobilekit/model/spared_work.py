@@ -78,7 +78,7 @@ def sparing_lowering(variant: Variant) -> Iterator[None]:
                 ConvertToUpsampleBilinear2d, "upsample_bilinear2d", bilinear_2d, "get_graphs_dict"
             ),
             *_seeking(ConvertToSDPAPass, "_softmax", sdpa, "get_graphs"),
-            *(() if variant.backend is None else _seeking_in_vulkan()),
+            *(() if not variant.needs_vulkan else _seeking_in_vulkan()),
         ):
             replaced.enter_context(_replaced(*each))
         yield

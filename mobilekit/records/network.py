@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 from msgspec.structs import replace
 
-from mobilekit.contract.codec import Record
+from mobilekit.contract.codec import Record, encode
 
 Activation = Literal["relu", "tanh", "sigmoid"]
 Precision = Literal["fp32", "fp16", "int8"]
 Backend = Literal["xnnpack", "vulkan"]
 """What an ExecuTorch program computes with: XNNPACK is the processor's, Vulkan the GPU's."""
+
+
+PlacedBackend = Literal["vulkan", "portable"]
+"""Portable is ExecuTorch's own kernels, one call for each operator."""
+
+
+class Placed(Record, frozen=True):
+    """Layers of an ExecuTorch program that are computed with something else than the rest."""
+
+    backend: PlacedBackend
+    layers: tuple[str, ...]
+    """By ``LayerSpec.name``, in the network's order."""
 
 
 class Variant(Record, frozen=True):
@@ -27,12 +40,32 @@ class Variant(Record, frozen=True):
     backend: Literal["vulkan"] | None = None
     """What an ExecuTorch program computes with in place of XNNPACK; ``None``: with what programs
     of its format usually do."""
+    placement: tuple[Placed, ...] = ()
+    """Which layers of an ExecuTorch program leave XNNPACK for which backend; only where ``backend``
+    is ``None``. An entry for a backend, no layer twice."""
+
+    @property
+    def has_usual_backend(self) -> bool:
+        """Whether all of it is computed with what programs of its format usually are."""
+        return self.backend is None and not self.placement
+
+    @property
+    def needs_vulkan(self) -> bool:
+        """Whether the graphics processor computes any of it."""
+        return self.backend == "vulkan" or any(one.backend == "vulkan" for one in self.placement)
 
     @property
     def key(self) -> str:
-        """For names and caches: ``tanh-int8``, ``fp16-vulkan``; empty where nothing is changed."""
+        """For names and caches: ``tanh-int8``, ``fp16-vulkan``, ``placed-1f2e3d4c``; empty where
+        nothing is changed."""
         backend = () if self.backend is None else (self.backend,)
-        return "-".join((*self._changes, *backend))
+        return "-".join((*self._changes, *backend, *self._placement_key))
+
+    @property
+    def _placement_key(self) -> tuple[str, ...]:
+        if not self.placement:
+            return ()
+        return (f"placed-{hashlib.sha256(encode(self.placement)).hexdigest()[:8]}",)
 
     @property
     def text(self) -> str:

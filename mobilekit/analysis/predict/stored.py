@@ -24,7 +24,7 @@ def latency_of(measurement: Measurement) -> StoredLatency | None:
         or not samples.iteration_ns
         or samples.companion is None
         or is_replayed
-        or measurement.artifact.model.variant.backend is not None
+        or not measurement.artifact.model.variant.has_usual_backend
     ):
         return None
     return StoredLatency(

@@ -1,0 +1,159 @@
+"""Planning: costs recovered from programs, and plans equal to the best of all assignments."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mobilekit.analysis.partition.costs import boundary_assignments, fit_costs, price_ns
+from mobilekit.analysis.partition.plan import beats, cheapest, integer_plan, plan, shortest_path
+from mobilekit.records.partition import (
+    USUAL,
+    BackendCosts,
+    Candidate,
+    Chart,
+    Costs,
+    Flow,
+    Observed,
+)
+
+
+def chain(segments: int) -> Chart:
+    flows = tuple(Flow(producer=at, consumers=(at + 1,)) for at in range(segments - 1))
+    return Chart(segments=tuple((str(at),) for at in range(segments)), flows=flows)
+
+
+@st.composite
+def charts(draw):
+    """Up to five segments; each but the first reads one or more of those before it."""
+    segments = draw(st.integers(2, 5))
+    readers = {}
+    for place in range(1, segments):
+        for source in draw(st.sets(st.integers(0, place - 1), min_size=1)):
+            readers.setdefault(source, []).append(place)
+    return Chart(
+        segments=tuple((str(at),) for at in range(segments)),
+        flows=tuple(Flow(producer=at, consumers=tuple(each)) for at, each in readers.items()),
+    )
+
+
+WHOLE = st.integers(-50, 50).map(float)
+
+
+def costs_of(draw, chart: Chart, *, gaps: bool) -> Costs:
+    extra = st.one_of(st.none(), WHOLE) if gaps else WHOLE
+    others = tuple(
+        BackendCosts(
+            backend=backend,
+            extra_ns=tuple(draw(extra) for _ in chart.segments),
+            crossing_ns=tuple(draw(st.integers(0, 40).map(float)) for _ in chart.flows),
+        )
+        for backend in draw(st.sampled_from([("vulkan",), ("vulkan", "portable")]))
+    )
+    return Costs(usual_ns=1000.0, others=others, largest_residual_ns=0.0)
+
+
+def brute_force_ns(chart: Chart, costs: Costs) -> float:
+    backends = (USUAL, *(each.backend for each in costs.others))
+    return min(
+        price_ns(chart, costs, each) for each in product(backends, repeat=len(chart.segments))
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_the_plan_is_the_best_of_all_assignments(data):
+    chart = data.draw(charts())
+    costs = costs_of(data.draw, chart, gaps=True)
+    best_ns = brute_force_ns(chart, costs)
+    assert price_ns(chart, costs, plan(chart, costs)) == pytest.approx(best_ns)
+    assert price_ns(chart, costs, integer_plan(chart, costs)) == pytest.approx(best_ns)
+    if chart.is_chain:
+        assert price_ns(chart, costs, shortest_path(chart, costs)) == pytest.approx(best_ns)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_costs_are_recovered_from_the_boundary_programs(data):
+    """Of a chain every one; of any network what each assignment of two backends takes."""
+    length = data.draw(st.integers(2, 6))
+    chart = chain(length)
+    costs = costs_of(data.draw, chart, gaps=False)
+    candidates = {each.backend: range(length) for each in costs.others}
+    programs = boundary_assignments(length, candidates)
+    assert len(programs) == 1 + (2 * length - 1) * len(candidates)
+    observed = [
+        Observed(assignment=each, latency_ns=price_ns(chart, costs, each)) for each in programs
+    ]
+    found = fit_costs(chart, candidates, observed)
+    for ours, truth in zip(found.others, costs.others, strict=True):
+        assert ours.extra_ns == pytest.approx(truth.extra_ns, abs=1e-3)
+        assert ours.crossing_ns == pytest.approx(truth.crossing_ns, abs=1e-3)
+    assert found.largest_residual_ns < 1e-3
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_costs_of_branches_are_recovered(data):
+    chart = data.draw(charts())
+    costs = costs_of(data.draw, chart, gaps=False)
+    candidates = {each.backend: range(len(chart.segments)) for each in costs.others}
+    observed = [
+        Observed(assignment=each, latency_ns=price_ns(chart, costs, each))
+        for each in boundary_assignments(len(chart.segments), candidates)
+    ]
+    found = fit_costs(chart, candidates, observed)
+    for each in product((USUAL, candidates and next(iter(candidates))), repeat=len(chart.segments)):
+        assert price_ns(chart, found, each) == pytest.approx(price_ns(chart, costs, each), abs=1e-2)
+
+
+def test_a_crossing_that_noise_makes_negative_is_none():
+    chart = chain(2)
+    times = {
+        ("xnnpack", "xnnpack"): 100.0,
+        ("vulkan", "xnnpack"): 90.0,
+        ("xnnpack", "vulkan"): 95.0,
+        ("vulkan", "vulkan"): 100.0,
+    }
+    observed = [Observed(assignment=each, latency_ns=ns) for each, ns in times.items()]
+    found = fit_costs(chart, {"vulkan": range(2)}, observed)
+    assert found.others[0].crossing_ns == pytest.approx((0.0,), abs=1e-6)
+    assert found.largest_residual_ns > 1
+
+
+def test_segments_that_are_no_candidates_stay():
+    programs = boundary_assignments(4, {"portable": (1, 3)})
+    assert programs == [
+        ("xnnpack",) * 4,
+        ("xnnpack", "portable", "xnnpack", "xnnpack"),
+        ("xnnpack", "xnnpack", "xnnpack", "portable"),
+        ("xnnpack", "portable", "xnnpack", "portable"),
+    ]
+
+
+def test_a_single_backend_that_was_measured_faster_is_the_plan():
+    chart = chain(2)
+    other = BackendCosts(backend="vulkan", extra_ns=(-5.0, 5.0), crossing_ns=(1.0,))
+    costs = Costs(usual_ns=100.0, others=(other,), largest_residual_ns=0.0)
+    pure = ("vulkan", "vulkan")
+    assert cheapest(chart, costs, [(("xnnpack",) * 2, 100.0), (pure, 95.9)]) == (pure, 95.9)
+    assert cheapest(chart, costs, [(("xnnpack",) * 2, 100.0), (pure, 97.0)]) == (
+        ("vulkan", "xnnpack"),
+        96.0,
+    )
+
+
+def candidate(name: str, *rounds: float, threads: int = 1) -> Candidate:
+    middle = sorted(rounds)[len(rounds) // 2]
+    return Candidate(name=name, threads=threads, round_p50_ns=rounds, p50_ns=middle)
+
+
+def test_a_plan_must_be_faster_in_every_round():
+    single = candidate("xnnpack", 10, 11, 12)
+    assert beats(candidate("plan", 9, 10, 11), [single])
+    assert not beats(candidate("plan", 9, 10, 12), [single])
+    assert not beats(candidate("plan", 9, 10, 11), [single, candidate("vulkan", 9, 9, 9)])
+    # Of other threads, whose rounds were others, the medians are compared.
+    assert beats(candidate("plan", 9, 10, 12), [candidate("xnnpack", 11, 11, 11, threads=2)])
+    assert not beats(candidate("plan", 9, 10, 12), [candidate("xnnpack", 9, 9, 11, threads=2)])
