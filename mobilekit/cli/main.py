@@ -55,6 +55,10 @@ COMMANDS = {
         "mobilekit.cli.agent:hosts",
         "List the hosts that lend their phones to campaigns.",
     ),
+    "partition": (
+        "mobilekit.cli.partition:partition",
+        "Spread a network's layers over a device's processors, where that is faster.",
+    ),
     "collect": (
         "mobilekit.cli.collect:collect",
         "Fetch the results of runs that were left on their phones.",

@@ -86,6 +86,15 @@ BackendOption = Annotated[
         "processor, or auto, which measures both and keeps the faster.",
     ),
 ]
+PlacementOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--placement",
+        help="Which layers of a .pte leave XNNPACK for which backend: a file that `mobilekit "
+        "partition --save` wrote.",
+        show_default=False,
+    ),
+]
 CalibrationOption = Annotated[
     Path | None,
     typer.Option(
@@ -199,10 +208,15 @@ class NetworkOptions(GivenOptions):
 
     precision: PrecisionOption = "fp32"
     calibration: CalibrationOption = None
+    placement: PlacementOption = None
 
     @property
     def variant(self) -> Variant:
-        return Variant(precision=self.precision)
+        if self.placement is None:
+            return Variant(precision=self.precision)
+        from mobilekit.results.documents import read_placement
+
+        return Variant(precision=self.precision, placement=read_placement(self.placement))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ from mobilekit.model.artifact_cache import (
 from mobilekit.model.files import read_record, reporting_full_disk, write_record
 from mobilekit.model.program import check_packages, make_program, trace_for, write_program
 from mobilekit.records.artifact import Cut, SegmentArtifact
-from mobilekit.records.network import ModelSpec, Variant
+from mobilekit.records.network import Description, ModelSpec, Variant
+from mobilekit.records.partition import Chart
 
 if TYPE_CHECKING:
     from mobilekit.model.segments import Segment
@@ -59,7 +60,13 @@ def export_segments(
 
 
 def check_can_be_cut(variant: Variant) -> None:
-    """Raises ``ExportError`` for int8."""
+    """Raises ``ExportError`` for int8, and for layers that are placed on several backends."""
+    if variant.placement:
+        raise ExportError(
+            "A network over several backends cannot be measured by segments: each segment would "
+            "pay for bringing all that it reads and yields from one to another",
+            fix="`mobilekit partition` tells what its layers and the crossings cost.",
+        )
     if variant.precision == "int8":
         raise ExportError(
             "An int8 network cannot be measured by segments: each segment would convert all that "
@@ -114,3 +121,18 @@ def _export_part(
             inputs=tuple(write_tensor(one, cache_directory) for one in part.inputs),
             relative_error=None if check is None else check.max_relative_error,
         )
+
+
+def read_chart(
+    spec: ModelSpec, artifact_format: Format, *, cache_directory: Path
+) -> tuple[Chart, Description]:
+    """Which segments a network has and what flows between them, with its layers.
+
+    Imports torch. Raises ``ExportError`` for a graph that cannot be cut.
+    """
+    from mobilekit.model import describe, load, reference, segments
+    from mobilekit.model.graph import make_graph
+
+    description = describe.read_description(spec, cache_directory=cache_directory)
+    exported = make_graph(spec, load.load_module(spec), reference.make_inputs(spec))
+    return segments.make_chart(spec, exported, description, artifact_format), description

@@ -29,6 +29,7 @@ from mobilekit.model.layers import layer_name, operation_name
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.reference import dtype_name
 from mobilekit.records.network import Description, LayerType, ModelSpec
+from mobilekit.records.partition import Chart, Flow
 
 LARGEST_CHAIN_ERROR = 1e-5
 """Of the eager segments' outputs against those of the network's whole graph, run eagerly as well,
@@ -75,14 +76,7 @@ def cut(
     """
     try:
         with quiet_python(), torch.no_grad():
-            types = {layer.name: layer.type for layer in description.layers}
-            graph = _functional_graph(exported, types)
-            groups = _group(graph, types, FORMATS[format].folded_activations)
-            tags = {f"segment_{number}": group for number, group in enumerate(groups)}
-            owner = {layer: tag for tag, group in tags.items() for layer in group}
-            for node in _operations(graph):
-                node.tag = owner[_layer_of(node)]
-            whole = split_by_tags(graph, list(tags), return_tuple=True)
+            whole, tags = _split(exported, description, format)
             recorder = _Recorder(whole)
             outputs = tree_leaves(recorder.run(*(tensor.clone() for tensor in inputs)))
             expected = tree_leaves(exported.module()(*(tensor.clone() for tensor in inputs)))
@@ -103,6 +97,47 @@ def cut(
     for part in parts:
         _check_values(spec, part)
     return parts
+
+
+def make_chart(spec: ModelSpec, exported: Any, description: Description, format: Format) -> Chart:
+    """Which segments the network has, and which of them reads what of which.
+
+    Raises ``ExportError`` for a graph that cannot be cut.
+    """
+    try:
+        with quiet_python(), torch.no_grad():
+            whole, tags = _split(exported, description, format)
+    except Exception as error:
+        raise ExportError(
+            f"{spec.name} cannot be cut into segments: {describe_error(error)}",
+            fix="Its layers stay on one backend: `mobilekit deploy` measures it.",
+            model=spec.path,
+        ) from error
+    places = {tag: place for place, tag in enumerate(tags)}
+    flows = []
+    for node in whole.graph.nodes:
+        if node.op == "call_module":
+            # A segment yields a tuple; each value of it is taken out by an operation of its own.
+            for value in node.users:
+                readers = {places[user.target] for user in value.users if user.op == "call_module"}
+                if readers:
+                    own = places[node.target]
+                    flows.append(Flow(producer=own, consumers=tuple(sorted(readers))))
+    return Chart(segments=tuple(tags.values()), flows=tuple(flows))
+
+
+def _split(
+    exported: Any, description: Description, format: Format
+) -> tuple[GraphModule, dict[str, tuple[str, ...]]]:
+    """The network as a graph of calls of its segments, and their layers by what is called."""
+    types = {layer.name: layer.type for layer in description.layers}
+    graph = _functional_graph(exported, types)
+    groups = _group(graph, types, FORMATS[format].folded_activations)
+    tags = {f"segment_{number}": group for number, group in enumerate(groups)}
+    owner = {layer: tag for tag, group in tags.items() for layer in group}
+    for node in _operations(graph):
+        node.tag = owner[_layer_of(node)]
+    return split_by_tags(graph, list(tags), return_tuple=True), tags
 
 
 def _check_values(spec: ModelSpec, part: Segment) -> None:

@@ -86,9 +86,10 @@ class Classification(Record, frozen=True):
     """All of the device's outputs against PyTorch's."""
 
 
-Purpose = Literal["measure", "pilot", "calibrate", "profile", "evaluate"]
+Purpose = Literal["measure", "pilot", "calibrate", "profile", "evaluate", "partition"]
 """What a run is for: its network's cost; the planning of an energy run; to find out what the gauge
-tells; each layer's time; the accuracy on examples."""
+tells; each layer's time; the accuracy on examples; what programs of it over several backends take,
+which are its segments then."""
 
 
 class Measurement(Record, frozen=True):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from mobilekit.analysis.compare.records import Comparison
-from mobilekit.contract.codec import Record
+from mobilekit.contract.codec import Record, decode
 from mobilekit.contract.protocol import Format
-from mobilekit.errors import MobilekitError
+from mobilekit.errors import MobilekitError, ProtocolError, UsageError
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.campaign import Campaign, CampaignRun, ListedAgent, RunState
 from mobilekit.records.checkup import Checkup, ComputerCheckup, PhoneCheckup
@@ -36,8 +37,10 @@ from mobilekit.records.network import (
     ModelCard,
     ModelCost,
     ModelSpec,
+    Placed,
     Variant,
 )
+from mobilekit.records.partition import Partition
 from mobilekit.records.prediction import (
     NetworkPrediction,
     PastError,
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
 Tags = Mapping[str, tuple[str, ...]]
 """Of results, by their ids."""
 NO_TAGS: Tags = {}
+LARGEST_PLACEMENT_BYTES = 2**20
 
 # --- failures ----------------------------------------------------------------------------------
 
@@ -147,6 +151,54 @@ class HostsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.host
     """``hosts``, and ``devices --all``."""
 
     hosts: tuple[ListedAgent, ...]
+
+
+# --- partition ---------------------------------------------------------------------------------
+
+
+# History: 1: first.
+class PartitionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.partition/1"):
+    """``partition``."""
+
+    model: ModelSpec
+    device: str
+    virtual: bool
+    partition: Partition
+
+
+# History: 1: first.
+class PlacementDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.placement/1"):
+    """``partition --save``, which ``--placement`` reads."""
+
+    model: str
+    placement: tuple[Placed, ...]
+
+
+def read_placement(path: Path) -> tuple[Placed, ...]:
+    """Of such a file. Raises ``UsageError`` for one that is none."""
+    fix = "Give a file that `mobilekit partition MODEL --save FILE` wrote."
+    try:
+        if path.stat().st_size > LARGEST_PLACEMENT_BYTES:
+            raise UsageError("That is no placement: it is too large", fix=fix, file=path)
+        document = decode(path.read_bytes(), PlacementDocument, source=str(path))
+    except OSError as error:
+        raise UsageError(
+            f"The placement cannot be read: {error.strerror}", fix=fix, file=path
+        ) from None
+    except ProtocolError as error:
+        raise UsageError(f"That is no placement: {error.what}", fix=fix, file=path) from None
+    placement: tuple[Placed, ...] = document.placement
+    layers = [layer for placed in placement for layer in placed.layers]
+    backends = {placed.backend for placed in placement}
+    if not all(placed.layers for placed in placement) or (
+        len(set(layers)) < len(layers) or len(backends) < len(placement)
+    ):
+        raise UsageError(
+            "That is no placement: a layer or a backend is in it twice, or a backend has no layer",
+            fix=fix,
+            file=path,
+        )
+    return placement
 
 
 # --- networks ----------------------------------------------------------------------------------

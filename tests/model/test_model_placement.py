@@ -102,7 +102,7 @@ def test_what_a_placement_does_not_go_with_is_refused(
     write_model: WriteModel, variant: Variant, format: Format
 ):
     spec = with_variant(read_spec(write_model(SMALL)), variant)
-    with pytest.raises(UsageError, match="[Aa] placement"):
+    with pytest.raises(UsageError, match=r"[Aa] placement"):
         check_request(spec, format, None)
 
 
