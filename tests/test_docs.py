@@ -26,6 +26,7 @@ CHAPTERS = (
     "devices",
     "measuring",
     "layers",
+    "partitioning",
     "evaluate",
     "energy",
     "untethered",

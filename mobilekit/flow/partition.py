@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.analysis.partition.costs import boundary_assignments, fit_costs
-from mobilekit.analysis.partition.plan import beats, cheapest
+from mobilekit.analysis.partition.plan import beats, cheapest, verdict_on
 from mobilekit.contract.protocol import OutputCheck, RunFailure, Segment
 from mobilekit.errors import ExportError, RunFailedError
 from mobilekit.flow.prepare import (
@@ -43,7 +43,6 @@ from mobilekit.records.partition import (
     PartitionPlan,
 )
 from mobilekit.results.store import Store
-from mobilekit.units import format_duration
 
 PORTABLE_MACS = 200_000
 """Of a segment that is tried on portable kernels, at most: they are plain loops of scalars, which
@@ -157,7 +156,7 @@ def partition(
             trial=tuple(trial),
             check=check,
             adopted=adopted,
-            verdict=_verdict(plan, trial, check, adopted=adopted),
+            verdict=verdict_on(trial, check, adopted=adopted),
             placement=placement,
             runs=tuple(each.id for each in runs),
         ),
@@ -316,28 +315,3 @@ def _try(
                 _candidate(*each) for each in zip(names, [number] * len(names), rounds, strict=True)
             ]
     return runs, sorted(found, key=lambda each: each.p50_ns)
-
-
-def _verdict(
-    plan: PartitionPlan,
-    trial: Sequence[Candidate],
-    check: OutputCheck | None,
-    *,
-    adopted: bool,
-) -> str:
-    single = next(each for each in trial if each.name != "plan")
-    alone = f"{single.name} alone with {single.threads} thread{'s'[: single.threads != 1]}"
-    ours = next((each for each in trial if each.name == "plan"), None)
-    if ours is None:
-        return f"{alone} is best: no assignment is predicted to be faster"
-    told = f"it took {format_duration(ours.p50_ns)}, and {format_duration(single.p50_ns)}"
-    if adopted:
-        return (
-            f"the plan is adopted: it took {format_duration(ours.p50_ns)}, and {alone} "
-            f"{format_duration(single.p50_ns)}"
-        )
-    if check is None or not check.matches:
-        return f"{alone} is kept: the plan's outputs are not the network's"
-    if ours.p50_ns < single.p50_ns:
-        return f"{alone} is kept: the plan was faster, but not in every round ({told} alone)"
-    return f"{alone} is kept: the plan was not faster ({told} alone)"

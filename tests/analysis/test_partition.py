@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilekit.analysis.partition.costs import boundary_assignments, fit_costs, price_ns
-from mobilekit.analysis.partition.plan import beats, cheapest, integer_plan, plan, shortest_path
+from mobilekit.analysis.partition.plan import (
+    beats,
+    cheapest,
+    integer_plan,
+    plan,
+    shortest_path,
+    verdict_on,
+)
+from mobilekit.contract.protocol import OutputCheck
 from mobilekit.records.partition import (
     USUAL,
     BackendCosts,
@@ -157,3 +165,24 @@ def test_a_plan_must_be_faster_in_every_round():
     # Of other threads, whose rounds were others, the medians are compared.
     assert beats(candidate("plan", 9, 10, 12), [candidate("xnnpack", 11, 11, 11, threads=2)])
     assert not beats(candidate("plan", 9, 10, 12), [candidate("xnnpack", 9, 9, 11, threads=2)])
+
+
+RIGHT = OutputCheck(matches=True, max_absolute_error=1e-6, max_relative_error=1e-6)
+WRONG = OutputCheck(matches=False, max_absolute_error=1.0, max_relative_error=1.0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "check", "adopted", "words"),
+    [
+        ((9e3, 9e3, 9e3), RIGHT, True, "the plan is adopted: it took 9.00 us, and 10.0 us alone"),
+        ((9e3, 9e3, 9e3), WRONG, False, "xnnpack alone with 2 threads is kept: the plan's outputs"),
+        ((9e3, 9e3, 11e3), RIGHT, False, "was faster, but not in every round"),
+        ((11e3, 11e3, 11e3), RIGHT, False, "the plan was not faster"),
+        (None, None, False, "xnnpack alone with 2 threads is best: no assignment is predicted"),
+    ],
+)
+def test_the_verdict_says_why(ours, check, adopted, words):
+    trial = [candidate("xnnpack", 10e3, 10e3, 10e3, threads=2)]
+    if ours is not None:
+        trial.append(candidate("plan", *ours, threads=2))
+    assert words in verdict_on(sorted(trial, key=lambda each: each.p50_ns), check, adopted=adopted)

@@ -25,6 +25,7 @@ from mobilekit.model.segments import Segment
 from mobilekit.model.zoo import find_model, read_spec, with_variant
 from mobilekit.records.artifact import Cut
 from mobilekit.records.network import Precision, Variant
+from mobilekit.records.partition import Chart
 
 SPEC = find_model("digits")
 ExportSmall = Callable[[Format, Precision], tuple[Cut, list[str]]]
@@ -365,3 +366,34 @@ def test_int8_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="convert all that it reads and yields"):
         export_segments(int8, "tflite", cache_directory=tmp_path, on_progress=print)
     assert not list(tmp_path.iterdir())
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.left, self.right = (nn.Conv2d(2, 2, 1) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        return torch.cat([self.left(x), self.right(x)], 1)
+
+
+def chart_of(module: nn.Module, *inputs: Tensor) -> Chart:
+    exported = make_graph(SPEC, module.eval(), inputs)
+    description = describe_layers(exported, count_cost(module, exported))
+    return segments.make_chart(SPEC, exported, description, "pte")
+
+
+def test_a_chart_says_what_flows_between_segments():
+    """A tensor that two segments read is one flow, and what none reads is none."""
+    chart = chart_of(Branching(), torch.rand(1, 2, 4, 4))
+    assert [group[0] for group in chart.segments] == ["stem", "left", "right", "cat"]
+    flows = {flow.producer: flow.consumers for flow in chart.flows}
+    assert flows == {0: (1, 2), 1: (3,), 2: (3,)}
+    assert not chart.is_chain
+
+
+def test_the_chart_of_a_chain_is_one():
+    chart = chart_of(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)), torch.rand(1, 4))
+    assert chart.is_chain
+    assert [flow.consumers for flow in chart.flows] == [(1,)]

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mobilekit.analysis.partition.costs import price_ns
+from mobilekit.contract.protocol import OutputCheck
 from mobilekit.records.partition import USUAL, Assignment, Candidate, Chart, Costs
+from mobilekit.units import format_duration
 
 
 def plan(chart: Chart, costs: Costs) -> Assignment:
@@ -93,8 +95,7 @@ def integer_plan(chart: Chart, costs: Costs) -> Assignment:
         ),
         options={"mip_rel_gap": 0.0},
     )
-    if solved.x is None:  # All on the usual backend is always a solution.
-        raise AssertionError(solved.message)
+    assert solved.x is not None, solved.message  # All on the usual backend is a solution.
     return tuple(backends[int(np.argmax(solved.x[each]))] for each in on)
 
 
@@ -113,6 +114,23 @@ def beats(plan: Candidate, singles: Sequence[Candidate]) -> bool:
         )
         for single in singles
     )
+
+
+def verdict_on(trial: Sequence[Candidate], check: OutputCheck | None, *, adopted: bool) -> str:
+    """For people, of a trial with its fastest first, and with the plan in it if one was tried."""
+    single = next(each for each in trial if each.name != "plan")
+    alone = f"{single.name} alone with {single.threads} thread{'' if single.threads == 1 else 's'}"
+    ours = next((each for each in trial if each.name == "plan"), None)
+    if ours is None:
+        return f"{alone} is best: no assignment is predicted to be faster"
+    if check is None or not check.matches:
+        return f"{alone} is kept: the plan's outputs are not the network's"
+    times = f"it took {format_duration(ours.p50_ns)}, and {format_duration(single.p50_ns)} alone"
+    if adopted:
+        return f"the plan is adopted: {times} with {single.name}"
+    if ours.p50_ns < single.p50_ns:
+        return f"{alone} is kept: the plan was faster, but not in every round ({times})"
+    return f"{alone} is kept: the plan was not faster ({times})"
 
 
 def cheapest(
