@@ -146,7 +146,9 @@ def test_a_network_is_planned_over_the_gpu(cli, chain, make_bench_phone, tmp_pat
     phone = make_bench_phone(
         load_profiles()["pixel6a"], lambda directory: CompanionProcess(directory, "native")
     )
-    found = partition_of(cli("partition", chain, "-d", phone.serial, "--threads", "1", "--json"))
+    found = partition_of(
+        cli("partition", chain, "-d", phone.serial, "--threads", "1", "--json", timeout=600)
+    )
     check_partition(found)
     assert found.left_out == {}
     assert [each.backend for each in found.plans[0].costs.others] == ["vulkan", "portable"]
