@@ -26,6 +26,13 @@ def encode_pretty(record: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
+def prepare_to_decode(*record_types: Any) -> None:
+    """Before threads decode these at once: msgspec learns a type with its first use, and a second
+    thread that meets it half learned ends the process."""
+    for record_type in record_types:
+        msgspec.json.Decoder(record_type)
+
+
 def decode(data: bytes | str, record_type: Any, *, source: str) -> Any:
     """Decode one JSON document; ``source`` says in the error where it came from.
 

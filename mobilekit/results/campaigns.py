@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mobilekit.contract.codec import decode, encode
+from mobilekit.contract.codec import decode, encode, prepare_to_decode
 from mobilekit.errors import UsageError
 from mobilekit.records.campaign import (
     OVER,
@@ -78,6 +78,7 @@ class Campaigns:
         """Threads share one object. Raises ``StoreError``."""
         Store(place).close()  # Makes it, or brings it to today's schema.
         use_write_ahead_log(place)
+        prepare_to_decode(Campaign, PlacedRun, AgentInfo, Outcome)
         self._database = Database(place, most_connections=most_connections)
 
     def close(self) -> None:
