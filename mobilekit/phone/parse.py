@@ -93,7 +93,7 @@ def _inside(value: object, *names: str) -> object:
 
 
 _FATAL = re.compile(
-    r"^[-\d]+ [\d:.]+ +(?P<pid>\d+) +\d+ F libc *: Fatal signal \d+ \((?P<signal>SIG[A-Z]+)\)",
+    r"^[-\d]+ [\d:.]+ +(?P<pid>\d{1,10}) +\d+ F libc *: Fatal signal \d+ \((?P<signal>SIG[A-Z]+)\)",
     re.MULTILINE,
 )
 _FRAME = re.compile(
@@ -152,7 +152,7 @@ def parse_battery(text: str) -> BatteryStatus:
 
 def parse_ram_bytes(text: str) -> int | None:
     """``MemTotal`` of ``/proc/meminfo``; ``None`` where it is missing."""
-    match = re.search(r"^MemTotal:\s+(\d+) kB", text, flags=re.MULTILINE)
+    match = re.search(r"^MemTotal:\s+(\d{1,15}) kB", text, flags=re.MULTILINE)
     return int(match[1]) * 1024 if match else None
 
 
@@ -164,7 +164,7 @@ def parse_available_bytes(text: str) -> int | None:
     """
     kib = {
         name: int(value)
-        for name, value in re.findall(r"^(\w+):\s+(\d+) kB", text, flags=re.MULTILINE)
+        for name, value in re.findall(r"^(\w+):\s+(\d{1,15}) kB", text, flags=re.MULTILINE)
     }
     if "MemAvailable" in kib:
         return kib["MemAvailable"] * 1024
@@ -239,7 +239,9 @@ def parse_stated_capacity(text: str) -> float | None:
 
 def _parse_capacity(text: str, *names: str) -> float | None:
     for name in names:
-        match = re.search(rf"^\s*{name}:\s*(\d[\d,]*(?:\.\d+)?)", text, flags=re.MULTILINE)
+        match = re.search(
+            rf"^\s*{name}:\s*(\d[\d,]{{0,17}}(?:\.\d+)?)(?![\d,])", text, flags=re.MULTILINE
+        )
         capacity = float(match[1].replace(",", "")) if match else 0.0
         if capacity > 0:
             return capacity
@@ -247,11 +249,11 @@ def _parse_capacity(text: str, *names: str) -> float | None:
 
 
 def _parse_number(text: str | None) -> float | None:
-    match = re.match(r"-?\d+(?:\.\d+)?", text or "")
+    match = re.match(r"-?\d{1,18}(?!\d)(?:\.\d+)?", text or "")
     return float(match[0]) if match else None
 
 
 def parse_integer(text: str | None) -> int | None:
-    """The integer that a text begins with, if it does."""
-    match = re.match(r"-?\d+", text or "")
+    """The integer that a text begins with, if it does; one that no 64 bits hold is none."""
+    match = re.match(r"-?\d{1,18}(?!\d)", text or "")
     return int(match[0]) if match else None

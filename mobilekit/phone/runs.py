@@ -30,7 +30,7 @@ from mobilekit.errors import (
 )
 from mobilekit.hashing import file_md5
 from mobilekit.phone.adb import Phone
-from mobilekit.phone.parse import parse_crash
+from mobilekit.phone.parse import parse_crash, parse_integer
 
 TAKING_S = 60
 """For a companion to take a run from when it was delivered: thrice of what is waited for it."""
@@ -143,11 +143,10 @@ def _may_be_taken(phone: Phone, run_id: str) -> bool:
     """Whether the companion that lives, which takes a run at its start, may be about to take this
     one. What an earlier companion left, or never took, is not for it."""
     told = phone.shell(f"date +%s; stat -c %Y {INPUT_ROOT}/{run_directory(run_id)}", check=False)
-    now_s, _, delivered_s = told.text.strip().partition("\n")
+    now, _, delivered = told.text.strip().partition("\n")
     # Both by the phone's clock, whatever that says.
-    if not (now_s.isdecimal() and delivered_s.isdecimal()):
-        return True
-    return abs(int(now_s) - int(delivered_s)) <= TAKING_S
+    now_s, delivered_s = parse_integer(now), parse_integer(delivered)
+    return now_s is None or delivered_s is None or abs(now_s - delivered_s) <= TAKING_S
 
 
 def is_going_on(phone: Phone, run_id: str) -> bool:

@@ -122,6 +122,22 @@ def test_voltages_of_other_units(told, expected):
     assert parse_battery(battery_text(voltage=told)).voltage_mv == expected
 
 
+@pytest.mark.parametrize("digits", [19, 400, 5000])
+def test_numbers_that_nothing_holds_are_none(digits):
+    """No phone has them, and arithmetic with them fails."""
+    number = "9" * digits
+    names = ("level", "scale", "status", "charge counter", "voltage", "temperature")
+    told = "".join(f"  {name}: {number}\n" for name in names)
+
+    assert parse_battery(told) == parse_battery("")
+    assert parse_ram_bytes(f"MemTotal: {number} kB\n") is None
+    assert parse_available_bytes(f"MemAvailable: {number} kB\n") is None
+    assert parse_free_bytes(f"Filesystem Available\n/data {number}\n") is None
+    assert parse_learned_capacity(f"Last learned battery capacity: {number} mAh\n") is None
+    crash = f"11-28 07:04:05.000 {number} 9 F libc : Fatal signal 11 (SIGSEGV), code 1\n"
+    assert parse_crash(crash, 7) is None
+
+
 @given(st.text())
 def test_no_text_breaks_a_parser(text):
     """Whatever a phone prints, parsers give a record or nothing, and never fail."""
