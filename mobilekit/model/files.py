@@ -20,7 +20,8 @@ from mobilekit.errors import ExportError, ProtocolError
 
 BAD_ARRAYS = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, RuntimeError, MemoryError),
-    *(NotImplementedError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+    *(OverflowError, NotImplementedError, SyntaxError, tokenize.TokenError),
+    *(zipfile.BadZipFile, zlib.error),
 )
 """What numpy raises for a file that is not one of its own: it reads a header as Python's text."""
 

@@ -194,6 +194,15 @@ def test_inputs_that_do_not_fit_are_refused_at_once(
     assert caught.match(message)
 
 
+def test_a_size_that_nothing_holds_is_refused(write_model: WriteModel, tmp_path: Path) -> None:
+    """A header can say any."""
+    np.save(tmp_path / "x.npy", np.zeros((11, 3, 8, 8), np.float32))
+    header = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(header.replace(b"(11, ", b"(%d, " % 10**20))
+    with pytest.raises(UsageError, match="holds no arrays"):
+        find_model(str(write_model()), Given(inputs=tmp_path / "x.npy"))
+
+
 def test_a_wrong_shape_is_said_to_be_one(write_model: WriteModel) -> None:
     """What forward() raises is not left alone."""
     kinds = (InputKind("float32", (1, 4, 8, 8)),)

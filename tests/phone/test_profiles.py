@@ -61,6 +61,7 @@ def test_a_users_profile_replaces_the_packaged_one(monkeypatch, tmp_path):
     ("change", "named"),
     [
         pytest.param(("[match]", "[match"), "not valid", id="no TOML"),
+        pytest.param(("[match]", "x = " + "[" * 5000), "not valid", id="nested"),
         pytest.param(("[battery]", "[uploads_]"), "uploads_", id="an unknown table"),
         pytest.param(("energy_j = 54_000.0", ""), "energy_j", id="a field is missing"),
         pytest.param(("54_000.0", '"many"'), "energy_j", id="of another type"),
