@@ -183,6 +183,12 @@ class IncompleteError(MobilekitError):
     exit_code = 9
 
 
+class RegressedError(MobilekitError):
+    """Runs are worse than their baseline by more than is allowed."""
+
+    exit_code = 10
+
+
 class StoppedError(MobilekitError):
     """A person ended the command from the keyboard."""
 

@@ -34,6 +34,7 @@ CHAPTERS = (
     "compare",
     "predicting",
     "campaigns",
+    "checking",
     "results",
 )
 GUIDE = [ROOT / "README.md", *(ROOT / f"docs/{name}.md" for name in CHAPTERS)]

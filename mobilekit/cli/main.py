@@ -67,6 +67,10 @@ COMMANDS = {
         "mobilekit.cli.compare:compare",
         "Measure networks on two devices, or two backends, and set the figures side by side.",
     ),
+    "check": (
+        "mobilekit.cli.check:check",
+        "Set runs against a baseline, and fail where a network got slower or hungrier.",
+    ),
     "predict": (
         "mobilekit.cli.predict:predict",
         "Predict what networks need on phones that are not here: latency, memory, energy, charge.",

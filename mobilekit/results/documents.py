@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from mobilekit.analysis.compare.records import Comparison
+from mobilekit.analysis.gate import Gate
 from mobilekit.contract.codec import Record, decode
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import MobilekitError, ProtocolError, UsageError
@@ -566,6 +567,21 @@ class ComparisonDocument(Record, frozen=True, tag_field="schema", tag="mobilekit
     """Of each phone that a virtual one stands in for, apart from what was measured."""
     published: Publication | None
     """Figures of others for the same networks, apart from ours."""
+
+
+class BaselineDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.baseline/1"):
+    """``check --save``: whole runs, so that a later version may judge them by its own rules."""
+
+    measurements: tuple[Measurement, ...]
+
+
+class CheckDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.check/1"):
+    """``check``."""
+
+    model: str
+    device: str
+    virtual: bool
+    gate: Gate
 
 
 def make_comparison_document(

@@ -49,8 +49,8 @@ def compare_figures(
     sides: Sequence[Measurement | None], against: Measurement
 ) -> Iterator[ComparedFigure]:
     """Each figure that anybody has, once for each origin; a side that is refused is ``None``."""
-    reference = _figures(against)
-    others = [{} if side is None else _figures(side) for side in sides]
+    reference = figures_of(against)
+    others = [{} if side is None else figures_of(side) for side in sides]
     known = {key for figures in (reference, *others) for key in figures}
     for name, unit in UNITS.items():
         for origin in get_args(Origin):
@@ -58,12 +58,12 @@ def compare_figures(
                 yield _compare_figure(name, origin, unit, others, reference)
 
 
-_Figures = dict[tuple[str, Origin], Quantity]
+Figures = dict[tuple[str, Origin], Quantity]
 """By name and origin."""
 
 
 def _compare_figure(
-    name: str, origin: Origin, unit: Unit, others: Sequence[_Figures], reference: _Figures
+    name: str, origin: Origin, unit: Unit, others: Sequence[Figures], reference: Figures
 ) -> ComparedFigure:
     against = reference.get((name, origin))
     quantities = [figures.get((name, origin)) for figures in others]
@@ -79,7 +79,7 @@ def _compare_figure(
     )
 
 
-def _figures(measurement: Measurement) -> _Figures:
+def figures_of(measurement: Measurement) -> Figures:
     """Every figure that a measurement has."""
     answer = derive_answer(measurement)
     measured: dict[str, Quantity | None] = {
@@ -88,7 +88,7 @@ def _figures(measurement: Measurement) -> _Figures:
         "artifact": _reading(measurement.artifact.file.size_bytes),
         **_memory_figures(answer.memory),
     }
-    figures: _Figures = {
+    figures: Figures = {
         (name, "measured"): quantity for name, quantity in measured.items() if quantity is not None
     }
     available = _reading(measurement.device.available_bytes)
