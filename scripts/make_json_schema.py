@@ -15,6 +15,7 @@ import msgspec
 from mobilekit.contract.codec import Record
 from mobilekit.meter.document import ExportDocument, MeterDocument
 from mobilekit.results import documents
+from mobilekit.results.report.document import ReportDocument
 from mobilekit.virtual.document import VirtualPhoneDocument, VirtualPhonesDocument
 
 SCHEMA = Path(__file__).parents[1] / "docs/schema.json"
@@ -28,6 +29,7 @@ def is_document(value: object) -> bool:
 
 DOCUMENTS: tuple[type[Record], ...] = (
     *(value for value in vars(documents).values() if is_document(value)),
+    ReportDocument,
     MeterDocument,
     ExportDocument,
     VirtualPhoneDocument,

@@ -99,6 +99,10 @@ COMMANDS = {
         "mobilekit.cli.results:app",
         "Look at stored results; no phone is needed.",
     ),
+    "report": (
+        "mobilekit.cli.report:report",
+        "Write stored results as one HTML page: tables and charts, for a browser or for print.",
+    ),
     "docs": (
         "mobilekit.cli.docs:docs",
         "Print a chapter of the guide, or list the chapters.",

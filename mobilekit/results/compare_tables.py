@@ -311,7 +311,7 @@ def published_table(publication: Publication, comparisons: Sequence[Comparison])
         for name, label in PUBLISHED_LABELS.items():
             figures = [figure for figure in of_model if figure.name == name]
             if figures:
-                cells = _their_cells(publication, figures, paired=paired)
+                cells = their_cells(publication, figures, paired=paired)
                 ours = _our_cells(comparison, OURS[name], most)
                 rows.append((comparison.model, label, *cells, *ours))
         if not of_model:
@@ -338,9 +338,10 @@ def _our_names(comparisons: Sequence[Comparison], most: int) -> list[str]:
     ]
 
 
-def _their_cells(
-    publication: Publication, figures: Sequence[PublishedFigure], *, paired: bool
+def their_cells(
+    publication: Publication, figures: Sequence[PublishedFigure], *, paired: bool = False
 ) -> Iterator[Cell]:
+    """Of one figure, what each platform is published to have; ``paired``: their ratio too."""
     values = {figure.platform: figure for figure in figures}
     platforms = publication.platforms
     if None in values:

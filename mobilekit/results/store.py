@@ -261,12 +261,18 @@ class Store:
             if measurement is not None:
                 yield measurement
 
-    def result_ids(self, *, model: str | None = None, tag: str | None = None) -> list[str]:
-        """Of measurements and imports of traces, the newest first."""
+    def result_ids(
+        self, *, model: str | None = None, tag: str | None = None, campaign: str | None = None
+    ) -> list[str]:
+        """Of measurements and imports of traces, the newest first; no import is of a campaign."""
         rows: list[tuple[str, str]] = []
         with self._database.reading() as connection:
             for table, when in _WHEN.items():
                 query = sa.select(table.c[when], table.c.id)
+                if campaign is not None:
+                    if "campaign" not in table.c:
+                        continue
+                    query = query.where(table.c.campaign == campaign)
                 if model is not None:
                     query = query.where(table.c.model == model)
                 if tag is not None:

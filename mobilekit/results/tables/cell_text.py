@@ -24,6 +24,7 @@ from mobilekit.units import (
     format_duration,
     format_energy,
     format_macs,
+    format_power,
     format_significant,
 )
 
@@ -32,6 +33,7 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "bytes": format_bytes,
     "MB": lambda value: f"{value:g} MB" if value >= 100 else f"{value:.3g} MB",
     "J": format_energy,
+    "W": format_power,
     "inferences": format_count,
     "ratio": format_significant,
     "share": lambda value: f"{value:.1%}",

@@ -14,6 +14,7 @@ Unit = Literal[
     "bytes",
     "MB",
     "J",
+    "W",
     "inferences",
     "ratio",
     "share",

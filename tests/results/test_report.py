@@ -1,0 +1,195 @@
+"""The page that ``report`` writes: its figures, strangers' text in it, and a browser's view."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+from browser import CHROMIUM, running_browser
+from reports import HOSTILE, few, here, hostile, run
+from typer.testing import CliRunner
+
+from mobilekit.analysis.compare.records import Quantity
+from mobilekit.analysis.repeats import gather_repeats, pool
+from mobilekit.cli.main import app
+from mobilekit.contract.codec import decode
+from mobilekit.errors import UsageError
+from mobilekit.plain import plain
+from mobilekit.records.statistics import Interval
+from mobilekit.results.report.document import ReportDocument, make_report_document
+from mobilekit.results.report.page import render_report
+from mobilekit.results.store import Store
+
+AXE = "axe-core@4.14.1"
+
+
+def page_of(runs):
+    ordered = sorted(runs, key=lambda each: each.started_at, reverse=True)
+    return render_report(make_report_document("Results", "2026-05-05T00:00:00", ordered, [], []))
+
+
+class Elements(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.names, self.texts, self.held, self.attributes = [], [], "", []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.names.append(tag)
+        self.attributes += attributes
+        self.held = tag if ("id", "report") in attributes else ""
+
+    def handle_data(self, data):
+        self.texts.append(data)
+        if self.held == "script":
+            self.document = decode(data, ReportDocument, source="the page")
+            self.held = ""
+
+
+# --- several runs ------------------------------------------------------------------------------
+
+
+def quantity(value, low=None, high=None):
+    return Quantity(value=value, interval=None if low is None else Interval(low=low, high=high))
+
+
+def test_runs_together():
+    """One is itself, two span their range, and of six the spread counts."""
+    one, two = quantity(10.0, 9.9, 10.1), quantity(12.0, 11.9, 12.5)
+
+    assert pool([one]) == (one, "one run")
+    both, what = pool([one, two])
+    assert what == "range of runs"
+    assert both.value == pytest.approx(120**0.5)
+    assert both.interval == Interval(low=9.9, high=12.5)
+    alike, what = pool([quantity(value, value, value) for value in (9, 10, 11, 9, 10, 11)])
+    assert what == "interval of runs"
+    # The logarithms' deviation is 0.0898; t of 5 degrees 2.571; over the root of 6.
+    assert alike.interval.high / alike.value == pytest.approx(1.0989, abs=5e-4)
+
+
+def test_only_runs_alike_are_put_together_and_none_with_an_error():
+    repeats = gather_repeats([each for each in few() if each.purpose == "measure"])
+
+    ids = [each.ids for each in repeats]
+    assert ("nin-nexus7-a", "nin-nexus7-b", "traced-nexus7") in ids
+    assert not any("squeezenet-nexus7" in each for each in ids)
+
+
+# --- the page ----------------------------------------------------------------------------------
+
+
+def test_what_strangers_wrote_is_text():
+    """No element, attribute or script comes of it; the table and the document hold it whole."""
+    page = page_of(hostile())
+    found = Elements(page)
+
+    assert "img" not in found.names
+    assert "onerror" not in {name for name, _ in found.attributes}
+    assert found.names.count("script") == 5
+    assert found.document.results[0].host == HOSTILE
+    assert any(plain(HOSTILE) in text for text in found.texts)
+
+
+def test_a_campaign_or_ids_are_chosen(tmp_path, monkeypatch):
+    store = Store(tmp_path / "results.sqlite")
+    for each in [*few("night"), run("alone", 5), here("pc-alone", 1)]:
+        store.save(each)
+    monkeypatch.setenv("MOBILEKIT_STORE", f"sqlite:///{tmp_path / 'results.sqlite'}")
+
+    def ids(*words):
+        file = tmp_path / "page.html"
+        outcome = CliRunner().invoke(app, ["report", *words, "-o", str(file)])
+        assert outcome.exit_code == 0, outcome.output
+        return {each.id for each in Elements(file.read_text("utf-8")).document.results}
+
+    night = {each.id for each in few()}
+    assert ids("night") == night
+    assert ids("night", "alone") == night | {"alone"}
+    assert ids() == night | {"alone", "pc-alone"}
+    refused = CliRunner().invoke(app, ["report", "nobody", "-o", str(tmp_path / "none.html")])
+    assert isinstance(refused.exception, UsageError)
+    assert not (tmp_path / "none.html").exists()
+
+
+# --- in a browser ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
+    with running_browser(tmp_path_factory.mktemp("chromium")) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm")
+    directory = tmp_path_factory.mktemp("axe")
+    packed = subprocess.run(
+        ["npm", "pack", "--silent", AXE], cwd=directory, capture_output=True, text=True, timeout=60
+    )
+    if packed.returncode:
+        pytest.skip(f"needs {AXE}, which npm does not give: {packed.stderr[-200:]}")
+    shutil.unpack_archive(directory / packed.stdout.strip(), directory)
+    return (directory / "package/axe.min.js").read_text("utf-8")
+
+
+def show(browser, directory, runs):
+    file = directory / "report.html"
+    file.write_text(page_of(runs), encoding="utf-8")
+    browser.open(file)
+    assert browser.complaints == []
+    assert browser.requests == [file.as_uri()]
+
+
+@pytest.mark.parametrize("runs", [few, hostile])
+def test_a_browser_shows_it(browser, tmp_path, runs):
+    """No complaint and no request; every chart is drawn; it prints."""
+    show(browser, tmp_path, runs())
+
+    assert browser.evaluate("document.querySelectorAll('.chart').length") > 4
+    assert browser.evaluate("document.querySelectorAll('.chart:not(:has(svg))').length") == 0
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert browser.pdf().startswith(b"%PDF")
+    assert browser.complaints == []
+
+
+def test_it_sorts_by_keyboard(browser, tmp_path):
+    """By numbers as numbers, either way, and says which to a screen reader."""
+    show(browser, tmp_path, few())
+    head = "document.querySelector('#measured thead th:nth-child(7)')"
+    cells = "[...document.querySelectorAll('#measured table')][0].tBodies[0].rows"
+
+    orders = []
+    for _ in range(2):
+        browser.evaluate(f"{head}.querySelector('button').focus()")
+        browser.press("Enter", 13)
+        browser.evaluate("new Promise((done) => setTimeout(done, 50))")
+        values = browser.evaluate(f"[...{cells}].map((row) => Number(row.cells[6].dataset.sort))")
+        orders.append((browser.evaluate(f"{head}.getAttribute('aria-sort')"), values))
+
+    (first, up), (second, down) = orders
+    assert (first, second) == ("ascending", "descending")
+    assert up == sorted(up)
+    assert down == sorted(up, reverse=True)
+    assert len(set(up)) > 4
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_is_accessible_in_both_themes(browser, axe, tmp_path, theme):
+    """As the system asks, and no serious finding of axe in it."""
+    browser.theme(theme)
+    show(browser, tmp_path, few())
+    paper = browser.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    browser.evaluate(axe + ";0")
+    found = json.loads(browser.evaluate("axe.run().then((all) => JSON.stringify(all.violations))"))
+
+    serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
+    assert (min(map(int, re.findall(r"\d+", paper)[:3])) > 128) == (theme == "light")
+    assert serious == [], [each["nodes"][0]["html"] for each in found]
