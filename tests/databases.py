@@ -52,6 +52,20 @@ class Postgres:
         )
 
     def start(self) -> None:
+        """Anew where it ends at once: after an abrupt end its children may still hold its memory."""
+        deadline_s = time.monotonic() + START_S
+        while True:
+            if self.process is None or self.process.poll() is not None:
+                self.process = self._begin()
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                    self.execute("SELECT 1")
+                    return
+            except (OSError, sa.exc.OperationalError):
+                assert time.monotonic() < deadline_s, "PostgreSQL does not come up"
+                time.sleep(0.2)
+
+    def _begin(self) -> subprocess.Popen[bytes]:
         program = postgres_program("postgres")
         assert program is not None
         settings = {
@@ -62,7 +76,7 @@ class Postgres:
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with (self.directory.parent / "postgres.log").open("ab") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 [
                     *self._as_nobody_special(),
                     *(program, "-D", str(self.directory), "-p", str(self.port), *options),
@@ -71,16 +85,6 @@ class Postgres:
                 stderr=log,
                 cwd="/",
             )
-        deadline_s = time.monotonic() + START_S
-        while True:
-            try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                    self.execute("SELECT 1")
-                    return
-            except (OSError, sa.exc.OperationalError):
-                assert self.process.poll() is None, "PostgreSQL has ended"
-                assert time.monotonic() < deadline_s, "PostgreSQL does not come up"
-                time.sleep(0.05)
 
     def stop(self, *, abruptly: bool = False) -> None:
         """By its process id; ``abruptly`` its connections are cut off."""
