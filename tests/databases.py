@@ -52,7 +52,7 @@ class Postgres:
         )
 
     def start(self) -> None:
-        """Anew where it ends at once: after an abrupt end its children may still hold its memory."""
+        """Anew where it ends at once: its last one's children may still hold its memory."""
         deadline_s = time.monotonic() + START_S
         while True:
             if self.process is None or self.process.poll() is not None:

@@ -81,7 +81,8 @@ class Program:
 
 def is_onnx_file(spec: ModelSpec) -> bool:
     """Whether the network is an ``.onnx`` file, and as it is in the file."""
-    return spec.path.endswith(".onnx") and spec.variant.activation is None
+    is_changed = spec.variant.activation is not None or spec.variant.compression is not None
+    return spec.path.endswith(".onnx") and not is_changed
 
 
 def take_over(spec: ModelSpec) -> Program:

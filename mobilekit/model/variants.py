@@ -13,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from mobilekit.model.lowrank import compress
 from mobilekit.records.network import Activation, Variant
 
 _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -60,7 +61,9 @@ class _Swap(TorchFunctionMode):  # type: ignore[misc]  # torch is untyped here
 
 
 def apply_variant(module: nn.Module, variant: Variant) -> nn.Module:
-    """The module itself, changed as ``variant`` says."""
+    """The module itself, changed as ``variant`` says; raises ``UsageError`` where it cannot be."""
+    if variant.compression is not None:
+        compress(module, variant.compression)
     if variant.activation is not None:
         return _swap_activations(module, variant.activation)
     return module

@@ -45,6 +45,7 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
+from mobilekit.contract.codec import encode
 from mobilekit.contract.protocol import DType
 from mobilekit.errors import ModelFileError, UnknownModelError, UsageError, WeightsError
 from mobilekit.hashing import file_sha256
@@ -351,6 +352,8 @@ def with_variant(spec: ModelSpec, variant: Variant) -> ModelSpec:
     content = spec.content_sha256
     if variant.activation is not None:
         content = _hashed(content, "activation", variant.activation)
+    if variant.compression is not None:
+        content = _hashed(content, "compression", encode(variant.compression).decode())
     return msgspec.structs.replace(spec, variant=variant, content_sha256=content)
 
 

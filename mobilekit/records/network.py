@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal
 
+from msgspec import Meta
 from msgspec.structs import replace
 
 from mobilekit.contract.codec import Record, encode
@@ -13,8 +14,6 @@ Activation = Literal["relu", "tanh", "sigmoid"]
 Precision = Literal["fp32", "fp16", "int8"]
 Backend = Literal["xnnpack", "vulkan"]
 """What an ExecuTorch program computes with: XNNPACK is the processor's, Vulkan the GPU's."""
-
-
 PlacedBackend = Literal["vulkan", "portable"]
 """Portable is ExecuTorch's own kernels, one call for each operator."""
 
@@ -25,6 +24,28 @@ class Placed(Record, frozen=True):
     backend: PlacedBackend
     layers: tuple[str, ...]
     """By ``LayerSpec.name``, in the network's order."""
+
+
+class LayerRank(Record, frozen=True):
+    layer: str
+    """The module's path, ``features.0``."""
+    rank: Annotated[int, Meta(ge=1)]
+
+
+class Compression(Record, frozen=True):
+    """Which layers are two thinner ones, with how many numbers between them."""
+
+    ranks: Annotated[tuple[LayerRank, ...], Meta(min_length=1)]
+    """In the order in which the network calls them."""
+
+    @property
+    def key(self) -> str:
+        return f"lowrank{hashlib.sha256(encode(self)).hexdigest()[:8]}"
+
+    @property
+    def text(self) -> str:
+        layers = len(self.ranks)
+        return f"low rank in {layers} layer{'s' if layers != 1 else ''}"
 
 
 class Variant(Record, frozen=True):
@@ -43,6 +64,8 @@ class Variant(Record, frozen=True):
     placement: tuple[Placed, ...] = ()
     """Which layers of an ExecuTorch program leave XNNPACK for which backend; only where ``backend``
     is ``None``. An entry for a backend, no layer twice."""
+    compression: Compression | None = None
+    """Which layers are cut to a lower rank; ``None``: they are whole."""
 
     @property
     def has_usual_backend(self) -> bool:
@@ -58,8 +81,12 @@ class Variant(Record, frozen=True):
     def key(self) -> str:
         """For names and caches: ``tanh-int8``, ``fp16-vulkan``, ``placed-1f2e3d4c``; empty where
         nothing is changed."""
+        compression = () if self.compression is None else (self.compression.key,)
+        precision = () if self.precision == "fp32" else (self.precision,)
         backend = () if self.backend is None else (self.backend,)
-        return "-".join((*self._changes, *backend, *self._placement_key))
+        return "-".join(
+            (*self._activation, *compression, *precision, *backend, *self._placement_key)
+        )
 
     @property
     def _placement_key(self) -> tuple[str, ...]:
@@ -71,12 +98,12 @@ class Variant(Record, frozen=True):
     def text(self) -> str:
         """For people, who are always told the precision: ``tanh, fp32``. An artifact tells its
         backend itself."""
-        return ", ".join(self._changes if self.precision != "fp32" else (*self._changes, "fp32"))
+        compression = () if self.compression is None else (self.compression.text,)
+        return ", ".join((*self._activation, *compression, self.precision))
 
     @property
-    def _changes(self) -> tuple[str, ...]:
-        activation = () if self.activation is None else (self.activation,)
-        return activation if self.precision == "fp32" else (*activation, self.precision)
+    def _activation(self) -> tuple[str, ...]:
+        return () if self.activation is None else (self.activation,)
 
 
 def with_backend(variant: Variant, backend: Backend) -> Variant:
