@@ -193,3 +193,9 @@ class StoppedError(MobilekitError):
     """A person ended the command from the keyboard."""
 
     exit_code = 130
+
+
+class NothingFitsError(MobilekitError):
+    """No way to compress a network keeps within the budget and the accuracy asked for."""
+
+    exit_code = 11

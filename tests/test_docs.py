@@ -28,6 +28,7 @@ CHAPTERS = (
     "layers",
     "partitioning",
     "evaluate",
+    "compressing",
     "energy",
     "untethered",
     "meter",

@@ -88,6 +88,8 @@ def _deploy_many(
         "--input": run.input,
         "--inputs": run.inputs,
         "--calibration": run.calibration,
+        "--placement": run.placement,
+        "--compressed": run.compressed,
         "--apk": on.apk,
         "--no-install": not on.install or None,
         "--require-phone": on.require_phone or None,

@@ -35,6 +35,10 @@ COMMANDS = {
         "mobilekit.cli.evaluate:evaluate",
         "Run labelled examples on a device; tell its accuracy, and PyTorch's beside it.",
     ),
+    "compress": (
+        "mobilekit.cli.compress:compress",
+        "Find the network that keeps within a size or a time and loses little accuracy.",
+    ),
     "describe": (
         "mobilekit.cli.layers:describe",
         "Show a network's layers: shapes, parameters, MACs, memory.",

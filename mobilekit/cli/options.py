@@ -104,6 +104,14 @@ CalibrationOption = Annotated[
         show_default=False,
     ),
 ]
+CompressedOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--compressed",
+        help="The file that `mobilekit compress -o` wrote: with its ranks and its precision.",
+        show_default=False,
+    ),
+]
 ApkOption = Annotated[
     Path | None,
     typer.Option(
@@ -209,14 +217,30 @@ class NetworkOptions(GivenOptions):
     precision: PrecisionOption = "fp32"
     calibration: CalibrationOption = None
     placement: PlacementOption = None
+    compressed: CompressedOption = None
 
     @property
     def variant(self) -> Variant:
-        if self.placement is None:
-            return Variant(precision=self.precision)
-        from mobilekit.results.documents import read_placement
+        if self.placement is not None and self.compressed is not None:
+            raise UsageError(
+                "--placement names layers of the whole network, which --compressed cuts",
+                fix="Give one of them.",
+            )
+        if self.placement is not None:
+            from mobilekit.results.documents import read_placement
 
-        return Variant(precision=self.precision, placement=read_placement(self.placement))
+            return Variant(precision=self.precision, placement=read_placement(self.placement))
+        if self.compressed is None:
+            return Variant(precision=self.precision)
+        variant = _read_variant(self.compressed)
+        if self.precision not in ("fp32", variant.precision):
+            raise UsageError(
+                f"--precision {self.precision} contradicts --compressed, which is for "
+                f"{variant.precision}",
+                file=self.compressed,
+                fix="Leave --precision out.",
+            )
+        return variant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +294,22 @@ class JsonOptions:
 
 FAST = PresetOptions(fast=True)
 """Of commands whose length the presets do not set."""
+
+
+def _read_variant(path: Path) -> Variant:
+    """Raises ``UsageError`` for a file that is not what ``compress`` writes."""
+    from mobilekit.contract.codec import decode
+    from mobilekit.errors import ProtocolError
+
+    try:
+        variant: Variant = decode(path.read_bytes(), Variant, source=path.name)
+    except (OSError, ProtocolError) as error:
+        raise UsageError(
+            f"--compressed cannot be read: {error}",
+            file=path,
+            fix="Give the file that `mobilekit compress MODEL -o FILE` wrote.",
+        ) from None
+    return variant
 
 
 def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from mobilekit.contract.outputs import Array
 from mobilekit.contract.protocol import DType, TensorFile
 from mobilekit.errors import DataError
-from mobilekit.model.dataset import class_indices, open_dataset
+from mobilekit.model.dataset import INPUTS, LABELS, class_indices, open_dataset
 from mobilekit.model.files import put_in_place, reporting_full_disk, written_aside
 from mobilekit.records.measurement import Examples
 from mobilekit.records.network import ModelSpec
@@ -106,3 +106,83 @@ class _Stack:
             dtype=cast(DType, self._dtype),
             shape=(self._count, *self._shape),
         )
+
+
+CALIBRATING_EXAMPLES = 32
+
+
+def split_examples(
+    spec: ModelSpec, directory: Path | None, *, cache_directory: Path
+) -> tuple[Path, Path]:
+    """Some of the labelled examples as a ``.npy`` file to calibrate int8 with, a quarter of them
+    at most, and the others as a directory that ``open_dataset`` reads: what a network is
+    calibrated with must not tell its accuracy.
+
+    ``directory`` as in ``open_dataset``. Which are which is drawn, the same each time. Raises
+    ``DataError``, and what building and running the network raises.
+    """
+    import torch
+
+    from mobilekit.model.load import load_module
+    from mobilekit.model.reference import run_eager
+
+    with open_dataset(spec, directory) as dataset:
+        arrays = [dataset.read(index) for index in range(len(dataset.labels))]
+        output = run_eager(spec, load_module(spec), (torch.from_numpy(arrays[0]),))[0].numpy()
+        labels = np.array(class_indices(dataset, _classes(spec, output)))
+    stacked = np.concatenate(arrays)
+    drawn = np.random.default_rng(0).permutation(len(labels))
+    count = min(CALIBRATING_EXAMPLES, len(labels) // 4)
+    if count < 2:
+        raise DataError(
+            "There are too few examples to calibrate with some and evaluate with the others",
+            examples=len(labels),
+            fix="Give at least 8 labelled examples, or others for --calibration.",
+        )
+    calibrating, evaluating = np.sort(drawn[:count]), np.sort(drawn[count:])
+    digest = hashlib.sha256(stacked.tobytes() + labels.tobytes()).hexdigest()[:16]
+    target = cache_directory / f"examples-{digest}"
+    calibration = cache_directory / f"calibration-{digest}.npy"
+    with reporting_full_disk(cache_directory):
+        _save(target, stacked[evaluating], labels[evaluating])
+        np.save(calibration, stacked[calibrating])
+    return calibration, target
+
+
+AGREEMENT_EXAMPLES = 200
+
+
+def write_agreement(spec: ModelSpec, cache_directory: Path) -> Path:
+    """Generated inputs, each with the class that the network itself tells as its label, in a
+    directory as ``open_dataset`` reads it; how often another network is right on them is how
+    often the two agree.
+
+    Raises ``DataError`` for a network that takes not one example at a time or tells no class.
+    """
+    from mobilekit.model.load import load_module
+    from mobilekit.model.reference import make_inputs, run_eager
+
+    if len(spec.input_shapes) != 1 or spec.input_shapes[0][:1] != (1,):
+        raise DataError(
+            f"{spec.name} does not take one example at a time",
+            inputs=", ".join(str(shape) for shape in spec.input_shapes),
+            fix="Only a network with one input and a batch of 1 can be evaluated.",
+        )
+    directory = cache_directory / f"agreement-{spec.content_sha256[:16]}"
+    module = load_module(spec)
+    generated = [make_inputs(spec, seed) for seed in range(1, AGREEMENT_EXAMPLES + 1)]
+    outputs = [run_eager(spec, module, inputs)[0].numpy() for inputs in generated]
+    _classes(spec, outputs[0])
+    with reporting_full_disk(cache_directory):
+        _save(
+            directory,
+            np.concatenate([inputs[0].numpy() for inputs in generated]),
+            np.array([int(output.argmax()) for output in outputs]),
+        )
+    return directory
+
+
+def _save(directory: Path, inputs: Array, labels: Array) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    np.save(directory / INPUTS, inputs)
+    np.save(directory / LABELS, labels)

@@ -9,12 +9,11 @@ at random (N. Halko et al., "Finding structure with randomness", SIAM Review 53 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from mobilekit.errors import UsageError
+from mobilekit.model.ranks import Layer
 from mobilekit.records.network import Compression
 
 RANDOMISED_SIZE = 1024
@@ -22,32 +21,6 @@ RANDOMISED_SIZE = 1024
 randomised one seconds, if the rank is at most a quarter of it."""
 OVERSAMPLING, POWER_ITERATIONS = 16, 4
 """Columns drawn beyond the rank, and rounds that sharpen them (Halko et al., section 4.5)."""
-
-
-class Layer(NamedTuple):
-    """A layer that can be cut to a lower rank."""
-
-    path: str
-    rows: int
-    columns: int
-    """Of its weights as the matrix that is decomposed."""
-    positions: int
-    """How often one inference uses each weight: once in a linear layer of one row, once for each
-    pixel of a convolution's output."""
-    singular_values: tuple[float, ...]
-    """In falling order, min(rows, columns) of them."""
-
-    @property
-    def weights(self) -> int:
-        return self.rows * self.columns
-
-    def weights_at(self, rank: int) -> int:
-        return rank * (self.rows + self.columns)
-
-    @property
-    def largest_rank(self) -> int:
-        """Up to which the two layers have fewer weights than the one; 0: at no rank."""
-        return (self.weights - 1) // (self.rows + self.columns)
 
 
 def find_layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Layer, ...]:
@@ -64,14 +37,13 @@ def find_layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Layer, .
     for each in paths:
         for parameter in each.parameters(recurse=False):
             owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-    positions: dict[nn.Module, int] = {}
+    called: dict[nn.Module, None] = {}
 
-    def count(layer: nn.Module, _: object, output: Tensor) -> None:
-        channels = output.shape[-1 if isinstance(layer, nn.Linear) else -3]
-        positions[layer] = positions.get(layer, 0) + output.numel() // channels
+    def note(layer: nn.Module, _: object, __: object) -> None:
+        called[layer] = None
 
     hooks = [
-        each.register_forward_hook(count)
+        each.register_forward_hook(note)
         for each, own in paths.items()
         if _can_be_cut(each) and own != [""]
     ]
@@ -81,10 +53,9 @@ def find_layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Layer, .
     finally:
         for hook in hooks:
             hook.remove()
-    called = list(positions)[:-1]
     return tuple(
-        _layer(paths[each][0], each, positions[each])
-        for each in called
+        _layer(paths[each][0], each)
+        for each in list(called)[:-1]
         if len(paths[each]) == 1 and owners[id(each.weight)] == 1
     )
 
@@ -184,10 +155,10 @@ def _matrix(weight: Tensor, layer: nn.Module) -> Tensor:
     return weight.permute(1, 2, 0, 3).reshape(inputs * height, outputs * width)
 
 
-def _layer(path: str, layer: nn.Module, positions: int) -> Layer:
+def _layer(path: str, layer: nn.Module) -> Layer:
     matrix = _matrix(layer.weight, layer)
     rows, columns = matrix.shape
-    return Layer(path, rows, columns, positions, _singular_values(matrix))
+    return Layer(path, rows, columns, _singular_values(matrix))
 
 
 def _singular_values(matrix: Tensor) -> tuple[float, ...]:

@@ -21,6 +21,7 @@ from mobilekit.errors import MobilekitError, ProtocolError, UsageError
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.campaign import Campaign, CampaignRun, ListedAgent, RunState
 from mobilekit.records.checkup import Checkup, ComputerCheckup, PhoneCheckup
+from mobilekit.records.compression import Choice
 from mobilekit.records.device import ListedDevice
 from mobilekit.records.energy import (
     EnergySource,
@@ -229,6 +230,14 @@ class ModelDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.mode
     cost: ModelCost
     predicted: Predictions | None
     """``None`` without ``--device``."""
+
+
+# History: 1: first.
+class CompressDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.compress/1"):
+    """``compress``."""
+
+    model: ModelSpec
+    choice: Choice
 
 
 # History: 1: first; 2: what is changed of the network is its variant; 3: with findings; 4: windows.

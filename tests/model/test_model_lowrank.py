@@ -12,6 +12,7 @@ from torch import nn
 from mobilekit.errors import UsageError
 from mobilekit.model.load import load_module
 from mobilekit.model.lowrank import compress, factorise, find_layers
+from mobilekit.model.ranks import Layer, make_ladder
 from mobilekit.model.variants import apply_variant
 from mobilekit.model.zoo import read_spec, with_variant
 from mobilekit.records.network import Compression, LayerRank, Variant
@@ -91,8 +92,8 @@ class Mixed(nn.Module):
 
 def test_layers_that_may_be_cut_are_found_with_what_they_cost() -> None:
     first, wide = find_layers(Mixed(), (torch.randn(1, 3, 10, 10),))
-    assert (first.path, first.rows, first.columns, first.positions) == ("first", 9, 24, 64)
-    assert (wide.path, wide.weights, wide.positions) == ("wide", 32 * 288, 1)
+    assert (first.path, first.rows, first.columns) == ("first", 9, 24)
+    assert (wide.path, wide.weights) == ("wide", 32 * 288)
     assert wide.largest_rank == 28  # 28 * 320 = 8,960 weights of 9,216
     exact = torch.linalg.svdvals(planted(32, 288, 4).double())
     found = torch.tensor(wide.singular_values, dtype=torch.float64)
@@ -145,3 +146,25 @@ def test_a_cut_network_computes_nearly_the_same() -> None:
         before = network(inputs)
         cut = compress(network, Compression(ranks=(LayerRank(layer="wide", rank=4),)))
         assert torch.allclose(cut(inputs), before, atol=1e-5)
+
+
+def test_a_ladder_takes_what_is_redundant_first_and_falls() -> None:
+    spectrum = tuple(0.9**index for index in range(64))
+    layers = (
+        Layer("planted", 64, 64, (3.0, 2.0, *[0.0] * 62)),
+        Layer("tiny but full", 64, 64, (1e-4,) * 64),
+        Layer("falling", 64, 64, spectrum),
+        Layer("a vector", 1, 64, (1.0,)),
+    )
+    ladder = make_ladder(layers)
+    ranks = [{cut.layer: cut.rank for cut in each.ranks} if each else {} for each in ladder]
+    assert ranks[:2] == [{}, {"planted": 2}]
+    assert ranks[-1] == {"planted": 1, "tiny but full": 1, "falling": 1}
+    kept = [step for step in ranks if "tiny but full" not in step]
+    assert min(step.get("falling", 64) for step in kept) <= 10
+    weights = [
+        sum(128 * step[name] if name in step else 4096 for name in ranks[-1]) for step in ranks
+    ]
+    assert weights == sorted(weights, reverse=True)
+    assert len(set(weights)) == len(weights)
+    assert make_ladder(()) == (None,)
