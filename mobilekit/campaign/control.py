@@ -35,6 +35,8 @@ LOOK_S = 0.5
 """How often a campaign is looked at by who follows it."""
 LOOKS_BETWEEN_TURNS = 10
 """... before it is looked whether its hosts live."""
+LATEST_S = 60.0
+"""How long after its end a run's result may come into the database, and is told of all the same."""
 
 
 class Standing(NamedTuple):
@@ -106,7 +108,7 @@ def follow(place: str | Path, campaign: Campaign, follower: Follower) -> Standin
             for run in campaigns.list_runs(campaign.id, states=OVER, ended_since_s=heard_s):
                 if (run.key, run.attempt) not in heard:
                     heard.add((run.key, run.attempt))
-                    heard_s = max(heard_s, (run.ended_s or 0.0) - 1.0)
+                    heard_s = max(heard_s, (run.ended_s or 0.0) - LATEST_S)
                     follower.ended(run)
             follower.stands(standing)
             if standing.is_over:
@@ -188,7 +190,7 @@ def serving_host(
                 queues.add([waiting_of(*found)])
 
     with ExitStack() as stack:
-        stack.enter_context(holding_name(name))
+        stack.enter_context(holding_name(name, engine.find_engine(place)))
         campaigns = stack.enter_context(opened(place, most_connections=1))
         carrier = Host(name, campaigns, measure or measuring(place), requeue, note, offers)
         stack.enter_context(carrier.joined())

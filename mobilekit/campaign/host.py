@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from mobilekit import __version__, places
 from mobilekit.contract.codec import decode, encode
-from mobilekit.errors import InUseError, StoreError
+from mobilekit.errors import InUseError, MobilekitError, StoreError
 from mobilekit.records.campaign import AgentInfo, ListedAgent, Offer, Outcome, PlacedRun
 from mobilekit.results.campaigns import AGENT_SILENT_S, LEASE_S, Campaigns, RunId, Taken
 
@@ -68,9 +68,12 @@ def place_of_state() -> str:
 
 
 @contextmanager
-def holding_name(name: str) -> Iterator[None]:
-    """Be the only process of this name here. Raises ``InUseError``."""
-    digest = hashlib.sha256(name.encode()).hexdigest()
+def holding_name(name: str, store: str) -> Iterator[None]:
+    """Be the only process here that has this name in the database of that URL.
+
+    Raises ``InUseError``.
+    """
+    digest = hashlib.sha256(f"{name}\0{store}".encode()).hexdigest()
     path = places.locks_directory() / f"host-{digest}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as lock:
@@ -256,8 +259,10 @@ class Host:
             try:
                 if self._flights:
                     for run in self._campaigns.read_stopping(self._name):
-                        if run in self._flights:
-                            self._flights[run].ended.set()
+                        # Its own thread may have ended it meanwhile.
+                        flight = self._flights.get(run)
+                        if flight is not None:
+                            flight.ended.set()
                 now_s = time.monotonic()
                 if now_s - told_s > TELL_S:
                     told_s = now_s
@@ -273,7 +278,9 @@ class Host:
         while not over.wait(BEAT_S):
             # Another one that has joined under this name meanwhile took this one for dead.
             with suppress(StoreError):
-                self._info = replace(self._info, offers=self._offers())
+                # A lent device that is gone, or an adb server, must not end the beats.
+                with suppress(MobilekitError):
+                    self._info = replace(self._info, offers=self._offers())
                 if not self._campaigns.beat(self._info, self._token):
                     self._note(f"Another host has joined as {self._name}: this one ends.")
                     self.replaced.set()

@@ -57,7 +57,7 @@ INSTALL_TIMEOUT_S = 180.0
 """A phone may compile an app, or ask its user, before it answers."""
 SERVER_ADDRESS, DEFAULT_SERVER_PORT = "127.0.0.1", 5037
 _THIS_COMPUTER = (SERVER_ADDRESS, "localhost", "::1")
-_HOST = re.compile(r"[A-Za-z0-9_.:-]{1,253}")
+_HOST = re.compile(r"[A-Za-z0-9_.:][A-Za-z0-9_.:-]{0,252}")
 _SYNC_DATA_BYTES = 64 * 1024
 """The most that the sync protocol takes in one DATA frame."""
 _FRAMES_PER_SEND = 16
@@ -114,8 +114,9 @@ def split_server(text: str) -> tuple[str, int]:
 
     Raises ``UsageError``.
     """
-    host, colon, port = text.rpartition(":") if ":" in text else (text, "", "")
-    # A bare IPv6 address has colons of its own.
+    # An IPv6 address has colons of its own, and stands in brackets before a port.
+    is_bare = ":" not in text or (text.count(":") > 1 and not text.startswith("["))
+    host, colon, port = (text, "", "") if is_bare else text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     number = port if colon else str(DEFAULT_SERVER_PORT)
     if not _HOST.fullmatch(host) or not number.isdecimal() or not 0 < int(number) < 65536:

@@ -69,7 +69,7 @@ def test_the_engine_forgets_what_is_over(make_lab, place):
 def test_a_second_host_of_a_name_is_refused(place):
     """Here by a lock; the first one's work goes on."""
     with (
-        holding_name("desk1"),
+        holding_name("desk1", engine.find_engine(place)),
         pytest.raises(InUseError, match="under this name") as raised,
         control.serving_host(place, "desk1", print),
     ):

@@ -11,8 +11,14 @@ import pytest
 from adbutils.errors import AdbTimeout
 from servers import running_adb_server
 
-from mobilekit.errors import AdbServerError, DeviceError, DisconnectedError, PhoneError
-from mobilekit.phone.adb import AdbServer, Phone, _Answer
+from mobilekit.errors import (
+    AdbServerError,
+    DeviceError,
+    DisconnectedError,
+    PhoneError,
+    UsageError,
+)
+from mobilekit.phone.adb import AdbServer, Phone, _Answer, split_server
 from mobilekit.virtual.faults import Faults
 
 TARGET = "/data/local/tmp/file.bin"
@@ -285,3 +291,23 @@ def test_no_server_and_none_can_be_started(monkeypatch):
         AdbServer(1).ensure_running()
 
     assert caught.value.facts["port"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("desk2", ("desk2", 5037)),
+        ("desk2:5038", ("desk2", 5038)),
+        ("::1", ("::1", 5037)),
+        ("fe80::5037", ("fe80::5037", 5037)),
+        ("[::1]:5038", ("::1", 5038)),
+    ],
+)
+def test_adb_servers_elsewhere(text, server):
+    assert split_server(text) == server
+
+
+@pytest.mark.parametrize("text", ["", ":5037", "desk2:", "desk2:0", "desk2:99999", "a b:1", "-H:1"])
+def test_what_is_no_adb_server(text):
+    with pytest.raises(UsageError, match="no adb server"):
+        split_server(text)
