@@ -95,6 +95,12 @@ def check(
     if save is not None and save.suffix != ".json":
         raise UsageError("A baseline is a .json file", path=save, fix="Name it FILE.json.")
     if save is not None:
+        if str(save) in (baseline or ()):
+            raise UsageError(
+                "--save would write over the baseline, whatever is found",
+                file=save,
+                fix="Give it another name, and take that as the baseline where nothing regressed.",
+            )
         check_writable(save)
     if not stored and len(models) > 1:
         raise UsageError(
@@ -105,6 +111,8 @@ def check(
     limits = dict(DEFAULT_LIMITS) if max_regression is None else _parse_limits(max_regression)
     opened = open_to_read(store) if stored else Store(store or places.default_store())
     theirs = read_baseline(baseline or (), opened)
+    # What is unlike within the baseline is so whatever is measured.
+    refuse_unlike(theirs)
     if stored:
         ours = [opened.read(each) for each in models]
     else:
@@ -113,12 +121,15 @@ def check(
         )
         with TerminalReporter() as reporter:
             ours = measure_repeats(options, repeat, opened, reporter)
+    refuse_unlike([*theirs, *ours])
+    saved = BaselineDocument(measurements=tuple(ours))
     if save is not None:
-        write_file(save, encode_pretty(BaselineDocument(measurements=tuple(ours))))
+        write_file(save, encode_pretty(saved))
     if not theirs:
         say(f"Baseline of {len(ours)} runs: {save}", err=True)
+        if as_json:
+            say(encode_pretty(saved), nl=False)
         return
-    refuse_unlike(ours, theirs)
     gate = judge(ours, theirs, limits, required=max_regression is not None)
     document = CheckDocument(
         model=ours[0].artifact.model.label,

@@ -62,14 +62,13 @@ def _read_file(path: Path) -> Sequence[Measurement]:
     return document.measurements
 
 
-def refuse_unlike(now: Sequence[Measurement], baseline: Sequence[Measurement]) -> None:
-    """Raise ``UnlikeRunsError`` for a run that differs from the baseline's in how it was made."""
-    first = baseline[0]
-    for run in (*now, *baseline[1:]):
-        unlike = find_unlike(run, first)
+def refuse_unlike(runs: Sequence[Measurement]) -> None:
+    """Raise ``UnlikeRunsError`` for a run that differs from the first in how it was made."""
+    for run in runs[1:]:
+        unlike = find_unlike(run, runs[0])
         if unlike:
             raise UnlikeRunsError(
-                f"{run.id} cannot be judged by {first.id}",
+                f"{run.id} cannot be judged by {runs[0].id}",
                 differs="; ".join(
                     f"{each.id}: {each.side} and {each.against}, {each.meaning}" for each in unlike
                 ),

@@ -177,3 +177,19 @@ def test_the_actions_last_step_calls_it(cli, tmp_path):
 def project_action():
     yaml = pytest.importorskip("yaml")
     return yaml.safe_load((Path(__file__).parents[2] / "action.yml").read_text(encoding="utf-8"))
+
+
+def test_a_baseline_is_not_written_over(cli, keep, tmp_path):
+    """Neither by its own name, nor by runs that cannot be judged by it."""
+    before, now = keep("before", 20e6), keep("now", 22e6)
+    path = tmp_path / "before.json"
+    path.write_bytes(encode(BaselineDocument(measurements=(run_of("b0", int(2e7)),))))
+    same = check(cli, keep, now, [path], "--save", path)
+    other = replace(measurement().device, hardware_serial="another")
+    strange = keep("strange", 22e6, device=other)
+    unlike = check(cli, keep, strange, before, "--save", tmp_path / "new.json")
+
+    assert same.exit_code == 2
+    assert "over the baseline" in same.stderr
+    assert unlike.exit_code == 1
+    assert not (tmp_path / "new.json").exists()
