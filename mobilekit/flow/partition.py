@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.analysis.partition.costs import boundary_assignments, fit_costs
-from mobilekit.analysis.partition.plan import beats, cheapest, verdict_on
+from mobilekit.analysis.partition.plan import beats, cheapest, kept, verdict_on
 from mobilekit.contract.protocol import OutputCheck, RunFailure, Segment
 from mobilekit.errors import ExportError, RunFailedError
 from mobilekit.flow.prepare import (
@@ -144,7 +144,7 @@ def partition(
         ours = next(each for each in trial if each.name == "plan")
         right = check is not None and check.matches
         adopted = right and beats(ours, [each for each in trial if each.name != "plan"])
-    placement = _placement(chart, plan.assignment) if adopted else ()
+    placement = _placement(chart, kept(trial, plan.assignment, adopted=adopted))
     return Partitioned(
         runs[-1],
         Partition(

@@ -11,6 +11,7 @@ from mobilekit.analysis.partition.plan import (
     beats,
     cheapest,
     integer_plan,
+    kept,
     plan,
     shortest_path,
     verdict_on,
@@ -186,3 +187,10 @@ def test_the_verdict_says_why(ours, check, adopted, words):
     if ours is not None:
         trial.append(candidate("plan", *ours, threads=2))
     assert words in verdict_on(sorted(trial, key=lambda each: each.p50_ns), check, adopted=adopted)
+
+
+def test_what_is_kept_is_what_the_verdict_says():
+    """A plan that lost leaves the fastest single backend, which need not be the usual one."""
+    trial = [candidate("plan", 8, 8, 12), candidate("vulkan", 9, 9, 9), candidate("xnnpack", 10)]
+    assert kept(trial, ("vulkan", "xnnpack"), adopted=True) == ("vulkan", "xnnpack")
+    assert kept(trial, ("vulkan", "xnnpack"), adopted=False) == ("vulkan", "vulkan")

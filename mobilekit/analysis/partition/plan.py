@@ -133,6 +133,14 @@ def verdict_on(trial: Sequence[Candidate], check: OutputCheck | None, *, adopted
     return f"{alone} is kept: the plan was not faster ({times})"
 
 
+def kept(trial: Sequence[Candidate], assignment: Assignment, *, adopted: bool) -> Assignment:
+    """What the verdict says is best: the plan, or all of it on the fastest single backend."""
+    if adopted:
+        return assignment
+    single = next(each for each in trial if each.name != "plan")
+    return (single.name,) * len(assignment)
+
+
 def cheapest(
     chart: Chart, costs: Costs, measured: Sequence[tuple[Assignment, float]]
 ) -> tuple[Assignment, float]:
