@@ -98,7 +98,9 @@ def make_report_document(
         comparisons=tuple(_compare_with_computer(measurements)),
         profiles=tuple(_profiles_of(measurements)),
         powers=tuple(
-            series for each in measurements if (series := power_series_of(each)) is not None
+            series
+            for each in measurements
+            if is_usable(each) and (series := power_series_of(each)) is not None
         ),
         predicted=tuple(predicted),
         published=tuple(_publications_of(measurements)),

@@ -237,7 +237,7 @@
   }
 
   function accuracy(container) {
-    const found = report.results.filter((each) => each.answer.accuracy && each.answer.latency);
+    const found = report.results.filter((each) => each.is_usable && each.answer.accuracy && each.answer.latency);
     if (!found.length) return null;
     const { suffix, of } = scaleOf(found.map((each) => each.answer.latency.p50_ns), "ns");
     const points = found.map((each) => ({

@@ -35,7 +35,6 @@ from mobilekit.results.tables.cells import (
 )
 from mobilekit.results.text.compare import APART, refusal_text
 from mobilekit.results.text.words import PLANE_NAMES, SOURCE_NAMES
-from mobilekit.units import NS_PER_S
 
 RANKED = {"latency": "Latency", "energy_gross": "Energy", "charge": "Inferences per charge"}
 """What networks are ranked by."""
@@ -421,9 +420,9 @@ def _power_table(series: PowerSeries) -> Table:
             (
                 str(number),
                 window.kind,
-                f"{(window.started_ns - start_ns) / NS_PER_S:.1f} s",
-                f"{(window.ended_ns - window.started_ns) / NS_PER_S:.1f} s",
-                f"{window.iterations:,}",
+                Number(window.started_ns - start_ns, "ns"),
+                Number(window.ended_ns - window.started_ns, "ns"),
+                Number(window.iterations, "count"),
                 power,
             )
         )
@@ -501,7 +500,7 @@ def _findings(document: ReportDocument) -> Section:
             for result, finding in found
         ),
     )
-    notes = ("Figures of a run with an error are listed above and nowhere else used.",)
+    notes = ("Figures of a run with an error are listed above and charted nowhere.",)
     return Section("findings", "Findings", notes, (Part("Doubts about the results", table),))
 
 
@@ -509,7 +508,9 @@ def _findings(document: ReportDocument) -> Section:
 
 
 def _accuracy(document: ReportDocument) -> Section:
-    evaluated = [each for each in document.results if each.answer.accuracy is not None]
+    evaluated = [
+        each for each in document.results if each.is_usable and each.answer.accuracy is not None
+    ]
     if not evaluated:
         return Section("accuracy", "", (), ())
     table = make_table(
