@@ -70,6 +70,7 @@ def compress(
 ) -> None:
     """Find the network that keeps within a size or a time and loses little accuracy."""
     from mobilekit import places
+    from mobilekit.cli.failure import after_the_answer
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.flow import compress as flow
@@ -77,7 +78,7 @@ def compress(
     from mobilekit.model.zoo import find_model
     from mobilekit.records.compression import Budget
     from mobilekit.records.network import Variant
-    from mobilekit.results.documents import CompressDocument
+    from mobilekit.results.documents import CompressDocument, CompressedDocument
     from mobilekit.results.output_file import check_writable, write_file
     from mobilekit.results.store import Store
     from mobilekit.results.text.compress import render_choice
@@ -112,10 +113,15 @@ def compress(
     with TerminalReporter() as reporter:
         opened = Store(store or places.default_store())
         choice = flow.compress(options, budget, data, opened, reporter)
-    if output is not None:
-        write_file(output, encode_pretty(choice.chosen.variant))
     spec = find_model(model, given.given)
     if as_json:
         say(encode_pretty(CompressDocument(model=spec, choice=choice)), nl=False)
     else:
         say(render_choice(spec, choice, output))
+    if output is not None:
+        variant = choice.chosen.variant
+        chosen = CompressedDocument(
+            model=spec.name, precision=variant.precision, compression=variant.compression
+        )
+        with after_the_answer():
+            write_file(output, encode_pretty(chosen))

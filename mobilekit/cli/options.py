@@ -232,7 +232,9 @@ class NetworkOptions(GivenOptions):
             return Variant(precision=self.precision, placement=read_placement(self.placement))
         if self.compressed is None:
             return Variant(precision=self.precision)
-        variant = _read_variant(self.compressed)
+        from mobilekit.results.documents import read_compressed
+
+        variant = read_compressed(self.compressed)
         if self.precision not in ("fp32", variant.precision):
             raise UsageError(
                 f"--precision {self.precision} contradicts --compressed, which is for "
@@ -294,22 +296,6 @@ class JsonOptions:
 
 FAST = PresetOptions(fast=True)
 """Of commands whose length the presets do not set."""
-
-
-def _read_variant(path: Path) -> Variant:
-    """Raises ``UsageError`` for a file that is not what ``compress`` writes."""
-    from mobilekit.contract.codec import decode
-    from mobilekit.errors import ProtocolError
-
-    try:
-        variant: Variant = decode(path.read_bytes(), Variant, source=path.name)
-    except (OSError, ProtocolError) as error:
-        raise UsageError(
-            f"--compressed cannot be read: {error}",
-            file=path,
-            fix="Give the file that `mobilekit compress MODEL -o FILE` wrote.",
-        ) from None
-    return variant
 
 
 def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:

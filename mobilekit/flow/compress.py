@@ -62,9 +62,11 @@ def compress(
     layers = find_layers(load_module(spec), make_inputs(spec))
     ladder = make_ladder(layers)
     search = _Search(options, budget, data, store, reporter, {})
+    # Timed as all others are, where time counts.
+    search.fits(Variant())
     uncompressed, examples = search.evaluate(Variant(), None)
     evaluated = [
-        search.evaluate(found, uncompressed)[0]
+        uncompressed if found == Variant() else search.evaluate(found, uncompressed)[0]
         for precision in PRECISIONS
         if (found := _least_cut(search, ladder, precision)) is not None
     ]

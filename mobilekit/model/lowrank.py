@@ -42,10 +42,17 @@ def find_layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Layer, .
     def note(layer: nn.Module, _: object, __: object) -> None:
         called[layer] = None
 
+    # These compute with their layers' weights without calling the layers.
+    inside = {
+        child
+        for each in paths
+        if isinstance(each, (nn.TransformerEncoderLayer, nn.MultiheadAttention))
+        for child in each.children()
+    }
     hooks = [
         each.register_forward_hook(note)
         for each, own in paths.items()
-        if _can_be_cut(each) and own != [""]
+        if _can_be_cut(each) and own != [""] and each not in inside
     ]
     try:
         with torch.no_grad():
@@ -56,7 +63,7 @@ def find_layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Layer, .
     return tuple(
         _layer(paths[each][0], each)
         for each in list(called)[:-1]
-        if len(paths[each]) == 1 and owners[id(each.weight)] == 1
+        if len(paths[each]) == 1 and owners.get(id(each.weight)) == 1
     )
 
 

@@ -51,7 +51,7 @@ def make_ladder(layers: Sequence[Layer]) -> tuple[Compression | None, ...]:
     ||W - W_r|| / ||W|| in the Frobenius norm, is within it, or is whole where that rank would save
     nothing. So one with small weights counts as much as any other. The least sum of the errors'
     squares for the same size, by a Lagrange multiplier, was tried too, and is worse: it takes a
-    large layer down to almost nothing before it touches a small one (docs/compressing.md).
+    large layer down to almost nothing before it touches a small one (`mobilekit docs compressing`).
     """
     lost = [_lost(layer) for layer in layers]
     whole = [layer.largest_rank + 1 for layer in layers]

@@ -34,12 +34,14 @@ from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement, Purpose, WaitingRun
 from mobilekit.records.meter import MeterEstimate, MeterResult
 from mobilekit.records.network import (
+    Compression,
     Description,
     Footprint,
     ModelCard,
     ModelCost,
     ModelSpec,
     Placed,
+    Precision,
     Variant,
 )
 from mobilekit.records.partition import Partition
@@ -63,6 +65,7 @@ Tags = Mapping[str, tuple[str, ...]]
 """Of results, by their ids."""
 NO_TAGS: Tags = {}
 LARGEST_PLACEMENT_BYTES = 2**20
+LARGEST_COMPRESSED_BYTES = 2**20
 
 # --- failures ----------------------------------------------------------------------------------
 
@@ -238,6 +241,34 @@ class CompressDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.c
 
     model: ModelSpec
     choice: Choice
+
+
+# History: 1: first.
+class CompressedDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.compressed/1"):
+    """``compress -o``, which ``--compressed`` reads."""
+
+    model: str
+    precision: Precision
+    compression: Compression | None
+    """``None`` where the precision alone was enough."""
+
+
+def read_compressed(path: Path) -> Variant:
+    """Of such a file. Raises ``UsageError`` for one that is none."""
+    fix = "Give the file that `mobilekit compress MODEL -o FILE` wrote."
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_COMPRESSED_BYTES + 1)
+        if len(data) > LARGEST_COMPRESSED_BYTES:
+            raise UsageError("--compressed cannot be read: it is too large", fix=fix, file=path)
+        document: CompressedDocument = decode(data, CompressedDocument, source=path.name)
+    except OSError as error:
+        raise UsageError(
+            f"--compressed cannot be read: {error.strerror}", fix=fix, file=path
+        ) from None
+    except ProtocolError as error:
+        raise UsageError(f"--compressed cannot be read: {error.what}", fix=fix, file=path) from None
+    return Variant(precision=document.precision, compression=document.compression)
 
 
 # History: 1: first; 2: what is changed of the network is its variant; 3: with findings; 4: windows.

@@ -8,6 +8,7 @@ from mobilekit.contract.codec import decode
 from mobilekit.errors import NothingFitsError, UsageError
 from mobilekit.results.documents import CompressDocument, MeasurementDocument
 
+TAG = '"schema": "mobilekit.compressed/1"'
 REDUNDANT = '''
 """A network whose wide layer has a rank of 3."""
 
@@ -61,7 +62,15 @@ def test_a_budget_that_nothing_keeps_names_the_nearest(cli, redundant):
     assert "low rank" in json.loads(outcome.stdout)["error"]["facts"]["nearest"]
 
 
-@pytest.mark.parametrize("text", ["{}x", '{"compression": {"ranks": []}}', '{"precision": "int4"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "{}x",
+        f'{{{TAG}, "model": "a", "precision": "int4", "compression": null}}',
+        f'{{{TAG}, "model": "a", "precision": "fp32", "compression": {{"ranks": []}}}}',
+    ],
+)
 def test_a_file_that_is_no_variant_is_refused(cli, redundant, tmp_path, text):
     file = tmp_path / "small.json"
     file.write_text(text)

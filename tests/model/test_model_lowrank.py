@@ -168,3 +168,18 @@ def test_a_ladder_takes_what_is_redundant_first_and_falls() -> None:
     assert weights == sorted(weights, reverse=True)
     assert len(set(weights)) == len(weights)
     assert make_ladder(()) == (None,)
+
+
+def test_layers_whose_weights_are_computed_stay_whole():
+    """Of weight norm the layer's own weight is no parameter."""
+    normed = torch.nn.utils.weight_norm(nn.Linear(8, 8))
+    network = nn.Sequential(normed, nn.Linear(8, 8), nn.Linear(8, 2))
+    assert [each.path for each in find_layers(network, (torch.ones(1, 8),))] == ["1"]
+
+
+def test_layers_that_are_read_and_not_called_stay_whole():
+    """A transformer's layer computes with the weights of its own, where nothing is hooked."""
+    network = nn.Sequential(
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Linear(8, 8), nn.Linear(8, 2)
+    ).eval()
+    assert [each.path for each in find_layers(network, (torch.ones(1, 3, 8),))] == ["1"]
