@@ -2,6 +2,7 @@
 
 import math
 import random
+import statistics
 
 import pytest
 
@@ -73,6 +74,11 @@ def test_one_run_on_one_side_goes_by_the_others_spread():
     several = told([10.0, 10.1, 9.9, 10.05, 9.95])
     assert judge_figure("latency", 0.05, told([12.0]), several).verdict == "regressed"
     assert judge_figure("latency", 0.05, told([10.0]), several).verdict == "unchanged"
+    figure = judge_figure("latency", 0.05, told([10.0]), several)
+    logs = [math.log(each.value) for each in several]
+    # Student's t of four degrees of freedom, of one run less the mean of five.
+    half = 2.1318 * statistics.stdev(logs) * math.sqrt(1 + 1 / 5)
+    assert figure.ratio.interval.high == pytest.approx(figure.ratio.value * math.exp(half), 1e-4)
 
 
 def test_single_runs_cannot_tell_but_of_a_size():
