@@ -35,6 +35,9 @@ LOOK_S = 0.5
 """How often a campaign is looked at by who follows it."""
 LOOKS_BETWEEN_TURNS = 10
 """... before it is looked whether its hosts live."""
+IDLE_TURNS = 2
+"""... with nothing under way, after which what waits is brought to its queues again: who began the
+campaign, or had a run wait again, may have died between the store and the queue."""
 LATEST_S = 60.0
 """How long after its end a run's result may come into the database, and is told of all the same."""
 
@@ -97,12 +100,16 @@ def follow(place: str | Path, campaign: Campaign, follower: Follower) -> Standin
         queues = stack.enter_context(engine.open_queues(place))
         heard_s, heard, looks, is_serving = 0.0, set[tuple[str, int]](), 0, False
         silent: set[str] = set()
+        idle_turns = 0
         while True:
             if looks % LOOKS_BETWEEN_TURNS == 0:
                 if not is_serving and campaigns.has_open_runs(campaign.id, host):
                     is_serving = _try_to_serve(stack, place, host, follower.note)
                 revive_dead(queues, campaigns, campaign.id)
                 silent = _watch_hosts(queues, campaigns, campaign, silent, follower.note)
+                idle_turns = 0 if stand(campaigns, campaign).begun else idle_turns + 1
+                if idle_turns == IDLE_TURNS:
+                    _enqueue(campaigns, queues, campaign.id)
             looks += 1
             standing = stand(campaigns, campaign)
             for run in campaigns.list_runs(campaign.id, states=OVER, ended_since_s=heard_s):

@@ -52,6 +52,32 @@ def test_hosts_that_are_killed_lose_nothing(make_lab, place):
     assert len(intervals) <= 80 + 4 * 4
 
 
+class Silence:
+    """Follows a campaign and says nothing."""
+
+    def note(self, text):
+        pass
+
+    def ended(self, run):
+        pass
+
+    def stands(self, standing):
+        pass
+
+
+def test_who_follows_heals_what_never_came_to_its_queue(make_lab, place, monkeypatch):
+    """As after a death between the store and the queue: the runs wait, and nobody has them."""
+    lab = make_lab(hosts=1, run_s=0.0)
+    monkeypatch.setattr(control, "LOOK_S", 0.05)
+    monkeypatch.setattr(lab, "enqueue", lambda _: None)
+    campaign = lab.plan(phones=2, runs=4)
+    lab.keep_alive()
+
+    standing = control.follow(place, campaign, Silence())
+
+    assert standing.counts == {"done": 4}
+
+
 def test_the_engine_forgets_what_is_over(make_lab, place):
     """Its queue does not grow from campaign to campaign."""
     lab = make_lab(hosts=1, run_s=0.0)
