@@ -135,7 +135,8 @@ def test_work_is_moved_to_who_has_the_phone_now(make_lab, place):
     assert overlaps(lab.intervals()) == []
 
 
-@pytest.mark.parametrize("away_s", [6, pytest.param(40, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("away_s", [6, 40])
 def test_an_outage_of_the_database_repeats_nothing(postgres, make_lab, place, away_s):
     """Away for a while in the middle of runs: each is measured once, and stored when it is
     back."""
