@@ -40,6 +40,7 @@ from mobilekit.flow.collect import collect
 from mobilekit.flow.deploy import deploy
 from mobilekit.flow.energy import Confirmation, measure_energy
 from mobilekit.flow.prepare import Check, DeployOptions
+from mobilekit.model.files import write_whole
 from mobilekit.model.given import NOTHING
 from mobilekit.plain import plain
 from mobilekit.records.campaign import Gates, Outcome, PlacedRun, PlannedRun
@@ -277,9 +278,7 @@ def main(directory: str) -> None:
         sys.exit(STOPPED_CODE)
     finally:
         over.set()
-    aside = scratch / "outcome.part"
-    aside.write_bytes(encode(outcome))
-    aside.replace(scratch / "outcome.json")
+    write_whole(scratch / "outcome.json", encode(outcome))
 
 
 if __name__ == "__main__":

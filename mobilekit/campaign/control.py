@@ -107,11 +107,12 @@ def follow(place: str | Path, campaign: Campaign, follower: Follower) -> Standin
                     is_serving = _try_to_serve(stack, place, host, follower.note)
                 revive_dead(queues, campaigns, campaign.id)
                 silent = _watch_hosts(queues, campaigns, campaign, silent, follower.note)
-                idle_turns = 0 if stand(campaigns, campaign).begun else idle_turns + 1
+            standing = stand(campaigns, campaign)
+            if looks % LOOKS_BETWEEN_TURNS == 0:
+                idle_turns = 0 if standing.begun else idle_turns + 1
                 if idle_turns == IDLE_TURNS:
                     _enqueue(campaigns, queues, campaign.id)
             looks += 1
-            standing = stand(campaigns, campaign)
             for run in campaigns.list_runs(campaign.id, states=OVER, ended_since_s=heard_s):
                 if (run.key, run.attempt) not in heard:
                     heard.add((run.key, run.attempt))

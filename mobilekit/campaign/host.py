@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from mobilekit import __version__, places
 from mobilekit.contract.codec import decode, encode
 from mobilekit.errors import InUseError, MobilekitError, StoreError
+from mobilekit.model.files import write_whole
 from mobilekit.records.campaign import AgentInfo, ListedAgent, Offer, Outcome, PlacedRun
 from mobilekit.results.campaigns import AGENT_SILENT_S, LEASE_S, Campaigns, RunId, Taken
 
@@ -164,12 +165,15 @@ class Host:
 
     def end(self, timeout_s: float = 30.0) -> None:
         """End what is under way; it waits for its host's next start, or to be moved."""
-        self._ending.set()
-        for flight in list(self._flights.values()):
-            flight.ended.set()
+        self._end_flights()
         deadline_s = time.monotonic() + timeout_s
         while self._flights and time.monotonic() < deadline_s:
             time.sleep(0.02)
+
+    def _end_flights(self) -> None:
+        self._ending.set()
+        for flight in list(self._flights.values()):
+            flight.ended.set()
 
     # --- what the engine asks -------------------------------------------------------------------
 
@@ -188,14 +192,14 @@ class Host:
         try:
             outcome = self._carry_out(Order(run, placed, kept), flight)
             if outcome is not None:
-                _write_whole(kept, encode(outcome))
+                write_whole(kept, encode(outcome))
                 return True
             if flight.is_lost or self._ending.is_set():
                 self._give_back(run)
                 return False
             # Stopped by a person; there is nothing to keep but that.
             stopped = Outcome(state="stopped", measurements=(), detail="")
-            _write_whole(kept, encode(stopped))
+            write_whole(kept, encode(stopped))
             return True
         finally:
             self._rested_at_s[placed.phone] = time.monotonic()
@@ -284,9 +288,7 @@ class Host:
                 if not self._campaigns.beat(self._info, self._token):
                     self._note(f"Another host has joined as {self._name}: this one ends.")
                     self.replaced.set()
-                    self._ending.set()
-                    for flight in list(self._flights.values()):
-                        flight.ended.set()
+                    self._end_flights()
                     return
 
     def _tell_details(self) -> None:
@@ -316,13 +318,3 @@ class Host:
 
 class _EndingError(Exception):
     """The host ends, and its engine with it: what waited for a phone waits for the next start."""
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)

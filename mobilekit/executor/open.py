@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -182,17 +182,15 @@ def _identified(device: str, server: AdbServer, listed: ListedDevice) -> Identif
 
 def identify_attached() -> list[Identified]:
     """Every phone that is attached and ready, one that is attached in several ways once."""
+    links = {link.attached.serial: link for link in attached_links()}
     found = []
-    for links in links_by_phone(list_devices()):
-        listed = links[0]
-        if listed.info is None:
-            continue
-        for link in attached_links():
-            attached = attach(link) if link.attached.serial == listed.attached.serial else None
-            if attached is not None:
-                # One that leaves meanwhile is told of no more.
-                with suppress(DeviceError, DisconnectedError, PhoneError):
-                    found.append(_identified(listed.attached.serial, attached[0], listed))
+    for listed, *_ in links_by_phone(_look_at_each(list(links.values()))):
+        serial = listed.attached.serial
+        attached = None if listed.info is None else attach(links[serial])
+        if attached is not None:
+            # One that leaves meanwhile is told of no more.
+            with suppress(DeviceError, DisconnectedError, PhoneError):
+                found.append(_identified(serial, attached[0], listed))
     return found
 
 
@@ -315,8 +313,11 @@ def attached_phones() -> Iterator[tuple[str, Executor]]:
 
 def list_devices() -> list[ListedDevice]:
     """Everything attached to the user's adb server, and every virtual phone that runs."""
+    return _look_at_each(attached_links())
+
+
+def _look_at_each(links: Sequence[Link]) -> list[ListedDevice]:
     profiles = load_profiles()
-    links = attached_links()
     looked = read_side_by_side([partial(_look_at, link, profiles) for link in links])
     return [found or unknown(link.attached) for link, found in zip(links, looked, strict=True)]
 

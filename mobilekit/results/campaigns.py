@@ -275,14 +275,7 @@ class Campaigns:
                 .where(*mine, _runs.state == "stopping")
                 .values(state="stopped", ended_s=_now_s(connection), detail="")
             )
-            changed = connection.execute(
-                campaign_runs_table.update()
-                .where(*mine, _IS_OPEN)
-                .values(
-                    state="queued", attempt=run.attempt + 1, deaths=0, detail="", started_s=None
-                )
-            )
-            return run._replace(attempt=run.attempt + 1) if changed.rowcount == 1 else None
+            return _wait_anew(connection, run)
 
     def find_run(self, run: RunId) -> tuple[CampaignRun, PlacedRun] | None:
         """How it stands, whichever attempt is under way, and what it is of."""
@@ -297,22 +290,9 @@ class Campaigns:
 
     def begin_anew(self, runs: Iterable[RunId]) -> list[RunId]:
         """Have attempts that nobody carries out any more wait as new ones; those that it did."""
-        anew = []
         with self._database.writing() as connection:
-            for run in runs:
-                changed = connection.execute(
-                    campaign_runs_table.update()
-                    .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
-                    .values(
-                        state="queued",
-                        attempt=run.attempt + 1,
-                        deaths=0,
-                        detail="",
-                        started_s=None,
-                    )
-                )
-                anew += [run._replace(attempt=run.attempt + 1)] * changed.rowcount
-        return anew
+            anew = [_wait_anew(connection, run) for run in runs]
+        return [run for run in anew if run is not None]
 
     def tell(self, details: Mapping[RunId, str]) -> None:
         """What runs that are not over do or wait for now."""
@@ -398,34 +378,15 @@ class Campaigns:
                         sa.and_(_runs.state == "failed", _runs.result_id.is_(None)),
                     ),
                 )
-                .values(
-                    state="queued",
-                    attempt=_runs.attempt + 1,
-                    deaths=0,
-                    detail="",
-                    started_s=None,
-                    ended_s=None,
-                )
+                .values(**_anew(_runs.attempt + 1), ended_s=None)
             )
 
     def move(self, run: RunId, placed: PlacedRun) -> RunId | None:
         """Give a run that is not over to another host; ``None``: it is over meanwhile."""
         with self._database.writing() as connection:
-            changed = connection.execute(
-                campaign_runs_table.update()
-                .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
-                .values(
-                    state="queued",
-                    attempt=run.attempt + 1,
-                    deaths=0,
-                    host=placed.host,
-                    phone=placed.phone,
-                    document=encode(placed),
-                    detail="",
-                    started_s=None,
-                )
+            return _wait_anew(
+                connection, run, host=placed.host, phone=placed.phone, document=encode(placed)
             )
-        return run._replace(attempt=run.attempt + 1) if changed.rowcount == 1 else None
 
     # --- hosts ----------------------------------------------------------------------------------
 
@@ -537,6 +498,21 @@ def _now_s(connection: sa.Connection) -> sa.ColumnElement[float]:
     if connection.dialect.name != "postgresql":
         return sa.literal(time.time(), sa.Float(53))
     return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
+
+
+def _anew(attempt: object) -> dict[str, object]:
+    """What makes a run wait as another attempt."""
+    return {"state": "queued", "attempt": attempt, "deaths": 0, "detail": "", "started_s": None}
+
+
+def _wait_anew(connection: sa.Connection, run: RunId, **changed: object) -> RunId | None:
+    """Have an attempt wait as the next one; ``None``: it is over, or is not the newest."""
+    updated = connection.execute(
+        campaign_runs_table.update()
+        .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
+        .values(**_anew(run.attempt + 1), **changed)
+    )
+    return run._replace(attempt=run.attempt + 1) if updated.rowcount == 1 else None
 
 
 def _campaign(document: bytes) -> Campaign:

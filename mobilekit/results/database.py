@@ -40,8 +40,7 @@ class Database:
         """Raises ``StoreError`` for a URL of nothing that can be used. Nothing is opened yet.
 
         ``lock_timeout_s``: ``LOCK_TIMEOUT_S`` unless told. ``most_connections``: for threads that
-        share them; 0: none is kept beyond its
-        transaction; ``None``: as many as are needed.
+        share them; 0: none is kept beyond its transaction; ``None``: as many as are needed.
         """
         self._place = place
         wait_s = LOCK_TIMEOUT_S if lock_timeout_s is None else lock_timeout_s
