@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilekit.analysis.energy.estimate import energy_of
-from mobilekit.analysis.energy.sources import (
-    WindowPowers,
-    known_gauge,
-    measure_powers,
-)
+from mobilekit.analysis.energy.power_series import StretchPower, stretch_powers
+from mobilekit.analysis.energy.sources import known_gauge
 from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.protocol import Window
 from mobilekit.errors import UsageError
@@ -72,14 +69,10 @@ def draw_measurement(measurement: Measurement) -> Figure:
             )
     profile = measurement.profile
     gauge = known_gauge(profile.gauge, measurement.gauge, stretches, profile.capacity_uah)
-    gain = measurement.gain.gain if measurement.gain is not None else 1.0
     drawn = 0
-    for stretch in stretches:
-        powers = measure_powers(stretch, source, gauge)
-        if isinstance(powers, WindowPowers):
-            edges_s = [_edges_s(window, start_ns) for window in stretch]
-            _draw_powers(above, edges_s, powers, gain if source != "power_rails" else 1.0, drawn)
-            drawn += 1
+    for drawn, powers in enumerate(stretch_powers(measurement, stretches, gauge, source), 1):
+        edges_s = [_edges_s(window, start_ns) for window in powers.windows]
+        _draw_powers(above, edges_s, powers, is_first=drawn == 1)
     readings = [
         ((sample.at_ns - start_ns) / NS_PER_S, charge_uah)
         for window in windows
@@ -124,17 +117,16 @@ def _edges_s(window: Window, start_ns: int) -> tuple[float, float]:
 def _draw_powers(
     axes: Axes,
     edges_s: Sequence[tuple[float, float]],
-    powers: WindowPowers,
-    gain: float,
-    stretch: int,
+    powers: StretchPower,
+    *,
+    is_first: bool,
 ) -> None:
     """The windows' powers as steps, with what the source's resolution alone makes uncertain, and
     the energy above the mean of the idle windows on both sides."""
-    power_w = powers.power_w / gain
-    half_widths_w = 1.96 * np.sqrt(np.diag(powers.covariance_w2)) / gain
+    _, power_w, half_widths_w = powers
     for number, edges in enumerate(edges_s):
         # A name that begins with an underscore is left out of the legend.
-        hidden = "" if stretch == 0 and number < 2 else "_"
+        hidden = "" if is_first and number < 2 else "_"
         if number % 2 == 1:
             idle_w = (power_w[number - 1] + power_w[number + 1]) / 2
             axes.fill_between(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from mobilekit.analysis.energy.budget import NORMAL_95
 from mobilekit.analysis.energy.estimate import energy_of
-from mobilekit.analysis.energy.sources import WindowPowers, known_gauge, measure_powers
+from mobilekit.analysis.energy.sources import Gauge, WindowPowers, known_gauge, measure_powers
 from mobilekit.analysis.energy.stretches import find_stretches
 from mobilekit.contract.codec import Record
+from mobilekit.contract.protocol import Window
 from mobilekit.records.energy import EnergySource
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.statistics import Origin
@@ -35,6 +38,32 @@ class PowerSeries(Record, frozen=True):
     windows: tuple[WindowPower, ...]
 
 
+class StretchPower(NamedTuple):
+    """What was drawn in each window of a stretch, with its 95 % half-width."""
+
+    windows: Sequence[Window]
+    power_w: np.ndarray
+    half_width_w: np.ndarray
+
+
+def stretch_powers(
+    measurement: Measurement,
+    stretches: Sequence[Sequence[Window]],
+    gauge: Gauge,
+    source: EnergySource,
+) -> Iterator[StretchPower]:
+    """Of each stretch that the source tells; its gain is corrected where that is known, and rails
+    have none."""
+    gain = 1.0
+    if measurement.gain is not None and source != "power_rails":
+        gain = measurement.gain.gain
+    for stretch in stretches:
+        powers = measure_powers(stretch, source, gauge)
+        if isinstance(powers, WindowPowers):
+            half_widths_w = NORMAL_95 * np.sqrt(np.diag(powers.covariance_w2))
+            yield StretchPower(stretch, powers.power_w / gain, half_widths_w / gain)
+
+
 def power_series_of(measurement: Measurement) -> PowerSeries | None:
     """``None`` where no source tells the energy."""
     windows, profile = measurement.result.samples.windows, measurement.profile
@@ -43,17 +72,11 @@ def power_series_of(measurement: Measurement) -> PowerSeries | None:
         return None
     stretches = find_stretches(windows)
     gauge = known_gauge(profile.gauge, measurement.gauge, stretches, profile.capacity_uah)
-    is_corrected = measurement.gain is not None and energy.source != "power_rails"
-    gain = measurement.gain.gain if is_corrected and measurement.gain is not None else 1.0
-    told: dict[int, tuple[float, float]] = {}
-    for stretch in stretches:
-        powers = measure_powers(stretch, energy.source, gauge)
-        if isinstance(powers, WindowPowers):
-            half_widths_w = 1.96 * np.sqrt(np.diag(powers.covariance_w2))
-            for window, power_w, half_width_w in zip(
-                stretch, powers.power_w, half_widths_w, strict=True
-            ):
-                told[window.started_ns] = (float(power_w / gain), float(half_width_w / gain))
+    told = {
+        window.started_ns: (float(power_w), float(half_width_w))
+        for each in stretch_powers(measurement, stretches, gauge, energy.source)
+        for window, power_w, half_width_w in zip(*each, strict=True)
+    }
     return PowerSeries(
         measurement_id=measurement.id,
         origin=energy.origin,
