@@ -17,7 +17,7 @@ from mobilekit.errors import (
     UsageError,
 )
 from mobilekit.flow.deploy import Iterations, deploy, with_found_backend
-from mobilekit.flow.predict import predict_real
+from mobilekit.flow.predict import predict_each
 from mobilekit.flow.prepare import DeployOptions, check_device, find_network
 from mobilekit.flow.profile import profile
 from mobilekit.flow.reporter import Reporter
@@ -135,13 +135,7 @@ def read_pairs(ids: list[str], store: Store) -> Measured:
 
 
 def predict_pairs(pairs: list[Pair], store: Store) -> list[Predictions]:
-    """Of each phone that a virtual one of a pair stands in for, each network on it once."""
-    told: dict[tuple[str, str], Predictions] = {}
-    for run in (run for pair in pairs for run in (pair.device, pair.against)):
-        predicted = predict_real(run, store)
-        if predicted is not None:
-            told.setdefault((run.artifact.model.label, run.device.name), predicted)
-    return list(told.values())
+    return predict_each((run for pair in pairs for run in (pair.device, pair.against)), store)
 
 
 def compare_pair(pair: Pair) -> Comparison:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -207,6 +207,17 @@ def predict_table(
     """
     networks = read_layer_table(layers)
     return _predict(networks, devices, options, _opening(store), cache_directory, {})
+
+
+def predict_each(runs: Iterable[Measurement], store: Store) -> list[Predictions]:
+    """Of each phone that a virtual one stands in for, each network on it once."""
+    told: dict[tuple[str, str], Predictions] = {}
+    for run in runs:
+        key = (run.artifact.model.label, run.device.name)
+        predicted = None if key in told else predict_real(run, store)
+        if predicted is not None:
+            told[key] = predicted
+    return list(told.values())
 
 
 def predict_real(measurement: Measurement, store: Store) -> Predictions | None:

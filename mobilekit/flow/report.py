@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 
 from mobilekit.errors import DamagedResultError, UsageError
-from mobilekit.flow.predict import predict_real
+from mobilekit.flow.predict import predict_each
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.meter import MeterResult
-from mobilekit.records.prediction import Predictions
 from mobilekit.results.report.document import ReportDocument, make_report_document
 from mobilekit.results.store import Store
 
@@ -44,18 +43,6 @@ def gather_report(
         made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         measurements=measurements,
         imports=imports,
-        predicted=_predict_each(measurements, store),
+        predicted=predict_each(measurements, store),
         tags=store.list_tags(),
     )
-
-
-def _predict_each(measurements: Sequence[Measurement], store: Store) -> list[Predictions]:
-    """Of each phone that a virtual one stands in for, each network on it once."""
-    told: dict[tuple[str, str], Predictions] = {}
-    for run in measurements:
-        key = (run.artifact.model.label, run.device.name)
-        if key not in told and run.virtual:
-            predicted = predict_real(run, store)
-            if predicted is not None:
-                told[key] = predicted
-    return list(told.values())
