@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from mobilekit.analysis.compare.figures import figures_of
+from mobilekit.analysis.compare.figures import Figures, figures_of
 from mobilekit.analysis.compare.likeness import find_differences
-from mobilekit.analysis.compare.records import Difference, Quantity, Unit
+from mobilekit.analysis.compare.records import UNITS, Difference, Quantity, Unit
 from mobilekit.contract.codec import Record
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.statistics import Interval, Origin
@@ -113,15 +113,16 @@ def judge(
 
     All must be usable and alike by ``find_unlike``, and neither side may be empty.
     """
+    ours, theirs = ([figures_of(run) for run in runs] for runs in (now, baseline))
     told = [
-        (origin, name, _told(now, name, origin), _told(baseline, name, origin), limit)
+        (origin, name, _told(ours, name, origin), _told(theirs, name, origin), limit)
         for name, limit in limits.items()
-        for origin in _origins(name, (*now, *baseline))
+        for origin in _origins(name, (*ours, *theirs))
     ]
     figures = tuple(
-        judge_figure(name, limit, ours, theirs, origin)
-        for origin, name, ours, theirs, limit in told
-        if required or ours or theirs
+        judge_figure(name, limit, told_now, told_before, origin)
+        for origin, name, told_now, told_before, limit in told
+        if required or told_now or told_before
     )
     return Gate(
         baseline_ids=tuple(each.id for each in baseline),
@@ -221,26 +222,24 @@ def _half_width(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return float(stdtrit(freedom, 1 - SIGNIFICANCE)) * math.sqrt(squared)
 
 
-def _told(runs: Sequence[Measurement], name: GatedName, origin: Origin) -> list[RunFigure]:
+def _told(runs: Sequence[Figures], name: GatedName, origin: Origin) -> list[RunFigure]:
     found = []
-    for run in runs:
-        figures = figures_of(run)
+    for figures in runs:
         for way in _FIGURES[name]:
             parts = [figures.get((figure, origin)) for figure in way]
             values = [part.value for part in parts if part is not None]
             if len(values) == len(way):
-                unit: Unit = "bytes" if name in ("memory", "size") else "ns"
-                found.append(RunFigure(sum(values), "J" if name == "energy" else unit, way))
+                found.append(RunFigure(sum(values), UNITS[way[0]], way))
                 break
     return found
 
 
-def _origins(name: GatedName, runs: Sequence[Measurement]) -> tuple[Origin, ...]:
+def _origins(name: GatedName, runs: Sequence[Figures]) -> tuple[Origin, ...]:
     """A simulated energy is judged apart from a measured one; where there is none, one line."""
     known = {
         origin
-        for run in runs
-        for (figure, origin) in figures_of(run)
+        for figures in runs
+        for (figure, origin) in figures
         if any(figure in way for way in _FIGURES[name])
     }
     return tuple(sorted(known)) or ("measured",)
