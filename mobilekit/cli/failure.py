@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from mobilekit.cli.terminal import say
-from mobilekit.errors import DisconnectedError, MobilekitError, RunFailedError, UnreliableError
+from mobilekit.errors import (
+    DamagedResultError,
+    DisconnectedError,
+    MobilekitError,
+    RunFailedError,
+    UnreliableError,
+)
 
 if TYPE_CHECKING:
     from mobilekit.records.measurement import Measurement
@@ -40,6 +46,14 @@ def exit_with(error: MobilekitError) -> NoReturn:
     """End the program for a failure when stdout holds what was asked for already."""
     show_failure(error)
     raise typer.Exit(error.exit_code)
+
+
+def exit_for_damage(damaged: Sequence[DamagedResultError]) -> None:
+    """End the program for stored results that were left out of the answer, where there are any."""
+    for error in damaged:
+        show_failure(error)
+    if damaged:
+        raise typer.Exit(damaged[0].exit_code)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def report(
     store: StoreOption = None,
 ) -> None:
     """Write stored results as one HTML page: tables and charts, for a browser or for print."""
-    from mobilekit.cli.failure import show_failure
+    from mobilekit.cli.failure import exit_for_damage
     from mobilekit.cli.terminal import say
     from mobilekit.errors import DamagedResultError
     from mobilekit.flow.report import gather_report
@@ -41,7 +41,4 @@ def report(
     write_file(output, page)
     count = len(document.results) + len(document.imports)
     say(f"Wrote {output}: {count} result{'' if count == 1 else 's'}, {format_bytes(len(page))}")
-    for error in damaged:
-        show_failure(error)
-    if damaged:
-        raise typer.Exit(damaged[0].exit_code)
+    exit_for_damage(damaged)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilekit.cli.command import Commands
-from mobilekit.cli.failure import show_failure
+from mobilekit.cli.failure import exit_for_damage
 from mobilekit.cli.group import Group
 from mobilekit.cli.layers import show_stored
 from mobilekit.cli.options import JsonFlag, JsonOptions, StoreOption
@@ -90,7 +90,7 @@ def list_results(
             f"There are no results{which} yet: "
             f"`mobilekit deploy {model or 'nin'} --device nexus7` makes one."
         )
-    _exit_for_damage(damaged)
+    exit_for_damage(damaged)
 
 
 @app.command()
@@ -154,7 +154,7 @@ def export(
         say(data, nl=False)
     else:
         write_file(output, data)
-    _exit_for_damage(damaged)
+    exit_for_damage(damaged)
 
 
 @app.command()
@@ -207,13 +207,6 @@ def plot(
 
     check_plot_path(file)
     write_figure(draw_measurement(open_to_read(store).read(measurement_id)), file)
-
-
-def _exit_for_damage(damaged: Sequence[DamagedResultError]) -> None:
-    for error in damaged:
-        show_failure(error)
-    if damaged:
-        raise typer.Exit(damaged[0].exit_code)
 
 
 def _answered(
