@@ -369,6 +369,11 @@ def section_of(path: Path, name: str) -> str:
     return f"{found}{rest.partition(end)[0]}{end}\n" if found else ""
 
 
+def markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Its lines."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+
+
 def put_section(path: Path, name: str, text: str) -> None:
     """Put another script's part in place of what is there, or at the end."""
     begin, end = markers(name)

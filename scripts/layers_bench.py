@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import put_section
+from bench import markdown_table, put_section
 
 from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
 from mobilekit.model.zoo import list_models
@@ -84,7 +84,7 @@ def render(rows: list[list[str]]) -> str:
         *("network", "format", "device", "by", "layers", "unresolved", "plain inference"),
         *("sum of layers and rest", "difference", "of the fastest", "costliest type"),
     ]
-    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    lines = markdown_table(header, rows)
     within = [cells for cells in rows if any(is_within(cell) for cell in cells[8:10])]
     return "\n".join(
         [

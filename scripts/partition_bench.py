@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import put_section
+from bench import markdown_table, put_section
 from layers_bench import run
 
 from mobilekit.units import format_duration
@@ -46,7 +46,7 @@ def render(rows: list[list[str]], device: str) -> str:
         *("network", "segments", "of them moved", "best single backend", "plan predicted"),
         *("plan in the trial", "single backends in the trial", "adopted", "error"),
     ]
-    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    lines = markdown_table(header, rows)
     return "\n".join(
         [
             "## Plans of several networks",

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import put_section
+from bench import markdown_table, put_section
 from layers_bench import run
 
 from mobilekit.units import format_duration
@@ -62,7 +62,7 @@ def render(rows: list[list[str]]) -> str:
         *("network", "format", "segments", "plain inference", "sum of segments", "difference"),
         *("of the fastest", "a call", "costliest type", "from the trace's shares"),
     ]
-    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    lines = markdown_table(header, rows)
     return "\n".join(
         [
             "## Segments against the whole",
