@@ -81,9 +81,10 @@ def check(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.cli.terminal import say, terminal_width
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.flow.check import measure_repeats, read_baseline, refuse_unlike
-    from mobilekit.results.documents import BaselineDocument, CheckDocument
+    from mobilekit.flow.check import find_baseline, measure_repeats, refuse_unlike
+    from mobilekit.results.documents import CheckDocument
     from mobilekit.results.output_file import check_writable, write_file
+    from mobilekit.results.saved import BaselineDocument
     from mobilekit.results.store import Store, open_to_read
     from mobilekit.results.text.check import render_check
 
@@ -110,7 +111,7 @@ def check(
         )
     limits = dict(DEFAULT_LIMITS) if max_regression is None else _parse_limits(max_regression)
     opened = open_to_read(store) if stored else Store(store or places.default_store())
-    theirs = read_baseline(baseline or (), opened)
+    theirs = find_baseline(baseline or (), opened)
     # What is unlike within the baseline is so whatever is measured.
     refuse_unlike(theirs)
     if stored:

@@ -227,12 +227,12 @@ class NetworkOptions(GivenOptions):
                 fix="Give one of them.",
             )
         if self.placement is not None:
-            from mobilekit.results.documents import read_placement
+            from mobilekit.results.saved import read_placement
 
             return Variant(precision=self.precision, placement=read_placement(self.placement))
         if self.compressed is None:
             return Variant(precision=self.precision)
-        from mobilekit.results.documents import read_compressed
+        from mobilekit.results.saved import read_compressed
 
         variant = read_compressed(self.compressed)
         if self.precision not in ("fp32", variant.precision):

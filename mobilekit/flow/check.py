@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobilekit.analysis.gate import find_unlike
-from mobilekit.contract.codec import MAX_DOCUMENT_BYTES, decode
-from mobilekit.errors import ProtocolError, UnlikeRunsError, UsageError
+from mobilekit.errors import UnlikeRunsError
 from mobilekit.flow.deploy import deploy
 from mobilekit.flow.prepare import DeployOptions
 from mobilekit.flow.reporter import Reporter
 from mobilekit.records.measurement import Measurement
-from mobilekit.results.documents import BaselineDocument
+from mobilekit.results.saved import read_baseline
 from mobilekit.results.store import Store
 
 
@@ -28,38 +27,16 @@ def measure_repeats(
     return runs
 
 
-def read_baseline(given: Sequence[str], store: Store) -> list[Measurement]:
+def find_baseline(given: Sequence[str], store: Store) -> list[Measurement]:
     """Each an id, or a file that `check --save` wrote, which is one that ends in .json.
 
-    Raises ``UsageError`` for a file that cannot be read or holds no baseline, and for one without
-    runs.
+    Raises ``UsageError`` for a file that is none.
     """
     runs: list[Measurement] = []
     for each in given:
         path = Path(each)
-        runs += _read_file(path) if path.suffix == ".json" else [store.read(each)]
+        runs += read_baseline(path) if path.suffix == ".json" else [store.read(each)]
     return runs
-
-
-def _read_file(path: Path) -> Sequence[Measurement]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_DOCUMENT_BYTES + 1)
-    except OSError as error:
-        raise UsageError(
-            f"The baseline cannot be read: {error.strerror}",
-            path=path,
-            fix="`mobilekit check MODEL --save FILE` writes one.",
-        ) from error
-    try:
-        document: BaselineDocument = decode(data, BaselineDocument, source=str(path))
-    except ProtocolError as error:
-        raise UsageError(
-            error.what, path=path, fix="`mobilekit check MODEL --save FILE` writes one anew."
-        ) from error
-    if not document.measurements:
-        raise UsageError("The baseline holds no run", path=path, fix="Write one with --save.")
-    return document.measurements
 
 
 def refuse_unlike(runs: Sequence[Measurement]) -> None:

@@ -1,23 +1,22 @@
 """The JSON documents that commands print: each an object that begins with its ``schema``.
 
 The number of a schema changes with its format. Documents of what only other layers know are in
-``meter.document`` and ``virtual.document``.
+``meter.document`` and ``virtual.document``, those in files for other commands in ``saved``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from mobilekit.analysis.compare.records import Comparison
 from mobilekit.analysis.gate import Gate
-from mobilekit.contract.codec import Record, decode
+from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import Format
-from mobilekit.errors import MobilekitError, ProtocolError, UsageError
+from mobilekit.errors import MobilekitError
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.campaign import Campaign, CampaignRun, ListedAgent, RunState
 from mobilekit.records.checkup import Checkup, ComputerCheckup, PhoneCheckup
@@ -34,14 +33,11 @@ from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement, Purpose, WaitingRun
 from mobilekit.records.meter import MeterEstimate, MeterResult
 from mobilekit.records.network import (
-    Compression,
     Description,
     Footprint,
     ModelCard,
     ModelCost,
     ModelSpec,
-    Placed,
-    Precision,
     Variant,
 )
 from mobilekit.records.partition import Partition
@@ -64,8 +60,6 @@ if TYPE_CHECKING:
 Tags = Mapping[str, tuple[str, ...]]
 """Of results, by their ids."""
 NO_TAGS: Tags = {}
-LARGEST_PLACEMENT_BYTES = 2**20
-LARGEST_COMPRESSED_BYTES = 2**20
 
 # --- failures ----------------------------------------------------------------------------------
 
@@ -171,41 +165,6 @@ class PartitionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.
     partition: Partition
 
 
-# History: 1: first.
-class PlacementDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.placement/1"):
-    """``partition --save``, which ``--placement`` reads."""
-
-    model: str
-    placement: tuple[Placed, ...]
-
-
-def read_placement(path: Path) -> tuple[Placed, ...]:
-    """Of such a file. Raises ``UsageError`` for one that is none."""
-    fix = "Give a file that `mobilekit partition MODEL --save FILE` wrote."
-    try:
-        if path.stat().st_size > LARGEST_PLACEMENT_BYTES:
-            raise UsageError("That is no placement: it is too large", fix=fix, file=path)
-        document = decode(path.read_bytes(), PlacementDocument, source=str(path))
-    except OSError as error:
-        raise UsageError(
-            f"The placement cannot be read: {error.strerror}", fix=fix, file=path
-        ) from None
-    except ProtocolError as error:
-        raise UsageError(f"That is no placement: {error.what}", fix=fix, file=path) from None
-    placement: tuple[Placed, ...] = document.placement
-    layers = [layer for placed in placement for layer in placed.layers]
-    backends = {placed.backend for placed in placement}
-    if not all(placed.layers for placed in placement) or (
-        len(set(layers)) < len(layers) or len(backends) < len(placement)
-    ):
-        raise UsageError(
-            "That is no placement: a layer or a backend is in it twice, or a backend has no layer",
-            fix=fix,
-            file=path,
-        )
-    return placement
-
-
 # --- networks ----------------------------------------------------------------------------------
 
 
@@ -241,34 +200,6 @@ class CompressDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.c
 
     model: ModelSpec
     choice: Choice
-
-
-# History: 1: first.
-class CompressedDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.compressed/1"):
-    """``compress -o``, which ``--compressed`` reads."""
-
-    model: str
-    precision: Precision
-    compression: Compression | None
-    """``None`` where the precision alone was enough."""
-
-
-def read_compressed(path: Path) -> Variant:
-    """Of such a file. Raises ``UsageError`` for one that is none."""
-    fix = "Give the file that `mobilekit compress MODEL -o FILE` wrote."
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_COMPRESSED_BYTES + 1)
-        if len(data) > LARGEST_COMPRESSED_BYTES:
-            raise UsageError("--compressed cannot be read: it is too large", fix=fix, file=path)
-        document: CompressedDocument = decode(data, CompressedDocument, source=path.name)
-    except OSError as error:
-        raise UsageError(
-            f"--compressed cannot be read: {error.strerror}", fix=fix, file=path
-        ) from None
-    except ProtocolError as error:
-        raise UsageError(f"--compressed cannot be read: {error.what}", fix=fix, file=path) from None
-    return Variant(precision=document.precision, compression=document.compression)
 
 
 # History: 1: first; 2: what is changed of the network is its variant; 3: with findings; 4: windows.
@@ -609,12 +540,7 @@ class ComparisonDocument(Record, frozen=True, tag_field="schema", tag="mobilekit
     """Figures of others for the same networks, apart from ours."""
 
 
-class BaselineDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.baseline/1"):
-    """``check --save``: whole runs, so that a later version may judge them by its own rules."""
-
-    measurements: tuple[Measurement, ...]
-
-
+# History: 1: first.
 class CheckDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.check/1"):
     """``check``."""
 

@@ -10,7 +10,7 @@ from examples import measurement, samples
 from msgspec.structs import replace
 
 from mobilekit.contract.codec import encode
-from mobilekit.results.documents import BaselineDocument
+from mobilekit.results.saved import BaselineDocument
 from mobilekit.results.store import Store
 
 SPREADS = (0.99, 1.0, 1.01, 1.005, 0.995)
