@@ -1,14 +1,15 @@
 """Hosts that carry out campaigns, and that are killed: each run once, a phone for one at a time."""
 
 import random
+import threading
 import time
 
 import pytest
 from simulated_lab import Lab, counts_of, overlaps
 
-from mobilekit.campaign import control, engine
+from mobilekit.campaign import control, engine, host
 from mobilekit.campaign.host import holding_name
-from mobilekit.errors import InUseError, StoreError
+from mobilekit.errors import DeviceError, InUseError, StoreError
 from mobilekit.results.campaigns import opened
 from mobilekit.results.store import Store
 
@@ -102,6 +103,29 @@ def test_a_second_host_of_a_name_is_refused(place):
         pass
 
     assert raised.value.facts["host"] == "desk1"
+
+
+def test_a_lent_device_that_vanishes_silences_no_host(place, monkeypatch):
+    """Its beats go on, with what it offered last."""
+    monkeypatch.setattr(host, "BEAT_S", 0.05)
+    asked = threading.Event()
+    answers = iter([()])
+
+    def offers():
+        found = next(answers, None)
+        if found is None:
+            asked.set()
+            raise DeviceError("It is not attached", fix="Plug it in.")
+        return found
+
+    with opened(place) as campaigns:
+        served = host.Host("desk1", campaigns, None, None, print, offers)
+        with served.joined():
+            assert asked.wait(10)
+            time.sleep(0.5)
+            (agent,) = campaigns.list_agents()
+
+    assert agent.silent_s < 0.4
 
 
 def test_work_is_moved_to_who_has_the_phone_now(make_lab, place):

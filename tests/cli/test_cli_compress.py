@@ -81,3 +81,18 @@ def test_a_file_that_is_no_variant_is_refused(cli, redundant, tmp_path, text):
 
 def test_without_a_budget_nothing_is_searched(cli, redundant):
     assert cli("compress", redundant).exit_code == UsageError.exit_code
+
+
+def test_a_compressed_network_takes_no_placement(cli, redundant, tmp_path):
+    both = ("--compressed", tmp_path / "a.json", "--placement", tmp_path / "b.json")
+    outcome = cli("deploy", redundant, "--device", "pc", *both)
+    assert outcome.exit_code == UsageError.exit_code
+    assert "Give one of them" in outcome.stderr
+
+
+@pytest.mark.parametrize("option", ["--compressed", "--placement"])
+def test_several_networks_are_not_deployed_as_one_is_changed(cli, redundant, option, tmp_path):
+    """It would be left out without a word."""
+    outcome = cli("deploy", redundant, "digits", "--device", "pc", option, tmp_path / "a.json")
+    assert outcome.exit_code == UsageError.exit_code
+    assert option in outcome.stderr

@@ -17,8 +17,10 @@ from mobilekit.contract.outputs import map_tensor
 from mobilekit.errors import DataError, ModelFileError
 from mobilekit.model import preprocess
 from mobilekit.model.dataset import class_indices, open_dataset
-from mobilekit.model.examples import prepare_examples
+from mobilekit.model.examples import prepare_examples, write_agreement
+from mobilekit.model.export import GENERATED_EXAMPLES
 from mobilekit.model.load import example_reader, load_module
+from mobilekit.model.reference import make_inputs
 from mobilekit.model.zoo import find_model, read_card, read_front_end, read_spec
 
 READER = """
@@ -428,3 +430,15 @@ def test_another_recording_format_is_refused(tmp_path: Path, monkeypatch) -> Non
         (tmp_path / "labels.csv").write_text(f"file,label\n{name}.wav,0\n")
         with open_dataset(spec, tmp_path) as dataset, pytest.raises(DataError, match=said):
             dataset.read(0)
+
+
+def test_int8_is_not_judged_by_what_it_is_calibrated_on(
+    write_model: WriteModel, tmp_path: Path
+) -> None:
+    """Generated inputs of both are drawn from different seeds."""
+    spec = read_spec(write_model(SMALL))
+    judging = np.load(write_agreement(spec, tmp_path / "cache") / "inputs.npy")
+    calibrating = [make_inputs(spec, seed)[0].numpy()[0] for seed in range(1 + GENERATED_EXAMPLES)]
+
+    assert len(judging) == 200
+    assert not any(np.array_equal(one, other) for one in judging for other in calibrating)

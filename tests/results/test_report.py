@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 from browser import CHROMIUM, running_browser
-from reports import HOSTILE, few, here, hostile, run
+from reports import FAILED, HOSTILE, evaluated, few, here, hostile, run, windows
 from typer.testing import CliRunner
 
 from mobilekit.analysis.compare.records import Quantity
@@ -20,6 +20,7 @@ from mobilekit.plain import plain
 from mobilekit.records.statistics import Interval
 from mobilekit.results.report.document import ReportDocument, make_report_document
 from mobilekit.results.report.page import render_report
+from mobilekit.results.report.sections import make_sections
 from mobilekit.results.store import Store
 
 AXE = "axe-core@4.14.1"
@@ -76,6 +77,21 @@ def test_only_runs_alike_are_put_together_and_none_with_an_error():
     ids = [each.ids for each in repeats]
     assert ("nin-nexus7-a", "nin-nexus7-b", "traced-nexus7") in ids
     assert not any("squeezenet-nexus7" in each for each in ids)
+
+
+def test_nothing_of_a_run_with_an_error_is_charted():
+    """Neither its accuracy nor its power; the list of results and the findings have it."""
+    wrong = [
+        evaluated("wrong-digits", 0.3, 18, model="digits", findings=(FAILED,)),
+        run("wrong-nin", 1080, windows=windows(), findings=(FAILED,)),
+    ]
+    document = make_report_document("Results", "2026-05-05T00:00:00", wrong, [], [])
+    parts = [part.title for section in make_sections(document) for part in section.parts]
+
+    assert document.powers == ()
+    assert document.repeats == ()
+    assert not any("ccuracy" in title or "ower" in title for title in parts)
+    assert "Doubts about the results" in parts
 
 
 # --- the page ----------------------------------------------------------------------------------
