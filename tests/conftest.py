@@ -33,6 +33,8 @@ EXPORTS_VARIABLE = "MOBILEKIT_TEST_EXPORTS"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Processes that share the processors would wait for each other's threads by spinning.
+    os.environ["OMP_NUM_THREADS"] = "1"
     if not hasattr(config, "workerinput"):  # There are no others, or they are started by this one.
         session = ExitStack()
         config.add_cleanup(session.close)

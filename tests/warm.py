@@ -44,8 +44,9 @@ MANY_FDS = 1000
 """Above all numbers that a program is given descriptors under."""
 
 PRELOADED = (
-    *("adbutils", "matplotlib.figure", "numpy", "pandas", "rich.console", "rich.table"),
-    *("scipy.stats", "sqlalchemy.orm", "typer"),
+    *("adbutils", "matplotlib.figure", "numpy", "pandas", "pydantic.type_adapter"),
+    *("rich._emoji_codes", "rich.console", "rich.table", "safetensors.torch"),
+    *("scipy.cluster.vq", "scipy.stats", "sqlalchemy.orm", "tomllib", "typer", "typer._adapters"),
     *("torch", "torchvision", "torch.export", "torch.onnx"),
     *("executorch.exir", "executorch.backends.xnnpack.partition.xnnpack_partitioner"),
     *("executorch.extension.pybindings._C", "torchao.quantization.pt2e.quantize_pt2e"),
