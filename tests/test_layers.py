@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,9 @@ def layer_of(path: Path) -> str:
     return TOP_LEVEL.get(parts[0], layer)
 
 
-def imported(path: Path) -> set[str]:
-    names = set()
+@cache
+def imported(path: Path) -> frozenset[str]:
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -69,7 +71,7 @@ def imported(path: Path) -> set[str]:
             names |= {f"mobilekit.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
-    return names
+    return frozenset(names)
 
 
 def import_graph(package: Path) -> dict[str, set[str]]:

@@ -10,6 +10,7 @@ import codecs
 import csv
 import re
 from collections import Counter
+from functools import cache
 from typing import NamedTuple
 
 from mobilekit.errors import MeterFileError
@@ -66,8 +67,13 @@ def split_line(line: str, delimiter: str) -> list[str]:
 
 def is_number(text: str, decimal: str) -> bool:
     """Whether it is a number with that decimal sign, in the spelling of meters."""
+    return _number(decimal).fullmatch(text) is not None
+
+
+@cache
+def _number(decimal: str) -> re.Pattern[str]:
     point = re.escape(decimal)
-    return bool(re.fullmatch(rf"[+-]?(?:\d+(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?", text))
+    return re.compile(rf"[+-]?(?:\d+(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?")
 
 
 def is_infinite(text: str) -> bool:
@@ -76,7 +82,7 @@ def is_infinite(text: str) -> bool:
 
 def is_value(text: str, decimal: str) -> bool:
     """A number, a missing one or an infinite one."""
-    return text in MISSING or is_infinite(text) or is_number(text, decimal)
+    return is_number(text, decimal) or text in MISSING or is_infinite(text)
 
 
 def find_layout(head: bytes, *, path: object, delimiter: str | None, decimal: str | None) -> Layout:
@@ -147,10 +153,10 @@ def _find_rows(lines: list[str], delimiter: str, decimal: str) -> _Rows | None:
     for number, fields in table.items():
         width = len(fields) - (len(fields) > 1 and not fields[-1])
         values = sum(_is_cell(field, decimal) for field in fields[:width])
-        numbers = sum(is_number(field, decimal) for field in fields)
-        if numbers and values == width:
+        has_number = any(is_number(field, decimal) for field in fields)
+        if has_number and values == width:
             full[number] = width
-        if numbers and 2 * values >= width:
+        if has_number and 2 * values >= width:
             part[number] = width
     rows = full if 2 * len(full) >= len(table) else part
     if not rows:
