@@ -120,8 +120,11 @@ def test_a_second_deploy_pushes_and_exports_nothing(cli, bench_phone):
 @pytest.mark.parametrize(
     "name",
     [
-        *("nin", "squeezenet", "deepear"),
-        *(pytest.param(name, marks=pytest.mark.soak) for name in ("alexnet", "googlenet")),
+        "nin",
+        *(
+            pytest.param(name, marks=pytest.mark.soak)
+            for name in ("alexnet", "googlenet", "squeezenet", "deepear")
+        ),
     ],
 )
 def test_the_networks_deploy(cli, name):

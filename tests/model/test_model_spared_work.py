@@ -54,7 +54,10 @@ def build():
 """
 
 
-@pytest.mark.parametrize("artifact_format", FORMATS)
+@pytest.mark.parametrize(
+    "artifact_format",
+    [pytest.param(each, marks=[pytest.mark.soak] * (each != "onnx")) for each in FORMATS],
+)
 def test_programs_stay_the_same_byte_for_byte(
     write_model: WriteModel,
     export: Export,

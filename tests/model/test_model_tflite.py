@@ -109,6 +109,7 @@ def test_an_operator_that_litert_lacks_is_named(write_model: WriteModel, export:
         export(read_spec(path), "tflite")
 
 
+@pytest.mark.soak
 def test_an_export_is_silent(write_model: WriteModel, tmp_path: Path) -> None:
     """In no format does what exports or what checks write to the terminal, not even while it is
     imported, and no variable stays set."""
