@@ -182,11 +182,11 @@ def _identified(device: str, server: AdbServer, listed: ListedDevice) -> Identif
 
 def identify_attached() -> list[Identified]:
     """Every phone that is attached and ready, one that is attached in several ways once."""
-    links = {link.attached.serial: link for link in attached_links()}
+    attachments = {each.attached.serial: each for each in list_attachments()}
     found = []
-    for listed, *_ in links_by_phone(_look_at_each(list(links.values()))):
+    for listed, *_ in links_by_phone(_look_at_each(list(attachments.values()))):
         serial = listed.attached.serial
-        attached = None if listed.info is None else attach(links[serial])
+        attached = None if listed.info is None else attach(attachments[serial])
         if attached is not None:
             # One that leaves meanwhile is told of no more.
             with suppress(DeviceError, DisconnectedError, PhoneError):
@@ -313,16 +313,18 @@ def attached_phones() -> Iterator[tuple[str, Executor]]:
 
 def list_devices() -> list[ListedDevice]:
     """Everything attached to the user's adb server, and every virtual phone that runs."""
-    return _look_at_each(attached_links())
+    return _look_at_each(list_attachments())
 
 
-def _look_at_each(links: Sequence[Link]) -> list[ListedDevice]:
+def _look_at_each(attachments: Sequence[Attachment]) -> list[ListedDevice]:
     profiles = load_profiles()
-    looked = read_side_by_side([partial(_look_at, link, profiles) for link in links])
-    return [found or unknown(link.attached) for link, found in zip(links, looked, strict=True)]
+    looked = read_side_by_side([partial(_look_at, each, profiles) for each in attachments])
+    return [
+        found or unknown(each.attached) for each, found in zip(attachments, looked, strict=True)
+    ]
 
 
-class Link(NamedTuple):
+class Attachment(NamedTuple):
     """One way to a phone: through the user's adb server, or a virtual phone's through its own."""
 
     attached: AttachedDevice
@@ -331,34 +333,36 @@ class Link(NamedTuple):
     """The server that it is attached to afterwards; raises as ``connect_virtual`` does."""
 
 
-def attached_links() -> list[Link]:
+def list_attachments() -> list[Attachment]:
     """What is attached to the user's adb server, and the virtual phones that run beside; nothing is
     asked of any of them."""
     server = AdbServer()
     server.ensure_running()
-    links = [Link(attached, lambda: server) for attached in server.list_devices()]
-    there = {link.attached.serial for link in links}
+    attachments = [Attachment(attached, lambda: server) for attached in server.list_devices()]
+    there = {attachment.attached.serial for attachment in attachments}
     # They may be attached to the user's server as well.
     virtual = [phone for phone in service.list_phones() if phone.address not in there]
     if virtual:
         virtual_server().ensure_running()
     for phone in virtual:
         attached = AttachedDevice(serial=phone.address, state="offline")
-        links.append(Link(attached, partial(connect_virtual, phone)))
-    return links
+        attachments.append(Attachment(attached, partial(connect_virtual, phone)))
+    return attachments
 
 
-def attach(link: Link) -> tuple[AdbServer, AttachedDevice] | None:
+def attach(attachment: Attachment) -> tuple[AdbServer, AttachedDevice] | None:
     """The server that a phone is attached to and its state there; ``None`` where it is not."""
     # A virtual phone that cannot be attached has just been stopped, or hangs.
     with suppress(DeviceError, DisconnectedError, AdbServerError):
-        server = link.attach()
+        server = attachment.attach()
         for attached in server.list_devices():
-            if attached.serial == link.attached.serial:
+            if attached.serial == attachment.attached.serial:
                 return server, attached
     return None
 
 
-def _look_at(link: Link, profiles: dict[str, DeviceProfile]) -> ListedDevice:
-    found = attach(link)
-    return unknown(link.attached) if found is None else look_at(*found, profiles, with_gpu=True)
+def _look_at(attachment: Attachment, profiles: dict[str, DeviceProfile]) -> ListedDevice:
+    found = attach(attachment)
+    return (
+        unknown(attachment.attached) if found is None else look_at(*found, profiles, with_gpu=True)
+    )

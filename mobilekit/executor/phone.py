@@ -18,14 +18,14 @@ from mobilekit.contract.protocol import (
 from mobilekit.contract.samples import was_lost
 from mobilekit.errors import AdbServerError, DeviceError, DisconnectedError, MobilekitError
 from mobilekit.executor.base import Listener, Look
-from mobilekit.executor.watch import Link, Patience, Watch
+from mobilekit.executor.watch import Following, Patience, Watch
 from mobilekit.phone import runs
 from mobilekit.phone.adb import Phone
 from mobilekit.phone.app import ensure_app
 
 
 class PhoneExecutor:
-    """``reconnect`` finds the phone again after it was away: as in ``Link``."""
+    """``reconnect`` finds the phone again after it was away: as in ``Following``."""
 
     outlives = True
     replays = False
@@ -125,8 +125,10 @@ class PhoneExecutor:
             runs.forget_file(self._phone, file)
 
     def _watch_of(self, request: RunRequest, listener: Listener) -> Watch:
-        link = Link(listener, self._reconnect, self._patience, self._sleep, self._clock_ns)
-        return Watch(self._phone, request, link)
+        following = Following(
+            listener, self._reconnect, self._patience, self._sleep, self._clock_ns
+        )
+        return Watch(self._phone, request, following)
 
 
 SILENT = Listener(on_event=lambda _: None, on_lost=lambda: None, on_back=lambda: None)

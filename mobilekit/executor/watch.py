@@ -78,7 +78,7 @@ class Patience(NamedTuple):
     """For runs that others started before."""
 
 
-class Link(NamedTuple):
+class Following(NamedTuple):
     """What following a run needs besides the phone."""
 
     listener: Listener
@@ -94,18 +94,18 @@ class Watch:
     """One run that was started: reads its progress from where it stopped reading before, whatever
     link it comes over."""
 
-    def __init__(self, phone: Phone, request: RunRequest, link: Link) -> None:
+    def __init__(self, phone: Phone, request: RunRequest, following: Following) -> None:
         self.phone = phone
         """The one that answered last."""
         self._events: list[ProgressEvent] = []
         self.request = request
-        self._link = link
+        self._following = following
         self._directory = f"{OUTPUT_ROOT}/{run_directory(request.run_id)}"
         self._read_bytes = 0
         self._read_md5 = hashlib.md5(usedforsecurity=False)
         self._unfinished: list[bytes] = []
         """The parts of a line whose end has not been read yet."""
-        self._started_ns = self._heard_ns = self._begun_ns = link.clock_ns()
+        self._started_ns = self._heard_ns = self._begun_ns = following.clock_ns()
         self._is_away = False
 
     @property
@@ -132,7 +132,7 @@ class Watch:
             except (DisconnectedError, DeviceError) as error:
                 if not self._is_away:
                     self._is_away = True
-                    self._link.listener.on_lost()
+                    self._following.listener.on_lost()
                 returned = self._wait_for_return()
                 if returned is None:
                     return self._failure(error.what, "disconnected")
@@ -154,8 +154,8 @@ class Watch:
         A run whose process ended without a result, or that wrote what is no message, is a
         ``RunFailure`` with all that it had reported.
         """
-        clock_ns = self._link.clock_ns
-        deadline_ns = clock_ns() + self._link.patience.start_timeout_s * NS_PER_S
+        clock_ns = self._following.clock_ns
+        deadline_ns = clock_ns() + self._following.patience.start_timeout_s * NS_PER_S
         try:
             result = self._poll()
             # Its start may be on the way to the companion.
@@ -165,7 +165,7 @@ class Watch:
                 and is_running(self.phone)
                 and clock_ns() < deadline_ns
             ):
-                self._link.sleep(self._link.patience.longest_poll_s)
+                self._following.sleep(self._following.patience.longest_poll_s)
                 result = self._poll()
             return result or self._ended()
         except PhoneError as error:
@@ -178,8 +178,8 @@ class Watch:
         """End the companion from the keyboard: what the run had written. One whose phone is away,
         noticed or not, is not stopped but left to itself."""
         # Read anew: the one that was interrupted may have been in the middle of an event.
-        unheard = self._link.listener._replace(on_event=lambda _event: None)
-        last_look = Watch(self.phone, self.request, self._link._replace(listener=unheard))
+        unheard = self._following.listener._replace(on_event=lambda _event: None)
+        last_look = Watch(self.phone, self.request, self._following._replace(listener=unheard))
         try:
             self.phone.shell(f"am force-stop {PACKAGE}", check=False)
             result = last_look._poll()
@@ -191,7 +191,7 @@ class Watch:
         return result or last_look._failure(f"{STOPPED}{before}", "stopped")
 
     def _follow(self) -> RunResult:
-        patience = self._link.patience
+        patience = self._following.patience
         wait_s, polls = patience.first_poll_s, 0
         while True:
             result = self._poll()
@@ -205,7 +205,7 @@ class Watch:
                 ended = self._ended()
                 if ended is not None:
                     return ended
-            self._link.sleep(wait_s)
+            self._following.sleep(wait_s)
             wait_s = min(patience.longest_poll_s, wait_s * SLOWING)
 
     def _out_of_time(self) -> RunResult | None:
@@ -213,7 +213,7 @@ class Watch:
 
         Raises ``AppError`` for one that was not taken.
         """
-        patience, now_ns = self._link.patience, self._link.clock_ns()
+        patience, now_ns = self._following.patience, self._following.clock_ns()
         silence_s = self._seconds_since(self._heard_ns)
         if silence_s > self._longest_silence_s():
             waited_s = self._seconds_since(self._started_ns)
@@ -233,10 +233,10 @@ class Watch:
         return None
 
     def _seconds_since(self, at_ns: int) -> float:
-        return (self._link.clock_ns() - at_ns) / NS_PER_S
+        return (self._following.clock_ns() - at_ns) / NS_PER_S
 
     def _wait_for_return(self) -> Phone | None:
-        plan, link = self.request.energy, self._link
+        plan, link = self.request.energy, self._following
         may_be_away = plan is not None and plan.unplug_timeout_ns is not None
         left_ns = link.clock_ns()
         deadline_ns = None if may_be_away else left_ns + link.patience.reconnect_s * NS_PER_S
@@ -258,7 +258,7 @@ class Watch:
 
     def _longest_silence_s(self) -> float:
         part_s = _longest_part_s(self.request, self._events)
-        return min(part_s + self._link.patience.silence_margin_s, _longest_run_s(self.request))
+        return min(part_s + self._following.patience.silence_margin_s, _longest_run_s(self.request))
 
     def _is_behind_another(self) -> bool:
         """Whether the run waits for the end of one that somebody else started."""
@@ -293,7 +293,7 @@ class Watch:
         ).stdout
         if self._is_away:
             self._is_away = False
-            self._link.listener.on_back()
+            self._following.listener.on_back()
         over = data.startswith(b"over\n")
         try:
             self._read(data.removeprefix(b"over\n") if over else data)
@@ -342,11 +342,11 @@ class Watch:
         complete = b"".join([*self._unfinished[:-1], whole, line_end])
         self._unfinished = [rest]
         for event in decode_events(complete):
-            self._heard_ns = self._link.clock_ns()
+            self._heard_ns = self._following.clock_ns()
             if len(self._events) == 1:
                 self._begun_ns = self._heard_ns
             self._events.append(event)
-            self._link.listener.on_event(event)
+            self._following.listener.on_event(event)
 
     def _failure(self, message: str, code: FailureCode = "interrupted") -> RunFailure:
         return interrupted(self.request.run_id, self._events, message, code)

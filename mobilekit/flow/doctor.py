@@ -12,7 +12,7 @@ from pathlib import Path
 from mobilekit import __version__, places
 from mobilekit.analysis.checkup import judge_computer, judge_phone
 from mobilekit.errors import AdbServerError, DisconnectedError, ProfileError
-from mobilekit.executor.open import Link, attach, attached_links
+from mobilekit.executor.open import Attachment, attach, list_attachments
 from mobilekit.flow.requirements import read_python_facts
 from mobilekit.phone.adb_facts import read_adb_facts
 from mobilekit.phone.app import found_apks, missing_tools, where_to_get_app
@@ -53,11 +53,11 @@ def check_up(device: str) -> Checkup:
     phones: tuple[PhoneFacts, ...] = ()
     if facts.adb.server in ("running", "started"):
         try:
-            links = attached_links()
+            attachments = list_attachments()
         except (AdbServerError, DisconnectedError) as error:
             checks += (Check(subject="phones", verdict="fault", what=error.what, fix=error.fix),)
         else:
-            found = _read_phones(links, profiles, device)
+            found = _read_phones(attachments, profiles, device)
             phones = tuple(each for each in found if device == "auto" or _is_meant(each, device))
             checks += _judge_choice(device, found, phones)
     return Checkup(
@@ -70,17 +70,22 @@ def check_up(device: str) -> Checkup:
 
 
 def _read_phones(
-    links: list[Link], profiles: dict[str, DeviceProfile], device: str
+    attachments: list[Attachment], profiles: dict[str, DeviceProfile], device: str
 ) -> list[PhoneFacts]:
     """All of them, or the one link of that serial alone."""
-    links = [link for link in links if link.attached.serial == device] or links
-    looked = read_side_by_side([partial(_read_phone, link, profiles) for link in links])
-    return [found or unread(link.attached, None) for link, found in zip(links, looked, strict=True)]
+    attachments = [each for each in attachments if each.attached.serial == device] or attachments
+    looked = read_side_by_side([partial(_read_phone, each, profiles) for each in attachments])
+    return [
+        found or unread(each.attached, None)
+        for each, found in zip(attachments, looked, strict=True)
+    ]
 
 
-def _read_phone(link: Link, profiles: dict[str, DeviceProfile]) -> PhoneFacts:
-    found = attach(link)
-    return unread(link.attached, None) if found is None else read_phone_facts(*found, profiles)
+def _read_phone(attachment: Attachment, profiles: dict[str, DeviceProfile]) -> PhoneFacts:
+    found = attach(attachment)
+    return (
+        unread(attachment.attached, None) if found is None else read_phone_facts(*found, profiles)
+    )
 
 
 def _is_meant(phone: PhoneFacts, device: str) -> bool:
