@@ -96,6 +96,10 @@ class DisconnectedError(MobilekitError):
     exit_code = 4
 
 
+class TimedOutError(DisconnectedError):
+    """What is there did not answer in time: it may be busy, or asleep."""
+
+
 class AdbServerError(MobilekitError):
     """No adb server can be reached or started."""
 

@@ -1,11 +1,13 @@
 """Makes every fault happen at every moment of a deploy, and tells what a person sees of it.
 
-    python scripts/fault_table.py [--output docs/reliability.md] [--workers 4] [FAULT...]
+    python scripts/fault_table.py [--output docs/reliability.md] [--workers 4] [--profile nexus7]
+        [FAULT...]
 
 Each pair is a deploy of a small network on a virtual phone of its own behind a real adb server,
-whose companion plays a run again that took place at the beginning. ``--output`` replaces the part
-of that file between the two markers. Ends with 1 where a pair has a traceback, takes longer than it
-may, or loses a sample.
+whose companion plays a run again that took place at the beginning. ``--profile`` names another
+phone than one with Android 14, such as nexus7, whose Android 6 has other shells. ``--output``
+replaces the part of that file between the two markers. Ends with 1 where a pair has a traceback,
+takes longer than it may, or loses a sample.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from warm import WarmPopen, running_nursery
 
 from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import Samples
+from mobilekit.phone.profiles import load_profiles
 from mobilekit.virtual.faults import FAULTS, MOMENTS, FaultName, Moment
 
 NETWORK = "digits"
@@ -111,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--output", type=Path)
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--profile", default="pixel8", choices=sorted(load_profiles()))
     parser.add_argument("faults", nargs="*", choices=[[], *FAULTS], metavar="FAULT")
     given = parser.parse_args()
     pairs = [pair for pair in PAIRS if not given.faults or pair[0] in given.faults]
@@ -134,7 +138,7 @@ def main() -> None:
         def try_pair(pair: tuple[FaultName, Moment]) -> Outcome:
             bench = free.get()
             try:
-                outcome = bench.deploy(*pair)
+                outcome = bench.deploy(*pair, profile=given.profile)
             finally:
                 free.put(bench)
             wrong = "".join(f" !! {words}" for words in faults_of(outcome))

@@ -34,7 +34,7 @@ PACE_S = 0.15
 LONGEST_S = 420.0
 """After which a deploy counts as one without an end."""
 ENDED_BY_US = -9
-SILENT: tuple[FaultName, ...] = ("silent-progress", "stall", "truncated")
+SILENT: tuple[FaultName, ...] = ("silent-progress", "stall")
 """The phone is there, and what it is asked of the run is not to be had."""
 IN_THE_RUN: tuple[Moment, ...] = ("start", "load", "warmup", "measuring", "fetching")
 """Moments from which on a silent phone is waited for as long as a silent run."""

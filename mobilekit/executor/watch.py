@@ -36,6 +36,7 @@ from mobilekit.errors import (
     DisconnectedError,
     PhoneError,
     ProtocolError,
+    TimedOutError,
 )
 from mobilekit.executor.base import Listener
 from mobilekit.hashing import bytes_md5
@@ -52,6 +53,9 @@ from mobilekit.phone.runs import (
 from mobilekit.units import NS_PER_S
 
 POLLS_BETWEEN_LIFE_SIGNS = 5
+BROKEN_ANSWERS = 8
+"""In a row, of a phone that is there all the time, they are no accident: asked anew every 2 s, it
+has had as long as one that is away has to return."""
 SLOWING = 1.1
 STOPPED = "interrupted from the keyboard"
 LEFT_TO_ITSELF = "left to itself from the keyboard"
@@ -107,6 +111,8 @@ class Watch:
         """The parts of a line whose end has not been read yet."""
         self._started_ns = self._heard_ns = self._begun_ns = following.clock_ns()
         self._is_away = False
+        self._broken_answers = 0
+        """In a row; one that is late is not broken."""
 
     @property
     def has_begun(self) -> bool:
@@ -118,11 +124,11 @@ class Watch:
 
         A phone that goes away is waited for: for as long as it takes where the run is one that is
         meant to go on without a cable, else ``Patience.reconnect_s``. A companion that dies, goes
-        silent or takes too long, a phone that stays away or answers everything but what it is asked
-        of the run, and one that writes what is no message, yields a ``RunFailure`` with everything
-        that it had reported; what cannot be read stays on the phone, since it may be the way to
-        here that garbles it. No limit begins anew because a link broke and came back. Raises
-        ``AppError`` when the run is not taken.
+        silent or takes too long, a phone that stays away, breaks off whatever it answers or answers
+        everything but what it is asked of the run, and one that writes what is no message, yields a
+        ``RunFailure`` with everything that it had reported; what cannot be read stays on the phone,
+        since it may be the way to here that garbles it. No limit begins anew because a link broke
+        and came back. Raises ``AppError`` when the run is not taken.
         """
         while True:
             try:
@@ -130,6 +136,7 @@ class Watch:
             except AppError:
                 raise
             except (DisconnectedError, DeviceError) as error:
+                self._broken_answers += not isinstance(error, TimedOutError)
                 if not self._is_away:
                     self._is_away = True
                     self._following.listener.on_lost()
@@ -137,6 +144,11 @@ class Watch:
                 if returned is None:
                     return self._failure(error.what, "disconnected")
                 self.phone = returned
+                if self._broken_answers >= BROKEN_ANSWERS:
+                    return self._failure(
+                        f"the phone is there, but each of its answers breaks off: {error.what}",
+                        "disconnected",
+                    )
                 silence_s = self._seconds_since(self._heard_ns)
                 if silence_s > self._longest_silence_s():
                     # What the run has written may be had another time.
@@ -247,6 +259,7 @@ class Watch:
                 phone = link.reconnect()
             except (DisconnectedError, DeviceError, AdbServerError):
                 was_gone = True
+                self._broken_answers = 0
                 continue
             # A phone that was there all the time could have been heard.
             if may_be_away and was_gone:
@@ -291,6 +304,7 @@ class Watch:
             check=False,
             limit_bytes=MAX_FILE_BYTES,
         ).stdout
+        self._broken_answers = 0
         if self._is_away:
             self._is_away = False
             self._following.listener.on_back()

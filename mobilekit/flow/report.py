@@ -19,18 +19,24 @@ def gather_report(
     """Of each word that is a campaign's name all of its results, of each other one the result with
     that id; of no words all results. One that is damaged keeps none of the others back.
 
-    Raises ``UsageError`` for a word that is neither, and where there is no result at all.
+    Raises ``UsageError`` for a word that is neither, and where there is no result at all; where all
+    are damaged, the ``DamagedResultError`` of the newest.
     """
     campaigns = [word for word in given if store.result_ids(campaign=word)]
     ids = {id for name in campaigns for id in store.result_ids(campaign=name)}
     ids |= set(store.resolve([word for word in given if word not in campaigns]))
     chosen = [id for id in store.result_ids() if not given or id in ids]
     results = []
+    damaged: list[DamagedResultError] = []
     for each in chosen:
         try:
             results.append(store.find_result(each))
         except DamagedResultError as error:
-            on_damage(error)
+            damaged.append(error)
+    if damaged and not results:
+        raise damaged[0]
+    for left_out in damaged:
+        on_damage(left_out)
     measurements = [each for each in results if isinstance(each, Measurement)]
     imports = [each for each in results if isinstance(each, MeterResult)]
     if not measurements and not imports:

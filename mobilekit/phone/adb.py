@@ -29,6 +29,7 @@ from mobilekit.errors import (
     DisconnectedError,
     MobilekitError,
     PhoneError,
+    TimedOutError,
     UsageError,
 )
 from mobilekit.records.device import AttachedDevice
@@ -260,7 +261,7 @@ class AdbServer:
         try:
             yield
         except (AdbTimeout, TimeoutError) as error:
-            raise DisconnectedError(
+            raise TimedOutError(
                 "The phone did not answer in time",
                 serial=serial or "-",
                 fix="Check the cable and that the phone is awake, then run the command again; "

@@ -1,6 +1,7 @@
 """Following runs: how long a companion may be silent, what Ctrl-C does, and queues."""
 
 from contextlib import nullcontext
+from itertools import cycle
 
 import pytest
 from examples import MS, PHASES, energy_plan, run_request, samples
@@ -19,7 +20,7 @@ from mobilekit.contract.protocol import (
     RunTaken,
     TensorFile,
 )
-from mobilekit.errors import DisconnectedError, PhoneError
+from mobilekit.errors import DisconnectedError, PhoneError, TimedOutError
 from mobilekit.executor.base import Listener
 from mobilekit.executor.phone import SILENT, PhoneExecutor
 from mobilekit.executor.watch import Patience
@@ -266,7 +267,11 @@ class EvasivePhone:
 
 def hangs(phone):
     phone.now_s += 20
-    raise DisconnectedError("The phone did not answer in time", fix="Check the cable.")
+    raise TimedOutError("The phone did not answer in time", fix="Check the cable.")
+
+
+def breaks_off(phone):
+    raise DisconnectedError("5 bytes are missing", fix="Check the cable.")
 
 
 def test_a_phone_that_answers_everything_but_of_the_run():
@@ -309,12 +314,8 @@ def test_a_phone_that_is_meant_to_be_away_has_its_absence_left_out():
 
 
 def test_a_phone_that_was_never_away_has_nothing_left_out():
-    """Its link breaks at each answer, and it can be reached at once all the same."""
-
-    def tell(phone):
-        raise DisconnectedError("5 bytes are missing", fix="Check the cable.")
-
-    phone = EvasivePhone(tell)
+    """It answers too late each time, and it can be reached at once all the same."""
+    phone = EvasivePhone(hangs)
     plan = energy_plan(unplug_timeout_ns=60 * NS_PER_S)
     executor = executor_of(phone, clock_ns=clock_of(phone))
 
@@ -323,6 +324,51 @@ def test_a_phone_that_was_never_away_has_nothing_left_out():
     assert result.code == "disconnected"
     assert "the phone is there, but has told nothing of the run" in result.message
     assert phone.now_s < 400
+
+
+def test_a_phone_whose_every_answer_breaks_off():
+    """It is there each time: it has as long as one that is away, not that of a silent run."""
+    phone = EvasivePhone(breaks_off)
+
+    result = phone.follow()
+
+    assert result.code == "disconnected"
+    assert "each of its answers breaks off: 5 bytes are missing" in result.message
+    assert phone.now_s < 20
+    assert phone.told == ["lost"]
+
+
+def test_answers_that_break_off_now_and_then():
+    """Those before a whole one no longer count."""
+    answers = iter([*[None] * 7, TAKEN + BEGUN] + [*[None] * 7, b""] * 3)
+
+    def tell(phone):
+        answer = next(answers, b"")
+        return breaks_off(phone) if answer is None else answer
+
+    phone = EvasivePhone(tell)
+
+    result = phone.follow()
+
+    assert "silent" in result.message
+    assert phone.asked > 4 * 8
+
+
+def test_answers_that_break_off_because_the_phone_goes():
+    """One that is gone each time does not garble; its silence counts."""
+    phone = EvasivePhone(breaks_off)
+    is_gone = cycle([True, False])
+
+    def reconnect():
+        if next(is_gone):
+            raise DisconnectedError("The phone is gone", fix="Plug it in again.")
+        return phone
+
+    executor = executor_of(phone, reconnect=reconnect, clock_ns=clock_of(phone))
+    result = executor.follow(run_request(), SILENT)
+
+    assert "has told nothing of the run" in result.message
+    assert phone.asked > 8
 
 
 def test_a_companion_that_only_keeps_talking():

@@ -295,6 +295,13 @@ def test_a_damaged_result_keeps_no_other_back(url, tmp_path):
     assert "whole" in listed.stdout
     assert "id: broken" in listed.stderr
 
+    # Of nothing else there is no page, and it is said why.
+    page = tmp_path / "report.html"
+    report = ["report", "broken", "--output", str(page), "--store", url]
+    with pytest.raises(DamagedResultError, match="id: broken"):
+        CliRunner().invoke(app, report, standalone_mode=False, catch_exceptions=False)
+    assert not page.exists()
+
 
 @pytest.mark.parametrize("name", ["100%", "a%41b", "what?mode=ro", "a b#c", "äö"])
 def test_a_home_may_be_called_anything(tmp_path, monkeypatch, name):
