@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -28,29 +29,35 @@ from mobilekit.contract.protocol import (
     WaitEnded,
     WaitStarted,
 )
+from mobilekit.contract.samples import was_lost
 from mobilekit.errors import (
     AdbServerError,
     DeviceError,
     DisconnectedError,
     MobilekitError,
+    PhoneError,
+    ProtocolError,
     StoppedError,
     StoreError,
+    UsageError,
 )
-from mobilekit.flow.collect import collect
+from mobilekit.flow.collect import take_up
 from mobilekit.flow.deploy import deploy
 from mobilekit.flow.energy import Confirmation, measure_energy
-from mobilekit.flow.prepare import Check, DeployOptions
+from mobilekit.flow.prepare import Check, DeployOptions, open_device_of
 from mobilekit.model.files import write_whole
 from mobilekit.model.given import NOTHING
 from mobilekit.plain import plain
-from mobilekit.records.campaign import Gates, Outcome, PlacedRun, PlannedRun
+from mobilekit.records.campaign import Gates, Outcome, PlacedRun
 from mobilekit.records.device import DeviceState
 from mobilekit.records.energy import PlannedEnergy
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import Variant, with_backend
+from mobilekit.results.campaigns import BegunRuns, Campaigns
 from mobilekit.results.store import PendingRun, Store
 from mobilekit.results.text.progress import PHASE_TEXTS, STEP_TEXTS, TIMEOUT_TEXTS, WAIT_TEXTS
 
+AWAY = "the phone is away"
 LOOK_S = 2.0
 """Between two looks at a phone that is not ready for its run."""
 STOPPED_CODE = 130
@@ -59,14 +66,18 @@ STOPPED_CODE = 130
 class ChildOrder(Record, frozen=True):
     campaign: str
     placed: PlacedRun
-    begun: str
-    """A file in which the ids of runs are kept that were started on a phone, for the next
-    attempt."""
+    measured: str
+    """A file in which what was measured is kept for the run's next attempt here, until it is
+    stored."""
     store: str
 
 
 class NotReadyError(DeviceError):
     """The phone is there, and is not yet as the campaign wants it."""
+
+
+class NotKeptError(MobilekitError):
+    """There is no room for what was measured; it is still on its phone."""
 
 
 class Outbox(Store):
@@ -75,19 +86,83 @@ class Outbox(Store):
     def __init__(self, order: ChildOrder) -> None:
         super().__init__(order.store, keeps_connections=False)
         self._order = order
-        self.kept: list[Measurement] = []
+        self._key = order.placed.run.key
+        self._campaigns = Campaigns(order.store, most_connections=0)
+        self._measured_file = Path(order.measured)
+        self._mine: set[str] = set()
+        """Started by this attempt."""
+        self._on_phone: set[str] = set()
+        """... and those of earlier ones, of which a phone may have the files."""
+        self.kept: tuple[Measurement, ...] = self._read_kept()
+        self.lost: Measurement | None = None
+        """What there is of a run whose phone went away in the middle of it."""
+
+    @property
+    def has_run(self) -> bool:
+        """Whether there is what the run is for, besides what planned it."""
+        return any(each.purpose == "measure" for each in self.kept)
+
+    def check_writable(self) -> None:
+        """The host keeps what is measured, however the store is."""
 
     def save(self, measurement: Measurement) -> None:
-        self.kept.append(replace(measurement, campaign=self._order.campaign))
+        """Raises ``NotKeptError`` where there is no room for it, unless it is nowhere else."""
+        result = measurement.result
+        if was_lost(result):
+            self.lost = replace(measurement, campaign=self._order.campaign)
+            return
+        self.lost = None
+        code = result.code if isinstance(result, RunFailure) else None
+        if code == "interrupted" and measurement.id in self._on_phone - self._mine:
+            self._forget(measurement.id)
+            return  # What was under way when its host ended is measured again.
+        kept = (*self.kept, replace(measurement, campaign=self._order.campaign))
+        try:
+            if code != "stopped":
+                write_whole(self._measured_file, encode(kept))
+        except OSError as error:
+            if measurement.id in self._on_phone:
+                raise NotKeptError(
+                    f"What was measured cannot be kept here: {error.strerror or error}",
+                    directory=self._measured_file.parent,
+                    fix="Free some space there; until then it stays on its phone.",
+                ) from None
+        self.kept = kept
 
     def add_pending(self, run: PendingRun) -> None:
-        path = Path(self._order.begun)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(f"{run.measurement.id}\n")
-        super().add_pending(
-            run._replace(measurement=replace(run.measurement, campaign=self._order.campaign))
-        )
+        self._mine.add(run.measurement.id)
+        self._on_phone.add(run.measurement.id)
+        begun = replace(run.measurement, campaign=self._order.campaign)
+        self._campaigns.add_begun(self._order.campaign, self._key, run._replace(measurement=begun))
+
+    def list_begun(self) -> BegunRuns:
+        begun = self._campaigns.list_begun(self._order.campaign, self._key)
+        self._on_phone |= {each.measurement.id for each in begun.pending}
+        return begun
+
+    def adopt(self, stored: Sequence[Measurement]) -> None:
+        """Take for the run's own what somebody has collected of it."""
+        self.kept = tuple(stored)
+
+    def forget_kept(self) -> None:
+        """Of what is kept its phone has nothing any more to be collected."""
+        for each in self.kept:
+            self._forget(each.id)
+
+    def _forget(self, run_id: str) -> None:
+        with suppress(StoreError, UsageError):
+            self.forget_pending(run_id)
+
+    def _read_kept(self) -> tuple[Measurement, ...]:
+        try:
+            kept: tuple[Measurement, ...] = decode(
+                self._measured_file.read_bytes(),
+                tuple[Measurement, ...],
+                source=self._measured_file.name,
+            )
+        except (OSError, ProtocolError):
+            return ()
+        return kept if any(each.purpose == "measure" for each in kept) else ()
 
 
 class LineReporter:
@@ -123,7 +198,7 @@ class LineReporter:
             self._say(TIMEOUT_TEXTS[event.wait.reason])
 
     def lost(self, requests: Sequence[RunRequest]) -> None:
-        self._say("waits: the phone is away")
+        self._say(f"waits: {AWAY}")
 
     def back(self) -> None:
         self._say("The phone is back")
@@ -138,38 +213,46 @@ def carry_out(
 ) -> Outcome:
     """The run, once its phone is there and as it should be, and the store can be read.
 
-    A run that an earlier attempt started on the phone, and whose host died, is followed to its end
-    in place of another one. Raises ``StoppedError`` or ``KeyboardInterrupt`` for one that was
-    ended.
+    A run that an earlier attempt started on the phone, and whose host died or lost it, is followed
+    to its end in place of another one; so is one whose phone goes away in the middle, once it is
+    back. Raises ``StoppedError`` or ``KeyboardInterrupt`` for one that was ended.
     """
     run = order.placed.run
     deadline_s = clock_s() + run.gates.patience_s
-    measured: list[Measurement] = []
+    was_away = False
     outbox: Outbox | None = None
     while True:
         try:
             outbox = outbox or Outbox(order)
-            fetch_artifact(order.store, order.placed.artifact)
-            _collect_begun(order, outbox, LineReporter(say))
-            if not outbox.kept:
-                _measure(run, order.placed, outbox, say)
-            break
-        except (DeviceError, DisconnectedError, AdbServerError, StoreError) as error:
-            if outbox is not None and outbox.kept:
-                break
-            if clock_s() >= deadline_s:
-                return _failed(error)
-            say(f"waits: {error.what}")
-            sleep(min(LOOK_S, max(0.0, deadline_s - clock_s())))
-        except StoppedError:
+            if not outbox.has_run:
+                fetch_artifact(order.store, order.placed.artifact)
+                _take_up_begun(order.placed, outbox, say)
+            if not outbox.has_run and outbox.lost is None:
+                _measure(order.placed, outbox, say)
+            if outbox.lost is None:
+                return _outcome_of(outbox.kept)
+            waits_for = AWAY
+            if not was_away:
+                was_away, deadline_s = True, clock_s() + run.gates.patience_s
+            failed = _outcome_of((*outbox.kept, outbox.lost))
+        except (DeviceError, DisconnectedError, AdbServerError, StoreError, NotKeptError) as error:
+            waits_for = error.what
+            failed = _failed(error, outbox)
+        except (StoppedError, KeyboardInterrupt):
+            if outbox is not None:
+                outbox.forget_kept()
             raise
         except MobilekitError as error:
-            if outbox is not None and outbox.kept:
-                break
-            return _failed(error)
-    assert outbox is not None
-    measured = outbox.kept
-    failure = measured[-1].result if isinstance(measured[-1].result, RunFailure) else None
+            return _failed(error, outbox)
+        if clock_s() >= deadline_s:
+            return failed
+        say(f"waits: {waits_for}")
+        sleep(min(LOOK_S, max(0.0, deadline_s - clock_s())))
+
+
+def _outcome_of(measured: Sequence[Measurement]) -> Outcome:
+    result = measured[-1].result
+    failure = result if isinstance(result, RunFailure) else None
     return Outcome(
         state="done" if failure is None else "failed",
         measurements=tuple(measured),
@@ -177,14 +260,15 @@ def carry_out(
     )
 
 
-def _failed(error: MobilekitError) -> Outcome:
-    return Outcome(state="failed", measurements=(), detail=str(error))
+def _failed(error: MobilekitError, outbox: Outbox | None) -> Outcome:
+    """With what there is of a run whose phone went away, which may still be collected."""
+    lost = None if outbox is None else outbox.lost
+    return Outcome(state="failed", measurements=() if lost is None else (lost,), detail=str(error))
 
 
-def _measure(
-    run: PlannedRun, placed: PlacedRun, outbox: Outbox, say: Callable[[str], None]
-) -> None:
-    options = DeployOptions(
+def _options_of(placed: PlacedRun) -> DeployOptions:
+    run = placed.run
+    return DeployOptions(
         model=run.model,
         given=NOTHING,
         device=run.device,
@@ -200,6 +284,10 @@ def _measure(
         install=True,
         exported=placed.artifact,
     )
+
+
+def _measure(placed: PlacedRun, outbox: Outbox, say: Callable[[str], None]) -> None:
+    run, options = placed.run, _options_of(placed)
     reporter, check = LineReporter(say), check_gates(run.gates)
     if run.energy != "unplug":
         deploy(options, outbox, reporter, check=check)
@@ -245,17 +333,30 @@ def check_gates(gates: Gates) -> Check:
     return check
 
 
-def _collect_begun(order: ChildOrder, outbox: Outbox, reporter: LineReporter) -> None:
-    path = Path(order.begun)
-    if not path.exists():
+def _take_up_begun(placed: PlacedRun, outbox: Outbox, say: Callable[[str], None]) -> None:
+    """Follow to its end what earlier attempts started on the phone, unless it has nothing of it
+    any more. Raises as opening the device does: a phone that is away is waited for."""
+    begun = outbox.list_begun()
+    if any(each.purpose == "measure" and not was_lost(each.result) for each in begun.stored):
+        outbox.adopt(begun.stored)
         return
-    ids = set(path.read_text(encoding="utf-8").split())
-    collect(outbox, reporter, wait=True, only=ids)
-    path.unlink(missing_ok=True)
-    left: Iterable[str] = {each.measurement.id for each in outbox.list_pending()} & ids
-    for run_id in left if not outbox.kept else ():
-        # It is made again, and must not turn up beside that.
-        outbox.forget_pending(run_id)
+    if not begun.pending:
+        outbox.lost = None
+        return
+    reporter = LineReporter(say)
+    try:
+        with open_device_of(_options_of(placed), reporter) as opened:
+            held = opened.executor.held_runs()
+            for each in begun.pending:
+                if each.measurement.id in held:
+                    say("Taking up what was begun on the phone")
+                    take_up(opened.executor, each, outbox, reporter)
+                    if outbox.lost is not None:
+                        return
+            outbox.lost = None
+    except PhoneError as error:
+        # It may say yes another time; what it has is not given up for that.
+        raise NotReadyError(error.what, fix=error.fix, **error.facts) from None
 
 
 def main(directory: str) -> None:
@@ -274,11 +375,22 @@ def main(directory: str) -> None:
     threading.Thread(target=end_with_host, daemon=True).start()
     try:
         outcome = carry_out(order, lambda line: print(plain(line), flush=True))
+        _write(scratch / "outcome.json", outcome)
     except (KeyboardInterrupt, StoppedError):
         sys.exit(STOPPED_CODE)
     finally:
         over.set()
-    write_whole(scratch / "outcome.json", encode(outcome))
+
+
+def _write(target: Path, outcome: Outcome) -> None:
+    """As soon as there is room for it."""
+    while True:
+        try:
+            write_whole(target, encode(outcome))
+            return
+        except OSError as error:
+            print(f"waits: {target.parent} cannot be written to: {error.strerror}", flush=True)
+            time.sleep(LOOK_S)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,9 @@ class Order(NamedTuple):
 
     run: RunId
     placed: PlacedRun
-    kept: Path
-    """Where its ``Outcome`` is to be written, whole or not at all."""
+    measured: Path
+    """A file for what it has measured, which stays until the store has it: should this host die,
+    the run's next attempt here finds it there."""
 
 
 class Measure(Protocol):
@@ -190,17 +191,12 @@ class Host:
         if self._ending.is_set():
             flight.ended.set()
         try:
-            outcome = self._carry_out(Order(run, placed, kept), flight)
-            if outcome is not None:
-                write_whole(kept, encode(outcome))
-                return True
-            if flight.is_lost or self._ending.is_set():
+            outcome = self._carry_out(Order(run, placed, self._measured(run)), flight)
+            if outcome is None and (flight.is_lost or self._ending.is_set()):
                 self._give_back(run)
                 return False
-            # Stopped by a person; there is nothing to keep but that.
-            stopped = Outcome(state="stopped", measurements=(), detail="")
-            write_whole(kept, encode(stopped))
-            return True
+            # Stopped by a person, there is nothing to keep but that.
+            return self._keep(run, outcome or Outcome(state="stopped", measurements=(), detail=""))
         finally:
             self._rested_at_s[placed.phone] = time.monotonic()
             self._flights.pop(run, None)
@@ -213,8 +209,28 @@ class Host:
         except FileNotFoundError:
             return  # It was stored, and the engine's word of it was lost.
         outcome: Outcome = decode(data, Outcome, source=str(kept))
-        self._campaigns.finish(run, self._holder, outcome)
+        self._finish(run, outcome)
         kept.unlink(missing_ok=True)
+
+    def _keep(self, run: RunId, outcome: Outcome) -> bool:
+        """In a file or, where there is no room for one, in the store at once; whether it is to be
+        stored yet."""
+        while True:
+            try:
+                write_whole(self._kept(run), encode(outcome))
+                return True
+            except OSError as error:
+                self._details[run] = f"waits: it cannot be kept here: {error.strerror or error}"
+            try:
+                self._finish(run, outcome)
+                return False
+            except StoreError:
+                if self._ending.wait(AWAY_S):
+                    raise _EndingError from None
+
+    def _finish(self, run: RunId, outcome: Outcome) -> None:
+        self._campaigns.finish(run, self._holder, outcome)
+        self._measured(run).unlink(missing_ok=True)
 
     def _take(self, run: RunId) -> PlacedRun | None:
         wait_s = FIRST_BUSY_S
@@ -254,6 +270,10 @@ class Host:
     def _kept(self, run: RunId) -> Path:
         name = f"{run.campaign}.{run.key}.{run.attempt}.json"
         return places.campaigns_directory() / "kept" / name
+
+    def _measured(self, run: RunId) -> Path:
+        """Of whatever attempt."""
+        return places.campaigns_directory() / "kept" / f"{run.campaign}.{run.key}.measured"
 
     # --- beside it ------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ def _measure(
             ChildOrder(
                 campaign=order.run.campaign,
                 placed=order.placed,
-                begun=str(order.kept.with_suffix(".begun")),
+                measured=str(order.measured),
                 store=place,
             )
         )
@@ -81,7 +81,6 @@ def _measure(
         process.stdin.close()
     if target.exists():
         outcome: Outcome = decode(target.read_bytes(), Outcome, source="a run's outcome")
-        order.kept.with_suffix(".begun").unlink(missing_ok=True)
         return outcome
     if ended.is_set():
         return None

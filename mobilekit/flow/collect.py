@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -39,24 +38,23 @@ class Collection(NamedTuple):
     waiting: tuple[WaitingRun, ...]
 
 
-def collect(
-    store: Store, reporter: Reporter, *, wait: bool, only: Container[str] | None = None
-) -> Collection:
+def collect(store: Store, reporter: Reporter, *, wait: bool) -> Collection:
     """Fetch and store the results of runs that were started earlier and left on their phones.
 
     A phone is known by the runs that it holds, so it may be reached in another way than when they
     were started. With ``wait``, a run that still goes on is followed to its end; from the keyboard
-    it is left to itself, and no other is followed. ``only``: of these ids.
+    it is left to itself, and no other is followed.
     """
     in_order = sorted(store.list_pending(), key=lambda run: run.measurement.started_at)
-    pending = {
-        run.measurement.id: run for run in in_order if only is None or run.measurement.id in only
-    }
+    pending = {run.measurement.id: run for run in in_order}
     collected: list[Measurement] = []
     waiting = {run_id: _waiting(run, "not attached") for run_id, run in pending.items()}
     for key, executor in attached_phones() if pending else ():
         with suppress(DeviceError, DisconnectedError, PhoneError):
             held = executor.held_runs()
+            for run_id, run in pending.items():
+                if run_id in waiting and run.measurement.device.key == key and run_id not in held:
+                    waiting[run_id] = _waiting(run, "not on its phone")
             for run_id in [run_id for run_id in pending if run_id in waiting and run_id in held]:
                 outcome = _collect_run(executor, key, pending[run_id], store, reporter, wait=wait)
                 if isinstance(outcome, WaitingRun):
@@ -116,6 +114,26 @@ def _collect_run(
     if measurement.purpose == "calibrate":
         learn_gauge(measurement, store, run.overrides)
     return measurement
+
+
+def take_up(executor: Executor, run: PendingRun, store: Store, reporter: Reporter) -> Measurement:
+    """Follow a run that was left on the device to its end and store it, as if it had never been
+    left: from the keyboard it is stopped there, and ``KeyboardInterrupt`` raised once it is stored.
+    """
+    request = run.measurement.request
+    listener = Listener(
+        on_event=reporter.event,
+        on_lost=lambda: reporter.lost((request,)),
+        on_back=reporter.back,
+    )
+    try:
+        result = executor.look(request, lambda _: None).result
+        if result is None:
+            result = executor.follow(request, listener)
+    except KeyboardInterrupt:
+        finish(run.measurement, executor.stop(request), executor, store)
+        raise
+    return finish(run.measurement, result, executor, store)
 
 
 def _waiting(run: PendingRun, why: WhyWaiting, windows: int = 0) -> WaitingRun:

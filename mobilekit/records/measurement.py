@@ -143,9 +143,15 @@ class Tag(Record, frozen=True):
 
 
 WhyWaiting = Literal[
-    "not attached", "running", "waiting", "left to itself", "followed by another mobilekit"
+    "not attached",
+    "not on its phone",
+    "running",
+    "waiting",
+    "left to itself",
+    "followed by another mobilekit",
 ]
-"""``waiting`` behind another run of the same phone; ``left to itself`` by who watched it."""
+"""``not on its phone``: that is attached, and has nothing of it any more; ``waiting`` behind
+another run of the same phone; ``left to itself`` by who watched it."""
 
 
 class WaitingRun(Record, frozen=True):

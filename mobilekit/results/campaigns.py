@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from mobilekit.contract.codec import decode, encode, prepare_to_decode
+from mobilekit.contract.samples import was_lost
 from mobilekit.errors import UsageError
 from mobilekit.records.campaign import (
     OVER,
@@ -28,15 +29,28 @@ from mobilekit.records.campaign import (
     PlacedRun,
     RunState,
 )
+from mobilekit.records.measurement import Measurement
 from mobilekit.results.database import Database, use_write_ahead_log
 from mobilekit.results.schema import (
     agents_table,
+    begun_runs_table,
     campaign_runs_table,
     campaigns_table,
+    decode_measurement,
+    decode_pending,
     leases_table,
+    measurements_table,
+    pending_table,
     shared_files_table,
 )
-from mobilekit.results.store import LAST, SHOWN_IDS, Store, save_measurement
+from mobilekit.results.store import (
+    LAST,
+    SHOWN_IDS,
+    PendingRun,
+    Store,
+    insert_pending,
+    save_measurement,
+)
 
 LEASE_S = 90.0
 """How long a phone stays taken without a sign of who took it: longer than a database is away while
@@ -65,6 +79,15 @@ class Taken(NamedTuple):
     """A run whose phone is its own now."""
 
     placed: PlacedRun
+
+
+class BegunRuns(NamedTuple):
+    """What was started on a phone for a run of a campaign, by whatever attempt and host."""
+
+    pending: tuple[PendingRun, ...]
+    """In the order in which they were started."""
+    stored: tuple[Measurement, ...]
+    """Those that somebody has collected and stored since."""
 
 
 Refused = Literal["busy", "over"]
@@ -260,9 +283,54 @@ class Campaigns:
             )
             if changed.rowcount == 1:
                 for measurement in outcome.measurements:
-                    save_measurement(connection, measurement)
+                    save_measurement(connection, measurement, may_be_there=True)
+                if outcome.state != "stopped":
+                    self._forget_begun(connection, run, outcome)
             self._release(connection, run, holder)
             return changed.rowcount == 1
+
+    def _forget_begun(self, connection: sa.Connection, run: RunId, outcome: Outcome) -> None:
+        """What else was started for it is not wanted any more; of a phone that was lost there may
+        be more to collect."""
+        lost = [each.id for each in outcome.measurements if was_lost(each.result)]
+        begun = begun_runs_table.c
+        mine = sa.and_(begun.campaign == run.campaign, begun.key == run.key)
+        connection.execute(
+            pending_table.delete().where(
+                pending_table.c.id.in_(sa.select(begun.id).where(mine)),
+                pending_table.c.id.not_in(lost),
+            )
+        )
+        connection.execute(begun_runs_table.delete().where(mine))
+
+    def add_begun(self, campaign: str, key: str, run: PendingRun) -> None:
+        """Remember what is about to be started on a phone for a run of a campaign."""
+        with self._database.writing() as connection:
+            insert_pending(connection, run)
+            connection.execute(
+                begun_runs_table.insert().values(id=run.measurement.id, campaign=campaign, key=key)
+            )
+
+    def list_begun(self, campaign: str, key: str) -> BegunRuns:
+        begun = begun_runs_table.c
+        ids = sa.select(begun.id).where(begun.campaign == campaign, begun.key == key)
+        with self._database.reading() as connection:
+            if connection.scalar(ids.limit(1)) is None:
+                return BegunRuns((), ())
+            waiting = connection.scalars(
+                sa.select(pending_table.c.document)
+                .where(pending_table.c.id.in_(ids))
+                .order_by(pending_table.c.started_at)
+            ).all()
+            stored = connection.scalars(
+                sa.select(measurements_table.c.document)
+                .where(measurements_table.c.id.in_(ids))
+                .order_by(measurements_table.c.started_at)
+            ).all()
+        return BegunRuns(
+            tuple(PendingRun(*decode_pending(document)) for document in waiting),
+            tuple(decode_measurement(document) for document in stored),
+        )
 
     def give_back(self, run: RunId, holder: str) -> RunId | None:
         """What its host ends in the middle waits again, as another attempt; ``None``: it is over,

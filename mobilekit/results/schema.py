@@ -115,6 +115,16 @@ campaign_runs_table = sa.Table(
     # Who looks after a host's runs asks every half second.
     sa.Index("campaign_runs_by_host", "host", "state"),
 )
+begun_runs_table = sa.Table(
+    "campaign_runs_begun",
+    TABLES,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("campaign", sa.String(64), nullable=False),
+    sa.Column("key", sa.String(120), nullable=False),
+    sa.Index("campaign_runs_begun_by_run", "campaign", "key"),
+)
+"""The ids of runs that were started on a phone for a run of a campaign that is not over: whichever
+host has the phone then takes them up."""
 leases_table = sa.Table(
     "phone_leases",
     TABLES,

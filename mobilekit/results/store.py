@@ -110,15 +110,25 @@ def open_to_read(given: str | None) -> Store:
     )
 
 
-def save_measurement(connection: sa.Connection, measurement: Measurement) -> None:
-    """As ``Store.save``, within a transaction of others."""
+def save_measurement(
+    connection: sa.Connection, measurement: Measurement, *, may_be_there: bool = False
+) -> None:
+    """As ``Store.save``, within a transaction of others; ``may_be_there``: somebody may have
+    collected the run meanwhile, and then what is stored stays."""
     same = measurements_table.c.id == measurement.id
     stored = connection.scalar(sa.select(measurements_table.c.document).where(same))
     if stored is not None and _is_partial(stored):
         connection.execute(measurements_table.delete().where(same))
+    elif stored is not None and may_be_there:
+        return
     if not was_lost(measurement.result):
         connection.execute(pending_table.delete().where(pending_table.c.id == measurement.id))
     connection.execute(measurements_table.insert().values(measurement_row(measurement)))
+
+
+def insert_pending(connection: sa.Connection, run: PendingRun) -> None:
+    """As ``Store.add_pending``, within a transaction of others."""
+    connection.execute(pending_table.insert().values(pending_row(run.measurement, run.overrides)))
 
 
 class Store:
@@ -181,9 +191,7 @@ class Store:
     def add_pending(self, run: PendingRun) -> None:
         """Remember a run before it is started, so that its result can be collected later."""
         with self._database.writing() as connection:
-            connection.execute(
-                pending_table.insert().values(pending_row(run.measurement, run.overrides))
-            )
+            insert_pending(connection, run)
 
     def list_pending(self) -> list[PendingRun]:
         """In the order of their ids."""

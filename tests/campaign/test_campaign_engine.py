@@ -1,16 +1,18 @@
 """Hosts that carry out campaigns, and that are killed: each run once, a phone for one at a time."""
 
+import errno
 import random
 import threading
 import time
 
 import pytest
+from campaign_makers import make_campaign, make_plan, outcome_of
 from simulated_lab import Lab, counts_of, overlaps
 
 from mobilekit.campaign import control, engine, host
 from mobilekit.campaign.host import holding_name
 from mobilekit.errors import DeviceError, InUseError, StoreError
-from mobilekit.results.campaigns import opened
+from mobilekit.results.campaigns import Campaigns, RunId, opened
 from mobilekit.results.store import Store
 
 pytest.importorskip("dbos")
@@ -126,6 +128,35 @@ def test_a_lent_device_that_vanishes_silences_no_host(place, monkeypatch):
             (agent,) = campaigns.list_agents()
 
     assert agent.silent_s < 0.4
+
+
+def test_what_no_disk_takes_goes_to_the_store_at_once(place, monkeypatch):
+    """And it is tried for as long as neither takes it: what was measured is not lost."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(host, "write_whole", refuse)
+    monkeypatch.setattr(host, "AWAY_S", 0.05)
+    refusals = iter([StoreError("It is away", fix="-")] * 2)
+    campaign, placed = make_campaign(make_plan(models=["m"], phones=["a"]))
+
+    class Refusing(Campaigns):
+        def finish(self, *given):
+            error = next(refusals, None)
+            if error is not None:
+                raise error
+            return super().finish(*given)
+
+    campaigns = Refusing(place)
+    campaigns.add(campaign, placed)
+    run = RunId(campaign.id, placed[0].run.key, 1)
+    served = host.Host("desk1", campaigns, lambda order, *_: outcome_of(order.run), None, print)
+
+    assert served.measure(run) is False
+    assert campaigns.count_states(campaign.id) == {"done": 1}
+    assert len(Store(place).result_ids()) == 1
+    assert next(refusals, None) is None
 
 
 def test_work_is_moved_to_who_has_the_phone_now(make_lab, place):

@@ -6,12 +6,15 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 from campaign_makers import make_campaign, make_plan, outcome_of
+from examples import measured, measurement
+from msgspec.structs import replace
 
+from mobilekit.contract.samples import interrupted
 from mobilekit.errors import UsageError
 from mobilekit.records.campaign import AgentInfo, Outcome
 from mobilekit.results import campaigns as campaigns_module
 from mobilekit.results.campaigns import Campaigns, RunId, Taken
-from mobilekit.results.store import Store
+from mobilekit.results.store import PendingRun, Store
 
 
 @pytest.fixture
@@ -213,3 +216,56 @@ def test_what_the_engine_gave_up_begins_anew(campaigns, runs):
 
     assert campaigns.begin_anew([done, lost]) == [lost._replace(attempt=2)]
     assert campaigns.begin_anew([lost]) == []
+
+
+def begin_on_phone(campaigns, run, id):
+    result = interrupted(id, [], "gone", "disconnected")
+    begun = measurement(id=id, campaign=run.campaign, result=result)
+    campaigns.add_begun(run.campaign, run.key, PendingRun(begun))
+    return begun
+
+
+def test_what_is_begun_on_a_phone_is_known_to_every_attempt(campaigns, runs, place):
+    """Of that run, wherever it goes; once that is over, nothing of it waits to be collected."""
+    run, other = runs["a"][0], runs["b"][0]
+    first = begin_on_phone(campaigns, run, "first")
+    begin_on_phone(campaigns, other, "other")
+    campaigns.take(run, "desk1/x")
+    again = campaigns.give_back(run, "desk1/x")
+
+    begun = campaigns.list_begun(again.campaign, again.key)
+    assert ([each.measurement for each in begun.pending], begun.stored) == ([first], ())
+    campaigns.take(again, "desk2/y")
+    assert campaigns.finish(again, "desk2/y", outcome_of(again))
+
+    assert campaigns.list_begun(run.campaign, run.key) == ((), ())
+    assert [each.measurement.id for each in Store(place).list_pending()] == ["other"]
+
+
+def test_what_is_stopped_may_still_be_on_its_phone(campaigns, runs):
+    """One that was left to itself there is taken up by a resume."""
+    run = runs["a"][0]
+    begin_on_phone(campaigns, run, "first")
+    campaigns.take(run, "desk1/x")
+    campaigns.finish(run, "desk1/x", Outcome(state="stopped", measurements=(), detail=""))
+
+    assert len(campaigns.list_begun(run.campaign, run.key).pending) == 1
+
+
+def test_what_a_person_collected_first_stays(campaigns, runs, place):
+    """The run takes it for its own, and stores no second one; what was lost stays to collect."""
+    run, lost = runs["a"]
+    begun = begin_on_phone(campaigns, run, "first")
+    collected = replace(begun, result=measured("first").result)
+    Store(place).save(collected)
+    assert campaigns.list_begun(run.campaign, run.key) == ((), (collected,))
+    campaigns.take(run, "desk1/x")
+    outcome = Outcome(state="done", measurements=(collected,), detail="")
+    assert campaigns.finish(run, "desk1/x", outcome)
+
+    away = begin_on_phone(campaigns, lost, "second")
+    campaigns.take(lost, "desk1/x")
+    campaigns.finish(lost, "desk1/x", Outcome(state="failed", measurements=(away,), detail=""))
+
+    assert sorted(Store(place).result_ids()) == ["first", "second"]
+    assert [each.measurement.id for each in Store(place).list_pending()] == ["second"]

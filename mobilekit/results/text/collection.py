@@ -10,6 +10,7 @@ from mobilekit.results.tables.text import render_text
 
 _ADVICE = {
     "not attached": "Attach the phone, then collect again; --forget ID gives a run up.",
+    "not on its phone": "The phone has nothing of it any more; --forget ID gives it up.",
     "running": "Pull the cable again and collect later, or follow it with --wait.",
     "waiting": "It begins by itself when the runs before it are over.",
     "left to itself": "It goes on: pull the cable again and collect later.",
