@@ -33,7 +33,7 @@ from bench import put_section  # noqa: E402
 from databases import Postgres, running_postgres  # noqa: E402
 from simulated_lab import Interval, Lab, overlaps  # noqa: E402
 
-from mobilekit.campaign.control import revive_dead  # noqa: E402
+from mobilekit.campaign.control import Tending  # noqa: E402
 from mobilekit.campaign.engine import open_queues  # noqa: E402
 from mobilekit.results.campaigns import opened  # noqa: E402
 from mobilekit.results.store import Store  # noqa: E402
@@ -175,7 +175,8 @@ def measure_survival(
                 lab.kill(chance.choice(alive))
             killed += 1
             print(f"{killed} kills, {next_done:.0f} of {runs} runs", file=sys.stderr)
-        lab.wait(campaign.id, LONGEST_S, between=lambda: _revive(lab, campaign.id))
+        tending = Tending(campaign, print)
+        lab.wait(campaign.id, LONGEST_S, between=lambda: _tend(lab, tending))
         seconds = time.monotonic() - began_s
         intervals = lab.intervals()
         lab.close()
@@ -196,11 +197,11 @@ def measure_survival(
         )
 
 
-def _revive(lab: Lab, campaign_id: str) -> None:
+def _tend(lab: Lab, tending: Tending) -> None:
     """As who follows a campaign does."""
     lab.keep_alive()
     with opened(lab.place) as campaigns, open_queues(lab.place) as queues:
-        revive_dead(queues, campaigns, campaign_id)
+        tending.turn(queues, campaigns)
     time.sleep(2)
 
 

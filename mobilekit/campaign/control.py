@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -18,7 +19,7 @@ from mobilekit.campaign.expand import expand
 from mobilekit.campaign.host import Host, Measure, holding_name
 from mobilekit.campaign.measuring import measuring
 from mobilekit.campaign.planning import find_offers, place_runs, read_offers, waiting_of
-from mobilekit.errors import DeviceError, InUseError
+from mobilekit.errors import DeviceError, InUseError, StoreError
 from mobilekit.flow.ids import make_id
 from mobilekit.records.campaign import (
     OVER,
@@ -38,6 +39,8 @@ LOOKS_BETWEEN_TURNS = 10
 IDLE_TURNS = 2
 """... with nothing under way, after which what waits is brought to its queues again: who began the
 campaign, or had a run wait again, may have died between the store and the queue."""
+TEND_S = 10.0
+"""How often an agent looks after the campaigns that are not over."""
 LATEST_S = 60.0
 """How long after its end a run's result may come into the database, and is told of all the same."""
 
@@ -99,19 +102,13 @@ def follow(place: str | Path, campaign: Campaign, follower: Follower) -> Standin
         campaigns = stack.enter_context(opened(place))
         queues = stack.enter_context(engine.open_queues(place))
         heard_s, heard, looks, is_serving = 0.0, set[tuple[str, int]](), 0, False
-        silent: set[str] = set()
-        idle_turns = 0
+        tending = Tending(campaign, follower.note)
         while True:
             if looks % LOOKS_BETWEEN_TURNS == 0:
                 if not is_serving and campaigns.has_open_runs(campaign.id, host):
                     is_serving = _try_to_serve(stack, place, host, follower.note)
-                revive_dead(queues, campaigns, campaign.id)
-                silent = _watch_hosts(queues, campaigns, campaign, silent, follower.note)
+                tending.turn(queues, campaigns)
             standing = stand(campaigns, campaign)
-            if looks % LOOKS_BETWEEN_TURNS == 0:
-                idle_turns = 0 if standing.begun else idle_turns + 1
-                if idle_turns == IDLE_TURNS:
-                    _enqueue(campaigns, queues, campaign.id)
             looks += 1
             for run in campaigns.list_runs(campaign.id, states=OVER, ended_since_s=heard_s):
                 if (run.key, run.attempt) not in heard:
@@ -161,7 +158,7 @@ def move(
     """
     with opened(place) as campaigns, engine.open_queues(place) as queues:
         campaign = campaigns.find(given)
-        moved = _move(queues, campaigns, campaign.id, source, target, note)
+        moved = _move(queues, campaigns, campaign, source, target, note)
     if moved is None:
         raise DeviceError(
             f"No {'live host' if target is None else target} offers a phone of {source}'s work",
@@ -183,8 +180,9 @@ def serving_host(
 ) -> Iterator[Host]:
     """This process as a host of campaigns, in threads, for as long as the context.
 
-    ``lent``: devices to offer besides the phones that are attached; ``None``: nothing is offered,
-    and only what is planned for this host by name is carried out. Raises ``InUseError`` where one
+    ``lent``: devices to offer besides the phones that are attached, by an agent, which looks after
+    campaigns that nobody follows too; ``None``: nothing is offered, and only what is planned for
+    this host by name is carried out. Raises ``InUseError`` where one
     of this name lives.
     """
 
@@ -205,6 +203,8 @@ def serving_host(
         # The engine ends first: it would begin another run for each that is ended.
         stack.callback(carrier.end)
         stack.enter_context(engine.serving(place, name, carrier))
+        if lent is not None:
+            stack.enter_context(_tending_all(place, name, note))
         yield carrier
 
 
@@ -218,7 +218,62 @@ def _try_to_serve(
     return True
 
 
-def revive_dead(queues: engine.Queues, campaigns: Campaigns, campaign_id: str) -> None:
+class Tending:
+    """Sees to it that a campaign goes on: any number of processes may do so at once."""
+
+    def __init__(self, campaign: Campaign, note: Callable[[str], None], host: str | None = None):
+        """``host``: whose queue is looked after; ``None``: every one's."""
+        self._campaign = campaign
+        self._note = note
+        self._host = host
+        self._silent: set[str] = set()
+        self._idle_turns = 0
+
+    def turn(self, queues: engine.Queues, campaigns: Campaigns) -> None:
+        """Have wait again what the engine has given up, move what has waited long enough for its
+        host, and bring to its queue what never came there. Raises ``StoreError``."""
+        campaign = self._campaign
+        _revive_dead(queues, campaigns, campaign.id)
+        self._silent = _watch_hosts(
+            queues, campaigns, campaign, self._host or this_host(), self._silent, self._note
+        )
+        under_way = campaigns.list_runs(
+            campaign.id, states=("running", "stopping"), host=self._host
+        )
+        self._idle_turns = 0 if under_way else self._idle_turns + 1
+        if self._idle_turns == IDLE_TURNS:
+            _enqueue(campaigns, queues, campaign.id, self._host)
+
+
+@contextmanager
+def _tending_all(place: str | Path, host: str, note: Callable[[str], None]) -> Iterator[None]:
+    """Look after all campaigns that are not over, in a thread."""
+    over = threading.Event()
+
+    def tend() -> None:
+        tended: dict[str, Tending] = {}
+        while not over.wait(TEND_S):
+            # A store that is away is told of by who looks after the runs.
+            with suppress(StoreError), opened(place, most_connections=0) as campaigns:
+                found = campaigns.list_campaigns(are_open=True)
+                tended = {
+                    each.id: tended.get(each.id) or Tending(each, note, host) for each in found
+                }
+                if found:
+                    with engine.open_queues(place) as queues:
+                        for tending in tended.values():
+                            tending.turn(queues, campaigns)
+
+    thread = threading.Thread(target=tend, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(5)
+
+
+def _revive_dead(queues: engine.Queues, campaigns: Campaigns, campaign_id: str) -> None:
     """What the engine has given up, and nobody has stopped, waits again."""
     for run in campaigns.begin_anew(queues.find_dead(campaign_id)):
         found = campaigns.find_run(run)
@@ -230,6 +285,7 @@ def _watch_hosts(
     queues: engine.Queues,
     campaigns: Campaigns,
     campaign: Campaign,
+    here: str,
     told: set[str],
     note: Callable[[str], None],
 ) -> set[str]:
@@ -238,7 +294,7 @@ def _watch_hosts(
     silent: set[str] = set()
     for host in campaigns.list_open_hosts(campaign.id):
         agent = alive.get(host)
-        if host == this_host() or (agent is not None and agent.is_alive):
+        if host == here or (agent is not None and agent.is_alive):
             continue
         silent.add(host)
         if host not in told:
@@ -251,14 +307,14 @@ def _watch_hosts(
             )
         after_s = campaign.plan.move_after_s
         if after_s is not None and agent is not None and agent.silent_s > after_s:
-            _move(queues, campaigns, campaign.id, host, None, note)
+            _move(queues, campaigns, campaign, host, None, note)
     return silent
 
 
 def _move(
     queues: engine.Queues,
     campaigns: Campaigns,
-    campaign_id: str,
+    campaign: Campaign,
     source: str,
     target: str | None,
     note: Callable[[str], None],
@@ -273,7 +329,7 @@ def _move(
     by_device = {offer.device: (each.name, offer) for each in alive for offer in each.offers}
     old: list[RunId] = []
     new = []
-    for run, placed in campaigns.iterate_placed(campaign_id):
+    for run, placed in campaigns.iterate_placed(campaign.id):
         if run.state in OVER or run.host != source:
             continue
         shared = offers.get(placed.phone)
@@ -283,10 +339,10 @@ def _move(
         if found is None:
             continue
         host, offer = found
-        there = _placed_there(placed, host, offer)
+        there = _placed_there(placed, host, offer, campaign)
         if there is None:
             continue
-        run_id = RunId(campaign_id, run.key, run.attempt)
+        run_id = RunId(campaign.id, run.key, run.attempt)
         again = campaigns.move(run_id, there)
         if again is not None:
             old.append(run_id)
@@ -300,9 +356,12 @@ def _move(
     return len(new)
 
 
-def _placed_there(placed: PlacedRun, host: str, offer: Offer) -> PlacedRun | None:
-    """``None`` for a run whose model only its old host has: nothing was exported for others."""
-    if placed.artifact is None and host != this_host():
+def _placed_there(
+    placed: PlacedRun, host: str, offer: Offer, campaign: Campaign
+) -> PlacedRun | None:
+    """``None`` for a run whose model only the computer has that planned it: nothing was exported
+    for others."""
+    if placed.artifact is None and host != campaign.planned_on:
         return None
     return replace(
         placed,
@@ -313,9 +372,12 @@ def _placed_there(placed: PlacedRun, host: str, offer: Offer) -> PlacedRun | Non
     )
 
 
-def _enqueue(campaigns: Campaigns, queues: engine.Queues, campaign_id: str) -> None:
+def _enqueue(
+    campaigns: Campaigns, queues: engine.Queues, campaign_id: str, host: str | None = None
+) -> None:
+    """``host``: only what waits for it."""
     queues.add(
         waiting_of(run, placed)
         for run, placed in campaigns.iterate_placed(campaign_id)
-        if run.state == "queued"
+        if run.state == "queued" and host in (None, run.host)
     )

@@ -158,10 +158,12 @@ class Campaigns:
             f"Several campaigns begin with {given!r}", ids=ids, fix="Give more of the id."
         )
 
-    def list_campaigns(self) -> list[Campaign]:
-        """The newest first."""
+    def list_campaigns(self, *, are_open: bool = False) -> list[Campaign]:
+        """The newest first; ``are_open``: those with runs that are not over."""
         columns = campaigns_table.c
         query = sa.select(columns.document).order_by(columns.started_at.desc(), columns.id.desc())
+        if are_open:
+            query = query.where(sa.exists().where(_runs.campaign == columns.id, _IS_OPEN))
         with self._database.reading() as connection:
             return [_campaign(document) for document in connection.scalars(query)]
 
@@ -358,8 +360,17 @@ class Campaigns:
 
     def begin_anew(self, runs: Iterable[RunId]) -> list[RunId]:
         """Have attempts that nobody carries out any more wait as new ones; those that it did."""
+        given = set(runs)
+        ids = {run.campaign for run in given}
+        if not given:
+            return []
+        query = sa.select(_runs.campaign, _runs.key, _runs.attempt).where(
+            _runs.campaign.in_(ids), _IS_OPEN
+        )
         with self._database.writing() as connection:
-            anew = [_wait_anew(connection, run) for run in runs]
+            # Most of them are over, where a campaign was stopped: an update of each takes long.
+            found = sorted(given.intersection(RunId(*row) for row in connection.execute(query)))
+            anew = [_wait_anew(connection, run) for run in found]
         return [run for run in anew if run is not None]
 
     def tell(self, details: Mapping[RunId, str]) -> None:

@@ -5,13 +5,18 @@ import random
 import threading
 import time
 
+import msgspec
 import pytest
+import sqlalchemy as sa
 from campaign_makers import make_campaign, make_plan, outcome_of
+from examples import measured
 from simulated_lab import Lab, counts_of, overlaps
 
 from mobilekit.campaign import control, engine, host
 from mobilekit.campaign.host import holding_name
 from mobilekit.errors import DeviceError, InUseError, StoreError
+from mobilekit.records.campaign import AgentInfo, Offer
+from mobilekit.results import campaigns as campaigns_module
 from mobilekit.results.campaigns import Campaigns, RunId, opened
 from mobilekit.results.store import Store
 
@@ -213,3 +218,74 @@ def test_an_outage_of_the_database_repeats_nothing(postgres, make_lab, place, aw
 
     assert len(lab.intervals()) == 6
     assert len(Store(place).result_ids()) == 6
+
+
+@pytest.mark.parametrize("ended", ["never queued", "given up"])
+def test_an_agent_heals_what_nobody_follows(place, tmp_path, monkeypatch, ended):
+    """As after ``--detach``: what died between the store and the queue, and what the engine has
+    given up, begins all the same."""
+    monkeypatch.setattr(control, "TEND_S", 0.2)
+    monkeypatch.setattr(control, "read_offers", lambda *_: ())
+    campaign, placed = make_campaign(make_plan(models=["m"], phones=["a"]))
+    run = RunId(campaign.id, placed[0].run.key, 1)
+    with opened(place) as campaigns:
+        campaigns.add(campaign, placed)
+        if ended == "given up":
+            with engine.open_queues(place) as queues:
+                queues.add([control.waiting_of(*campaigns.find_run(run))])
+                queues.drop([run])
+        with control.serving_host(
+            place, "desk1", print, lent=(), measure=lambda order, *_: outcome_of(order.run)
+        ):
+            deadline_s = time.monotonic() + 30
+            while campaigns.count_states(campaign.id) != {"done": 1}:
+                assert time.monotonic() < deadline_s
+                time.sleep(0.05)
+
+
+def test_an_agent_moves_the_work_of_a_host_that_stays_away(place, monkeypatch):
+    """After the time that the plan states and not before, and only what it can carry out."""
+    now_s = 1000.0
+    monkeypatch.setattr(campaigns_module, "_now_s", lambda _: sa.literal(now_s, sa.Float(53)))
+    plan = msgspec.structs.replace(make_plan(models=["m"], phones=["a", "b"]), move_after_s=60.0)
+    campaign, (exported, bare) = make_campaign(plan)
+    exported = msgspec.structs.replace(exported, artifact=measured().artifact)
+
+    def offer(phone):
+        return Offer(
+            device=phone,
+            phone=phone,
+            name=phone,
+            state="device",
+            computes_here=False,
+            formats=("pte",),
+            level_percent=None,
+        )
+
+    def join(name, *phones):
+        info = AgentInfo(
+            name=name,
+            place=name,
+            pid=1,
+            mobilekit_version="0",
+            started_at="",
+            offers=tuple(map(offer, phones)),
+        )
+        assert campaigns.join(info, name) is None
+
+    said = []
+    with opened(place) as campaigns, engine.open_queues(place) as queues:
+        campaigns.add(campaign, [exported, bare])
+        join("desk1", "a", "b")
+        tending = control.Tending(campaign, said.append, "desk2")
+        now_s += 59
+        join("desk2", "a", "b")
+        tending.turn(queues, campaigns)
+        before = [run.host for run in campaigns.list_runs(campaign.id)]
+        now_s += 2
+        tending.turn(queues, campaigns)
+        after = {run.key: (run.host, run.attempt) for run in campaigns.list_runs(campaign.id)}
+
+    assert before == ["desk1", "desk1"]
+    assert after == {exported.run.key: ("desk2", 2), bare.run.key: ("desk1", 1)}
+    assert said[-1] == "1 runs of desk1 go to desk2."
