@@ -107,6 +107,8 @@ class Watch:
         self._directory = f"{OUTPUT_ROOT}/{run_directory(request.run_id)}"
         self._read_bytes = 0
         self._read_md5 = hashlib.md5(usedforsecurity=False)
+        self._lines_md5 = self._read_md5.copy()
+        """Of whole lines alone."""
         self._unfinished: list[bytes] = []
         """The parts of a line whose end has not been read yet."""
         self._started_ns = self._heard_ns = self._begun_ns = following.clock_ns()
@@ -248,22 +250,22 @@ class Watch:
         return (self._following.clock_ns() - at_ns) / NS_PER_S
 
     def _wait_for_return(self) -> Phone | None:
-        plan, link = self.request.energy, self._following
+        plan, following = self.request.energy, self._following
         may_be_away = plan is not None and plan.unplug_timeout_ns is not None
-        left_ns = link.clock_ns()
-        deadline_ns = None if may_be_away else left_ns + link.patience.reconnect_s * NS_PER_S
+        left_ns = following.clock_ns()
+        deadline_ns = None if may_be_away else left_ns + following.patience.reconnect_s * NS_PER_S
         was_gone = False
-        while deadline_ns is None or link.clock_ns() < deadline_ns:
-            link.sleep(link.patience.longest_poll_s)
+        while deadline_ns is None or following.clock_ns() < deadline_ns:
+            following.sleep(following.patience.longest_poll_s)
             try:
-                phone = link.reconnect()
+                phone = following.reconnect()
             except (DisconnectedError, DeviceError, AdbServerError):
                 was_gone = True
                 self._broken_answers = 0
                 continue
             # A phone that was there all the time could have been heard.
             if may_be_away and was_gone:
-                absence_ns = link.clock_ns() - left_ns
+                absence_ns = following.clock_ns() - left_ns
                 self._heard_ns += absence_ns
                 self._begun_ns += absence_ns
             return phone
@@ -298,21 +300,26 @@ class Watch:
     def _poll(self) -> RunResult | None:
         """Read new events; the result once it is there."""
         progress, result = f"{self._directory}/progress.jsonl", f"{self._directory}/result.json"
-        data = self.phone.shell(
-            f"test -f {result} && echo over; "
-            f"tail -c +{self._read_bytes + 1} {progress} 2>/dev/null",
-            check=False,
-            limit_bytes=MAX_FILE_BYTES,
-        ).stdout
-        self._broken_answers = 0
-        if self._is_away:
-            self._is_away = False
-            self._following.listener.on_back()
-        over = data.startswith(b"over\n")
-        try:
-            self._read(data.removeprefix(b"over\n") if over else data)
-        except ProtocolError as error:
+        for readings_left in reversed(range(READINGS)):
+            data = self.phone.shell(
+                f"test -f {result} && echo over; "
+                f"tail -c +{self._read_bytes + 1} {progress} 2>/dev/null",
+                check=False,
+                limit_bytes=MAX_FILE_BYTES,
+            ).stdout
+            self._broken_answers = 0
+            if self._is_away:
+                self._is_away = False
+                self._following.listener.on_back()
+            over = data.startswith(b"over\n")
+            data = data.removeprefix(b"over\n") if over else data
             # The result has all of it.
+            if over or not readings_left or self._is_readable(data, progress):
+                break
+            self._unread_line()
+        try:
+            self._read(data)
+        except ProtocolError as error:
             if not over:
                 if not is_whole(self.phone, progress, self._read_md5.hexdigest()):
                     raise self._garbled(error.what, progress) from None
@@ -341,15 +348,35 @@ class Watch:
             fix="Look at the cable, then fetch it with `mobilekit collect`.",
         )
 
+    def _is_readable(self, data: bytes, path: str) -> bool:
+        """Whether what is new of the progress holds messages, or is no better on the phone."""
+        whole, line_end, _ = data.rpartition(b"\n")
+        try:
+            list(decode_events(b"".join([*self._unfinished, whole, line_end])) if line_end else ())
+        except ProtocolError:
+            read_md5 = self._read_md5.copy()
+            read_md5.update(data)
+            return is_whole(self.phone, path, read_md5.hexdigest())
+        return True
+
+    def _unread_line(self) -> None:
+        """Have the line whose end is not there be read anew: its beginning may be garbled."""
+        self._read_bytes -= sum(map(len, self._unfinished))
+        self._unfinished = []
+        self._read_md5 = self._lines_md5.copy()
+
     def _read(self, data: bytes) -> None:
         """Take what is new of the progress; what is no whole line yet is not asked for again."""
         self._read_bytes += len(data)
-        self._read_md5.update(data)
+        whole, line_end, rest = data.rpartition(b"\n")
+        self._read_md5.update(whole + line_end)
+        if line_end:
+            self._lines_md5 = self._read_md5.copy()
+        self._read_md5.update(rest)
         if self._read_bytes > MAX_FILE_BYTES:
             raise ProtocolError(
                 f"progress.jsonl is longer than {MAX_FILE_BYTES} bytes", fix=SAME_VERSION
             )
-        whole, line_end, rest = data.rpartition(b"\n")
         self._unfinished.append(rest)
         if not line_end:
             return

@@ -6,7 +6,7 @@ from itertools import cycle
 import pytest
 from examples import MS, PHASES, energy_plan, run_request, samples
 
-from mobilekit.contract.checks import encode_event
+from mobilekit.contract.checks import decode_events, encode_event
 from mobilekit.contract.codec import encode
 from mobilekit.contract.protocol import (
     MAX_FILE_BYTES,
@@ -719,6 +719,52 @@ def test_progress_that_is_no_message_is_given_up_only_where_it_is_so_there(md5, 
     phone = Junk({"run-1": TAKEN + b"{}\n"}, pids=())
 
     assert phone.executor().look(run_request(run_id="run-1"), SILENT.on_event).result.code == code
+
+
+MORE = encode_event(PhaseStarted(phase="load", at_ns=1))
+
+
+class GarbledProgressPhone(QueuePhone):
+    """Of the progress, the first ``times`` answers have another end on their way; more of it comes
+    half a minute later, and the result after a minute."""
+
+    def __init__(self, times, end):
+        super().__init__({"run-1": TAKEN + BEGUN})
+        self._times, self._end = times, end
+
+    def shell(self, command, check=True, limit_bytes=None):
+        if command.startswith("md5sum"):
+            told = bytes_md5(self.progress["run-1"])
+            if "result" in command:
+                return NO_SUCH_COMMAND
+            return ShellResult(f"{told}  progress.jsonl\n".encode(), b"", 0)
+        self.over = {"run-1"} if self.now_s > 60 else set()
+        self.progress["run-1"] = TAKEN + BEGUN + (MORE if self.now_s > 30 else b"")
+        answer = super().shell(command, check, limit_bytes)
+        if "tail" in command and self._times > 0 and answer.stdout:
+            self._times -= 1
+            return ShellResult(answer.stdout[: -len(self._end)] + self._end, b"", 0)
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("times", "end", "code"),
+    [
+        pytest.param(1, b"\x00\n", None, id="a-line"),
+        pytest.param(2, b"\x00\n", None, id="twice"),
+        pytest.param(1, b"\x00\x00", None, id="the-end-of-a-line"),
+        pytest.param(3, b"\x00\n", "disconnected", id="each-time"),
+    ],
+)
+def test_garbled_progress_is_read_again(times, end, code):
+    """A link that garbles a line once ends no following, and each event is heard once."""
+    phone, heard = GarbledProgressPhone(times, end), []
+    listener = SILENT._replace(on_event=heard.append)
+
+    result = phone.executor().follow(run_request(run_id="run-1"), listener)
+
+    assert getattr(result, "code", None) == code
+    assert code is not None or heard == list(decode_events(TAKEN + BEGUN + MORE))
 
 
 FIVE_BYTES = ShellResult(b"5\n", b"", 0)
