@@ -38,20 +38,15 @@ QUICK_POLL_S = 0.25
 ENGINE_CONNECTIONS = 4
 """Of one host to PostgreSQL: ten hosts stay below its usual limit of 100."""
 AT_ONCE = 500
-FAR_FUTURE_TRIES = 10**6
-"""Of storing what was measured, a try each second or few: a database may be away for days."""
 LOG_BYTES = 2**20
 
 
 class Carrier(Protocol):
     """Who carries out runs."""
 
-    def measure(self, run: RunId) -> bool:
-        """Carry it out, unless it is over, and keep what came of it on this host; whether there is
-        something to store."""
-
-    def store(self, run: RunId) -> None:
-        """Store what was kept, once. Raises ``StoreError``, and is asked again then."""
+    def carry_out(self, run: RunId) -> None:
+        """Measure it, unless it is over, and store what came of it. Asked again, as after a death
+        of this process, it goes on where it was: nothing is measured or stored twice."""
 
 
 class Waiting(NamedTuple):
@@ -130,7 +125,7 @@ def _quieten() -> None:
 
 def _plain_serializer() -> Any:
     """JSON in place of DBOS' pickles, which would let who can write to the database run code on
-    every host; all that is kept are a run's id and whether it was measured."""
+    every host; all that is kept is a run's id."""
     import json
 
     from dbos import Serializer
@@ -294,21 +289,11 @@ def serving(place: str | Path, host: str, carrier: Carrier) -> Iterator[None]:
 
 
 def _register(DBOS: Any, carrier: Carrier) -> None:  # noqa: N803
-    @DBOS.step()  # type: ignore[untyped-decorator]
-    def measure(campaign: str, key: str, attempt: int) -> bool:
-        return carrier.measure(RunId(campaign, key, attempt))
-
-    # Apart from the measurement: a fault of the database must not have it made again.
-    @DBOS.step(  # type: ignore[untyped-decorator]
-        retries_allowed=True, max_attempts=FAR_FUTURE_TRIES, interval_seconds=1, backoff_rate=1.0
-    )
-    def store(campaign: str, key: str, attempt: int) -> None:
-        carrier.store(RunId(campaign, key, attempt))
-
+    # Its steps are none of the engine's: that would note each in four statements more, and what was
+    # measured and what is over are known without.
     @DBOS.workflow(name="run", max_recovery_attempts=MOST_RECOVERIES)  # type: ignore[untyped-decorator]
     def run(campaign: str, key: str, attempt: int) -> None:
-        if measure(campaign, key, attempt):
-            store(campaign, key, attempt)
+        carrier.carry_out(RunId(campaign, key, attempt))
 
 
 def queue_of(host: str) -> str:

@@ -178,11 +178,21 @@ class Host:
 
     # --- what the engine asks -------------------------------------------------------------------
 
-    def measure(self, run: RunId) -> bool:
-        """As ``engine.Carrier`` says. A phone that somebody else has is waited for."""
-        kept = self._kept(run)
-        if kept.exists():
-            return True
+    def carry_out(self, run: RunId) -> None:
+        """As ``engine.Carrier`` says. A phone that somebody else has is waited for, and so is a
+        store that is away, for days if need be: what was measured lies in a file meanwhile."""
+        if not self._kept(run).exists() and not self._measure_and_keep(run):
+            return
+        while True:
+            try:
+                self._store(run)
+                return
+            except StoreError:
+                if self._ending.wait(AWAY_S):
+                    raise _EndingError from None
+
+    def _measure_and_keep(self, run: RunId) -> bool:
+        """Whether there is something to store yet."""
         placed = self._take(run)
         if placed is None:
             return False
@@ -202,7 +212,7 @@ class Host:
             self._flights.pop(run, None)
             self._details.pop(run, None)
 
-    def store(self, run: RunId) -> None:
+    def _store(self, run: RunId) -> None:
         kept = self._kept(run)
         try:
             data = kept.read_bytes()

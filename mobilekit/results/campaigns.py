@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mobilekit.contract.codec import decode, encode, prepare_to_decode
 from mobilekit.contract.samples import was_lost
@@ -48,6 +47,7 @@ from mobilekit.results.store import (
     SHOWN_IDS,
     PendingRun,
     Store,
+    insert_or_not,
     insert_pending,
     save_measurement,
 )
@@ -246,7 +246,7 @@ class Campaigns:
                 "attempt": run.attempt,
                 "until_s": now_s + LEASE_S,
             }
-            inserted = _insert(connection, leases_table).values(phone=row.phone, **lease)
+            inserted = insert_or_not(connection, leases_table).values(phone=row.phone, **lease)
             free = leases_table.c.until_s < now_s
             # The same attempt again, after its host was killed in the middle of it.
             own = sa.and_(
@@ -285,7 +285,7 @@ class Campaigns:
             )
             if changed.rowcount == 1:
                 for measurement in outcome.measurements:
-                    save_measurement(connection, measurement, may_be_there=True)
+                    save_measurement(connection, measurement)  # Unless somebody has collected it.
                 if outcome.state != "stopped":
                     self._forget_begun(connection, run, outcome)
             self._release(connection, run, holder)
@@ -294,16 +294,16 @@ class Campaigns:
     def _forget_begun(self, connection: sa.Connection, run: RunId, outcome: Outcome) -> None:
         """What else was started for it is not wanted any more; of a phone that was lost there may
         be more to collect."""
-        lost = [each.id for each in outcome.measurements if was_lost(each.result)]
+        lost = {each.id for each in outcome.measurements if was_lost(each.result)}
         begun = begun_runs_table.c
-        mine = sa.and_(begun.campaign == run.campaign, begun.key == run.key)
-        connection.execute(
-            pending_table.delete().where(
-                pending_table.c.id.in_(sa.select(begun.id).where(mine)),
-                pending_table.c.id.not_in(lost),
-            )
-        )
-        connection.execute(begun_runs_table.delete().where(mine))
+        forgotten = connection.scalars(
+            begun_runs_table.delete()
+            .where(begun.campaign == run.campaign, begun.key == run.key)
+            .returning(begun.id)
+        ).all()
+        over = set(forgotten) - lost
+        if over:
+            connection.execute(pending_table.delete().where(pending_table.c.id.in_(over)))
 
     def add_begun(self, campaign: str, key: str, run: PendingRun) -> None:
         """Remember what is about to be started on a phone for a run of a campaign."""
@@ -485,7 +485,7 @@ class Campaigns:
                 "document": encode(info),
             }
             connection.execute(
-                _insert(connection, agents_table)
+                insert_or_not(connection, agents_table)
                 .values(name=info.name, **row)
                 .on_conflict_do_update(index_elements=["name"], set_=row)
             )
@@ -537,7 +537,7 @@ class Campaigns:
         with self._database.writing() as connection:
             if connection.scalar(sa.select(columns.name).where(columns.name == name)) is None:
                 connection.execute(
-                    _insert(connection, shared_files_table)
+                    insert_or_not(connection, shared_files_table)
                     .values(name=name, content=path.read_bytes())
                     .on_conflict_do_nothing()
                 )
@@ -563,12 +563,6 @@ def _select_runs(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 def _is_run(run: RunId) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return _runs.campaign == run.campaign, _runs.key == run.key
-
-
-def _insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """One that can say what is to become of a row that is there."""
-    is_postgres = connection.dialect.name == "postgresql"
-    return (postgresql if is_postgres else sqlite).insert(table)
 
 
 def _now_s(connection: sa.Connection) -> sa.ColumnElement[float]:

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from mobilekit import places
 from mobilekit.analysis.energy.gauge import NO_OVERRIDES, Overrides
@@ -110,20 +111,27 @@ def open_to_read(given: str | None) -> Store:
     )
 
 
-def save_measurement(
-    connection: sa.Connection, measurement: Measurement, *, may_be_there: bool = False
-) -> None:
-    """As ``Store.save``, within a transaction of others; ``may_be_there``: somebody may have
-    collected the run meanwhile, and then what is stored stays."""
+def save_measurement(connection: sa.Connection, measurement: Measurement) -> bool:
+    """As ``Store.save``, within a transaction of others, but for what is pending; ``False``: it is
+    there already, and whole, and what is stored stays."""
+    row = measurement_row(measurement)
+    inserting = insert_or_not(connection, measurements_table).values(row)
+    inserting = inserting.on_conflict_do_nothing().returning(measurements_table.c.id)
+    if connection.execute(inserting).first() is not None:
+        return True
     same = measurements_table.c.id == measurement.id
     stored = connection.scalar(sa.select(measurements_table.c.document).where(same))
-    if stored is not None and _is_partial(stored):
-        connection.execute(measurements_table.delete().where(same))
-    elif stored is not None and may_be_there:
-        return
-    if not was_lost(measurement.result):
-        connection.execute(pending_table.delete().where(pending_table.c.id == measurement.id))
-    connection.execute(measurements_table.insert().values(measurement_row(measurement)))
+    if stored is not None and not _is_partial(stored):
+        return False
+    connection.execute(measurements_table.delete().where(same))
+    connection.execute(measurements_table.insert().values(row))
+    return True
+
+
+def insert_or_not(connection: sa.Connection, table: sa.Table) -> Any:
+    """An insertion that can say what is to become of a row that is there."""
+    is_postgres = connection.dialect.name == "postgresql"
+    return (postgresql if is_postgres else sqlite).insert(table)
 
 
 def insert_pending(connection: sa.Connection, run: PendingRun) -> None:
@@ -186,7 +194,11 @@ class Store:
         longer, unless its phone was lost.
         """
         with self._database.writing() as connection:
-            save_measurement(connection, measurement)
+            if not save_measurement(connection, measurement):
+                raise self._database.error(f"{measurement.id} is stored already")
+            if not was_lost(measurement.result):
+                pending = pending_table.c.id
+                connection.execute(pending_table.delete().where(pending == measurement.id))
 
     def add_pending(self, run: PendingRun) -> None:
         """Remember a run before it is started, so that its result can be collected later."""
