@@ -1,8 +1,9 @@
 """Fit the model that ``mobilekit predict`` ships, and tell how far it was right.
 
-Reads ``mobilekit/prediction/ncnn`` and writes ``mobilekit/prediction/latency.json``. Then prints
-the errors of predictions of chips, and of networks, that were left out, beside simple rivals on
-the same splits; ``--docs`` also writes the tables into docs/predicting.md.
+Reads ``mobilekit/prediction/ncnn`` and writes ``mobilekit/prediction/latency.json``, with
+``latency_whitener.npy``, which every prediction would have to compute from it. Prints the errors
+of predictions of chips, and of networks, that were left out, beside simple rivals on the same
+splits; ``--docs`` also writes the tables into docs/predicting.md.
 
 A chip is left out with every row of its SoC, whatever the board and the threads. Its kernel's
 values are fitted anew without it (``--same-values`` keeps the whole fit's, which is quick, and
@@ -43,6 +44,7 @@ from mobilekit.analysis.predict.latency import (
     IntervalFactor,
     LatencyModel,
     combine,
+    pack_whitener,
 )
 from mobilekit.analysis.predict.refusal import WorkRange, reasons_against
 from mobilekit.contract.codec import encode
@@ -779,6 +781,7 @@ def main() -> None:
         errors=tuple(errors),
     )
     (PACKAGE / "latency.json").write_bytes(encode(model) + b"\n")
+    np.save(PACKAGE / "latency_whitener.npy", pack_whitener(model))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from simulated import work
 
 from mobilekit.contract.protocol import OutputCheck
 from mobilekit.records.finding import Finding
-from mobilekit.records.measurement import Classification, Predictions
+from mobilekit.records.measurement import Classification, PredictedClasses
 
 HOSTILE = "</script><img src=//evil.example/x onerror=alert(1)>'\"{{7*7}}<!--\u2028\x1b[31m"
 """What a page must show as it is, and nothing else."""
@@ -54,7 +54,7 @@ def virtual(id, latency_ms, phone="pixel8", **fields):
 def evaluated(id, latency_ms, right, **fields):
     """Of 20 examples so many told rightly."""
     ranks = tuple(0 if index < right else 3 for index in range(20))
-    told = Predictions(classes=(1,) * 20, label_ranks=ranks)
+    told = PredictedClasses(classes=(1,) * 20, label_ranks=ranks)
     classification = Classification(
         classes=10,
         device=told,

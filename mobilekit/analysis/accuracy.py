@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mobilekit.contract.outputs import Array, check_outputs
-from mobilekit.records.measurement import Classification, Examples, Predictions
+from mobilekit.records.measurement import Classification, Examples, PredictedClasses
 from mobilekit.records.statistics import Accuracy, AccuracyAnswer, Interval, Proportion
 
 MIN_TOP5_CLASSES = 10
@@ -33,7 +33,7 @@ def wilson_interval(successes: int, count: int, coverage: float = 0.95) -> Inter
     )
 
 
-def predict(outputs: Array, labels: Sequence[int]) -> Predictions:
+def predict(outputs: Array, labels: Sequence[int]) -> PredictedClasses:
     """The class that each row of scores names, and how many classes outdo the right one.
 
     ``outputs`` is (examples, ...), with a score for each class along the rest. Of equal scores the
@@ -49,7 +49,7 @@ def predict(outputs: Array, labels: Sequence[int]) -> Predictions:
         told, ranks = _predict(outputs[some], labels[some])
         classes += told
         label_ranks += ranks
-    return Predictions(classes=tuple(classes), label_ranks=tuple(label_ranks))
+    return PredictedClasses(classes=tuple(classes), label_ranks=tuple(label_ranks))
 
 
 def _predict(outputs: Array, labels: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -92,13 +92,13 @@ def estimate_accuracy(classification: Classification) -> AccuracyAnswer:
     )
 
 
-def _accuracy(predictions: Predictions, classes: int) -> Accuracy:
+def _accuracy(predictions: PredictedClasses, classes: int) -> Accuracy:
     return Accuracy(
         top1=_within(predictions, 1),
         top5=_within(predictions, 5) if classes >= MIN_TOP5_CLASSES else None,
     )
 
 
-def _within(predictions: Predictions, places: int) -> Proportion:
+def _within(predictions: PredictedClasses, places: int) -> Proportion:
     count, total = sum(rank < places for rank in predictions.label_ranks), len(predictions.classes)
     return Proportion(count=count, share=count / total, interval=wilson_interval(count, total))

@@ -6,18 +6,22 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TypeVar
 
+import numpy as np
+
 from mobilekit.analysis.predict.latency import LatencyModel, Predictor
 from mobilekit.analysis.predict.memory import MemoryModels
 from mobilekit.analysis.predict.power import PowerModel
 from mobilekit.contract.codec import Record, decode
 
 R = TypeVar("R", bound=Record)
+_PLACE = files("mobilekit").joinpath("prediction")
 
 
 @lru_cache(maxsize=1)
 def load_predictor() -> Predictor:
     """Of latencies."""
-    return Predictor(_read("latency.json", LatencyModel))
+    with _PLACE.joinpath("latency_whitener.npy").open("rb") as file:
+        return Predictor(_read("latency.json", LatencyModel), np.load(file))
 
 
 @lru_cache(maxsize=1)
@@ -32,6 +36,6 @@ def load_memory_models() -> MemoryModels:
 
 
 def _read(name: str, kind: type[R]) -> R:
-    data = files("mobilekit").joinpath("prediction", name).read_bytes()
+    data = _PLACE.joinpath(name).read_bytes()
     model: R = decode(data, kind, source=name)
     return model

@@ -66,7 +66,7 @@ class Examples(Record, frozen=True):
     """Eager PyTorch's first output for each, stacked."""
 
 
-class Predictions(Record, frozen=True):
+class PredictedClasses(Record, frozen=True):
     """What a network said of each example."""
 
     classes: tuple[int, ...]
@@ -80,8 +80,8 @@ class Classification(Record, frozen=True):
 
     classes: int
     """How many the network tells apart."""
-    device: Predictions
-    pytorch: Predictions
+    device: PredictedClasses
+    pytorch: PredictedClasses
     agreement: OutputCheck
     """All of the device's outputs against PyTorch's."""
 

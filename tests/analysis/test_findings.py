@@ -32,7 +32,7 @@ from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.artifact import Calibration, Delegation
 from mobilekit.records.device import BatteryCapacity, DeviceState
 from mobilekit.records.energy import GaugeRefusal
-from mobilekit.records.measurement import Classification, Predictions
+from mobilekit.records.measurement import Classification, PredictedClasses
 from mobilekit.records.network import Variant
 from mobilekit.records.prediction import MemoryPrediction, PredictedBytes
 
@@ -461,8 +461,8 @@ def classification(*, matches, relative_error):
     """Two examples, of which the device tells one differently."""
     return Classification(
         classes=3,
-        device=Predictions(classes=(0, 1), label_ranks=(0, 1)),
-        pytorch=Predictions(classes=(0, 2), label_ranks=(0, 0)),
+        device=PredictedClasses(classes=(0, 1), label_ranks=(0, 1)),
+        pytorch=PredictedClasses(classes=(0, 2), label_ranks=(0, 0)),
         agreement=OutputCheck(
             matches=matches, max_absolute_error=relative_error, max_relative_error=relative_error
         ),

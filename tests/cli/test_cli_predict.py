@@ -95,7 +95,7 @@ def test_networks_are_predicted_by_their_names(exports, monkeypatch):
     assert alexnet["seen"]
     assert alexnet["low_ms"] < alexnet["latency_ms"] < alexnet["high_ms"]
     assert nin["latency_ms"] is None
-    assert "conv macs" in nin["reasons"][0]
+    assert "goes into dense convolutions other than" in nin["reasons"][0]
 
 
 def test_memory_is_told_with_the_program_that_the_phone_would_get(exports, monkeypatch):
@@ -503,7 +503,7 @@ REFUSED = {
     ),
     "connected layers alone": (
         {"change": only(kind="fc", type="InnerProduct", macs=10**6, weights=10**6)},
-        "of its time goes into fc weights",
+        "goes into the weights of fully connected layers",
     ),
     "negative count": ({"change": only(macs=-5)}, "macs is '-5'"),
     "count that is none": ({"change": only(macs="nan")}, "macs is 'nan'"),

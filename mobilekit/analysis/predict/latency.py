@@ -24,7 +24,7 @@ from mobilekit.analysis.predict.kernel import (
     make_phones,
     phone_covariances,
 )
-from mobilekit.analysis.predict.posterior import Posterior, condition, factorize
+from mobilekit.analysis.predict.posterior import Posterior, condition, whiten
 from mobilekit.analysis.predict.refusal import (
     MOST_SD,
     WorkRange,
@@ -92,10 +92,15 @@ class LatencyModel(Record, frozen=True):
 
 
 class Predictor:
-    """A model that is ready to predict; it may be asked any number of times."""
+    """A model that is ready to predict; it may be asked any number of times.
 
-    def __init__(self, model: LatencyModel) -> None:
+    ``packed`` is what ``pack_whitener`` gave for the same model, which takes longer to compute
+    than all else of a prediction.
+    """
+
+    def __init__(self, model: LatencyModel, packed: npt.NDArray[np.float32] | None = None) -> None:
         self.model = model
+        self._packed = packed
         self._unit_ms = np.array(model.unit_ms)
         self._costs = np.array([network.costs for network in model.networks])
         socs = sorted({phone.soc for phone in model.phones})
@@ -110,13 +115,21 @@ class Predictor:
         self._network = np.array([row[1] for row in model.measured])
 
     @cached_property
-    def _factor(self) -> Array:
-        """Of the covariance of all that was measured."""
+    def _whitener(self) -> Array:
+        if self._packed is None:
+            return self.compute_whitener()
+        count = len(self.model.measured)
+        whitener = np.zeros((count, count))
+        whitener[np.tri(count, dtype=bool)] = self._packed
+        return whitener
+
+    def compute_whitener(self) -> Array:
+        """Of all that was measured: (measurements, measurements), as ``whiten`` has it."""
         parts = phone_covariances(compare_phones(self._phones, self._phones), self.model.sds)
         shares = self.shares(self._costs)
         likeness = shares @ shares.T
         covariance = combine(parts, likeness, np.eye(len(shares)), self._phone, self._network)
-        return factorize(covariance, self.model.sds.noise)
+        return whiten(covariance, self.model.sds.noise)
 
     @cached_property
     def _residuals(self) -> Array:
@@ -284,7 +297,7 @@ class Predictor:
             every,
         )
         mean = self.model.offset + phones.mean[phone] + self.log_reference_ms(costs)
-        return mean, condition(self._factor, shared, prior, self._residuals)
+        return mean, condition(self._whitener, shared, prior, self._residuals)
 
     def layer_shares(self, network: NetworkWork, chip: Chip | None, threads: int) -> Array:
         """What part of the network's time each layer takes, (layers,), on a phone of that chip.
@@ -315,6 +328,16 @@ class Predictor:
             (each for each in self.model.errors if each.seen == seen and each.known <= known),
             key=lambda each: each.known,
         )
+
+
+def pack_whitener(model: LatencyModel) -> npt.NDArray[np.float32]:
+    """The rows of the triangle that a ``Predictor`` needs, one after the other.
+
+    In single precision: none of its elements is larger than 1 / noise, so that a log time differs
+    by less than 1e-4.
+    """
+    whitener = Predictor(model).compute_whitener()
+    return np.asarray(whitener[np.tri(len(whitener), dtype=bool)], dtype=np.float32)
 
 
 def memory_variances(phones: Phones, model: LatencyModel) -> Array:

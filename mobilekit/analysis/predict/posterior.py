@@ -8,8 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-_STEP = 96
-"""Rows that a forward substitution solves at once; numpy has no solver of triangles."""
 
 
 @dataclass(frozen=True)
@@ -35,29 +33,32 @@ class Posterior:
         )
 
 
-def factorize(covariance: Array, noise: float) -> Array:
-    """The lower triangle, (m, m), of the covariance of measurements with their noise."""
+def whiten(covariance: Array, noise: float) -> Array:
+    """The lower triangle, (m, m), that makes measurements of that covariance, and with that noise,
+    independent and of variance 1: the inverse of its Cholesky factor."""
     noisy = covariance + noise**2 * np.eye(len(covariance))
-    return np.asarray(np.linalg.cholesky(noisy), dtype=np.float64)
+    return _invert_triangle(np.asarray(np.linalg.cholesky(noisy), dtype=np.float64))
 
 
-def condition(factor: Array, shared: Array, prior: Array, residuals: Array) -> Posterior:
+def _invert_triangle(lower: Array) -> Array:
+    """By halves; numpy's own inverse makes no use of the zeros, and takes five times as long."""
+    half = len(lower) // 2
+    if half < 32:
+        return np.asarray(np.linalg.inv(lower))
+    inverse = np.zeros_like(lower)
+    inverse[:half, :half] = first = _invert_triangle(lower[:half, :half])
+    inverse[half:, half:] = second = _invert_triangle(lower[half:, half:])
+    inverse[half:, :half] = -second @ lower[half:, :half] @ first
+    return inverse
+
+
+def condition(whitener: Array, shared: Array, prior: Array, residuals: Array) -> Posterior:
     """The posterior of networks given the measurements that a model was fitted to.
 
-    ``factor`` is of those measurements' covariance, (m, m), ``shared`` that of each of them with
+    ``whitener`` is of those measurements' covariance, (m, m), ``shared`` that of each of them with
     each network, (m, n), ``prior`` that of the networks, (n, n), and ``residuals`` what was
     measured less the prior's mean, (m,). The mean is relative to the networks' own prior mean.
     """
-    solved = forward_substitution(factor, np.column_stack([shared, residuals]))
+    solved = whitener @ np.column_stack([shared, residuals])
     whitened = solved[:, :-1]
     return Posterior(mean=whitened.T @ solved[:, -1], covariance=prior - whitened.T @ whitened)
-
-
-def forward_substitution(factor: Array, right: Array) -> Array:
-    """``x`` of ``factor @ x = right`` for a lower triangle, (m, m) and (m, n)."""
-    solution = np.array(right)
-    for start in range(0, len(factor), _STEP):
-        end = start + _STEP
-        block = solution[start:end] - factor[start:end, :start] @ solution[:start]
-        solution[start:end] = np.linalg.solve(factor[start:end, start:end], block)
-    return solution

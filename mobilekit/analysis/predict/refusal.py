@@ -25,6 +25,19 @@ _MORE_SHARE = 0.05
 _SMALLER, _LARGER = 0.5, 2.0
 """How far a network may lie outside of the fitted sizes."""
 
+_WORDS = {
+    "pw_macs": "convolutions of 1x1",
+    "c3s1_macs": "convolutions of 3x3 with stride 1",
+    "conv_macs": "dense convolutions other than of 1x1, or of 3x3 with stride 1",
+    "group_macs": "grouped convolutions",
+    "dw_macs": "depthwise convolutions",
+    "fc_weights": "the weights of fully connected layers",
+    "elements": "reading and writing activations",
+    "layers": "starting its layers, of which it has many",
+    "window_operations": "pooling and local normalization",
+}
+"""``COSTS`` for people."""
+
 _PLAIN_TYPES = """
 AbsVal BNLL BatchNorm Bias BinaryOp Clip Concat Convolution ConvolutionDepthWise CopyTo Crop
 Deconvolution DeconvolutionDepthWise DetectionOutput Dropout ELU Eltwise Exp Flatten GELU
@@ -72,8 +85,8 @@ def reasons_against(network: NetworkWork, unit_ms: Array, fitted: WorkRange) -> 
     for name, share, most in zip(COSTS, times / total, fitted.largest_share, strict=True):
         if share > max(most * _WIDER_SHARE, most + _MORE_SHARE):
             reasons.append(
-                f"{share:.0%} of its time goes into {name.replace('_', ' ')}, and at most "
-                f"{most:.0%} of any network's that was measured; measure it on the phone"
+                f"{share:.0%} of its time on the reference phone goes into {_WORDS[name]}, and at "
+                f"most {most:.0%} of that of any network that was measured; measure it on the phone"
             )
     return tuple(reasons)
 

@@ -10,13 +10,8 @@ from msgspec.structs import replace
 
 from mobilekit.analysis.predict.chips import FEATURES, features_of, parse_chip
 from mobilekit.analysis.predict.costs import COSTS, are_same, costs_of
-from mobilekit.analysis.predict.latency import Predictor
-from mobilekit.analysis.predict.posterior import (
-    Posterior,
-    condition,
-    factorize,
-    forward_substitution,
-)
+from mobilekit.analysis.predict.latency import Predictor, pack_whitener
+from mobilekit.analysis.predict.posterior import Posterior, condition, whiten
 from mobilekit.errors import MobilekitError, UsageError
 from mobilekit.flow.shipped import load_predictor
 from mobilekit.model.layer_table import read_layer_table
@@ -150,12 +145,14 @@ def random_covariance(size, seed):
     return half @ half.T + size * np.eye(size)
 
 
-def test_a_triangle_is_solved():
-    """Over more rows than one step takes."""
-    factor = np.linalg.cholesky(random_covariance(250, 0))
-    right = np.random.default_rng(1).normal(size=(250, 3))
+def test_what_is_whitened_is_independent():
+    covariance = random_covariance(150, 0)
 
-    assert factor @ forward_substitution(factor, right) == pytest.approx(right)
+    whitener = whiten(covariance, 0.5)
+
+    assert (np.tril(whitener) == whitener).all()
+    noisy = covariance + 0.25 * np.eye(150)
+    assert whitener @ noisy @ whitener.T == pytest.approx(np.eye(150), abs=1e-9)
 
 
 def test_conditioning_in_two_steps_is_conditioning_on_both():
@@ -167,7 +164,7 @@ def test_conditioning_in_two_steps_is_conditioning_on_both():
     here = own + asked
 
     step = condition(
-        factorize(everything[np.ix_(others, others)], noise),
+        whiten(everything[np.ix_(others, others)], noise),
         everything[np.ix_(others, here)],
         everything[np.ix_(here, here)],
         values[:3],
@@ -188,6 +185,13 @@ def test_nothing_known_changes_nothing():
 
 
 # --- the shipped model -------------------------------------------------------------------------
+
+
+def test_what_ships_beside_the_model_is_what_the_model_gives(predictor, request):
+    place = request.config.rootpath / "mobilekit/prediction/latency_whitener.npy"
+    shipped = np.load(place)
+
+    assert shipped == pytest.approx(pack_whitener(predictor.model), abs=1e-4)
 
 
 def test_a_chip_that_was_held_back_is_predicted(predictor, networks):
