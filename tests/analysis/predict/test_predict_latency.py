@@ -191,7 +191,7 @@ def test_what_ships_beside_the_model_is_what_the_model_gives(predictor, request)
     place = request.config.rootpath / "mobilekit/prediction/latency_whitener.npy"
     shipped = np.load(place)
 
-    assert shipped == pytest.approx(pack_whitener(predictor.model), abs=1e-4)
+    assert np.abs(shipped - pack_whitener(predictor.model)).max() < 1e-4
 
 
 def test_a_chip_that_was_held_back_is_predicted(predictor, networks):
