@@ -17,6 +17,7 @@ from mobilekit.contract.codec import encode_pretty
 from mobilekit.phone.profiles import parse_profile
 from mobilekit.presets import PRESETS, WARMUP
 from mobilekit.results.documents import make_measurement_document
+from mobilekit.results.exchange import render_figures_csv
 from mobilekit.results.samples_csv import render_samples_csv
 from mobilekit.units import NS_PER_S
 
@@ -236,6 +237,7 @@ def exported(tmp_path):
         encode_pretty(make_measurement_document(made, derive_answer(made), None))
     )
     (tmp_path / "nin.csv").write_text(render_samples_csv([made]), encoding="utf-8")
+    (tmp_path / "figures.csv").write_text(render_figures_csv([made]), encoding="utf-8")
     return tmp_path
 
 

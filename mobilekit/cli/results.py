@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,8 @@ from mobilekit.cli.terminal import say
 
 if TYPE_CHECKING:
     from mobilekit.errors import DamagedResultError
+    from mobilekit.records.measurement import Measurement
+    from mobilekit.records.meter import MeterResult
     from mobilekit.results.listing import Answered
     from mobilekit.results.store import Store
 
@@ -33,6 +35,9 @@ IdsArgument = Annotated[
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Only results of this model.")]
 TagOption = Annotated[str | None, typer.Option("--tag", help="Only results with this tag.")]
+ExportForm = Literal[
+    "json", "summary", "durations", "figures", "bencher", "github-action-benchmark", "perfetto"
+]
 TAG = re.compile(r"[A-Za-z0-9][\w.-]{0,39}")
 
 
@@ -115,22 +120,24 @@ def export(
     model: ModelOption = None,
     tag: TagOption = None,
     show_all: Annotated[bool, typer.Option("--all", help="Every result.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Write only the durations, as CSV.")] = False,
-    summary: Annotated[
-        bool, typer.Option("--summary", help="Write what is derived, without the raw samples.")
-    ] = False,
+    form: Annotated[
+        ExportForm,
+        typer.Option(
+            "--format",
+            help="json: whole, with all raw samples; summary: JSON without those; durations and "
+            "figures: CSV; bencher; github-action-benchmark; perfetto: a trace to look at.",
+        ),
+    ] = "json",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to this file in place of stdout.")
     ] = None,
     store: StoreOption = None,
 ) -> None:
-    """Write results whole, with all their raw samples: one, several, or those with a tag."""
+    """Write results, whole or as others' programs read them: one, several, or those with a tag."""
     from mobilekit.errors import UsageError
     from mobilekit.results.output_file import check_writable, write_file
     from mobilekit.results.store import open_to_read
 
-    if csv and summary:
-        raise UsageError("--csv and --summary exclude each other", fix="Give one of them.")
     given = bool(measurement_ids)
     if given + show_all + (model is not None or tag is not None) != 1:
         raise UsageError(
@@ -147,8 +154,8 @@ def export(
     if not ids:
         raise UsageError("There is no such result", fix="`mobilekit results list --all` shows all.")
     damaged: list[DamagedResultError] = []
-    data = _exported(opened, ids, damaged.append, csv=csv, summary=summary, alone=given)
-    if given and len(ids) == len(damaged) == 1:
+    data = _exported(opened, ids, damaged.append, form, alone=given)
+    if given and form in ("json", "summary") and len(ids) == len(damaged) == 1:
         data = damaged[0].document
     if output is None:
         say(data, nl=False)
@@ -236,38 +243,73 @@ def _exported(
     store: Store,
     ids: Sequence[str],
     on_damage: Callable[[DamagedResultError], None],
+    form: ExportForm,
     *,
-    csv: bool,
-    summary: bool,
     alone: bool,
 ) -> bytes:
     """``alone``: of one result its own document, in place of one of several."""
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.errors import UsageError
     from mobilekit.flow.predict import predict_real
     from mobilekit.meter.document import ExportDocument, make_meter_document
     from mobilekit.records.meter import MeterResult
     from mobilekit.results.documents import make_measurement_document, make_summaries_document
-    from mobilekit.results.samples_csv import render_samples_csv
 
     answered = _answered(store, ids, on_damage)
     imports = [each for each in answered if isinstance(each, MeterResult)]
     measured = [each for each in answered if not isinstance(each, MeterResult)]
-    if imports and csv:
-        if not measured:
-            raise UsageError(
-                "An import of a meter's trace has no durations", fix="Export it without --csv."
-            )
-        names = ", ".join(each.id for each in imports)
-        say(f"Left out, since imported traces have no durations: {names}", err=True)
-    if csv:
-        return render_samples_csv(measurement for measurement, _ in measured).encode()
-    if summary:
+    if form == "summary":
         return encode_pretty(make_summaries_document(measured, imports, store.list_tags()))
-    documents = [
-        make_measurement_document(*each, predict_real(each[0], store)) for each in measured
-    ]
-    traces = [make_meter_document(each) for each in imports]
-    if alone and len(answered) == 1:
-        return encode_pretty([*documents, *traces][0])
-    return encode_pretty(ExportDocument(measurements=tuple(documents), imports=tuple(traces)))
+    if form == "json":
+        documents = [
+            make_measurement_document(*each, predict_real(each[0], store)) for each in measured
+        ]
+        traces = [make_meter_document(each) for each in imports]
+        if alone and len(answered) == 1:
+            return encode_pretty([*documents, *traces][0])
+        return encode_pretty(ExportDocument(measurements=tuple(documents), imports=tuple(traces)))
+    return _for_others([measurement for measurement, _ in measured], imports, form)
+
+
+def _for_others(
+    measured: Sequence[Measurement], imports: Sequence[MeterResult], form: ExportForm
+) -> bytes:
+    """Of runs; what has no place in the form is named, and where nothing has one that is an
+    error."""
+    from mobilekit.analysis.repeats import is_usable
+    from mobilekit.errors import UsageError
+    from mobilekit.results.exchange import (
+        render_action_benchmark,
+        render_bencher,
+        render_figures_csv,
+    )
+    from mobilekit.results.run_trace import render_run_trace
+    from mobilekit.results.samples_csv import render_samples_csv
+
+    if imports and not measured:
+        raise UsageError(
+            f"An import of a meter's trace is no run, which {form} is of",
+            fix="Export it as json.",
+        )
+    if imports:
+        names = ", ".join(each.id for each in imports)
+        say(f"Left out, since imported traces are no runs: {names}", err=True)
+    if form == "durations":
+        return render_samples_csv(measured).encode()
+    if form == "figures":
+        return render_figures_csv(measured).encode()
+    if form == "perfetto":
+        return render_run_trace(measured)
+    used = [each for each in measured if each.purpose == "measure" and is_usable(each)]
+    kept = {each.id for each in used}
+    unusable = [each.id for each in measured if each.id not in kept]
+    if measured and not used:
+        raise UsageError(
+            "None of these runs has figures that may be used",
+            runs=", ".join(unusable),
+            fix="`mobilekit results show ID` says why.",
+        )
+    if unusable:
+        why = "they failed, are in error, or were not to measure the network"
+        say(f"Left out, since {why}: {', '.join(unusable)}", err=True)
+    render = render_bencher if form == "bencher" else render_action_benchmark
+    return render(used)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,7 @@ def write_chrome_trace(measurement: Measurement, path: Path) -> None:
     "Trace Event Format": complete events (``X``) with microseconds. Raises ``UsageError`` if the
     file cannot be written.
     """
-    trace, cut = measurement.layer_trace, measurement.cut
-    if trace is not None:
-        events, by = _chrome_events(measurement, trace), "the engine's trace of one inference"
-    else:
-        assert cut is not None
-        events, by = _segment_events(measurement, cut), _LAID_OUT
+    by = "the engine's trace of one inference" if measurement.layer_trace is not None else _LAID_OUT
     document = {
         "displayTimeUnit": "ns",
         "otherData": {
@@ -39,11 +34,12 @@ def write_chrome_trace(measurement: Measurement, path: Path) -> None:
             "virtual": measurement.virtual,
             "by": by,
         },
-        "traceEvents": list(events),
+        "traceEvents": list(layer_events(measurement, 0, 0)),
     }
     write_file(path, json.dumps(document, indent=1).encode())
 
 
+NO_DETAIL: Mapping[str, object] = {}
 _THREADS = ("program", "part", "operator", "layer")
 """Each a row of the display: what contains others stands above them."""
 
@@ -53,32 +49,43 @@ _LAID_OUT = (
 )
 
 
-def _segment_events(measurement: Measurement, cut: Cut) -> Iterator[dict[str, object]]:
-    yield _name_event("process_name", 0, measurement.artifact.model.label)
-    yield _name_event("thread_name", 0, "segments, one after another: never one inference")
+def has_layers(measurement: Measurement) -> bool:
+    return measurement.layer_trace is not None or measurement.cut is not None
+
+
+def layer_events(
+    measurement: Measurement, process: int, begins_ns: int
+) -> Iterator[dict[str, object]]:
+    """The events of one inference that begins at ``begins_ns``; it must have layers."""
+    trace, cut = measurement.layer_trace, measurement.cut
+    yield name_event("process_name", process, 0, measurement.artifact.model.label)
+    if trace is not None:
+        yield from _traced_events(trace, process, begins_ns)
+    else:
+        assert cut is not None
+        yield from _segment_events(measurement, cut, process, begins_ns)
+
+
+def _segment_events(
+    measurement: Measurement, cut: Cut, process: int, begins_ns: int
+) -> Iterator[dict[str, object]]:
+    yield name_event("thread_name", process, 0, "segments, one after another: never one inference")
     types = {layer.name: layer.type for layer in cut.description.layers}
-    ended_ns = 0.0
+    ended_ns = float(begins_ns)
     own_ns = {cost.layer.name: cost.p50_ns for cost in profile_of(measurement).layers}
     for segment in cut.segments:
         layer = segment.layers[0]
         duration_ns = own_ns[layer] or 0.0
-        yield {
-            "name": layer,
-            "cat": types[layer],
-            "ph": "X",
-            "pid": 0,
-            "tid": 0,
-            "ts": ended_ns / 1000,
-            "dur": duration_ns / 1000,
-            "args": {"layers": list(segment.layers), "type": types[layer]},
-        }
+        detail = {"layers": list(segment.layers), "type": types[layer]}
+        yield span_event(layer, types[layer], process, 0, ended_ns, duration_ns, detail)
         ended_ns += duration_ns
 
 
-def _chrome_events(measurement: Measurement, trace: LayerTrace) -> Iterator[dict[str, object]]:
-    yield _name_event("process_name", 0, measurement.artifact.model.label)
+def _traced_events(trace: LayerTrace, process: int, begins_ns: int) -> Iterator[dict[str, object]]:
     for thread, name in enumerate(_THREADS):
-        yield _name_event("thread_name", thread, f"{name}s" if name != "program" else "inference")
+        yield name_event(
+            "thread_name", process, thread, f"{name}s" if name != "program" else "inference"
+        )
     whole = next(each for each in trace.operators if each.role == "program")
     order = np.argsort(whole.duration_ns, kind="stable")
     which = int(order[len(order) // 2])
@@ -86,23 +93,37 @@ def _chrome_events(measurement: Measurement, trace: LayerTrace) -> Iterator[dict
     types = {layer.name: layer.type for layer in trace.description.layers}
     for place, timed in enumerate(trace.operators):
         layer = resolution.layer_of.get(place)
-        span = {
-            "ph": "X",
-            "pid": 0,
-            "ts": timed.started_ns[which] / 1000,
-            "dur": timed.duration_ns[which] / 1000,
-        }
+        taken = (begins_ns + timed.started_ns[which], timed.duration_ns[which])
         detail = {"engine_operator": timed.name, "layer": layer or ""}
         thread = _THREADS.index(timed.role)
-        yield {"name": timed.name, "cat": timed.role, "tid": thread, "args": detail} | span
+        yield span_event(timed.name, timed.role, process, thread, *taken, detail)
         if layer is not None:
-            yield {
-                "name": layer,
-                "cat": types[layer],
-                "tid": _THREADS.index("layer"),
-                "args": detail | {"type": types[layer]},
-            } | span
+            row = _THREADS.index("layer")
+            typed = detail | {"type": types[layer]}
+            yield span_event(layer, types[layer], process, row, *taken, typed)
 
 
-def _name_event(kind: str, thread: int, name: str) -> dict[str, object]:
-    return {"name": kind, "ph": "M", "pid": 0, "tid": thread, "args": {"name": name}}
+def name_event(kind: str, process: int, thread: int, name: str) -> dict[str, object]:
+    return {"name": kind, "ph": "M", "pid": process, "tid": thread, "args": {"name": name}}
+
+
+def span_event(
+    name: str,
+    category: str,
+    process: int,
+    thread: int,
+    started_ns: float,
+    duration_ns: float,
+    detail: Mapping[str, object] = NO_DETAIL,
+) -> dict[str, object]:
+    """A complete event (``X``), in microseconds."""
+    return {
+        "name": name,
+        "cat": category,
+        "ph": "X",
+        "pid": process,
+        "tid": thread,
+        "ts": started_ns / 1000,
+        "dur": duration_ns / 1000,
+        "args": dict(detail),
+    }

@@ -31,7 +31,7 @@ def test_results_are_listed_and_exported(cli, deployed, tmp_path):
     listed = cli("results", "list").stdout
     exported = cli("results", "export", deployed["id"])
     file = tmp_path / "samples.csv"
-    written = cli("results", "export", "last", "--csv", "--output", str(file))
+    written = cli("results", "export", "last", "--format", "durations", "--output", str(file))
 
     assert deployed["id"] in listed
     assert exported.document == deployed

@@ -161,11 +161,44 @@ def test_many_results_are_one_table_of_durations(store, trace):
     """With the id of each in its lines; an imported trace has none, and is named."""
     made = import_trace(trace)
 
-    outcome = run("results", "export", "--all", "--csv")
+    outcome = run("results", "export", "--all", "--format", "durations")
 
     ids = {row["id"] for row in csv.DictReader(io.StringIO(outcome.stdout))}
     assert len(ids) == 61
     assert outcome.stderr.strip().endswith(made["id"])
+
+
+@pytest.mark.parametrize(
+    ("form", "begins"),
+    [
+        ("figures", "id,started_at,model,"),
+        ("bencher", '{\n "digits on pc'),
+        ("github-action-benchmark", '[\n {\n  "name": "digits on pc'),
+        ("perfetto", '{"displayTimeUnit"'),
+    ],
+)
+def test_results_are_exported_for_others(store, trace, form, begins):
+    """What is no run is left out by name; alone it is refused."""
+    made = import_trace(trace)
+
+    outcome = run("results", "export", "plain-7", made["id"], "plain-8", "--format", form)
+    alone = CliRunner().invoke(app, ["results", "export", made["id"], "--format", form])
+
+    assert outcome.stdout.startswith(begins)
+    assert outcome.stderr.strip().endswith(made["id"])
+    assert "is no run" in str(alone.exception)
+
+
+def test_what_failed_is_no_benchmark(store):
+    """It is left out by its id; alone it is refused."""
+    plain = store.read("plain-1")
+    store.save(msgspec.structs.replace(plain, id="pilot-1", purpose="pilot"))
+
+    outcome = run("results", "export", "plain-7", "pilot-1", "--format", "bencher")
+    alone = CliRunner().invoke(app, ["results", "export", "pilot-1", "--format", "bencher"])
+
+    assert outcome.stderr.strip().endswith("measure the network: pilot-1")
+    assert "None of these runs" in str(alone.exception)
 
 
 def test_a_summary_has_no_raw_samples(store, trace):
@@ -173,7 +206,7 @@ def test_a_summary_has_no_raw_samples(store, trace):
     import_trace(trace)
     whole = run("results", "show", "plain-7", "--json").stdout
     one = run("results", "show", "plain-7", "--json", "--summary").stdout
-    many = check_document(run("results", "export", "--all", "--summary").stdout)
+    many = check_document(run("results", "export", "--all", "--format", "summary").stdout)
 
     (summary,) = check_document(one)["summaries"]
     assert summary["answer"] == json.loads(whole)["answer"]
@@ -190,7 +223,6 @@ def test_a_summary_has_no_raw_samples(store, trace):
         (("export",), "Which results"),
         (("export", "plain-7", "--all"), "Which results"),
         (("export", "--model", "nope"), "no such result"),
-        (("export", "plain-7", "--csv", "--summary"), "exclude each other"),
         (("list", "--csv", "--json"), "exclude each other"),
     ],
 )

@@ -85,7 +85,7 @@ def complete(cli):
         ("mobilekit energy li", ["life"]),
         ("mobilekit deploy --f", ["--format", "--fast"]),
         ("mobilekit deploy nin --format ", ["auto", "pte", "onnx", "tflite"]),
-        ("mobilekit results export last --c", ["--csv"]),
+        ("mobilekit results export last --format d", ["durations"]),
         # Its models may come before and after their options.
         ("mobilekit energy --fo", ["--format"]),
         ("mobilekit energy nin --fo", ["--format"]),

@@ -277,7 +277,7 @@ def test_a_result_out_of_todays_ranges_is_kept_and_told(old, monkeypatch):
 
     listed = CliRunner().invoke(app, ["results", "list", "--all"])
     exported = CliRunner().invoke(app, ["results", "export", name])
-    others = CliRunner().invoke(app, ["results", "export", "--all", "--summary"])
+    others = CliRunner().invoke(app, ["results", "export", "--all", "--format", "summary"])
 
     assert listed.exit_code == exported.exit_code == others.exit_code == 1
     assert all(each in listed.stdout for each in EXPECTED["measurements"] if each != name)
