@@ -57,6 +57,7 @@ python-tests: install-dev
 soak: install-dev
 	$(BIN)/python -m pytest --timeout=3600 -m soak
 	MOBILEKIT_FUZZ=100000 $(BIN)/python -m pytest --timeout=3600 tests/test_fuzz.py
+	$(MAKE) -C android-app fuzz
 	MOBILEKIT_MOMENTS=50 $(BIN)/python -m pytest --timeout=3600 tests/cli/test_cli_moments.py
 	$(BIN)/python scripts/energy_coverage.py
 	$(BIN)/python scripts/campaign_bench.py

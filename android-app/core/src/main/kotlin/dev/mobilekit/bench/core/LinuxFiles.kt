@@ -39,11 +39,13 @@ class LinuxMemory(
     }
 }
 
-/** `Name:  123 kB` lines as bytes; empty where there is no such file. */
+/** `Name:  123 kB` lines as bytes; empty where there is no such file. What no memory can be is left out. */
 fun readKibFields(file: File): Map<String, Long> =
     readLines(file)
-        .mapNotNull { KIB_FIELD.matchEntire(it) }
-        .associate { it.groupValues[1] to it.groupValues[2].toLong() * 1024 }
+        .mapNotNull { KIB_FIELD.matchEntire(it)?.destructured }
+        .mapNotNull { (name, kib) ->
+            kib.toLongOrNull()?.takeIf { it <= Long.MAX_VALUE / 1024 }?.let { name to it * 1024 }
+        }.toMap()
 
 /** The current frequency of each processor whose file can be read, in their order. */
 fun readCpuKhz(): List<Long> =
