@@ -30,7 +30,7 @@ _FIGURES: dict[GatedName, tuple[tuple[str, ...], ...]] = {
     "size": (("artifact",),),
 }
 """The compared figures that each is the sum of: of several ways the first that a run has."""
-_EXACT: frozenset[GatedName] = frozenset({"size"})
+EXACT: frozenset[GatedName] = frozenset({"size"})
 """The same in every run of one export: one run tells it."""
 
 
@@ -72,15 +72,23 @@ class RunFigure(NamedTuple):
     unit: Unit
     way: tuple[str, ...]
     """The compared figures that it is the sum of."""
+    interval: Interval | None = None
+    """Within the run; ``None`` of a sum, and where there is none."""
 
 
-def find_unlike(now: Measurement, baseline: Measurement) -> tuple[Difference, ...]:
+def find_unlike(
+    now: Measurement, baseline: Measurement, *, one_network: bool = False
+) -> tuple[Difference, ...]:
     """All that keeps two runs from being set against each other; empty where they are alike.
 
     Stricter than a comparison: the same phone, format, precision, backend and threads, since all
-    that may differ is what is under test, the network or the export.
+    that may differ is what is under test, the export or what is in the network of that name; with
+    ``one_network`` the latter neither, as of repeats of one run.
     """
-    found = [each for each in find_differences(now, baseline) if each.refuses]
+    allowed = () if one_network else ("network",)
+    found = [
+        each for each in find_differences(now, baseline) if each.refuses and each.id not in allowed
+    ]
     known = {each.id for each in found}
     found += [
         Difference(
@@ -117,7 +125,7 @@ def judge(
     told = [
         (origin, name, _told(ours, name, origin), _told(theirs, name, origin), limit)
         for name, limit in limits.items()
-        for origin in _origins(name, (*ours, *theirs))
+        for origin in figure_origins(name, (*ours, *theirs))
     ]
     figures = tuple(
         judge_figure(name, limit, told_now, told_before, origin)
@@ -189,7 +197,7 @@ def _ratio(
         return None, "it is not above zero in every run, so that there is no ratio"
     ours, theirs = ([math.log(each.value) for each in side] for side in (now, baseline))
     difference = statistics.fmean(ours) - statistics.fmean(theirs)
-    if name in _EXACT:
+    if name in EXACT:
         half = 0.0
     elif max(len(ours), len(theirs)) < 2:
         value = Quantity(value=math.exp(difference), interval=None)
@@ -222,19 +230,23 @@ def _half_width(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return float(stdtrit(freedom, 1 - SIGNIFICANCE)) * math.sqrt(squared)
 
 
+def figure_of_run(figures: Figures, name: GatedName, origin: Origin) -> RunFigure | None:
+    """``None`` where the run does not have it."""
+    for way in _FIGURES[name]:
+        parts = [figures.get((figure, origin)) for figure in way]
+        known = [part for part in parts if part is not None]
+        if len(known) == len(way):
+            interval = known[0].interval if len(way) == 1 else None
+            return RunFigure(sum(part.value for part in known), UNITS[way[0]], way, interval)
+    return None
+
+
 def _told(runs: Sequence[Figures], name: GatedName, origin: Origin) -> list[RunFigure]:
-    found = []
-    for figures in runs:
-        for way in _FIGURES[name]:
-            parts = [figures.get((figure, origin)) for figure in way]
-            values = [part.value for part in parts if part is not None]
-            if len(values) == len(way):
-                found.append(RunFigure(sum(values), UNITS[way[0]], way))
-                break
-    return found
+    told = (figure_of_run(figures, name, origin) for figures in runs)
+    return [each for each in told if each is not None]
 
 
-def _origins(name: GatedName, runs: Sequence[Figures]) -> tuple[Origin, ...]:
+def figure_origins(name: GatedName, runs: Sequence[Figures]) -> tuple[Origin, ...]:
     """A simulated energy is judged apart from a measured one; where there is none, one line."""
     known = {
         origin

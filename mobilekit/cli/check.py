@@ -113,7 +113,7 @@ def check(
     opened = open_to_read(store) if stored else Store(store or places.default_store())
     theirs = find_baseline(baseline or (), opened)
     # What is unlike within the baseline is so whatever is measured.
-    refuse_unlike(theirs)
+    refuse_unlike(theirs, one_network=True)
     if stored:
         ours = [opened.read(each) for each in models]
     else:
@@ -122,7 +122,8 @@ def check(
         )
         with TerminalReporter() as reporter:
             ours = measure_repeats(options, repeat, opened, reporter)
-    refuse_unlike([*theirs, *ours])
+    refuse_unlike(ours, one_network=True)
+    refuse_unlike([*theirs, *ours], one_network=False)
     saved = BaselineDocument(measurements=tuple(ours))
     if save is not None:
         write_file(save, encode_pretty(saved))

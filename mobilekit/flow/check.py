@@ -39,10 +39,11 @@ def find_baseline(given: Sequence[str], store: Store) -> list[Measurement]:
     return runs
 
 
-def refuse_unlike(runs: Sequence[Measurement]) -> None:
-    """Raise ``UnlikeRunsError`` for a run that differs from the first in how it was made."""
+def refuse_unlike(runs: Sequence[Measurement], *, one_network: bool) -> None:
+    """Raise ``UnlikeRunsError`` for a run that differs from the first in how it was made;
+    ``one_network``: or in what is in the network, as runs of one side must not."""
     for run in runs[1:]:
-        unlike = find_unlike(run, runs[0])
+        unlike = find_unlike(run, runs[0], one_network=one_network)
         if unlike:
             raise UnlikeRunsError(
                 f"{run.id} cannot be judged by {runs[0].id}",

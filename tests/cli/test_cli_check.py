@@ -95,6 +95,20 @@ def test_another_phone_is_no_regression(cli, keep):
     assert other.key in outcome.stderr
 
 
+def test_a_network_that_was_changed_is_judged(cli, keep):
+    """It is what is under test; but the runs of one side are of one network."""
+    model = measurement().artifact.model
+    artifact = replace(measurement().artifact, model=replace(model, content_sha256="9" * 64))
+    before, now = keep("before", 20e6), keep("now", 22e6, artifact=artifact)
+    outcome = check(cli, keep, now, before)
+    mixed = check(cli, keep, [now[0], before[0]], before[1:])
+
+    assert outcome.exit_code == 10, outcome.stderr
+    assert "Regressed: latency" in outcome.stderr
+    assert mixed.exit_code == 1
+    assert "network" in mixed.stderr
+
+
 def test_a_baseline_file_stands_for_its_runs(cli, keep, tmp_path):
     path = tmp_path / "before.json"
     path.write_bytes(encode(BaselineDocument(measurements=(run_of("b0", int(2e7)),))))
