@@ -216,6 +216,61 @@ def plot(
     write_figure(draw_measurement(open_to_read(store).read(measurement_id)), file)
 
 
+@app.command()
+def history(
+    model: Annotated[str, typer.Argument(help="A network's name, whatever its precision.")],
+    device: Annotated[
+        str | None,
+        typer.Option("--device", help="Only runs on this device: its name or its key."),
+    ] = None,
+    plot_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            help="Draw the history with the newest run: .png, .svg or .pdf.",
+            metavar="FILE",
+        ),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Tell how a network's figures changed from run to run, like with like, and where."""
+    from mobilekit.analysis.history import trace_histories
+    from mobilekit.cli.terminal import terminal_width
+    from mobilekit.contract.codec import encode_pretty
+    from mobilekit.errors import UsageError
+    from mobilekit.records.meter import MeterResult
+    from mobilekit.results.documents import HistoryDocument
+    from mobilekit.results.history_plot import draw_history
+    from mobilekit.results.plot_file import check_plot_path, write_figure
+    from mobilekit.results.store import open_to_read
+    from mobilekit.results.text.history import render_histories
+
+    if plot_file is not None:
+        check_plot_path(plot_file)
+    opened = open_to_read(store)
+    damaged: list[DamagedResultError] = []
+    runs = [
+        each[0]
+        for each in _answered(opened, opened.result_ids(model=model), damaged.append)
+        if not isinstance(each, MeterResult)
+        and (device is None or device in (each[0].device.name, each[0].device.key))
+    ]
+    histories = trace_histories(runs)
+    if not histories:
+        raise UsageError(
+            f"There is no run of {model} that measured it{f' on {device}' if device else ''}",
+            fix="`mobilekit results list --all` shows what there is; `mobilekit deploy` makes one.",
+        )
+    if as_json:
+        say(encode_pretty(HistoryDocument(model=model, histories=histories)), nl=False)
+    else:
+        say(render_histories(histories, terminal_width()))
+    if plot_file is not None:
+        write_figure(draw_history(histories[0]), plot_file)
+    exit_for_damage(damaged)
+
+
 def _answered(
     store: Store, ids: Sequence[str], on_damage: Callable[[DamagedResultError], None]
 ) -> list[Answered]:

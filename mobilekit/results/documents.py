@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from mobilekit.analysis.compare.records import Comparison
 from mobilekit.analysis.gate import Gate
+from mobilekit.analysis.history import History
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import MobilekitError
@@ -548,6 +549,15 @@ class CheckDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.chec
     device: str
     virtual: bool
     gate: Gate
+
+
+# History: 1: first.
+class HistoryDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.history/1"):
+    """``results history``."""
+
+    model: str
+    histories: tuple[History, ...]
+    """Each of runs that were made alike, the one with the newest run first."""
 
 
 def make_comparison_document(
