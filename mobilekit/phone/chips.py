@@ -1,9 +1,10 @@
-"""Kinds of cores and chips that came with mobilekit: data, of public specifications."""
+"""Kinds of cores and chips that came with mobilekit: data, each figure with its source."""
 
 from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 
 import msgspec
@@ -12,8 +13,39 @@ from msgspec.structs import replace
 from mobilekit.records.chip import Chip, Core
 
 
+class Source(msgspec.Struct, frozen=True):
+    """Where figures are from."""
+
+    seen: bool
+    """Whether it was in front of whoever wrote the figures down."""
+    words: str = msgspec.field(name="is")
+
+
+class KnownCore(Core, frozen=True, kw_only=True):
+    """A kind of core with the sources of its figures, by their names."""
+
+    macs_source: str
+    architecture_source: str
+    """Of whether it computes with fp16, out of order, and on 32 bits alone."""
+
+
 class _Cores(msgspec.Struct):
-    core: list[Core]
+    core: list[KnownCore]
+
+
+class Dram(msgspec.Struct, frozen=True):
+    """A chip's memory: ``LPDDR4X 64x4266``."""
+
+    kind: str
+    bits: int
+    """Of all channels together."""
+    transfers_per_us: int
+    """What is sold as MT/s."""
+
+    @property
+    def gbps(self) -> float:
+        """10^9 bytes a second, at the most: the width times the rate."""
+        return self.bits * self.transfers_per_us / 8000
 
 
 class KnownChip(msgspec.Struct, frozen=True):
@@ -24,12 +56,21 @@ class KnownChip(msgspec.Struct, frozen=True):
     """As it is sold."""
     clusters: str
     """A description: ``4xA76@2.4,4xA55@1.8``."""
-    dram_gbps: float
+    clock_source: str
+    """Of the description."""
+    dram: Dram
+    dram_source: str
     also: tuple[str, ...]
     """What a phone's properties call it too: ``ro.board.platform``, ``ro.hardware``."""
 
 
-def load_cores() -> dict[str, Core]:
+def load_sources() -> dict[str, Source]:
+    """By the name that tables have."""
+    data = files("mobilekit").joinpath("prediction", "sources.toml").read_bytes()
+    return msgspec.toml.decode(data, type=dict[str, Source])
+
+
+def load_cores() -> Mapping[str, KnownCore]:
     """By name, in capitals: ``A76``, ``KRYO``."""
     data = files("mobilekit").joinpath("prediction", "cores.toml").read_bytes()
     return {core.name.upper(): core for core in msgspec.toml.decode(data, type=_Cores).core}
@@ -42,11 +83,19 @@ def load_chips() -> list[KnownChip]:
             name=row["name"],
             title=row["title"],
             clusters=row["clusters"],
-            dram_gbps=float(row["dram_gbps"]),
+            clock_source=row["clock_source"],
+            dram=_read_dram(row["dram"]),
+            dram_source=row["dram_source"],
             also=tuple(filter(None, row["also"].split(";"))),
         )
         for row in csv.DictReader(text.splitlines())
     ]
+
+
+def _read_dram(words: str) -> Dram:
+    kind, _, size = words.partition(" ")
+    bits, _, rate = size.partition("x")
+    return Dram(kind, int(bits), int(rate))
 
 
 def find_chip(words: str) -> KnownChip | None:
@@ -65,7 +114,7 @@ def names_of(chip: KnownChip) -> tuple[str, ...]:
 
 def named(chip: Chip, known: KnownChip, dram_gbps: float | None) -> Chip:
     """The chip with its name, and its memory unless another is told."""
-    memory = known.dram_gbps if dram_gbps is None else dram_gbps
+    memory = known.dram.gbps if dram_gbps is None else dram_gbps
     return replace(chip, name=known.name, dram_gbps=memory)
 
 

@@ -1,10 +1,18 @@
-"""The table of chips: each is readable, and found by each of its names."""
+"""The table of chips: each is readable, found by each of its names, and has its sources."""
+
+import csv
 
 import pytest
 
 from mobilekit.analysis.predict.chips import features_of, parse_chip
 from mobilekit.flow.predict import read_phone
-from mobilekit.phone.chips import find_chip, load_chips, load_cores, names_of
+from mobilekit.phone.chips import (
+    find_chip,
+    load_chips,
+    load_cores,
+    load_sources,
+    names_of,
+)
 
 
 def test_the_table_covers_a_dozen_years_of_phones():
@@ -14,7 +22,7 @@ def test_the_table_covers_a_dozen_years_of_phones():
 @pytest.mark.parametrize("known", load_chips(), ids=lambda chip: chip.name)
 def test_every_chip_is_described_and_found_by_each_name(known):
     """Its cores are known, the fastest first, and no other chip has a name of its."""
-    chip = parse_chip(known.clusters, load_cores(), dram_gbps=known.dram_gbps)
+    chip = parse_chip(known.clusters, load_cores(), dram_gbps=known.dram.gbps)
 
     assert [each.rate for each in chip.clusters] == sorted(
         (each.rate for each in chip.clusters), reverse=True
@@ -48,3 +56,50 @@ def test_a_named_chip_brings_its_memory_unless_another_is_told():
     assert read_phone("SM8350").chip.dram_gbps == 51.2
     assert read_phone("SM8350", dram_gbps=30).chip.dram_gbps == 30
     assert read_phone("1xX1@2.84").chip.dram_gbps is None
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+FASTEST = {"DDR3L": 1866, "LPDDR2": 1066, "LPDDR3": 2133, "LPDDR4": 4266, "LPDDR4X": 4266}
+FASTEST |= {"LPDDR5": 6400, "LPDDR5X": 9600}
+"""MT/s of each kind of memory; the last one's is beyond its standard, and sold."""
+
+
+def rows_of(config, table):
+    with (config.rootpath / "mobilekit/prediction" / table).open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_no_figure_is_without_its_source(request):
+    """And no source is left that nothing is from."""
+    of_cores = [
+        each
+        for core in load_cores().values()
+        for each in (core.macs_source, core.architecture_source)
+    ]
+    of_chips = [each for chip in load_chips() for each in (chip.clock_source, chip.dram_source)]
+    of_fitted = [row["source"] for row in rows_of(request.config, "ncnn/chips.csv")]
+
+    assert {*of_cores, *of_chips, *of_fitted} == set(load_sources())
+
+
+def test_clocks_that_are_said_to_be_measured_are(request):
+    """To 3 %, of each kind of core of the chip; and all that were measured say so."""
+    measured = {}
+    for row in rows_of(request.config, "power/cores.csv"):
+        soc = row["soc"].removesuffix("-AB")
+        measured.setdefault(soc, []).append((row["core"], float(row["ghz"])))
+    for known in load_chips():
+        chip = parse_chip(known.clusters, load_cores(), dram_gbps=None)
+        assert (known.clock_source == "freqbench") == (known.name in measured), known.name
+        for cluster in chip.clusters if known.name in measured else ():
+            assert any(
+                kind == cluster.core.name and cluster.clock_ghz == pytest.approx(clock, rel=0.03)
+                for kind, clock in measured[known.name]
+            ), (known.name, cluster)
+
+
+@pytest.mark.parametrize("known", load_chips(), ids=lambda chip: chip.name)
+def test_a_memory_is_one_that_is_made(known):
+    assert 1000 < known.dram.transfers_per_us <= FASTEST[known.dram.kind]
+    assert known.dram.bits in {32, 64, 128}
