@@ -168,21 +168,24 @@ def _sqlite_file(url: sa.URL) -> Path | None:
 
 
 def _make_engine(url: sa.URL, lock_timeout_s: float, most_connections: int | None) -> sa.Engine:
+    shared: dict[str, Any] = {
+        "poolclass": sa.QueuePool,
+        "pool_size": most_connections,
+        "max_overflow": 0,
+        "pool_timeout": POOL_TIMEOUT_S,
+    }
     if url.get_backend_name() != "sqlite":
         if most_connections is None:
             return sa.create_engine(url)
-        if most_connections == 0:
-            return sa.create_engine(url, poolclass=sa.NullPool)
-        return sa.create_engine(
-            url,
-            pool_size=most_connections,
-            max_overflow=0,
-            pool_timeout=POOL_TIMEOUT_S,
-        )
-    # A file is opened for each transaction, so that nothing holds it between two of them; what is
-    # in memory alone would be gone.
-    pool = {} if _sqlite_file(url) is None else {"poolclass": sa.NullPool}
-    engine = sa.create_engine(url, connect_args={"timeout": lock_timeout_s}, **pool)
+        return sa.create_engine(url, **shared if most_connections else {"poolclass": sa.NullPool})
+    # A file is opened for each transaction, so that nothing holds it between two of them, unless
+    # threads share it: who closes its write-ahead log last writes all of it back. What is in memory
+    # alone would be gone.
+    pool: dict[str, Any] = {} if _sqlite_file(url) is None else {"poolclass": sa.NullPool}
+    arguments: dict[str, Any] = {"timeout": lock_timeout_s}
+    if pool and most_connections:
+        pool, arguments = shared, {**arguments, "check_same_thread": False}
+    engine = sa.create_engine(url, connect_args=arguments, **pool)
 
     # Left to itself, Python's driver begins a transaction at the first row that is written: what
     # was read and which tables were made before would not be in it. A transaction that is to write
