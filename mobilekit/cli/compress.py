@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 
 from mobilekit.cli.options import (
+    ApkOption,
     CalibrationOption,
+    DeviceOptions,
     GivenOptions,
+    InstallOption,
     JsonFlag,
     ModelArgument,
+    RequirePhoneFlag,
     StoreOption,
     ThreadsOption,
 )
@@ -19,12 +23,21 @@ from mobilekit.cli.terminal import say
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import UsageError
 from mobilekit.formats import formats_text
+from mobilekit.records.compression import Redundancy
 from mobilekit.units import NS_PER_MS
+
+J_PER_MJ = 1e-3
 
 
 def compress(
     model: ModelArgument,
     given: GivenOptions,
+    device: Annotated[
+        str, typer.Option("--device", "-d", help="Where it is measured: pc, or as for `deploy`.")
+    ] = "pc",
+    apk: ApkOption = None,
+    install: InstallOption = True,
+    require_phone: RequirePhoneFlag = False,
     budget_mb: Annotated[
         float | None,
         typer.Option(
@@ -37,16 +50,29 @@ def compress(
         float | None,
         typer.Option(
             "--budget-ms",
-            help="The most that an inference may take, the median measured on this computer.",
+            help="The most that an inference may take, the median on the device.",
+            show_default=False,
+        ),
+    ] = None,
+    budget_mj: Annotated[
+        float | None,
+        typer.Option(
+            "--budget-mj",
+            help="The most energy that an inference may take, the whole phone's while it computes.",
             show_default=False,
         ),
     ] = None,
     max_accuracy_loss: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--max-accuracy-loss", min=0, max=100, help="The most that may be lost, in points."
+            "--max-accuracy-loss",
+            min=0,
+            max=100,
+            help="The most that may be lost, in points; alone it asks for the smallest network. "
+            "[default: 1]",
+            show_default=False,
         ),
-    ] = 1.0,
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -59,6 +85,14 @@ def compress(
     calibration: CalibrationOption = None,
     format: Annotated[Format, typer.Option("--format", help=f"{formats_text()}.")] = "pte",
     threads: ThreadsOption = None,
+    redundancy: Annotated[
+        Redundancy,
+        typer.Option(
+            "--redundancy",
+            help="By what layers are cut together: the error relative to each layer's own weights, "
+            "or DeepX's root mean square, which is worse.",
+        ),
+    ] = "frobenius",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -68,7 +102,7 @@ def compress(
     as_json: JsonFlag = False,
     store: StoreOption = None,
 ) -> None:
-    """Find the network that keeps within a size or a time and loses little accuracy."""
+    """Find the network that keeps within a size, a time or an energy and loses little accuracy."""
     from mobilekit import places
     from mobilekit.cli.failure import after_the_answer
     from mobilekit.cli.progress import TerminalReporter
@@ -84,36 +118,43 @@ def compress(
     from mobilekit.results.store import Store
     from mobilekit.results.text.compress import render_choice
 
-    for name, value in (("--budget-mb", budget_mb), ("--budget-ms", budget_ms)):
+    budgets = (("--budget-mb", budget_mb), ("--budget-ms", budget_ms), ("--budget-mj", budget_mj))
+    for name, value in budgets:
         if value is not None and not 0 < value < 1e6:
             raise UsageError(f"{name} must be above 0 and below 1e6", fix=f"Correct {name}.")
-    if budget_mb is None and budget_ms is None:
-        raise UsageError("There is no budget", fix="Give --budget-mb, --budget-ms or both.")
+    if max_accuracy_loss is None and all(value is None for _, value in budgets):
+        raise UsageError(
+            "There is no budget",
+            fix="Give --budget-mb, --budget-ms, --budget-mj or several, or --max-accuracy-loss "
+            "alone for the smallest network that loses no more.",
+        )
     if output is not None:
         check_writable(output)
+    on = DeviceOptions(device=device, apk=apk, install=install, require_phone=require_phone)
     options = DeployOptions(
         model=model,
         given=given.given,
-        device="pc",
+        device=on.device,
         preset="fast",
         threads=threads,
         energy=False,
-        require_phone=False,
+        require_phone=on.require_phone,
         format=format,
         variant=Variant(),
         seek_backend=False,
         calibration=calibration,
-        apk=None,
-        install=False,
+        apk=on.apk,
+        install=on.install,
     )
     budget = Budget(
         size_bytes=None if budget_mb is None else int(budget_mb * 1_000_000),
         latency_ns=None if budget_ms is None else int(budget_ms * NS_PER_MS),
-        max_loss_points=max_accuracy_loss,
+        energy_j=None if budget_mj is None else budget_mj * J_PER_MJ,
+        max_loss_points=1.0 if max_accuracy_loss is None else max_accuracy_loss,
     )
     with TerminalReporter() as reporter:
         opened = Store(store or places.default_store())
-        choice = flow.compress(options, budget, data, opened, reporter)
+        choice = flow.compress(options, budget, data, opened, reporter, redundancy=redundancy)
     spec = find_model(model, given.given)
     if as_json:
         say(encode_pretty(CompressDocument(model=spec, choice=choice)), nl=False)

@@ -37,7 +37,7 @@ COMMANDS = {
     ),
     "compress": (
         "mobilekit.cli.compress:compress",
-        "Find the network that keeps within a size or a time and loses little accuracy.",
+        "Find the network that keeps within a size, a time or an energy and loses little accuracy.",
     ),
     "describe": (
         "mobilekit.cli.layers:describe",

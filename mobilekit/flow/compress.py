@@ -1,89 +1,224 @@
 """The search for the network that keeps within a budget: every candidate is exported, and what is
-told of it is measured on this computer."""
+told of it is measured on the device."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.analysis.answer import derive_answer
+from mobilekit.analysis.choice import choose, keeps, keeps_costs, nearest
+from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import RunFailure
-from mobilekit.errors import NothingFitsError, RunFailedError
+from mobilekit.errors import DeviceError, ExportError, NothingFitsError, RunFailedError, UsageError
 from mobilekit.flow.deploy import deploy
 from mobilekit.flow.evaluate import evaluate
-from mobilekit.flow.prepare import DeployOptions, find_network
+from mobilekit.flow.layers_alone import evaluate_layers, time_layers, untimed
+from mobilekit.flow.prepare import DeployOptions, find_network, open_device_of
 from mobilekit.flow.reporter import Reporter
-from mobilekit.model.examples import check_examples, split_examples, write_agreement
+from mobilekit.model.calibration import calibration_sha256
+from mobilekit.model.examples import (
+    check_examples,
+    count_overlap,
+    split_examples,
+    write_agreement,
+)
 from mobilekit.model.export import export_artifact
-from mobilekit.model.ranks import make_ladder
+from mobilekit.model.kept_lines import KeptLines
+from mobilekit.model.ranks import Layer, make_ladder
 from mobilekit.model.zoo import read_front_end
-from mobilekit.records.compression import Budget, Candidate, Choice
+from mobilekit.records.compression import (
+    Budget,
+    Candidate,
+    Choice,
+    CutLayer,
+    Redundancy,
+    Screened,
+)
+from mobilekit.records.device import DeviceState
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import Compression, ModelSpec, Precision, Variant
 from mobilekit.results.store import Store
-from mobilekit.units import format_bytes, format_duration
+from mobilekit.runner.host import COMPUTER
+from mobilekit.units import format_bytes, format_duration, format_energy
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+if TYPE_CHECKING:
+    from mobilekit.model.screening import Screen
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+SLACK_POINTS = 2.0
+"""Beyond the loss allowed that a step of the ladder may have in PyTorch and still be tried: another
+precision and another engine move a few examples to either side."""
+HOPELESS_STEPS = 2
+"""Steps of the ladder in a row beyond that, after which it is not followed further down."""
+KEPT_S = 24 * 3600
+"""For how long what was measured of a candidate on a device stands for it."""
 
 
 def compress(
-    options: DeployOptions, budget: Budget, data: Path | None, store: Store, reporter: Reporter
+    options: DeployOptions,
+    budget: Budget,
+    data: Path | None,
+    store: Store,
+    reporter: Reporter,
+    *,
+    redundancy: Redundancy = "frobenius",
 ) -> Choice:
-    """The smallest network of those that keep the budget: of each precision the least cut one that
-    fits is evaluated, and accepted where it loses no more accuracy than allowed.
+    """The network that keeps the budget, as ``analysis.choice.choose`` says which, of a ladder of
+    ever lower ranks in each precision.
 
     ``data`` as in ``evaluate``; some of it calibrates int8 and is not evaluated, unless
     ``options`` have other examples for that. Where there is none, what counts is how often a
-    network agrees with the uncompressed one on generated inputs. ``options`` are for this computer.
+    network agrees with the uncompressed one on generated inputs. ``options`` have a format and an
+    uncompressed variant; their ``energy`` is not looked at.
 
-    A budget that is tighter in size never gives a larger network: as long as a precision's
-    candidate fits, it stays the same.
+    What was found of ranks and candidates is kept and found again, so that a search that was
+    killed goes on where it was, and those of a day judge by the same figures.
 
-    Raises ``NothingFitsError``, and what ``evaluate`` raises.
+    Raises ``NothingFitsError``, what ``evaluate`` raises, and ``UsageError`` or ``DeviceError`` for
+    a bound on energy where none can be measured.
     """
+    options = options._replace(energy=budget.energy_j is not None)
     spec = find_network(_as_variant(options, Variant()))
     judged_by_labels = data is not None or _has_examples(spec)
     if judged_by_labels:
         check_examples(spec, data)
+    state = _look_at(options, reporter)
     reporter.note("Importing PyTorch")
     from mobilekit.model.load import load_module
     from mobilekit.model.lowrank import find_layers
     from mobilekit.model.reference import make_inputs
+    from mobilekit.model.screening import Screen
 
+    overlap, cache = 0, places.artifacts_directory()
     if not judged_by_labels:
-        data = write_agreement(spec, places.artifacts_directory())
+        data = write_agreement(spec, cache)
     elif options.calibration is None:
-        calibration, data = split_examples(spec, data, cache_directory=places.artifacts_directory())
+        calibration, data = split_examples(spec, data, cache_directory=cache)
         options = options._replace(calibration=calibration)
+    else:
+        overlap = count_overlap(spec, data, options.calibration)
+    module = load_module(spec)
     reporter.note("Decomposing its layers")
-    layers = find_layers(load_module(spec), make_inputs(spec))
-    ladder = make_ladder(layers)
-    search = _Search(options, budget, data, store, reporter, {})
-    # Timed as all others are, where time counts.
-    search.fits(Variant())
+    layers = [each for each in find_layers(module, make_inputs(spec)) if each.largest_rank]
+    screen = Screen(spec, module, data, cache_directory=cache)
+    # Two layers are worth their loss where they save what the budget is of; a size they all save.
+    timed = budget.size_bytes is None and (budget.latency_ns or budget.energy_j) is not None
+    found = time_layers(options, layers, store, reporter) if timed and layers else untimed(layers)
+    if judged_by_labels:
+        found = evaluate_layers(layers, found, screen, budget.max_loss_points, reporter)
+    screened = _screen(layers, found, screen, budget.max_loss_points, redundancy, reporter)
+    search = _Search(
+        options,
+        budget,
+        data,
+        store,
+        reporter,
+        _kept_candidates(options, spec, state, screen.examples_sha256),
+        {},
+        set(),
+    )
     uncompressed, examples = search.evaluate(Variant(), None)
-    evaluated = [
-        uncompressed if found == Variant() else search.evaluate(found, uncompressed)[0]
-        for precision in PRECISIONS
-        if (found := _least_cut(search, ladder, precision)) is not None
-    ]
+    for variant, size_bytes in search.foresee(layers, screened, uncompressed):
+        if search.has_answer(variant, size_bytes):
+            break
+        if not search.is_hopeless(variant, size_bytes):
+            search.consider(variant, uncompressed)
     tried = tuple(search.tried.values())
-    kept = [each for each in evaluated if _loss(each) <= budget.max_loss_points]
-    if not kept:
-        raise _nothing_fits(spec, budget, evaluated, tried)
+    chosen = choose(tried, budget)
+    if chosen is None:
+        raise _nothing_fits(spec, budget, tried, found)
     return Choice(
         budget=budget,
+        device=state.info.name,
+        virtual=state.info.virtual,
+        energy_origin="simulated" if state.info.virtual else "measured",
         judged_by="labels" if judged_by_labels else "agreement",
         examples=examples,
         calibration=None if options.calibration is None else str(options.calibration),
+        overlap=overlap,
         weights_are_drawn=spec.builder is not None and spec.weights_path is None,
         uncompressed=uncompressed,
-        chosen=min(kept, key=lambda each: each.size_bytes),
+        chosen=chosen,
         tried=tried,
+        layers=found,
+        screened=screened,
     )
+
+
+def _look_at(options: DeployOptions, reporter: Reporter) -> DeviceState:
+    """The device, once it is sure that its energy can be measured where that is asked for."""
+    if options.energy and options.device == COMPUTER:
+        raise UsageError(
+            "This computer has no battery to measure energy with",
+            fix="Leave --budget-mj out, or name a phone, or a virtual one: --device nexus7.",
+        )
+    with open_device_of(options, reporter) as opened:
+        state = opened.state
+    battery = state.battery
+    if options.energy and (
+        state.profile is None or battery is None or battery.plugged or battery.updates_stopped
+    ):
+        raise DeviceError(
+            f"{state.info.name} does not run on a battery that tells what it gives",
+            serial=state.info.serial,
+            fix="A search measures many networks in a row: attach the phone over Wi-Fi (`adb "
+            "tcpip 5555`, `adb connect ADDRESS`), pull its cable, and see `mobilekit doctor`.",
+        )
+    return state
+
+
+def _screen(
+    layers: Sequence[Layer],
+    found: Sequence[CutLayer],
+    screen: Screen,
+    max_loss_points: float,
+    redundancy: Redundancy,
+    reporter: Reporter,
+) -> tuple[Screened, ...]:
+    """The ladder from the whole network down, until it is hopeless. It does not depend on how
+    large, slow or hungry a network may be."""
+    ladder = make_ladder(
+        [
+            layer._replace(least_rank=cut.least_rank, most_rank=cut.most_rank)
+            for layer, cut in zip(layers, found, strict=True)
+        ],
+        redundancy,
+    )
+    steps: list[Screened] = []
+    hopeless = 0
+    for number, compression in enumerate(ladder):
+        if number % 5 == 1:
+            reporter.note(f"Judging step {number} of {len(ladder) - 1} in PyTorch")
+        loss = screen.loss_points(compression)
+        steps.append(Screened(compression=compression, loss_points=loss))
+        hopeless = hopeless + 1 if loss > max_loss_points + SLACK_POINTS else 0
+        if hopeless == HOPELESS_STEPS:
+            break
+    return tuple(steps)
+
+
+def _weights(layers: Sequence[Layer], compression: Compression) -> int:
+    ranks = {cut.layer: cut.rank for cut in compression.ranks}
+    return sum(
+        layer.weights_at(ranks[layer.path]) if layer.path in ranks else layer.weights
+        for layer in layers
+    )
+
+
+class _KeptCandidate(Record, frozen=True):
+    measured_at_s: float
+    """Unix time."""
+    sha256: str
+    """Of the program."""
+    examples: int | None
+    candidate: Candidate
 
 
 class _Search(NamedTuple):
@@ -94,50 +229,108 @@ class _Search(NamedTuple):
     data: Path | None
     store: Store
     reporter: Reporter
+    kept: KeptLines
     tried: dict[str, Candidate]
     """By the variant's key."""
+    left_out: set[Precision]
+    """Of which no program can be made."""
 
-    def fits(self, variant: Variant) -> bool:
-        """Whether its program keeps within the budget, accuracy aside."""
-        if variant.key not in self.tried:
-            self.reporter.note(f"Trying {variant.text}")
-            self.tried[variant.key] = self._try(variant)
-        found = self.tried[variant.key]
-        size, latency = self.budget.size_bytes, self.budget.latency_ns
-        if size is not None and found.size_bytes > size:
+    def foresee(
+        self, layers: Sequence[Layer], screened: Sequence[Screened], uncompressed: Candidate
+    ) -> list[tuple[Variant, int]]:
+        """What is worth a try with the bytes that each takes at least: as many for each weight as
+        its precision has, of what the uncompressed program takes for one. First the whole network
+        in every precision, then what is cut: the largest first, or the smallest where that is the
+        answer."""
+        every = uncompressed.size_bytes // WEIGHT_BYTES["fp32"]
+        all_weights = sum(layer.weights for layer in layers)
+        most = self.budget.max_loss_points + SLACK_POINTS
+        whole = [(Variant(precision=each), WEIGHT_BYTES[each] * every) for each in PRECISIONS]
+        cut = [
+            (
+                Variant(precision=precision, compression=step.compression),
+                WEIGHT_BYTES[precision]
+                * (every - all_weights + _weights(layers, step.compression)),
+            )
+            for step in screened
+            for precision in PRECISIONS
+            if step.compression is not None and step.loss_points <= most
+        ]
+        return whole + sorted(cut, key=lambda each: each[1], reverse=self.budget.has_costs)
+
+    def has_answer(self, coming: Variant, size_bytes: int) -> bool:
+        """Whether a network is found that comes before the coming one, and all that follow."""
+        found = choose(tuple(self.tried.values()), self.budget)
+        if found is None or coming.compression is None:
             return False
-        if latency is None:
+        is_larger = found.size_bytes >= size_bytes
+        return is_larger if self.budget.has_costs else not is_larger
+
+    def is_hopeless(self, coming: Variant, size_bytes: int) -> bool:
+        """Whether a network that takes at least that needs no look: it cannot be exported, or is
+        beyond the budget; or the size alone is bounded, and there is a smaller one that keeps it
+        with every layer whole, and this one is cut."""
+        bound = self.budget.size_bytes
+        if coming.precision in self.left_out or (bound is not None and size_bytes > bound):
             return True
-        if found.latency_p50_ns is None:
-            found = replace(found, latency_p50_ns=self._latency(variant))
-            self.tried[variant.key] = found
-        return found.latency_p50_ns is not None and found.latency_p50_ns <= latency
+        only_size = self.budget.latency_ns is None and self.budget.energy_j is None
+        if coming.compression is None or not only_size:
+            return False
+        return any(
+            keeps(each, self.budget)
+            for each in self.tried.values()
+            if each.variant.compression is None and each.size_bytes < size_bytes
+        )
+
+    def consider(self, variant: Variant, uncompressed: Candidate) -> None:
+        """Find out of it as much as tells whether it keeps the budget."""
+        try:
+            found = self.tried.get(variant.key) or self._try(variant)
+        except ExportError as error:
+            self.reporter.note(f"{variant.precision} is left out: {error.what}")
+            self.left_out.add(variant.precision)
+            return
+        only_size = Budget(
+            size_bytes=self.budget.size_bytes, latency_ns=None, energy_j=None, max_loss_points=0
+        )
+        if keeps_costs(found, only_size) and _lacks_run(found, self.budget):
+            found = self._run(variant, found)
+        self.tried[variant.key] = found
+        if keeps_costs(found, self.budget) and found.accuracy is None:
+            self.evaluate(variant, uncompressed)
 
     def evaluate(self, variant: Variant, uncompressed: Candidate | None) -> tuple[Candidate, int]:
         """With its accuracy, and how many examples that is of."""
-        options = _as_variant(self.options, variant)
+        found = self.tried.get(variant.key) or self._try(variant)
+        if _lacks_run(found, self.budget):
+            found = self._run(variant, found)
+        kept = self._known(variant)
+        if found.accuracy is not None and kept is not None and kept.examples is not None:
+            self.tried[variant.key] = found
+            return found, kept.examples
+        self.reporter.note(f"Evaluating {variant.text}")
+        options = _as_variant(self.options, variant)._replace(energy=False)
         measurement = _sound(evaluate(options, self.data, self.store, self.reporter))
         answer = derive_answer(measurement)
         assert answer.accuracy is not None
         accuracy = answer.accuracy.device.top1
         before = accuracy if uncompressed is None else uncompressed.accuracy
         assert before is not None
-        known = self.tried.get(variant.key)
         measured_ns = None if answer.latency is None else answer.latency.p50_ns
-        found = Candidate(
-            variant=variant,
-            size_bytes=measurement.artifact.file.size_bytes,
+        found = replace(
+            found,
             # By what it was accepted, where it was.
-            latency_p50_ns=(known and known.latency_p50_ns) or measured_ns,
+            latency_p50_ns=found.latency_p50_ns or measured_ns,
             accuracy=accuracy,
             loss_points=100 * (before.count - accuracy.count) / answer.accuracy.examples,
         )
-        self.tried[variant.key] = found
+        self._keep(variant, measurement.artifact.file.sha256, found, answer.accuracy.examples)
         return found, answer.accuracy.examples
 
     def _try(self, variant: Variant) -> Candidate:
         options, chosen = _as_variant(self.options, variant), self.options.format
         assert chosen != "auto"
+        self.reporter.note(f"Trying {variant.text}")
         artifact = export_artifact(
             find_network(options),
             chosen,
@@ -145,39 +338,72 @@ class _Search(NamedTuple):
             cache_directory=places.artifacts_directory(),
             on_progress=self.reporter.note,
         )
+        kept = self._known(variant)
+        if kept is not None and kept.sha256 == artifact.file.sha256:
+            return kept.candidate
         return Candidate(
             variant=variant,
             size_bytes=artifact.file.size_bytes,
             latency_p50_ns=None,
+            energy_j=None,
             accuracy=None,
             loss_points=None,
         )
 
-    def _latency(self, variant: Variant) -> float | None:
+    def _run(self, variant: Variant, found: Candidate) -> Candidate:
+        """With its latency and, where the budget is of energy too, that."""
         options = _as_variant(self.options, variant)
         measurement = _sound(deploy(options, self.store, self.reporter, purpose="pilot"))
-        latency = derive_answer(measurement).latency
-        return None if latency is None else latency.p50_ns
+        answer = derive_answer(measurement)
+        if options.energy and answer.energy is None:
+            raise DeviceError(
+                "The run of a candidate told no energy",
+                variant=variant.text,
+                run=measurement.id,
+                fix=f"`mobilekit results show {measurement.id}` tells why. Leave --budget-mj out, "
+                "or calibrate the phone's gauge: `mobilekit energy calibrate`.",
+            )
+        found = replace(
+            found,
+            latency_p50_ns=None if answer.latency is None else answer.latency.p50_ns,
+            energy_j=None if answer.energy is None else answer.energy.gross_j,
+        )
+        self._keep(variant, measurement.artifact.file.sha256, found, None)
+        return found
+
+    def _known(self, variant: Variant) -> _KeptCandidate | None:
+        found: _KeptCandidate | None = self.kept.get(variant.key)
+        return found if found and 0 <= time.time() - found.measured_at_s < KEPT_S else None
+
+    def _keep(self, variant: Variant, sha256: str, found: Candidate, examples: int | None) -> None:
+        self.tried[variant.key] = found
+        line = _KeptCandidate(
+            measured_at_s=time.time(), sha256=sha256, examples=examples, candidate=found
+        )
+        self.kept.add(variant.key, line)
 
 
-def _least_cut(
-    search: _Search, ladder: tuple[Compression | None, ...], precision: Precision
-) -> Variant | None:
-    """The first of a ladder that fits, by bisection, for what follows is smaller; ``None`` where
-    the last does not fit either."""
-    variants = [Variant(precision=precision, compression=each) for each in ladder]
-    if search.fits(variants[0]):
-        return variants[0]
-    if not search.fits(variants[-1]):
-        return None
-    too_large, fitting = 0, len(variants) - 1
-    while fitting - too_large > 1:
-        middle = (too_large + fitting) // 2
-        if search.fits(variants[middle]):
-            fitting = middle
-        else:
-            too_large = middle
-    return variants[fitting]
+def _lacks_run(found: Candidate, budget: Budget) -> bool:
+    """Whether what a run tells is bounded and not known yet."""
+    return (budget.latency_ns is not None and found.latency_p50_ns is None) or (
+        budget.energy_j is not None and found.energy_j is None
+    )
+
+
+def _kept_candidates(
+    options: DeployOptions, spec: ModelSpec, state: DeviceState, examples_sha256: str
+) -> KeptLines:
+    calibration = options.calibration
+    parts = [
+        spec.content_sha256,
+        examples_sha256,
+        None if calibration is None else calibration_sha256(calibration),
+        state.info.gauge_key,
+        options.format,
+        options.preset,
+        options.threads,
+    ]
+    return KeptLines(places.artifacts_directory(), "candidates", parts, _KeptCandidate)
 
 
 def _as_variant(options: DeployOptions, variant: Variant) -> DeployOptions:
@@ -187,11 +413,6 @@ def _as_variant(options: DeployOptions, variant: Variant) -> DeployOptions:
 
 def _has_examples(spec: ModelSpec) -> bool:
     return spec.path.endswith(".py") and read_front_end(spec).data is not None
-
-
-def _loss(candidate: Candidate) -> float:
-    assert candidate.loss_points is not None
-    return candidate.loss_points
 
 
 def _sound(measurement: Measurement) -> Measurement:
@@ -207,28 +428,23 @@ def _sound(measurement: Measurement) -> Measurement:
 
 
 def _nothing_fits(
-    spec: ModelSpec, budget: Budget, evaluated: list[Candidate], tried: tuple[Candidate, ...]
+    spec: ModelSpec, budget: Budget, tried: Sequence[Candidate], layers: Sequence[CutLayer]
 ) -> NothingFitsError:
-    """With the nearest: of those that fit, the most accurate; else the smallest or fastest."""
-    if evaluated:
-        nearest = min(evaluated, key=_loss)
-        return NothingFitsError(
-            f"Every {spec.name} within the budget loses more than {budget.max_loss_points:g} "
-            "points of accuracy",
-            nearest=nearest.variant.text,
-            size=format_bytes(nearest.size_bytes),
-            loss=f"{_loss(nearest):.1f} points",
-            fix="Allow a larger network or a greater loss.",
-        )
-    if budget.latency_ns is None:
-        nearest = min(tried, key=lambda each: each.size_bytes)
-    else:
-        nearest = min(tried, key=lambda each: each.latency_p50_ns or float("inf"))
-    latency_ns = nearest.latency_p50_ns
+    """With the nearest, and what of the budget it misses."""
+    found = nearest(tried, budget)
+    assert found is not None  # the uncompressed one is among them
+    closest, missed = found
+    latency_ns, energy_j, loss = closest.latency_p50_ns, closest.energy_j, closest.loss_points
+    whole = [each for each in layers if each.why_whole is not None]
     return NothingFitsError(
-        f"No {spec.name} keeps within the budget, whatever its accuracy",
-        nearest=nearest.variant.text,
-        size=format_bytes(nearest.size_bytes),
+        f"No {spec.name} that was tried keeps the whole budget",
+        tried=f"{len(tried)} networks",
+        nearest=closest.variant.text,
+        misses=", ".join(missed),
+        size=format_bytes(closest.size_bytes),
         **({} if latency_ns is None else {"latency": format_duration(latency_ns)}),
-        fix="Allow a larger or slower network.",
+        **({} if energy_j is None else {"energy": format_energy(energy_j)}),
+        **({} if loss is None else {"loss": f"{loss:.1f} points"}),
+        **({"left_whole": f"{len(whole)} of {len(layers)} layers"} if whole else {}),
+        fix="Allow a larger, slower or less accurate network.",
     )

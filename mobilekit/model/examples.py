@@ -12,6 +12,7 @@ import numpy as np
 from mobilekit.contract.outputs import Array
 from mobilekit.contract.protocol import DType, TensorFile
 from mobilekit.errors import DataError
+from mobilekit.model.calibration import read_examples
 from mobilekit.model.dataset import INPUTS, LABELS, class_indices, open_dataset
 from mobilekit.model.files import put_in_place, reporting_full_disk, written_aside
 from mobilekit.records.measurement import Examples
@@ -147,6 +148,22 @@ def split_examples(
         _save(target, stacked[evaluating], labels[evaluating])
         np.save(calibration, stacked[calibrating])
     return calibration, target
+
+
+def count_overlap(spec: ModelSpec, directory: Path | None, calibration: Path) -> int:
+    """How many of the labelled examples are among those for calibration, byte by byte.
+
+    Raises ``DataError``, and ``UsageError`` for calibration examples that do not fit.
+    """
+    calibrating = {
+        hashlib.sha256(example[0].tobytes()).digest()
+        for example in read_examples(calibration, spec)
+    }
+    with open_dataset(spec, directory) as dataset:
+        return sum(
+            hashlib.sha256(dataset.read(index).tobytes()).digest() in calibrating
+            for index in range(len(dataset.labels))
+        )
 
 
 AGREEMENT_EXAMPLES = 200

@@ -98,14 +98,16 @@ def _export_segments(
     parts = segments.cut(spec, exported, description, inputs, target.format)
     on_progress(f"Exporting its {len(parts)} segments one by one")
     *made, call = (
-        _export_part(spec, target, part, cache_directory) for part in (*parts, segments.make_call())
+        export_part(spec, target, part, cache_directory) for part in (*parts, segments.make_call())
     )
     return Cut(description=description, segments=tuple(made), call=call)
 
 
-def _export_part(
+def export_part(
     spec: ModelSpec, target: Target, part: Segment, cache_directory: Path
 ) -> SegmentArtifact:
+    """One part as a program; raises ``ExportError``, also where it yields something else than
+    PyTorch does."""
     what = f"segment {part.layers[0]}" if part.layers else "call"
     # Only its name, for what errors say.
     own = msgspec.structs.replace(spec, name=f"{spec.name}'s {what}")

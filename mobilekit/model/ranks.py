@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mobilekit.records.compression import Redundancy
 from mobilekit.records.network import Compression, LayerRank
 
 FloatArray = npt.NDArray[np.float64]
@@ -22,6 +23,10 @@ class Layer(NamedTuple):
     """Of its weights as the matrix that is decomposed."""
     singular_values: tuple[float, ...]
     """In falling order, min(rows, columns) of them."""
+    least_rank: int = 1
+    """Below which it is not cut."""
+    most_rank: int | None = None
+    """Above which it is not cut either; ``None``: wherever that saves weights."""
 
     @property
     def weights(self) -> int:
@@ -33,18 +38,21 @@ class Layer(NamedTuple):
     @property
     def largest_rank(self) -> int:
         """Up to which the two layers have fewer weights than the one; 0: at no rank."""
-        return (self.weights - 1) // (self.rows + self.columns)
+        saving = (self.weights - 1) // (self.rows + self.columns)
+        return saving if self.most_rank is None else min(saving, self.most_rank)
 
 
-SMALLEST_STEP = 0.03
+SMALLEST_STEP = 0.08
 """By how many of its weights each step of a ladder is smaller, at least: an export costs seconds,
 and accuracy tells no finer steps apart."""
 ROUNDING = 1e-12
 """A share of the squared weights that is no error."""
 
 
-def make_ladder(layers: Sequence[Layer]) -> tuple[Compression | None, ...]:
-    """From the whole network (``None``) down to a rank of 1 everywhere, each step with fewer
+def make_ladder(
+    layers: Sequence[Layer], redundancy: Redundancy = "frobenius"
+) -> tuple[Compression | None, ...]:
+    """From the whole network (``None``) down to the least rank everywhere, each step with fewer
     weights and no layer of a higher rank.
 
     At each step one bound holds for all layers: each has the least rank whose relative error,
@@ -52,13 +60,24 @@ def make_ladder(layers: Sequence[Layer]) -> tuple[Compression | None, ...]:
     nothing. So one with small weights counts as much as any other. The least sum of the errors'
     squares for the same size, by a Lagrange multiplier, was tried too, and is worse: it takes a
     large layer down to almost nothing before it touches a small one (`mobilekit docs compressing`).
+
+    With ``rms`` the bound is on the root mean square of W - W_r in place of that, as in DeepX (N.
+    Lane et al., IPSN 2016), relative to the largest such of any whole layer.
     """
+    layers = [each for each in layers if each.least_rank <= each.largest_rank]
     lost = [_lost(layer) for layer in layers]
+    if redundancy == "rms":
+        means = [_mean_square(layer) for layer in layers]
+        largest = max(means, default=0.0) or 1.0
+        lost = [each * (mean / largest) for each, mean in zip(lost, means, strict=True)]
     whole = [layer.largest_rank + 1 for layer in layers]
     chosen = [whole]
     bounds = np.unique(np.concatenate([*lost, [1.0]]))
     for bound in bounds:
-        step = [int(np.argmax(shares <= bound)) + 1 for shares in lost]
+        step = [
+            max(int(np.argmax(shares <= bound)) + 1, layer.least_rank)
+            for layer, shares in zip(layers, lost, strict=True)
+        ]
         smaller = (1 - SMALLEST_STEP) * _weights(layers, chosen[-1])
         is_smaller = _weights(layers, step) <= smaller or bound == 1.0
         if step != chosen[-1] and is_smaller:
@@ -72,6 +91,10 @@ def _lost(layer: Layer) -> FloatArray:
     beyond = np.cumsum(squares[::-1])[::-1] / (squares.sum() or 1.0)
     lost = beyond[1 : layer.largest_rank + 1]
     return np.append(np.where(lost < ROUNDING, 0.0, lost), 0.0)
+
+
+def _mean_square(layer: Layer) -> float:
+    return float(np.square(np.array(layer.singular_values)).sum()) / layer.weights
 
 
 def _weights(layers: Sequence[Layer], step: Sequence[int]) -> int:

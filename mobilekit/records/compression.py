@@ -5,38 +5,88 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
-from mobilekit.records.network import Variant
-from mobilekit.records.statistics import Proportion
+from mobilekit.records.network import Compression, Variant
+from mobilekit.records.statistics import Origin, Proportion
+
+Redundancy = Literal["frobenius", "rms"]
+"""What tells how much of a layer a rank loses: ||W - W_r|| / ||W||, or DeepX's root of the mean
+squared difference, which takes a layer of small weights for a redundant one."""
 
 
 class Budget(Record, frozen=True):
-    """What the network is to keep within."""
+    """What the network is to keep within; ``None``: whatever it is."""
 
     size_bytes: int | None
-    """Of the exported program; ``None``: whatever it is."""
+    """Of the exported program."""
     latency_ns: int | None
-    """The median on this computer; ``None``: whatever it is."""
+    """The median on the device."""
+    energy_j: float | None
+    """Of an inference, gross: the whole device's while it computes."""
     max_loss_points: float
     """Of accuracy, in percentage points of the uncompressed network's."""
 
+    @property
+    def has_costs(self) -> bool:
+        """Whether anything but the accuracy is bounded."""
+        return (self.size_bytes, self.latency_ns, self.energy_j) != (None, None, None)
+
 
 class Candidate(Record, frozen=True):
-    """A network that was exported, and what was measured of it on this computer."""
+    """A network that was exported, and what was measured of it on the device."""
 
     variant: Variant
     size_bytes: int
     latency_p50_ns: float | None
     """``None`` where neither a budget nor its accuracy asked for a run."""
+    energy_j: float | None
+    """Of an inference, gross; ``None`` where no budget asked for it."""
     accuracy: Proportion | None
     """``None`` where it was not evaluated."""
     loss_points: float | None
     """Of accuracy, beside the uncompressed network; below 0 where it is righter."""
 
 
+class TriedRank(Record, frozen=True):
+    """One layer at a lower rank, everything else whole."""
+
+    rank: int
+    latency_ns: float | None
+    """Of the layer alone on the device, a call of the engine taken off; ``None``: not timed."""
+    loss_points: float | None
+    """Of accuracy, in PyTorch on this computer; ``None``: not evaluated."""
+
+
+class CutLayer(Record, frozen=True):
+    """A layer that could be cut, and what came of trying it alone."""
+
+    layer: str
+    whole_latency_ns: float | None
+    """As of ``TriedRank``, at its full rank."""
+    tried: tuple[TriedRank, ...]
+    least_rank: int
+    """Below it the layer alone loses more accuracy than allowed; 1 where none was evaluated."""
+    most_rank: int
+    """Above it two layers save nothing of what the budget is of; below ``least_rank``: the layer
+    stays whole."""
+    why_whole: Literal["loses", "slower"] | None
+    """``slower``: no tried rank is faster, the layer is below the floor."""
+
+
+class Screened(Record, frozen=True):
+    """A step of the ladder, in PyTorch on this computer."""
+
+    compression: Compression | None
+    loss_points: float
+
+
 class Choice(Record, frozen=True):
     """Which network keeps within a budget, and which others were tried."""
 
     budget: Budget
+    device: str
+    virtual: bool
+    energy_origin: Origin
+    """Of the candidates' energies."""
     judged_by: Literal["labels", "agreement"]
     """What is right: the examples' labels, or what the uncompressed network says of generated
     inputs, which tells little of a trained network's accuracy."""
@@ -44,9 +94,14 @@ class Choice(Record, frozen=True):
     calibration: str | None
     """The examples that int8 was calibrated with, none of which was evaluated unless a person gave
     them; ``None``: generated ones."""
+    overlap: int
+    """How many of the evaluated examples are among those that a person gave for calibration."""
     weights_are_drawn: bool
     """Nobody trained it, and what is lost of accuracy means nothing."""
     uncompressed: Candidate
     chosen: Candidate
     tried: tuple[Candidate, ...]
     """In order; with the uncompressed and the chosen one."""
+    layers: tuple[CutLayer, ...]
+    screened: tuple[Screened, ...]
+    """The ladder, as far as it was followed."""

@@ -56,6 +56,32 @@ def test_the_network_within_a_budget_is_found_and_used_again(cli, redundant, tmp
     assert artifact.file.size_bytes == choice.chosen.size_bytes
 
 
+@pytest.mark.soak
+def test_time_and_energy_on_a_virtual_phone(cli, bench_phone, redundant):
+    """Both are kept, or the search is refused with the nearest; the energy is a simulated one."""
+    on = ("--device", bench_phone.serial, "--max-accuracy-loss", "50", "--json")
+    outcome = cli("compress", redundant, *on, "--budget-ms", "50", "--budget-mj", "500")
+    assert outcome.exit_code == 0, outcome.stderr
+    choice = decode(outcome.stdout, CompressDocument, source="stdout").choice
+    assert choice.virtual
+    assert choice.energy_origin == "simulated"
+    assert 0 < choice.chosen.energy_j <= 0.5
+    assert 0 < choice.chosen.latency_p50_ns <= 50e6
+    assert [each.layer for each in choice.layers] == ["0"]
+    assert choice.layers[0].whole_latency_ns > 0
+    assert len(choice.layers[0].tried) == 4
+    tighter = cli("compress", redundant, *on, "--budget-ms", "50", "--budget-mj", "0.000001")
+    assert tighter.exit_code == NothingFitsError.exit_code
+    facts = json.loads(tighter.stdout)["error"]["facts"]
+    assert facts["misses"] == "energy"
+
+
+def test_energy_is_refused_where_there_is_no_battery(cli, redundant):
+    outcome = cli("compress", redundant, "--budget-mj", "5")
+    assert outcome.exit_code == UsageError.exit_code
+    assert "no battery" in outcome.stderr
+
+
 def test_a_budget_that_nothing_keeps_names_the_nearest(cli, redundant):
     outcome = cli("compress", redundant, "--budget-mb", "0.0005", "--json")
     assert outcome.exit_code == NothingFitsError.exit_code

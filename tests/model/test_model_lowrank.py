@@ -183,3 +183,25 @@ def test_layers_that_are_read_and_not_called_stay_whole():
         nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Linear(8, 8), nn.Linear(8, 2)
     ).eval()
     assert [each.path for each in find_layers(network, (torch.ones(1, 3, 8),))] == ["1"]
+
+
+def test_a_ladder_stays_within_what_each_layer_bears() -> None:
+    spectrum = tuple(0.9**index for index in range(64))
+    bounded = Layer("bounded", 64, 64, spectrum, least_rank=9, most_rank=12)
+    never = Layer("never", 64, 64, spectrum, least_rank=13, most_rank=12)
+    ladder = make_ladder((bounded, never, Layer("free", 64, 64, spectrum)))
+    ranks = [{cut.layer: cut.rank for cut in each.ranks} for each in ladder[1:] if each]
+    assert {step["bounded"] for step in ranks if "bounded" in step} <= set(range(9, 13))
+    assert not any("never" in step for step in ranks)
+    assert ranks[-1] == {"bounded": 9, "free": 1}
+
+
+def test_by_root_mean_square_the_layer_of_small_weights_goes_first() -> None:
+    """What is lost of it counts for little, however much of the layer it is."""
+    layers = (
+        Layer("tiny but full", 64, 64, (1e-4,) * 64),
+        Layer("falling", 64, 64, tuple(0.9**index for index in range(64))),
+    )
+    first = {each: make_ladder(layers, each)[1] for each in ("frobenius", "rms")}
+    assert [cut.layer for cut in first["rms"].ranks] == ["tiny but full"]
+    assert [cut.layer for cut in first["frobenius"].ranks] == ["falling"]

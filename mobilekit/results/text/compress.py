@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from mobilekit.plain import plain
-from mobilekit.records.compression import Candidate, Choice
+from mobilekit.records.compression import Candidate, Choice, CutLayer
 from mobilekit.records.network import ModelSpec
-from mobilekit.units import format_bytes, format_duration
+from mobilekit.units import format_bytes, format_duration, format_energy
+
+THIS_COMPUTER = "pc"
+MOST_TOLD = 4
+"""Layers that are named of those left whole."""
 
 
 def render_choice(spec: ModelSpec, choice: Choice, written: Path | None) -> str:
@@ -19,19 +23,34 @@ def render_choice(spec: ModelSpec, choice: Choice, written: Path | None) -> str:
         if choice.judged_by == "labels"
         else f"agreement with the uncompressed network on {examples} generated inputs"
     )
+    place = "this computer"
+    if choice.virtual:
+        place = f"virtual {choice.device}: this computer's"
+    elif choice.device != THIS_COMPUTER:
+        place = choice.device
     compression = chosen.variant.compression
     ranks = () if compression is None else compression.ranks
     lines = [
         f"{spec.name} · {chosen.variant.text}",
         f"  size      {format_bytes(chosen.size_bytes)}, of {format_bytes(before.size_bytes)}",
-        f"  latency   {_latency(chosen)}, of {_latency(before)}, the median on this computer",
+        f"  latency   {_latency(chosen)}, of {_latency(before)}, the median on {place}",
+        *_energy(choice),
         f"  accuracy  {_share(chosen)}, of {_share(before)}: {judged}",
         *(
             [f"  ranks     {', '.join(f'{each.layer}: {each.rank}' for each in ranks)}"]
             * bool(ranks)
         ),
-        f"  tried     {len(choice.tried)} networks",
+        *_left_whole(choice),
+        f"  tried     {len(choice.tried)} networks, and {len(choice.screened)} steps of ranks in "
+        "PyTorch",
     ]
+    if compression is None:
+        lines.append(_why_uncut(choice))
+    if choice.overlap:
+        lines.append(
+            f"Warning: {choice.overlap:,} of the evaluated examples are among those of "
+            "--calibration: int8 is judged by what it was made from. Give others."
+        )
     if choice.judged_by == "agreement":
         lines.append(
             "Warning: there are no labelled examples, and agreement on generated inputs tells "
@@ -49,6 +68,64 @@ def render_choice(spec: ModelSpec, choice: Choice, written: Path | None) -> str:
             f"`mobilekit deploy {spec.name} --compressed {written}{calibration}` measures it."
         )
     return "\n".join(map(plain, lines))
+
+
+def _energy(choice: Choice) -> list[str]:
+    if choice.chosen.energy_j is None:
+        return []
+    before = choice.uncompressed.energy_j
+    of = "" if before is None else f", of {format_energy(before)}"
+    return [
+        f"  energy    {format_energy(choice.chosen.energy_j)}{of}, of an inference, gross, "
+        f"{choice.energy_origin}"
+    ]
+
+
+def _left_whole(choice: Choice) -> list[str]:
+    """The layers that stay whole, by why: the first few."""
+    lines = []
+    for why, text in (
+        ("slower", "below the floor, no rank is faster"),
+        ("loses", "lose too much alone"),
+    ):
+        found = [each for each in choice.layers if each.why_whole == why]
+        if found:
+            told = ", ".join(map(_told, found[:MOST_TOLD]))
+            more = f" and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
+            lines.append(f"  whole     {len(found)} layers {text}: {told}{more}")
+    return lines
+
+
+def _told(cut: CutLayer) -> str:
+    """A layer with what cutting it alone came to."""
+    if cut.why_whole == "slower" and cut.whole_latency_ns is not None:
+        fastest = min((each.latency_ns for each in cut.tried if each.latency_ns), default=None)
+        if fastest is not None:
+            return (
+                f"{cut.layer} ({format_duration(cut.whole_latency_ns)}, cut "
+                f"{format_duration(fastest)})"
+            )
+    losses = [each for each in cut.tried if each.loss_points is not None]
+    if cut.why_whole == "loses" and losses:
+        worst = losses[-1]
+        return f"{cut.layer} ({worst.loss_points:.0f} points at rank {worst.rank})"
+    return cut.layer
+
+
+def _why_uncut(choice: Choice) -> str:
+    precision = choice.chosen.variant.precision
+    if precision == "fp32":
+        return "The uncompressed network keeps the budget, and nothing else is better."
+    if not choice.layers:
+        return f"{precision} alone is better here: the network has no layer that can be cut."
+    if all(each.why_whole is not None for each in choice.layers):
+        return f"{precision} alone is better here: no layer is worth cutting."
+    return (
+        f"{precision} alone is better here: no network with cut layers keeps the budget and is "
+        "smaller, or faster where that counts."
+        if choice.budget.has_costs
+        else f"{precision} alone is better here: every smaller network loses too much."
+    )
 
 
 def _latency(candidate: Candidate) -> str:

@@ -1,0 +1,94 @@
+"""What ranks lose of accuracy, in PyTorch: a fraction of the time that an export and a run take.
+
+Imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mobilekit.model.dataset import class_indices, open_dataset
+from mobilekit.model.kept_lines import KeptLines
+from mobilekit.model.lowrank import Decomposition, decompose, factorise
+from mobilekit.model.reference import run_eager
+from mobilekit.records.network import Compression, LayerRank, ModelSpec
+
+LARGEST_SCREENED = 400
+"""Examples at most: more would tell little more of which ranks are worth a try."""
+SCREENING_VERSION = 1
+"""Of how a rank is judged."""
+
+
+class Screen:
+    """A network on some of the examples, whole and with layers cut.
+
+    What was judged is kept, so that a killed search goes on where it was.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, module: nn.Module, directory: Path | None, *, cache_directory: Path
+    ) -> None:
+        """``directory`` as ``open_dataset`` takes it. Raises ``DataError``, and what running the
+        network raises."""
+        self._spec = spec
+        self._module = module
+        self._decompositions: dict[str, Decomposition] = {}
+        with open_dataset(spec, directory) as dataset:
+            drawn = np.random.default_rng(0).permutation(len(dataset.labels))
+            chosen = sorted(drawn[:LARGEST_SCREENED].tolist())
+            arrays = [dataset.read(index) for index in chosen]
+            inputs = [torch.from_numpy(each) for each in arrays]
+            classes = run_eager(spec, module, inputs[:1])[0].numel()
+            labels = class_indices(dataset, classes)
+        self._inputs = inputs
+        self._labels = [labels[index] for index in chosen]
+        digest = hashlib.sha256()
+        for array, label in zip(arrays, self._labels, strict=True):
+            digest.update(array.tobytes())
+            digest.update(b"%d" % label)
+        self.examples_sha256 = digest.hexdigest()
+        parts = [SCREENING_VERSION, spec.content_sha256, self.examples_sha256, torch.__version__]
+        self._kept = KeptLines(cache_directory, "screened", parts, int)
+        self._whole = self._count_right(None)
+
+    def loss_points(self, compression: Compression | None) -> float:
+        """Of accuracy, beside the whole network; below 0 where it is righter."""
+        return 100 * (self._whole - self._count_right(compression)) / len(self._labels)
+
+    def _count_right(self, compression: Compression | None) -> int:
+        key = "whole" if compression is None else compression.key
+        known: int | None = self._kept.get(key)
+        if known is None:
+            known = self._run(() if compression is None else compression.ranks)
+            self._kept.add(key, known)
+        return known
+
+    def _run(self, cuts: Sequence[LayerRank]) -> int:
+        whole = {cut.layer: self._module.get_submodule(cut.layer) for cut in cuts}
+        try:
+            for cut in cuts:
+                layer = whole[cut.layer]
+                found = self._decompositions.get(cut.layer)
+                if found is None:
+                    found = self._decompositions[cut.layer] = decompose(layer)
+                self._put(cut.layer, factorise(layer, cut.rank, found).requires_grad_(False))
+            outputs = (
+                run_eager(self._spec, self._module, (each,))[0].flatten() for each in self._inputs
+            )
+            return sum(
+                int(output.argmax()) == label
+                for output, label in zip(outputs, self._labels, strict=True)
+            )
+        finally:
+            for path, layer in whole.items():
+                self._put(path, layer)
+
+    def _put(self, path: str, layer: nn.Module) -> None:
+        parent, _, name = path.rpartition(".")
+        setattr(self._module.get_submodule(parent), name, layer)

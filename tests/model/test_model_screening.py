@@ -1,0 +1,75 @@
+"""Ranks judged in PyTorch: on the examples, found again, and the network left as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mobilekit.model.examples import count_overlap
+from mobilekit.model.load import load_module
+from mobilekit.model.screening import Screen
+from mobilekit.model.zoo import read_spec
+from mobilekit.records.network import Compression, LayerRank, ModelSpec
+
+MODEL = """
+import torch
+from torch import nn
+
+INPUT_SHAPES = ((1, 12),)
+
+
+def build():
+    first = nn.Linear(12, 12, bias=False)
+    first.weight.data = torch.diag(torch.tensor([9.0] * 3 + [1.0] * 9))
+    last = nn.Linear(12, 12, bias=False)
+    last.weight.data = torch.eye(12)
+    return nn.Sequential(first, last)
+"""
+"""It tells which of its inputs is the largest; at a rank of 3 it knows the first three alone."""
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> tuple[ModelSpec, Path]:
+    path, data = tmp_path / "net.py", tmp_path / "data"
+    path.write_text(MODEL)
+    data.mkdir()
+    np.save(data / "inputs.npy", np.eye(12, dtype=np.float32))
+    np.save(data / "labels.npy", np.arange(12))
+    return read_spec(path), data
+
+
+def cut(rank: int) -> Compression:
+    return Compression(ranks=(LayerRank(layer="0", rank=rank),))
+
+
+def test_what_a_rank_loses_is_counted_and_kept(judged, tmp_path, monkeypatch):
+    spec, data = judged
+    module = load_module(spec)
+    screen = Screen(spec, module, data, cache_directory=tmp_path / "cache")
+    assert screen.loss_points(None) == 0
+    assert screen.loss_points(cut(3)) == pytest.approx(75)
+    assert torch.equal(module[0].weight, load_module(spec)[0].weight)
+
+    monkeypatch.setattr(Screen, "_run", lambda *_: pytest.fail("It was judged before"))
+    again = Screen(spec, module, data, cache_directory=tmp_path / "cache")
+    assert again.loss_points(cut(3)) == pytest.approx(75)
+
+
+def test_other_examples_are_judged_anew(judged, tmp_path):
+    spec, data = judged
+    module = load_module(spec)
+    Screen(spec, module, data, cache_directory=tmp_path / "cache").loss_points(cut(3))
+    np.save(data / "inputs.npy", np.eye(12, dtype=np.float32)[:3])
+    np.save(data / "labels.npy", np.arange(3))
+    fewer = Screen(spec, module, data, cache_directory=tmp_path / "cache")
+    assert fewer.loss_points(cut(3)) == 0
+
+
+def test_examples_that_calibrate_as_well_are_counted(judged, tmp_path):
+    spec, data = judged
+    calibration = tmp_path / "calibration.npy"
+    np.save(calibration, np.concatenate([np.eye(12)[4:6], np.ones((3, 12))]).astype(np.float32))
+    assert count_overlap(spec, data, calibration) == 2
