@@ -184,6 +184,7 @@ def run_on(
             inputs=made.inputs,
             reference_outputs=made.reference_outputs,
             relative_tolerance=made.relative_tolerance,
+            choice=None,
             threads=1,
             cold_loads=1,
             warmup=WarmupRule(

@@ -22,6 +22,7 @@ from mobilekit.contract.samples import collect_samples
 
 VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
 MISSING = object()
+NEWER = p.PROTOCOL_VERSION + 1
 
 COMPANION = p.CompanionInfo(
     name="mobilekit android",
@@ -97,6 +98,10 @@ RAILS = msgspec.structs.replace(
 TRACE = p.Trace(
     kind="etdump", sha256="e" * 64, size_bytes=40_960, latency_ns=(13_100_000, 13_200_000)
 )
+TRIALS = (
+    p.MethodTrial(method="level_3", load_ns=70_000_000, latency_ns=(31_000_000, 29_000_000)),
+    p.MethodTrial(method="level_2", load_ns=61_000_000, latency_ns=(20_000_001, 19_999_999)),
+)
 SEGMENT = p.SegmentLatency(segment=1, latency_ns=(4_100_000, 4_200_000))
 EVALUATION = p.Evaluation(
     outputs=p.TensorFile(sha256="f" * 64, dtype="float32", shape=(2, 1, 10)),
@@ -113,6 +118,19 @@ REQUEST = p.RunRequest(
     inputs=(p.TensorFile(sha256="a" * 64, dtype="float32", shape=(1, 3, 224, 224)),),
     reference_outputs=(p.TensorFile(sha256="b" * 64, dtype="float32", shape=(1, 1000)),),
     relative_tolerance=0.001,
+    choice=p.MethodChoice(
+        budget_ns=20_000_000,
+        iterations=2,
+        candidates=(
+            p.Candidate(
+                method="level_3",
+                reference_outputs=(
+                    p.TensorFile(sha256="5" * 64, dtype="float32", shape=(1, 1000)),
+                ),
+            ),
+            p.Candidate(method="level_2", reference_outputs=()),
+        ),
+    ),
     threads=4,
     cold_loads=3,
     warmup=p.WarmupRule(
@@ -159,6 +177,7 @@ BARE_REQUEST = msgspec.structs.replace(
         p.TensorFile(sha256="d" * 64, dtype="bool", shape=(2,)),
     ),
     relative_tolerance=0.0,
+    choice=None,
     threads=None,
     min_duration_ns=1,
     max_duration_ns=2**63 - 1,
@@ -186,6 +205,9 @@ EVENTS: dict[str, list[p.ProgressEvent]] = {
         p.PhaseStarted(phase="verify", at_ns=0),
         p.CompanionStarted(companion=COMPANION),
         p.StateSampled(battery=BATTERY, thermal=THERMAL),
+        p.PhaseStarted(phase="choose", at_ns=1_600_000),
+        p.MethodTried(trial=TRIALS[0]),
+        p.MethodTried(trial=TRIALS[1]),
         p.PhaseStarted(phase="load", at_ns=2_000_000),
         p.LoadMeasured(load_ns=64_100_000),
         p.LoadMeasured(load_ns=63_900_000),
@@ -243,7 +265,7 @@ VALID: dict[str, object] = {
     "run_request-bare-energy": BARE_ENERGY_REQUEST,
     "run_success-full": success("all"),
     "run_failure-early": failure("bad_request", "verify", "$.threads: 0 is not in [1, 2^63)", 0),
-    "run_failure-midway": failure("inference_failed", "iterate", 'it said "no"\n\tdépassé 🔋', 9),
+    "run_failure-midway": failure("inference_failed", "iterate", 'it said "no"\n\tdépassé 🔋', 12),
     **{
         f"run_failure-{code.replace('_', '-')}": failure(code, "verify", "why", 0)
         for code in get_args(p.FailureCode)
@@ -273,6 +295,7 @@ VALID: dict[str, object] = {
         f"phase_started-{phase}": p.PhaseStarted(phase=phase, at_ns=at_ns)
         for at_ns, phase in enumerate(get_args(p.Phase))
     },
+    "method_tried-two": p.MethodTried(trial=TRIALS[0]),
     "load_measured-one": p.LoadMeasured(load_ns=64_100_000),
     "warmup_measured-settled": p.WarmupMeasured(latency_ns=(15_000_000, 13_100_000), settled=True),
     "warmup_measured-empty": p.WarmupMeasured(latency_ns=(), settled=False),
@@ -335,13 +358,37 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ("run_request-full", "format-case", ["artifact", "format"], "PTE", "$.artifact.format"),
     ("run_request-full", "other-dtype", ["inputs", 0, "dtype"], "float", "$.inputs[0].dtype"),
     ("run_request-full", "older-version", ["protocol_version"], 0, "$.protocol_version"),
-    ("run_request-full", "newer-version", ["protocol_version"], 3, "$.protocol_version"),
+    (
+        "run_request-full",
+        "newer-version",
+        ["protocol_version"],
+        NEWER,
+        "$.protocol_version",
+    ),
     ("run_request-full", "path-as-run-id", ["run_id"], "../x", "$.run_id"),
     ("run_request-full", "long-run-id", ["run_id"], "a" * 65, "$.run_id"),
     ("run_request-full", "run-id-with-line-end", ["run_id"], "a\n", "$.run_id"),
     ("run_request-full", "path-as-sha256", ["artifact", "sha256"], "../x", "$.artifact.sha256"),
     ("run_request-full", "upper-sha256", ["inputs", 0, "sha256"], "A" * 64, "$.inputs[0].sha256"),
     ("run_request-full", "method", ["artifact", "method"], "a b", "$.artifact.method"),
+    ("run_request-full", "no-candidates", ["choice", "candidates"], [], "$.choice.candidates"),
+    ("run_request-full", "null-candidates", ["choice", "candidates"], None, "$.choice.candidates"),
+    (
+        "run_request-full",
+        "candidate-method",
+        ["choice", "candidates", 0, "method"],
+        "a b",
+        "$.choice.candidates[0].method",
+    ),
+    (
+        "run_request-full",
+        "candidate-outputs",
+        ["choice", "candidates", 1, "reference_outputs"],
+        MISSING,
+        "reference_outputs",
+    ),
+    ("run_request-full", "zero-budget", ["choice", "budget_ns"], 0, "$.choice.budget_ns"),
+    ("run_request-full", "no-choice", ["choice"], MISSING, "choice"),
     ("run_request-full", "zero-loads", ["cold_loads"], 0, "$.cold_loads"),
     ("run_request-full", "zero-threads", ["threads"], 0, "$.threads"),
     ("run_request-full", "negative-duration", ["min_duration_ns"], -1, "$.min_duration_ns"),
@@ -397,7 +444,13 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ("run_request-full", "null-sync", ["energy", "sync_pattern"], None, "$.energy.sync_pattern"),
     ("run_success-full", "other-type", ["type"], "triumph", "$.type"),
     ("run_success-full", "no-type", ["type"], MISSING, "type"),
-    ("run_success-full", "newer-version", ["protocol_version"], 3, "$.protocol_version"),
+    (
+        "run_success-full",
+        "newer-version",
+        ["protocol_version"],
+        NEWER,
+        "$.protocol_version",
+    ),
     ("run_success-full", "null-samples", ["samples"], None, "$.samples"),
     ("run_success-full", "code-of-failure", ["code"], "internal", "code"),
     ("run_success-full", "float-latency", ["samples", "iteration_ns", 1], 13.0, "iteration_ns[1]"),
@@ -411,6 +464,9 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ("companion_started-gauge", "int-for-bool", ["companion", "debuggable"], 0, "debuggable"),
     ("phase_started-load", "other-phase", ["phase"], "Load", "$.phase"),
     ("phase_started-load", "float-time", ["at_ns"], 1.0, "$.at_ns"),
+    ("method_tried-two", "no-latencies", ["trial", "latency_ns"], [], "$.trial.latency_ns"),
+    ("method_tried-two", "range-load", ["trial", "load_ns"], 0, "$.trial.load_ns"),
+    ("method_tried-two", "null-method", ["trial", "method"], None, "$.trial.method"),
     ("load_measured-one", "null", ["load_ns"], None, "$.load_ns"),
     ("warmup_measured-settled", "null-item", ["latency_ns", 0], None, "$.latency_ns[0]"),
     ("warmup_measured-settled", "text-for-bool", ["settled"], "true", "$.settled"),
@@ -704,7 +760,7 @@ SEGMENTED = msgspec.structs.replace(
     ANSWERED, segments=REQUEST.segments, evaluation=None, energy=None
 )
 BARELY_ASKED = msgspec.structs.replace(
-    ANSWERED, profile_iterations=None, evaluation=None, energy=None
+    ANSWERED, choice=None, profile_iterations=None, evaluation=None, energy=None
 )
 _THIRD_IDLE = msgspec.structs.replace(IDLE, started_ns=10_413_000_000, ended_ns=10_480_000_000)
 _THIRD_IDLE = msgspec.structs.replace(_THIRD_IDLE, battery=(BATTERY,))
@@ -713,6 +769,8 @@ _THIRD_IDLE = msgspec.structs.replace(_THIRD_IDLE, battery=(BATTERY,))
 def answer_of(request: p.RunRequest) -> p.RunSuccess:
     """What a companion may say to it: all that was asked for, and no more."""
     unasked: set[type] = {p.ProfileRefused, p.EnergyRefused}
+    if request.choice is None:
+        unasked.add(p.MethodTried)
     if request.profile_iterations is None or request.segments:
         unasked.add(p.TraceMade)
     if not request.segments:
@@ -722,6 +780,7 @@ def answer_of(request: p.RunRequest) -> p.RunSuccess:
     if request.energy is None:
         unasked |= {p.WaitEnded, p.SyncPatternMade, p.WindowMeasured}
     asked = {
+        "choose": request.choice is not None,
         "profile": request.profile_iterations is not None,
         "evaluate": request.evaluation is not None,
         "energy": request.energy is not None,
@@ -759,7 +818,7 @@ SOUND_ANSWERS: dict[str, tuple[p.RunRequest, p.RunResult]] = {
     "segments": (SEGMENTED, answer_of(SEGMENTED)),
     "bare": (BARELY_ASKED, answer_of(BARELY_ASKED)),
     "failure-early": (ANSWERED, failed_answer(0, "verify")),
-    "failure-midway": (ANSWERED, failed_answer(9, "iterate")),
+    "failure-midway": (ANSWERED, failed_answer(12, "iterate")),
 }
 UNSOUND_ANSWERS: list[tuple[str, str, list[str | int], Any, str]] = [
     ("full", "other-id", ["run_id"], "answer-2", "$.run_id"),
@@ -769,6 +828,30 @@ UNSOUND_ANSWERS: list[tuple[str, str, list[str | int], Any, str]] = [
     ("full", "phases-go-back", ["samples", "phases", 1, "at_ns"], 140_000_000, "$.samples.phases"),
     ("full", "no-end", ["samples", "ended_ns"], None, "$.samples.ended_ns"),
     ("full", "early-end", ["samples", "ended_ns"], 1, "$.samples.phases"),
+    ("full", "no-trials", ["samples", "trials"], [], "$.samples.trials"),
+    ("full", "other-trial", ["samples", "trials", 1, "method"], "level_1", "$.samples.trials"),
+    (
+        "full",
+        "short-trial",
+        ["samples", "trials", 0, "latency_ns"],
+        [31_000_000],
+        "$.samples.trials[0].latency_ns",
+    ),
+    (
+        "full",
+        "trial-after-choice",
+        ["samples", "trials", 0, "latency_ns"],
+        [11_000_000, 29_000_000],
+        "$.samples.trials",
+    ),
+    (
+        "full",
+        "none-chosen",
+        ["samples", "trials"],
+        json.loads(encode(TRIALS[:1])),
+        "$.samples.trials",
+    ),
+    ("bare", "unasked-trials", ["samples", "trials"], json.loads(encode(TRIALS)), "$.samples.tr"),
     ("full", "a-load-too-few", ["samples", "load_ns"], [1], "$.samples.load_ns"),
     ("full", "a-load-too-many", ["samples", "load_ns"], [1, 1, 1], "$.samples.load_ns"),
     ("full", "no-warm-up", ["samples", "warmup_ns"], [], "$.samples.warmup_ns"),
@@ -904,12 +987,12 @@ def failing(
 
 FAILURES = [
     failing("make_engine", ["verify"], "engine_missing"),
-    failing("load", ["load", "memory", "profile"], "load_failed"),
+    failing("load", ["choose", "load", "memory", "profile"], "load_failed"),
     failing("load_traced", ["profile"], "load_failed"),
-    failing("bind", ["warmup", "memory", "profile", "evaluate"], "inference_failed"),
+    failing("bind", ["choose", "warmup", "memory", "profile", "evaluate"], "inference_failed"),
     failing(
         "infer",
-        ["warmup", "iterate", "memory", "profile", "evaluate", "energy"],
+        ["choose", "warmup", "iterate", "memory", "profile", "evaluate", "energy"],
         "inference_failed",
     ),
     failing("outputs", ["warmup", "evaluate"], "inference_failed"),

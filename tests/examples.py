@@ -129,6 +129,7 @@ def run_request(**fields) -> RunRequest:
         "inputs": made.inputs,
         "reference_outputs": made.reference_outputs,
         "relative_tolerance": 1e-3,
+        "choice": None,
         "threads": None,
         "cold_loads": 3,
         "warmup": WarmupRule(
@@ -274,6 +275,7 @@ def samples(**fields) -> Samples:
             battery="gauge",
         ),
         "phases": PHASES,
+        "trials": (),
         "load_ns": (60 * MS, 65 * MS, 70 * MS),
         "warmup_ns": (20 * MS, 14 * MS),
         "warmup_settled": True,

@@ -39,6 +39,7 @@ def check_answer(request: RunRequest, result: RunResult) -> None:
 def planned_phases(request: RunRequest) -> tuple[Phase, ...]:
     """Those that a run of this request goes through, in their order."""
     asked = {
+        "choose": request.choice is not None,
         "profile": request.profile_iterations is not None,
         "evaluate": request.evaluation is not None,
         "energy": request.energy is not None,
@@ -57,7 +58,13 @@ def _problems(request: RunRequest, result: RunResult) -> Iterator[Problem]:
             yield "phase", f"{result.phase} is not {last}, which the run was in"
     if is_over and samples.companion is None:
         yield "samples.companion", "missing from a run that is over"
-    for found in (_time_problems, _profile_problems, _evaluation_problems, _energy_problems):
+    for found in (
+        _choice_problems,
+        _time_problems,
+        _profile_problems,
+        _evaluation_problems,
+        _energy_problems,
+    ):
         for field, problem in found(request, samples, is_over):
             yield f"samples.{field}", problem
 
@@ -73,6 +80,26 @@ def _phase_problems(request: RunRequest, samples: Samples, is_over: bool) -> Ite
     if samples.ended_ns is not None:
         times_ns.append(samples.ended_ns)
     yield from _order_problems("samples.phases", times_ns)
+
+
+def _choice_problems(request: RunRequest, samples: Samples, is_over: bool) -> Iterator[Problem]:
+    choice, trials = request.choice, samples.trials
+    if choice is None:
+        if trials:
+            yield "trials", "it was not asked for"
+        return
+    found = [trial.method for trial in trials]
+    wanted = [candidate.method for candidate in choice.candidates]
+    if found != wanted[: len(found)]:
+        yield "trials", f"{', '.join(found)} are not the first of {', '.join(wanted)}"
+    for place, trial in enumerate(trials):
+        field = f"trials[{place}].latency_ns"
+        yield from _count_problems(field, trial.latency_ns, choice.iterations, True)
+    if any(trial.keeps_to(choice.budget_ns) for trial in trials[:-1]):
+        yield "trials", "others were tried after one that keeps to the budget"
+    chosen = bool(trials) and trials[-1].keeps_to(choice.budget_ns)
+    if is_over and not chosen and len(trials) < len(wanted):
+        yield "trials", f"{len(trials)} are not the {len(wanted)} that were to be tried"
 
 
 def _time_problems(request: RunRequest, samples: Samples, is_over: bool) -> Iterator[Problem]:

@@ -53,19 +53,25 @@ is an error like one of another type.
 **A run** goes through these phases, each announced by a ``PhaseStarted``:
 
 1. ``verify``: the request is decoded, every file it names is there and hashes to its name.
-2. ``load``: ``cold_loads`` times: the program is opened and its method loaded, timed as one
+2. ``choose``, if asked for: which of the program's methods the run is of. Each candidate of the
+   ``choice`` in turn is loaded as in ``load``, its inputs are bound, it runs until ``WarmupRule``
+   holds and ``iterations`` times more, timed, and is closed (``MethodTried``). The first whose
+   median is at most ``budget_ns`` takes the place of the artifact's method, with its own reference
+   outputs, and no other is tried; where there is none such, the artifact's own method stays. The
+   median of an even count is the mean of the middle two.
+3. ``load``: ``cold_loads`` times: the program is opened and its method loaded, timed as one
    interval, then closed (the last one is kept). Memory freed by a close is given back to the
    system first, where the platform can. Binding the inputs is outside of the interval.
-3. ``warmup``: the inputs are bound, then iterations until ``WarmupRule`` holds.
-4. ``iterate``: back-to-back iterations until ``min_iterations`` and ``min_duration_ns`` are both
+4. ``warmup``: the inputs are bound, then iterations until ``WarmupRule`` holds.
+5. ``iterate``: back-to-back iterations until ``min_iterations`` and ``min_duration_ns`` are both
    reached, or ``max_duration_ns``. Nothing is allocated, logged or written between them.
-5. ``check``: the outputs of the first iteration of all, which are looked at before the second,
+6. ``check``: the outputs of the first iteration of all, which are looked at before the second,
    because a network with a state yields others later, against the reference outputs:
    the largest absolute difference over all elements, relative to the largest absolute reference
    value, is at most ``relative_tolerance``.
-6. ``memory``: with the program closed a reading (``closed``), load, bind the inputs, a reading
+7. ``memory``: with the program closed a reading (``closed``), load, bind the inputs, a reading
    (``loaded``), ``MEMORY_ITERATIONS`` iterations, a reading (``inferred``).
-7. ``profile``, if asked for, in one of two ways. Either way the program is closed before it, and
+8. ``profile``, if asked for, in one of two ways. Either way the program is closed before it, and
    loaded again without tracing after it.
 
    a. Without ``segments`` the program is loaded anew with the engine's tracing on, runs
@@ -76,10 +82,10 @@ is an error like one of another type.
       ``PROFILE_WARMUPS`` times untimed and ``profile_iterations`` times timed
       (``SegmentMeasured``), and is closed before the next is loaded.
 
-8. ``evaluate``, if asked for: each example in turn becomes the program's input, is executed once,
+9. ``evaluate``, if asked for: each example in turn becomes the program's input, is executed once,
    timed, and its first output is appended to ``outputs.bin``, in C order, little-endian, without
    a header (``EvaluationMade``). Afterwards the program has its first inputs again.
-9. ``energy``, if asked for. The order is:
+10. ``energy``, if asked for. The order is:
 
    a. A phone that is plugged in is waited for until it is not, for ``unplug_timeout_ns`` at most
       (``WaitStarted``, ``WaitEnded`` with the reason ``unplug``); if it stays plugged in, or is not
@@ -103,8 +109,8 @@ is an error like one of another type.
    monitors has none, and what it does not tell in time is left out; neither ends a run.
    The thermal state is read once, after a window has ended.
 
-The battery and the thermal state are also read once before ``load`` and once after the last
-phase.
+The battery and the thermal state are also read once at the end of ``verify`` and once after the
+last phase.
 
 **An answer.** A result answers its request, which the app sees to before it writes a success and a
 host before it believes a result (``check_answer``; ``tests/vectors/answers``):
@@ -115,11 +121,15 @@ host before it believes a result (``check_answer``; ``tests/vectors/answers``):
   pattern's edges.
 - There is no more of anything than was asked for: loads, warm-up iterations, segments in their
   order, a trace or a refusal of it, examples, and nothing of a phase that was not asked for.
+- The methods that were tried are the first candidates, in their order, and no other was tried after
+  one that keeps to the budget.
 - Iterations take no longer together than from the start of ``iterate`` to that of ``check``, and
   are fewer than ``min_iterations`` only if that is at least ``max_duration_ns``.
 - There are iterations in a load window and none in an idle one, and samples in both.
-- A trace, a segment and an evaluation have as many latencies as were asked for.
-- A success lacks nothing: companion, phases, loads, warm-up, iterations, check, the three memory
+- A trace, a segment, a method that was tried and an evaluation have as many latencies as were asked
+  for.
+- A success lacks nothing: companion, phases, a method that keeps to the budget or all that were to
+  be tried, loads, warm-up, iterations, check, the three memory
   readings, trace or its refusal, segments, evaluation, as many load windows that were not spoiled
   as there are ``blocks`` or the refusal of energy, and its end.
 
@@ -141,7 +151,8 @@ first of these that fits is its code:
 **Clock.** ``at_ns``, ``started_ns`` and ``ended_ns`` are nanoseconds of a monotonic clock, zero at
 the start of the run; on a phone one that counts while it sleeps (``elapsedRealtimeNanos``).
 
-**Version history.** 1: first; 2: the code ``stopped``, ranges of values, and what an answer holds.
+**Version history.** 1: first; 2: the code ``stopped``, ranges of values, and what an answer holds;
+3: a run can choose its method by a budget.
 """
 
 from __future__ import annotations
@@ -152,7 +163,7 @@ from msgspec import Meta
 
 from mobilekit.contract.codec import Record
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 PACKAGE = "dev.mobilekit.bench"
 ACTIVITY = f"{PACKAGE}/.RunActivity"
 INPUT_ROOT = "/data/local/tmp/mobilekit"
@@ -186,7 +197,16 @@ Method = Annotated[str, Meta(pattern=_WHOLE.format(METHOD_PATTERN))]
 Format = Literal["pte", "onnx", "tflite"]
 DType = Literal["float32", "int64", "int32", "uint8", "int8", "bool"]
 Phase = Literal[
-    "verify", "load", "warmup", "iterate", "check", "memory", "profile", "evaluate", "energy"
+    "verify",
+    "choose",
+    "load",
+    "warmup",
+    "iterate",
+    "check",
+    "memory",
+    "profile",
+    "evaluate",
+    "energy",
 ]
 WaitReason = Literal["unplug", "rest", "temperature"]
 TraceKind = Literal["etdump", "onnxruntime"]
@@ -280,6 +300,24 @@ class Segment(Record, frozen=True):
     inputs: tuple[TensorFile, ...]
 
 
+class Candidate(Record, frozen=True):
+    """A method of the artifact that a run may be of in place of ``artifact.method``."""
+
+    method: Method
+    reference_outputs: tuple[TensorFile, ...]
+
+
+class MethodChoice(Record, frozen=True):
+    """The ``choose`` phase: which method is run is found out where it runs."""
+
+    budget_ns: Positive
+    """What an inference may take."""
+    iterations: Positive
+    """Of each method that is tried."""
+    candidates: Annotated[tuple[Candidate, ...], Meta(min_length=1)]
+    """The most wanted one first."""
+
+
 class RunRequest(Record, frozen=True):
     """What a companion is to do."""
 
@@ -289,6 +327,8 @@ class RunRequest(Record, frozen=True):
     inputs: tuple[TensorFile, ...]
     reference_outputs: tuple[TensorFile, ...]
     relative_tolerance: Ratio
+    choice: MethodChoice | None
+    """``None``: no ``choose`` phase."""
     threads: Positive | None
     """``None``: as many as the companion has processors."""
     cold_loads: Positive
@@ -426,6 +466,20 @@ class Trace(Record, frozen=True):
         return f"{self.sha256}.trace"
 
 
+class MethodTrial(Record, frozen=True):
+    """A candidate that was tried: each timed iteration in time order."""
+
+    method: Method
+    load_ns: Positive
+    latency_ns: Annotated[tuple[Positive, ...], Meta(min_length=1)]
+
+    def keeps_to(self, budget_ns: int) -> bool:
+        """Whether the median is within it."""
+        ordered = sorted(self.latency_ns)
+        middle = (len(ordered) - 1) // 2
+        return ordered[middle] + ordered[-1 - middle] <= 2 * budget_ns
+
+
 class SegmentLatency(Record, frozen=True):
     """One of the request's segments: each timed iteration in time order."""
 
@@ -515,6 +569,10 @@ class ProfileRefused(Record, frozen=True, tag_field="type", tag="profile_refused
     reason: str
 
 
+class MethodTried(Record, frozen=True, tag_field="type", tag="tried"):
+    trial: MethodTrial
+
+
 class SegmentMeasured(Record, frozen=True, tag_field="type", tag="segment"):
     latency: SegmentLatency
 
@@ -556,6 +614,7 @@ ProgressEvent = Union[
     RunTaken,
     CompanionStarted,
     PhaseStarted,
+    MethodTried,
     LoadMeasured,
     WarmupMeasured,
     IterationsMeasured,
@@ -587,6 +646,7 @@ class Samples(Record, frozen=True):
     companion: CompanionInfo | None
     """``None`` when the run failed before it said who it is."""
     phases: tuple[PhaseStart, ...]
+    trials: tuple[MethodTrial, ...]
     load_ns: tuple[Positive, ...]
     warmup_ns: tuple[Positive, ...]
     warmup_settled: bool

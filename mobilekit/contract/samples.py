@@ -15,6 +15,8 @@ from mobilekit.contract.protocol import (
     LoadMeasured,
     MemoryMeasured,
     MemorySample,
+    MethodTrial,
+    MethodTried,
     OutputsChecked,
     PhaseStart,
     PhaseStarted,
@@ -47,6 +49,7 @@ def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
     warmup_settled = False
     iteration_ns: tuple[int, ...] = ()
     phases: list[PhaseStart] = []
+    trials: list[MethodTrial] = []
     load_ns: list[int] = []
     memory: list[MemorySample] = []
     battery: list[BatterySample] = []
@@ -60,6 +63,8 @@ def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
             companion = event.companion
         elif isinstance(event, PhaseStarted):
             phases.append(PhaseStart(phase=event.phase, at_ns=event.at_ns))
+        elif isinstance(event, MethodTried):
+            trials.append(event.trial)
         elif isinstance(event, LoadMeasured):
             load_ns.append(event.load_ns)
         elif isinstance(event, WarmupMeasured):
@@ -95,6 +100,7 @@ def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
     return Samples(
         companion=companion,
         phases=tuple(phases),
+        trials=tuple(trials),
         load_ns=tuple(load_ns),
         warmup_ns=warmup_ns,
         warmup_settled=warmup_settled,

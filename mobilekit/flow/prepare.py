@@ -319,6 +319,7 @@ def make_request(
         inputs=artifact.inputs,
         reference_outputs=artifact.reference_outputs,
         relative_tolerance=artifact.relative_tolerance,
+        choice=None,
         threads=options.threads,
         cold_loads=settings.cold_loads,
         warmup=WARMUP,

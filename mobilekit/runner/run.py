@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from mobilekit import __version__
 from mobilekit.contract.codec import decode, encode
@@ -22,6 +23,7 @@ from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
     TRACE_NAME,
     ArtifactFile,
+    Candidate,
     CompanionInfo,
     CompanionStarted,
     DType,
@@ -33,6 +35,9 @@ from mobilekit.contract.protocol import (
     LoadMeasured,
     MemoryMeasured,
     MemoryStage,
+    MethodChoice,
+    MethodTrial,
+    MethodTried,
     OutputCheck,
     OutputsChecked,
     Phase,
@@ -119,9 +124,19 @@ class _Run:
             self._files.verified(segment.artifact)
             for tensor in segment.inputs:
                 self._files.verify_tensor(tensor)
+        for candidate in request.choice.candidates if request.choice is not None else ():
+            for tensor in candidate.reference_outputs:
+                self._files.verify_tensor(tensor)
         engine = self._start_engine(request)
         self._sample_state()
 
+        if request.choice is not None:
+            self._enter("choose")
+            chosen = self._choose(engine, request, request.choice, inputs)
+            if chosen is not None:
+                artifact = replace(request.artifact, method=chosen.method)
+                request = replace(request, artifact=artifact)
+                references = [self._files.tensor(tensor) for tensor in chosen.reference_outputs]
         self._enter("load")
         program = self._measure_loads(engine, request)
         self._enter("warmup")
@@ -193,18 +208,49 @@ class _Run:
 
     # --- time
 
+    def _choose(
+        self,
+        engine: Engine,
+        request: RunRequest,
+        choice: MethodChoice,
+        inputs: Sequence[Array],
+    ) -> Candidate | None:
+        """The first that keeps to the budget; ``None``: the artifact's own method is run."""
+        for candidate in choice.candidates:
+            artifact = replace(request.artifact, method=candidate.method)
+            program, load_ns = self._load_timed(engine, artifact)
+            _bind(program, inputs)
+            detector = WarmupDetector(request.warmup)
+            clock_ns = self._machine.clock_ns
+            with inferring():
+                while detector.needs_another():
+                    started_ns = clock_ns()
+                    program.execute()
+                    detector.add(clock_ns() - started_ns)
+            latency_ns = self._time(program, choice.iterations)
+            program.close()
+            trial = MethodTrial(
+                method=candidate.method, load_ns=load_ns, latency_ns=tuple(latency_ns)
+            )
+            self._journal.append(MethodTried(trial=trial))
+            if trial.keeps_to(choice.budget_ns):
+                return candidate
+        return None
+
+    def _load_timed(self, engine: Engine, artifact: ArtifactFile) -> tuple[Program, int]:
+        clock_ns, path = self._machine.clock_ns, self._files.path(artifact)
+        release_freed_memory()
+        with engine_does("load_failed"):
+            started_ns = clock_ns()
+            program = engine.load(path, artifact.method)
+            return program, clock_ns() - started_ns
+
     def _measure_loads(self, engine: Engine, request: RunRequest) -> Program:
-        clock_ns = self._machine.clock_ns
-        path = self._files.path(request.artifact)
         program: Program | None = None
         for _ in range(request.cold_loads):
             if program is not None:
                 program.close()
-            release_freed_memory()
-            with engine_does("load_failed"):
-                started_ns = clock_ns()
-                program = engine.load(path, request.artifact.method)
-                load_ns = clock_ns() - started_ns
+            program, load_ns = self._load_timed(engine, request.artifact)
             self._journal.append(LoadMeasured(load_ns=load_ns))
         assert program is not None, "decode_request lets no request with fewer than 1 load through"
         return program
@@ -285,13 +331,16 @@ class _Run:
 
     def _time_warm(self, program: Program, iterations: int) -> list[int]:
         """Of so many iterations after ``PROFILE_WARMUPS`` untimed ones."""
-        clock_ns = self._machine.clock_ns
         with inferring():
             for _ in range(PROFILE_WARMUPS):
                 program.execute()
+        return self._time(program, iterations)
+
+    def _time(self, program: Program, iterations: int) -> list[int]:
+        with inferring():
             return iterate(
                 program.execute,
-                clock_ns,
+                self._machine.clock_ns,
                 min_iterations=iterations,
                 min_duration_ns=0,
                 max_duration_ns=UNLIMITED_NS,

@@ -85,7 +85,7 @@ def sampled(**fields):
     return lambda result: json.dumps(result | {"samples": result["samples"] | fields})
 
 
-NESTED = '{"protocol_version": 2, "type": ' + "[" * 100_000
+NESTED = f'{{"protocol_version": {PROTOCOL_VERSION}, "type": ' + "[" * 100_000
 LIES = {
     "nothing": (lambda result: json.dumps(result), None),
     "nested": (lambda _result: NESTED, "nested too deeply"),

@@ -92,7 +92,7 @@ def test_a_store_of_the_last_version_is_carried_over(old):
     found = {each.id: said_of(each) for each in store.iterate_measurements()}
 
     assert found == EXPECTED["measurements"]
-    assert samples_of(old) == before
+    assert samples_of(old) == {name: each | {"trials": []} for name, each in before.items()}
     assert {each["purpose"] for each in found.values()} >= {
         "measure",
         "pilot",
@@ -309,7 +309,7 @@ def document(**changes):
     return {
         "id": "nin-nexus7-20261121-095601-4d73",
         "request": request | changes.pop("request", {}),
-        "result": {"type": "success", "protocol_version": 1},
+        "result": {"type": "success", "protocol_version": 1, "samples": {}},
         "examples": None,
         "findings": [],
         "device": {
@@ -382,7 +382,7 @@ def test_a_network_tells_what_made_it(path, builder):
 
 def test_a_stop_from_the_keyboard_becomes_a_code():
     """Other interruptions keep theirs."""
-    failure = {"type": "failure", "protocol_version": 1, "code": "interrupted"}
+    failure = {"type": "failure", "protocol_version": 1, "code": "interrupted", "samples": {}}
 
     def code(message):
         result = {**failure, "message": message}

@@ -42,6 +42,7 @@ def make_roots(tmp_path) -> tuple[Path, RunRequest]:
             TensorFile(sha256=put((2 * values).tobytes(), "bin"), dtype="float32", shape=(1, 6)),
         ),
         relative_tolerance=1e-3,
+        choice=None,
         threads=1,
         cold_loads=3,
         warmup=WarmupRule(

@@ -13,11 +13,14 @@ from examples import energy_plan
 from fake_machine import BINDING_NS, MS, FakeClock, FakeEngine, FakeProgram, FakeStage, machine
 from run_roots import RUN_ID, carry_out, put_tensor, write_request, written
 
+from mobilekit.contract.answering import check_answer
 from mobilekit.contract.checks import decode_events, decode_result
 from mobilekit.contract.codec import decode, encode
 from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
     ArtifactFile,
+    Candidate,
+    MethodChoice,
     RunFailure,
     RunRequest,
     RunSuccess,
@@ -70,6 +73,62 @@ def test_a_load_is_over_before_the_inputs_are_bound(roots):
     assert started_ns["warmup"] - started_ns["load"] == 50 * MS
     assert set(samples.warmup_ns) == {10 * MS}
     assert started_ns["iterate"] - started_ns["warmup"] == BINDING_NS + sum(samples.warmup_ns)
+
+
+class LeveledEngine(FakeEngine):
+    """Each method takes another time."""
+
+    def load(self, path, method):
+        self._latencies = ({"large": 30 * MS, "middle": 20 * MS}.get(method, 10 * MS),)
+        return super().load(path, method)
+
+
+@pytest.mark.parametrize(
+    ("budget_ms", "tried", "latency_ms", "matches"),
+    [
+        (30, ("large",), 30, False),
+        (29, ("large", "middle"), 20, True),
+        (19, ("large", "middle"), 10, True),
+    ],
+)
+def test_the_first_method_that_keeps_to_the_budget_is_run(
+    roots, budget_ms, tried, latency_ms, matches
+):
+    """And held against its own outputs; where none does, the artifact's own method is."""
+    root, request = roots
+    wrong = put_tensor(root, np.ones((1, 6), "<f4"))
+    candidates = (
+        Candidate(method="large", reference_outputs=(wrong,)),
+        Candidate(method="middle", reference_outputs=request.reference_outputs),
+    )
+    choice = MethodChoice(budget_ns=budget_ms * MS, iterations=4, candidates=candidates)
+    request = msgspec.structs.replace(request, choice=choice)
+    write_request(root, request)
+    clock = FakeClock()
+    engine = LeveledEngine(clock)
+
+    result = carry_out(root, machine(clock, engine))
+
+    check_answer(request, result)
+    samples = result.samples
+    assert tuple(trial.method for trial in samples.trials) == tried
+    assert all(len(trial.latency_ns) == 4 for trial in samples.trials)
+    assert set(samples.iteration_ns) == {latency_ms * MS}
+    assert samples.output_check.matches is matches
+    assert not [program for program in engine.programs[:-1] if not program.closed]
+
+
+def test_a_candidates_outputs_are_looked_for_before_anything_is_run(roots):
+    root, request = roots
+    gone = TensorFile(sha256="f" * 64, dtype="float32", shape=(1, 6))
+    candidates = (Candidate(method="large", reference_outputs=(gone,)),)
+    choice = MethodChoice(budget_ns=1, iterations=1, candidates=candidates)
+    write_request(root, msgspec.structs.replace(request, choice=choice))
+    clock = FakeClock()
+
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
+
+    assert (result.code, result.phase) == ("file_missing", "verify")
 
 
 def test_the_files_hold_what_is_returned(roots):

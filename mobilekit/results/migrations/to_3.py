@@ -3,7 +3,8 @@ code, what changes a network before its export is one record, a virtual phone's 
 charge counter is kept as it was told too, a network tells what makes it in its file, and which
 inputs it was given, a layer how it looks at its input, and a run what had been predicted of it.
 
-The companion's protocol went from 1 to 2 at the same time, by the code ``stopped`` alone.
+The companion's protocol went from 1 to 3 at the same time, by the code ``stopped`` and the choice
+of a method, which no run of before had.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 STOPPED = "interrupted from the keyboard"
 NAMED = re.compile(r"-(pilot|calibrate)-\d{8}-\d{6}-[0-9a-f]{4}$")
 """The end of an id that says what its run was for ..."""
@@ -60,7 +61,11 @@ def with_purpose(measurement: Json) -> Json:
         "campaign": None,
         "predicted": None,
         "energy_wanted": purpose == "measure" and (planned or asked),
-        "request": {**measurement["request"], "protocol_version": PROTOCOL_VERSION},
+        "request": {
+            **measurement["request"],
+            "protocol_version": PROTOCOL_VERSION,
+            "choice": None,
+        },
         "result": _result_of(measurement["result"]),
         # Of a phone's run, which computer it was is not known.
         "host": {**host, "name": device["serial"] if device["name"] == "pc" else None},
@@ -90,7 +95,8 @@ def with_origin(artifact: Json) -> Json:
 def _result_of(result: Json) -> Json:
     stopped = result["type"] == "failure" and result["message"].startswith(STOPPED)
     code = {"code": "stopped"} if stopped else {}
-    return {**result, **code, "protocol_version": PROTOCOL_VERSION}
+    samples = {**result["samples"], "trials": []}
+    return {**result, **code, "protocol_version": PROTOCOL_VERSION, "samples": samples}
 
 
 def with_told_counter(battery: Json | None) -> Json | None:

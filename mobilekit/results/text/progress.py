@@ -14,6 +14,7 @@ STEP_TEXTS = {
 }
 PHASE_TEXTS = {
     "verify": "checking the files",
+    "choose": "choosing the level",
     "load": "cold loads",
     "warmup": "warming up",
     "iterate": "timing inferences",

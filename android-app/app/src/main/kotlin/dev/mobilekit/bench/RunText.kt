@@ -90,6 +90,7 @@ private fun batteryText(
 private fun Phase.words(): Int =
     when (this) {
         Phase.VERIFY -> R.string.phase_verify
+        Phase.CHOOSE -> R.string.phase_choose
         Phase.LOAD -> R.string.phase_load
         Phase.WARMUP -> R.string.phase_warmup
         Phase.ITERATE -> R.string.phase_iterate

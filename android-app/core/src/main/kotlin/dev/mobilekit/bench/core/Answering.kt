@@ -44,6 +44,7 @@ private class Answering(
     fun check() {
         phases()
         if (isOver && samples.companion == null) fail("companion", MISSING)
+        choice()
         times()
         profile()
         evaluation()
@@ -53,6 +54,7 @@ private class Answering(
     private fun phases() {
         val asked =
             mapOf(
+                Phase.CHOOSE to (request.choice != null),
                 Phase.PROFILE to (request.profileIterations != null),
                 Phase.EVALUATE to (request.evaluation != null),
                 Phase.ENERGY to (request.energy != null),
@@ -62,6 +64,26 @@ private class Answering(
         if (found != planned.take(found.size) || (isOver && found != planned)) fail("phases", "$found are not $planned")
         if (isOver && samples.endedNs == null) fail("ended_ns", MISSING)
         requireOrder("phases", samples.phases.map { it.atNs } + listOfNotNull(samples.endedNs))
+    }
+
+    private fun choice() {
+        val choice = request.choice
+        val trials = samples.trials
+        if (choice == null) {
+            if (trials.isNotEmpty()) fail("trials", UNASKED)
+            return
+        }
+        val found = trials.map { it.method }
+        val wanted = choice.candidates.map { it.method }
+        if (found != wanted.take(found.size)) fail("trials", "$found are not the first of $wanted")
+        trials.forEachIndexed { place, trial ->
+            requireCount("trials[$place].latency_ns", trial.latencyNs, choice.iterations, true)
+        }
+        if (trials.dropLast(1).any { it.keepsTo(choice.budgetNs) }) {
+            fail("trials", "others were tried after one that keeps to the budget")
+        }
+        val chosen = trials.lastOrNull()?.keepsTo(choice.budgetNs) ?: false
+        if (isOver && !chosen) requireCount("trials", trials, wanted.size.toLong())
     }
 
     private fun times() {

@@ -61,6 +61,7 @@ fun decodeEvent(line: ByteArray): ProgressEvent =
             "taken" -> RunTaken(count("pid"))
             "companion" -> CompanionStarted(record("companion") { readCompanion() })
             "phase" -> PhaseStarted(enum("phase"), whole("at_ns"))
+            "tried" -> MethodTried(record("trial") { readTrial() })
             "load" -> LoadMeasured(count("load_ns"))
             "warmup" -> WarmupMeasured(counts("latency_ns"), bool("settled"))
             "iterations" -> IterationsMeasured(counts("latency_ns"))
@@ -119,6 +120,10 @@ fun encodeEvent(event: ProgressEvent): String =
 
         is PhaseStarted -> {
             obj("type" to "phase", "phase" to event.phase, "at_ns" to event.atNs)
+        }
+
+        is MethodTried -> {
+            obj("type" to "tried", "trial" to event.trial.toJson())
         }
 
         is LoadMeasured -> {
@@ -195,6 +200,7 @@ fun encodeRequest(request: RunRequest): String =
         "inputs" to request.inputs.map { it.toJson() },
         "reference_outputs" to request.referenceOutputs.map { it.toJson() },
         "relative_tolerance" to request.relativeTolerance,
+        "choice" to request.choice?.toJson(),
         "threads" to request.threads,
         "cold_loads" to request.coldLoads,
         "warmup" to request.warmup.toJson(),
@@ -220,6 +226,7 @@ private fun Fields.readRequest() =
         inputs = records("inputs") { readTensorFile() },
         referenceOutputs = records("reference_outputs") { readTensorFile() },
         relativeTolerance = ratio("relative_tolerance"),
+        choice = recordOrNull("choice") { readChoice() },
         threads = countOrNull("threads"),
         coldLoads = count("cold_loads"),
         warmup = record("warmup") { readWarmupRule() },
@@ -255,6 +262,16 @@ private fun evaluationProblem(request: RunRequest): String? {
 
 private fun Fields.readArtifactFile() =
     ArtifactFile(matching("sha256", SHA256), enum("format"), count("size_bytes"), matching("method", METHOD))
+
+private fun Fields.readChoice() =
+    MethodChoice(
+        budgetNs = count("budget_ns"),
+        iterations = count("iterations"),
+        candidates =
+            records("candidates") {
+                Candidate(matching("method", METHOD), records("reference_outputs") { readTensorFile() })
+            },
+    ).also { if (it.candidates.isEmpty()) fail("candidates", "there are none") }
 
 private fun Fields.readEnergyPlan() =
     EnergyPlan(
@@ -342,6 +359,10 @@ private fun Fields.readTrace() =
     Trace(enum("kind"), matching("sha256", SHA256), count("size_bytes"), counts("latency_ns"))
         .also { if (it.sizeBytes > MAX_TRACE_BYTES) fail("size_bytes", "${it.sizeBytes} is too many") }
 
+private fun Fields.readTrial() =
+    MethodTrial(matching("method", METHOD), count("load_ns"), counts("latency_ns"))
+        .also { if (it.latencyNs.isEmpty()) fail("latency_ns", "there are none") }
+
 private fun Fields.readSegmentLatency() = SegmentLatency(whole("segment"), counts("latency_ns"))
 
 private fun Fields.readEvaluation() =
@@ -354,6 +375,7 @@ private fun Fields.readSamples() =
     Samples(
         companion = recordOrNull("companion") { readCompanion() },
         phases = records("phases") { PhaseStart(enum("phase"), whole("at_ns")) },
+        trials = records("trials") { readTrial() },
         loadNs = counts("load_ns"),
         warmupNs = counts("warmup_ns"),
         warmupSettled = bool("warmup_settled"),
@@ -386,6 +408,19 @@ private fun WarmupRule.toJson() =
         "tolerance" to tolerance,
         "max_iterations" to maxIterations,
         "max_duration_ns" to maxDurationNs,
+    )
+
+private fun MethodChoice.toJson() =
+    obj(
+        "budget_ns" to budgetNs,
+        "iterations" to iterations,
+        "candidates" to
+            candidates.map { candidate ->
+                obj(
+                    "method" to candidate.method,
+                    "reference_outputs" to candidate.referenceOutputs.map { it.toJson() },
+                )
+            },
     )
 
 private fun EnergyPlan.toJson() =
@@ -468,6 +503,8 @@ private fun SyncPattern.toJson() = obj("edges_ns" to edgesNs)
 private fun Trace.toJson() =
     obj("kind" to kind, "sha256" to sha256, "size_bytes" to sizeBytes, "latency_ns" to latencyNs)
 
+private fun MethodTrial.toJson() = obj("method" to method, "load_ns" to loadNs, "latency_ns" to latencyNs)
+
 private fun SegmentLatency.toJson() = obj("segment" to segment, "latency_ns" to latencyNs)
 
 private fun Evaluation.toJson() = obj("outputs" to outputs.toJson(), "latency_ns" to latencyNs)
@@ -476,6 +513,7 @@ private fun Samples.toJson() =
     obj(
         "companion" to companion?.toJson(),
         "phases" to phases.map { obj("phase" to it.phase, "at_ns" to it.atNs) },
+        "trials" to trials.map { it.toJson() },
         "load_ns" to loadNs,
         "warmup_ns" to warmupNs,
         "warmup_settled" to warmupSettled,

@@ -37,7 +37,9 @@ internal class InputFiles(
             }
             requireHash(file, artifact.sha256)
         }
-        val whole = request.inputs + request.referenceOutputs + listOfNotNull(request.evaluation)
+        val candidates = request.choice?.candidates.orEmpty()
+        val references = request.referenceOutputs + candidates.flatMap { it.referenceOutputs }
+        val whole = request.inputs + references + listOfNotNull(request.evaluation)
         for (tensor in whole + segments.flatMap { it.inputs }) {
             val file = existing("artifacts/${tensor.sha256}.bin")
             requireHash(file, tensor.sha256)

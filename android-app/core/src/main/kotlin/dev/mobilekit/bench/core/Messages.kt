@@ -1,7 +1,7 @@
 package dev.mobilekit.bench.core
 
 /** The messages are exchanged only between equals: no other version is taken. */
-const val PROTOCOL_VERSION = 2L
+const val PROTOCOL_VERSION = 3L
 const val MAX_TRACE_BYTES = 1L shl 28
 
 /** Iterations of the memory phase. */
@@ -31,7 +31,7 @@ enum class DType(
     BOOL(1),
 }
 
-enum class Phase { VERIFY, LOAD, WARMUP, ITERATE, CHECK, MEMORY, PROFILE, EVALUATE, ENERGY }
+enum class Phase { VERIFY, CHOOSE, LOAD, WARMUP, ITERATE, CHECK, MEMORY, PROFILE, EVALUATE, ENERGY }
 
 enum class WaitReason { UNPLUG, REST, TEMPERATURE }
 
@@ -112,10 +112,23 @@ data class Segment(
     val inputs: List<TensorFile>,
 )
 
+/** A method of the artifact that a run may be of in place of `artifact.method`. */
+data class Candidate(
+    val method: String,
+    val referenceOutputs: List<TensorFile>,
+)
+
+/** Which method is run is found out here: the first of [candidates] whose median keeps to [budgetNs]. */
+data class MethodChoice(
+    val budgetNs: Long,
+    val iterations: Long,
+    val candidates: List<Candidate>,
+)
+
 /**
  * What a companion is to do. `threads` is null for as many as there are processors; `segments` are
  * timed in the profile phase in place of a trace; `evaluation` is the examples, stacked; what is null
- * of it, of `profileIterations` and of `energy` is not asked for.
+ * of it, of `choice`, of `profileIterations` and of `energy` is not asked for.
  */
 data class RunRequest(
     val protocolVersion: Long,
@@ -124,6 +137,7 @@ data class RunRequest(
     val inputs: List<TensorFile>,
     val referenceOutputs: List<TensorFile>,
     val relativeTolerance: Double,
+    val choice: MethodChoice?,
     val threads: Long?,
     val coldLoads: Long,
     val warmup: WarmupRule,
@@ -213,6 +227,21 @@ data class Trace(
     val latencyNs: List<Long>,
 )
 
+/** A candidate that was tried: each timed iteration in time order. */
+data class MethodTrial(
+    val method: String,
+    val loadNs: Long,
+    val latencyNs: List<Long>,
+) {
+    /** Whether the median is within it. */
+    fun keepsTo(budgetNs: Long): Boolean {
+        val ordered = latencyNs.sorted()
+        val middle = (ordered.size - 1) / 2
+        return ordered[middle].toBigInteger() + ordered[ordered.size - 1 - middle].toBigInteger() <=
+            budgetNs.toBigInteger().shiftLeft(1)
+    }
+}
+
 /** One of the request's segments, by its place there: each timed iteration in time order. */
 data class SegmentLatency(
     val segment: Long,
@@ -259,6 +288,10 @@ data class CompanionStarted(
 data class PhaseStarted(
     val phase: Phase,
     val atNs: Long,
+) : ProgressEvent
+
+data class MethodTried(
+    val trial: MethodTrial,
 ) : ProgressEvent
 
 data class LoadMeasured(
@@ -339,6 +372,7 @@ data class RunEnded(
 data class Samples(
     val companion: CompanionInfo?,
     val phases: List<PhaseStart>,
+    val trials: List<MethodTrial>,
     val loadNs: List<Long>,
     val warmupNs: List<Long>,
     val warmupSettled: Boolean,
@@ -384,6 +418,7 @@ fun collectSamples(events: List<ProgressEvent>): Samples =
     Samples(
         companion = events.last<CompanionStarted>()?.companion,
         phases = events.all<PhaseStarted>().map { PhaseStart(it.phase, it.atNs) },
+        trials = events.all<MethodTried>().map { it.trial },
         loadNs = events.all<LoadMeasured>().map { it.loadNs },
         warmupNs = events.last<WarmupMeasured>()?.latencyNs.orEmpty(),
         warmupSettled = events.last<WarmupMeasured>()?.settled ?: false,

@@ -89,7 +89,7 @@ internal class Run(
 
     private fun measure() {
         enter(Phase.VERIFY)
-        val request = files.request(runId).also { this.request = it }
+        var request = files.request(runId).also { this.request = it }
         plannedNs = request.plannedNs()
         files.verify(request)
         val artifact = files.artifact(request.artifact)
@@ -99,6 +99,10 @@ internal class Run(
         tell(CompanionStarted(companionInfo(engine, threads)))
         sampleState()
 
+        request.choice?.let { choice ->
+            enter(Phase.CHOOSE)
+            choose(engine, artifact, threads, request, choice, inputs)?.let { request = request.of(it) }
+        }
         Loader(engine, artifact, request.artifact.method, threads).use { loader ->
             enter(Phase.LOAD)
             for (load in 1..request.coldLoads) tell(LoadMeasured(loader.load()))
@@ -142,6 +146,29 @@ internal class Run(
         sampleState()
         tell(RunEnded(clock.nowNs()))
     }
+
+    /** The first that keeps to the budget; null: the artifact's own method is run. */
+    private fun choose(
+        engine: Engine,
+        artifact: File,
+        threads: Int,
+        request: RunRequest,
+        choice: MethodChoice,
+        inputs: List<Tensor>,
+    ): Candidate? =
+        choice.candidates.find { candidate ->
+            Loader(engine, artifact, candidate.method, threads).use { loader ->
+                val loadNs = loader.load()
+                loader.bind(inputs)
+                val detector = WarmupDetector(request.warmup)
+                val one = LongArray(1)
+                do inferring { timeInferences(loader.program, clock, one, 1, 0, 0) } while (!detector.add(one[0]))
+                val latencyNs = timed(loader.program, choice.iterations, 0, Long.MAX_VALUE)
+                val trial = MethodTrial(candidate.method, loadNs, latencyNs)
+                tell(MethodTried(trial))
+                trial.keepsTo(choice.budgetNs)
+            }
+        }
 
     /** Also compares the first iteration's outputs: where there is a state, later ones differ. */
     private fun warmUp(
@@ -389,6 +416,10 @@ internal class Run(
     }
 }
 
+/** The request as it would be of that method from the start. */
+private fun RunRequest.of(chosen: Candidate) =
+    copy(artifact = artifact.copy(method = chosen.method), referenceOutputs = chosen.referenceOutputs)
+
 /**
  * How long the run takes at the very most between two of its events, and as a whole where nothing
  * has to be measured again: what sets itself no limit is taken to need [UNPLANNED_NS] in all, and
@@ -396,8 +427,9 @@ internal class Run(
  */
 internal fun RunRequest.plannedNs(): Long {
     val profiled = maxOf(segments.size, 1).toDouble() * (profileIterations ?: 0)
-    val steps = coldLoads + profiled + (evaluation?.shape?.first() ?: 0)
-    val limitedNs = warmup.maxDurationNs.toDouble() + maxDurationNs + (energy?.plannedNs() ?: 0.0)
+    val tried = choice?.candidates?.size ?: 0
+    val steps = coldLoads + profiled + (evaluation?.shape?.first() ?: 0) + tried * (choice?.iterations ?: 0).toDouble()
+    val limitedNs = (tried + 1.0) * warmup.maxDurationNs + maxDurationNs + (energy?.plannedNs() ?: 0.0)
     return (UNPLANNED_NS + steps * UNPLANNED_STEP_NS + limitedNs).toLong()
 }
 

@@ -79,6 +79,7 @@ class FailuresTest {
             )
         roots.put(
             roots.request().copy(
+                choice = MethodChoice(1, 1, listOf(Candidate("other", emptyList()))),
                 coldLoads = 1,
                 profileIterations = 1,
                 evaluation = roots.put(floatArrayOf(1f, 2f, 3f, 4f), 2, 2),

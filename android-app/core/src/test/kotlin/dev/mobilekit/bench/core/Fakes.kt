@@ -61,12 +61,16 @@ class FakeEngine(
     var onOutput: (Tensor) -> Unit = {}
     var threads = 0
 
+    /** The newest that was loaded. */
+    var method = ""
+
     override fun load(
         artifact: File,
         method: String,
         threads: Int,
     ): TracedProgram {
         before("load")
+        this.method = method
         return open(artifact, threads)
     }
 
@@ -271,6 +275,7 @@ fun Roots.request(
     inputs = listOf(input),
     referenceOutputs = listOf(output),
     relativeTolerance = 1e-4,
+    choice = null,
     threads = 1,
     coldLoads = 3,
     warmup = WarmupRule(2, 0.1, 20, 1_000_000_000),

@@ -115,6 +115,62 @@ class RunTest {
         )
     }
 
+    private fun choosing(budgetNs: Long) =
+        roots.request().let { request ->
+            val large = Candidate("large", listOf(roots.put(floatArrayOf(5f, 5f), 2)))
+            val middle = Candidate("middle", request.referenceOutputs)
+            request.copy(choice = MethodChoice(budgetNs, 4, listOf(large, middle)))
+        }
+
+    /** Each method takes another time. */
+    private fun levels() = FakeEngine(clock) { mapOf("large" to 30L, "middle" to 20L)[engine.method] ?: 10L }
+
+    @Test
+    fun `the first method that keeps to the budget is run`() {
+        engine = levels()
+
+        val samples = (run(choosing(20)) as RunSuccess).samples
+
+        assertEquals(
+            listOf(MethodTrial("large", 50, List(4) { 30L }), MethodTrial("middle", 50, List(4) { 20L })),
+            samples.trials,
+        )
+        assertEquals(setOf(20L), samples.iterationNs.toSet())
+        assertTrue(samples.outputCheck!!.matches)
+        assertEquals(0, engine.open)
+    }
+
+    @Test
+    fun `a chosen method is held against its own outputs, and no other is tried`() {
+        engine = levels()
+
+        val samples = (run(choosing(30)) as RunSuccess).samples
+
+        assertEquals(listOf("large"), samples.trials.map { it.method })
+        assertFalse(samples.outputCheck!!.matches)
+    }
+
+    @Test
+    fun `where none keeps to the budget the artifact's own method is run`() {
+        engine = levels()
+
+        val samples = (run(choosing(19)) as RunSuccess).samples
+
+        assertEquals(2, samples.trials.size)
+        assertEquals(setOf(10L), samples.iterationNs.toSet())
+        assertTrue(samples.outputCheck!!.matches)
+    }
+
+    @Test
+    fun `a candidate's outputs are looked for before anything is run`() {
+        val gone = TensorFile("f".repeat(64), DType.FLOAT32, listOf(2))
+        val choice = MethodChoice(1, 1, listOf(Candidate("large", listOf(gone))))
+
+        val result = run(roots.request().copy(choice = choice))
+
+        assertFails(FailureCode.FILE_MISSING, Phase.VERIFY, gone.sha256, result)
+    }
+
     @Test
     fun `threads are the processors where none are asked for`() {
         run(roots.request().copy(threads = null))
@@ -484,7 +540,7 @@ class RunTest {
     @Test
     fun `a bad request is refused by its field`() {
         roots.request()
-        roots.putRequest("run-1", """{"protocol_version": 2}""")
+        roots.putRequest("run-1", """{"protocol_version": $PROTOCOL_VERSION}""")
         val result = carryOutRun(roots.input, roots.output, "run-1", device()) {}
 
         assertFails(FailureCode.BAD_REQUEST, Phase.VERIFY, "$.run_id", result)
@@ -492,10 +548,15 @@ class RunTest {
 
     @Test
     fun `another protocol version is refused as that`() {
-        roots.putRequest("run-1", """{"protocol_version": 3}""")
+        roots.putRequest("run-1", """{"protocol_version": ${PROTOCOL_VERSION + 1}}""")
         val result = carryOutRun(roots.input, roots.output, "run-1", device()) {}
 
-        assertFails(FailureCode.PROTOCOL_VERSION, Phase.VERIFY, "3 is not 2", result)
+        assertFails(
+            FailureCode.PROTOCOL_VERSION,
+            Phase.VERIFY,
+            "${PROTOCOL_VERSION + 1} is not $PROTOCOL_VERSION",
+            result,
+        )
     }
 
     @Test

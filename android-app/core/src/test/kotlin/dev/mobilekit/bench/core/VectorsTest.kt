@@ -69,7 +69,7 @@ class VectorsTest {
     @Test
     fun `a message of another version says so whatever else is in it`() {
         assertThrows(OtherVersionException::class.java) {
-            decodeRequest("""{"protocol_version": 3, "colour": "blue"}""".toByteArray())
+            decodeRequest("""{"protocol_version": ${PROTOCOL_VERSION + 1}, "colour": "blue"}""".toByteArray())
         }
     }
 
