@@ -119,7 +119,9 @@ def read_operators(artifact: Artifact, *, cache_directory: Path) -> tuple[Progra
 
 def operators_path(spec: ModelSpec, file: ArtifactFile, directory: Path) -> Path:
     """Networks of equal programs may name their layers otherwise."""
-    return directory / f"{file.sha256}.{spec.content_sha256[:16]}.operators.json"
+    level = spec.variant.level
+    method = "" if level is None else f".{level.method}"
+    return directory / f"{file.sha256}.{spec.content_sha256[:16]}{method}.operators.json"
 
 
 def write_tensor(tensor: Tensor, directory: Path) -> TensorFile:

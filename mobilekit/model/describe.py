@@ -118,7 +118,7 @@ def find_description(spec: ModelSpec, *, cache_directory: Path) -> Description |
 
 
 def layers_path(spec: ModelSpec, directory: Path) -> Path:
-    return directory / f"{spec.content_sha256}.layers{LAYERS_VERSION}.json"
+    return directory / f"{spec.content_key}.layers{LAYERS_VERSION}.json"
 
 
 def read_cost(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,11 +31,13 @@ from mobilekit.model.artifact_cache import (
 from mobilekit.model.calibration import read_examples
 from mobilekit.model.files import reporting_full_disk, write_record
 from mobilekit.model.program import (
+    Written,
     check_packages,
     is_halved,
     make_program,
     runs_here,
     trace_for,
+    write_methods,
     write_program,
 )
 from mobilekit.records.artifact import (
@@ -44,7 +46,7 @@ from mobilekit.records.artifact import (
     Artifact,
     Calibration,
 )
-from mobilekit.records.network import ModelSpec, Precision, Variant
+from mobilekit.records.network import Level, ModelSpec, Precision, Variant, with_level
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -75,9 +77,12 @@ def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: P
     not go together with, and for examples that are not wanted, not there or do not fit,
     ``ExportError`` for packages that are missing."""
     precision = spec.variant.precision
-    obstacle = refuse_backend(spec.variant, artifact_format)
-    if obstacle is not None:
-        raise obstacle
+    for obstacle in (
+        refuse_backend(spec.variant, artifact_format),
+        _refuse_level(spec.variant, artifact_format),
+    ):
+        if obstacle is not None:
+            raise obstacle
     if calibration is not None and precision != "int8":
         raise UsageError(
             f"--calibration is for int8, and this is {precision}",
@@ -132,6 +137,27 @@ def _refuse_placement(variant: Variant, artifact_format: FormatOrAuto) -> UsageE
     return None
 
 
+def _refuse_level(variant: Variant, artifact_format: FormatOrAuto) -> UsageError | None:
+    """Why a program of several levels cannot be of that format, backend and precision."""
+    if variant.level is None:
+        return None
+    if artifact_format not in ("auto", "pte"):
+        return UsageError(
+            f"--level is for .pte, whose methods share their weights, and --format "
+            f"{artifact_format} asks for another",
+            fix="Leave --format out, or --level.",
+        )
+    if variant.precision == "fp16" or not variant.has_usual_backend:
+        backend = "--placement" if variant.placement else "--backend vulkan"
+        other = "--precision fp16" if variant.has_usual_backend else backend
+        return UsageError(
+            f"--level does not go together with {other}: only weights of XNNPACK in fp32 and int8 "
+            "were seen to be shared between methods",
+            fix=f"Leave {other} out, or --level.",
+        )
+    return None
+
+
 def export_artifact(
     spec: ModelSpec,
     artifact_format: Format = "pte",
@@ -169,10 +195,99 @@ def export_artifact(
         pass
     except DamagedError as damage:
         on_progress(f"The cached artifact is damaged ({damage}): exporting it anew")
-    artifact = _export(spec, target, cache_directory, on_progress)
+    if spec.variant.level is None:
+        artifacts = [_export(spec, target, cache_directory, on_progress)]
+    else:
+        artifacts = _export_levels(spec, target, cache_directory, on_progress)
     with reporting_full_disk(cache_directory):
-        write_record(manifest, artifact)
-    return artifact
+        for each in artifacts:
+            write_record(cache_directory / f"{cache_key(each.model, target)}.json", each)
+    return next(each for each in artifacts if each.model == spec)
+
+
+def _export_levels(
+    spec: ModelSpec,
+    target: Target,
+    cache_directory: Path,
+    on_progress: Callable[[str], None],
+) -> list[Artifact]:
+    """All levels of one program, from the smallest."""
+    started_ns = time.perf_counter_ns()
+    assert spec.variant.level is not None
+    with reporting_full_disk(cache_directory):  # before the work, not after it
+        cache_directory.mkdir(parents=True, exist_ok=True)
+    on_progress("Importing PyTorch")
+    from mobilekit.model import describe, load, nested, pt2e, pte, reference
+
+    on_progress(f"Splitting {spec.name} into {spec.variant.level.of} levels")
+    module = load.load_module(spec)
+    (inputs, *others), whole_bytes = _make_examples(spec, target, module)
+    specs = [
+        msgspec.structs.replace(spec, variant=with_level(spec.variant, number))
+        for number in range(1, spec.variant.level.of + 1)
+    ]
+    references, graphs, costs = [], {}, []
+    for each in specs:
+        level = _level_of(each)
+        nested.set_level(module, level.number)
+        references.append(reference.run_eager(each, module, inputs))
+        state = reference.find_state(each, module, inputs, references[-1])
+        if state:
+            raise ExportError(
+                f"{spec.name} keeps a state from one inference to the next, which its levels would "
+                "not share",
+                fix="Export it without --level, or make the state an input and an output of "
+                "forward().",
+                state=", ".join(state),
+                at=spec.path,
+            )
+        on_progress(f"Tracing level {level.number}")
+        graph = trace_for(each, target, module, inputs)
+        costs.append(describe.count_cost(module, graph))
+        with suppress(ExportError):
+            description = describe.describe(each, graph, costs[-1])
+            describe.keep_description(each, description, cache_directory=cache_directory)
+        if spec.variant.precision == "int8":
+            graph = pt2e.quantize(each, graph, others or [inputs])
+        graphs[level.method] = graph
+    on_progress("Lowering all levels to XNNPACK")
+    programs = pte.lower_all(spec, graphs, on_progress)
+    on_progress(f"Checking their outputs in {FORMATS[target.format].engine}")
+    methods = [
+        Written(each, _level_of(each).method, programs[_level_of(each).method], wanted)
+        for each, wanted in zip(specs, references, strict=True)
+    ]
+    artifacts = []
+    with reporting_full_disk(cache_directory):
+        written = write_methods(target, methods, inputs, cache_directory)
+        input_files = tuple(write_tensor(tensor, cache_directory) for tensor in inputs)
+        for (each, _, program, wanted), cost, (file, check) in zip(
+            methods, costs, written, strict=True
+        ):
+            write_record(operators_path(each, file, cache_directory), program.operators)
+            made = Artifact(
+                model=each,
+                cost=cost,
+                file=file,
+                backend=backend_of(each.variant, target.format),
+                calibration=_calibration(spec, target, others, whole_bytes),
+                delegation=program.delegation(cost.macs),
+                inputs=input_files,
+                reference_outputs=tuple(write_tensor(tensor, cache_directory) for tensor in wanted),
+                relative_tolerance=relative_tolerance(
+                    spec.variant.precision, None if check is None else check.max_relative_error
+                ),
+                relative_error=None if check is None else check.max_relative_error,
+                tool_versions=_tool_versions(spec, target),
+                export_ns=time.perf_counter_ns() - started_ns,
+            )
+            artifacts.append(made)
+    return artifacts
+
+
+def _level_of(spec: ModelSpec) -> Level:
+    assert spec.variant.level is not None
+    return spec.variant.level
 
 
 def _export(
@@ -183,7 +298,6 @@ def _export(
 ) -> Artifact:
     started_ns = time.perf_counter_ns()
     facts = FORMATS[target.format]
-    packages = facts.export_packages[spec.variant.precision]
     with reporting_full_disk(cache_directory):  # before the work, not after it
         cache_directory.mkdir(parents=True, exist_ok=True)
     on_progress("Importing PyTorch")
@@ -244,17 +358,12 @@ def _export(
         else:
             describe.keep_description(spec, description, cache_directory=cache_directory)
     relative_error = None if check is None else check.max_relative_error
-    versions = {package: version_of(package) for package in packages}
     return Artifact(
         model=spec,
         cost=cost,
         file=file,
         backend=backend_of(spec.variant, target.format),
-        calibration=None
-        if spec.variant.precision != "int8"
-        else Calibration(
-            path=_path_text(target.calibration), examples=len(others), whole_bytes=whole_bytes
-        ),
+        calibration=_calibration(spec, target, others, whole_bytes),
         delegation=program.delegation(cost.macs),
         inputs=input_files,
         reference_outputs=reference_files,
@@ -262,10 +371,27 @@ def _export(
             spec.variant.precision, relative_error, foreseen_error
         ),
         relative_error=relative_error,
-        tool_versions={name: number for name, number in versions.items() if number is not None}
-        | {"mobilekit": mobilekit.__version__},
+        tool_versions=_tool_versions(spec, target),
         export_ns=time.perf_counter_ns() - started_ns,
     )
+
+
+def _calibration(
+    spec: ModelSpec, target: Target, examples: Sequence[object], whole_bytes: bool
+) -> Calibration | None:
+    if spec.variant.precision != "int8":
+        return None
+    return Calibration(
+        path=_path_text(target.calibration), examples=len(examples), whole_bytes=whole_bytes
+    )
+
+
+def _tool_versions(spec: ModelSpec, target: Target) -> dict[str, str]:
+    packages = FORMATS[target.format].export_packages[spec.variant.precision]
+    versions = {package: version_of(package) for package in packages}
+    return {name: number for name, number in versions.items() if number is not None} | {
+        "mobilekit": mobilekit.__version__
+    }
 
 
 def _path_text(calibration: Path | None) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from mobilekit.contract.protocol import ArtifactFile, OutputCheck
 from mobilekit.errors import ExportError
@@ -127,19 +127,43 @@ def write_program(
     no engine of this computer runs it."""
     from mobilekit.model.graph import METHOD
 
+    (found,) = write_methods(
+        target, [Written(spec, METHOD, program, references)], inputs, cache_directory
+    )
+    return found
+
+
+class Written(NamedTuple):
+    """A method of a program that is written, and what it should yield."""
+
+    spec: ModelSpec
+    method: str
+    program: Program
+    references: Sequence[Tensor]
+
+
+def write_methods(
+    target: Target, methods: Sequence[Written], inputs: Sequence[Tensor], cache_directory: Path
+) -> list[tuple[ArtifactFile, OutputCheck | None]]:
+    """As ``write_program``, for the methods of one program."""
     with written_aside(cache_directory) as aside:
-        program.write(aside)
-        check = None
-        if runs_here(spec.variant):
-            check = _check(spec, target, program.run_once(spec, aside, inputs), references)
-        file = ArtifactFile(
-            sha256=file_sha256(aside),
-            format=target.format,
-            size_bytes=aside.stat().st_size,
-            method=METHOD,
-        )
-        put_in_place(aside, cache_directory / Path(file.path).name)
-    return file, check
+        methods[0].program.write(aside)
+        checks = [
+            _check(spec, target, program.run_once(spec, aside, inputs), references)
+            if runs_here(spec.variant)
+            else None
+            for spec, _, program, references in methods
+        ]
+        sha256 = file_sha256(aside)
+        size_bytes = aside.stat().st_size
+        files = [
+            ArtifactFile(
+                sha256=sha256, format=target.format, size_bytes=size_bytes, method=each.method
+            )
+            for each in methods
+        ]
+        put_in_place(aside, cache_directory / Path(files[0].path).name)
+    return list(zip(files, checks, strict=True))
 
 
 def _check(

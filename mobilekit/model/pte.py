@@ -40,6 +40,8 @@ class Program:
     """A lowered program, ready to be written."""
 
     executorch: Any
+    method: str
+    """Of the program's, the one that all of this is said of."""
     kernels: frozenset[str]
     """Every kernel outside the delegates, by the runtime's name: ``aten::elu.out``."""
     delegated_operators: int
@@ -70,7 +72,7 @@ class Program:
         with captured_stderr() as read_stderr:
             try:
                 loaded = _C._load_for_executorch(str(path))
-                return tuple(loaded.run_method(METHOD, [tensor.clone() for tensor in inputs]))
+                return tuple(loaded.run_method(self.method, [tensor.clone() for tensor in inputs]))
             except RuntimeError as error:
                 said = [line for line in read_stderr().splitlines() if "cpuinfo_utils" not in line]
                 raise ExportError(
@@ -102,24 +104,41 @@ def lower(
 
     Raises ``ExportError``.
     """
+    return lower_all(spec, {METHOD: exported}, on_progress)[METHOD]
+
+
+def lower_all(
+    spec: ModelSpec, exported: dict[str, Any], on_progress: Callable[[str], None] = lambda _: None
+) -> dict[str, Program]:
+    """As ``lower``, one program of several methods: what is said of it with each of them.
+
+    Weights of equal content are in it once.
+    """
     try:
         with quiet_python(), sparing_decompositions():
-            exported = rewrite(exported)
-        warning = foresee_length(exported)
-        if warning is not None:
-            on_progress(warning)
+            graphs = {method: rewrite(each) for method, each in exported.items()}
+        for graph in graphs.values():
+            warning = foresee_length(graph)
+            if warning is not None:
+                on_progress(warning)
+                break
         with quiet_python(), sparing_lowering(spec.variant):
             from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
             from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 
             from mobilekit.model.partition import make_partitioners
 
-            partitioners = make_partitioners(spec, exported)
-            edge = to_edge_transform_and_lower(exported, partitioner=partitioners)
+            edge = to_edge_transform_and_lower(
+                graphs,
+                partitioner={
+                    method: make_partitioners(spec, graph) for method, graph in graphs.items()
+                },
+            )
+            states = [name for method in graphs for name in _states(edge.exported_program(method))]
             executorch = edge.to_executorch(
                 ExecutorchBackendConfig(
                     # Else what a state begins with would be whatever lies in memory.
-                    passes=[InitializedMutableBufferPass(_states(edge.exported_program()))]
+                    passes=[InitializedMutableBufferPass(states)]
                 )
             )
     except ExportError:
@@ -130,18 +149,25 @@ def lower(
             fix=fix_of(error, "ExecuTorch"),
             model=spec.path,
         ) from error
-    if edge.exported_program().graph_signature.user_inputs_to_mutate:
+    if any(
+        edge.exported_program(method).graph_signature.user_inputs_to_mutate for method in graphs
+    ):
         # ExecuTorch returns the changed input as one more output.
         raise ExportError(
             f"{spec.name} writes to its own input",
             fix="Use operations that are not in place (x * 2, not x.mul_(2)) on the input.",
             model=spec.path,
         )
-    graph_module = executorch.exported_program().graph_module
+    plans = {plan.name: plan for plan in executorch.executorch_program.execution_plan}
+    return {method: _program(executorch, method, plans[method]) for method in graphs}
+
+
+def _program(executorch: Any, method: str, plan: Any) -> Program:
+    graph_module = executorch.exported_program(method).graph_module
     operators = tuple(_operators(graph_module, itertools.count()))
-    (plan,) = executorch.executorch_program.execution_plan
     return Program(
         executorch=executorch,
+        method=method,
         kernels=frozenset(
             f"{each.name}.{each.overload}" if each.overload else each.name
             for each in plan.operators

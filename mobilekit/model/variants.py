@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from mobilekit.model.lowrank import compress
+from mobilekit.model.nested import nest
 from mobilekit.records.network import Activation, Variant
 
 _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -65,8 +66,8 @@ def apply_variant(module: nn.Module, variant: Variant) -> nn.Module:
     if variant.compression is not None:
         compress(module, variant.compression)
     if variant.activation is not None:
-        return _swap_activations(module, variant.activation)
-    return module
+        module = _swap_activations(module, variant.activation)
+    return module if variant.level is None else nest(module, variant.level)
 
 
 def _swap_activations(module: nn.Module, activation: Activation) -> nn.Module:

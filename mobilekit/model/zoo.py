@@ -346,14 +346,16 @@ def read_front_end(spec: ModelSpec) -> FrontEnd:
 
 
 def with_variant(spec: ModelSpec, variant: Variant) -> ModelSpec:
-    """A variant of a network of which nothing is changed yet; its precision and its backend are its
-    program's, and the network's content is the same."""
+    """A variant of a network of which nothing is changed yet; its precision, its backend and which
+    of its levels is run are its program's, and the network's content is the same."""
     assert spec.variant == Variant()
     content = spec.content_sha256
     if variant.activation is not None:
         content = _hashed(content, "activation", variant.activation)
     if variant.compression is not None:
         content = _hashed(content, "compression", encode(variant.compression).decode())
+    if variant.level is not None:
+        content = _hashed(content, "levels", str(variant.level.of))
     return msgspec.structs.replace(spec, variant=variant, content_sha256=content)
 
 

@@ -48,6 +48,24 @@ class Compression(Record, frozen=True):
         return f"low rank in {layers} layer{'s' if layers != 1 else ''}"
 
 
+class Level(Record, frozen=True):
+    """One of the nested ranks in a program, which computes with the first blocks of each layer."""
+
+    number: Annotated[int, Meta(ge=1)]
+    """From 1, the smallest and fastest."""
+    of: Annotated[int, Meta(ge=2)]
+    """How many there are in the program."""
+
+    def __post_init__(self) -> None:
+        if self.number > self.of:
+            raise ValueError(f"number: {self.number} is more than the {self.of} levels")
+
+    @property
+    def method(self) -> str:
+        """Of the program, that computes it."""
+        return f"level_{self.number}"
+
+
 class Variant(Record, frozen=True):
     """All that makes a network's program another one; by default nothing does.
 
@@ -61,6 +79,8 @@ class Variant(Record, frozen=True):
     backend: Literal["vulkan"] | None = None
     """What an ExecuTorch program computes with in place of XNNPACK; ``None``: with what programs
     of its format usually do."""
+    level: Level | None = None
+    """Of a program with several levels, the one that is run; ``None``: it has one method alone."""
     placement: tuple[Placed, ...] = ()
     """Which layers of an ExecuTorch program leave XNNPACK for which backend; only where ``backend``
     is ``None``. An entry for a backend, no layer twice."""
@@ -79,13 +99,14 @@ class Variant(Record, frozen=True):
 
     @property
     def key(self) -> str:
-        """For names and caches: ``tanh-int8``, ``fp16-vulkan``, ``placed-1f2e3d4c``; empty where
-        nothing is changed."""
+        """For names and caches: ``tanh-int8``, ``fp16-vulkan``, ``level2of4``,
+        ``placed-1f2e3d4c``; empty where nothing is changed."""
+        level = () if self.level is None else (f"level{self.level.number}of{self.level.of}",)
         compression = () if self.compression is None else (self.compression.key,)
         precision = () if self.precision == "fp32" else (self.precision,)
         backend = () if self.backend is None else (self.backend,)
         return "-".join(
-            (*self._activation, *compression, *precision, *backend, *self._placement_key)
+            (*level, *self._activation, *compression, *precision, *backend, *self._placement_key)
         )
 
     @property
@@ -98,12 +119,19 @@ class Variant(Record, frozen=True):
     def text(self) -> str:
         """For people, who are always told the precision: ``tanh, fp32``. An artifact tells its
         backend itself."""
+        level = () if self.level is None else (f"level {self.level.number} of {self.level.of}",)
         compression = () if self.compression is None else (self.compression.text,)
-        return ", ".join((*self._activation, *compression, self.precision))
+        return ", ".join((*level, *self._activation, *compression, self.precision))
 
     @property
     def _activation(self) -> tuple[str, ...]:
         return () if self.activation is None else (self.activation,)
+
+
+def with_level(variant: Variant, number: int) -> Variant:
+    """Another level of the same program."""
+    assert variant.level is not None
+    return replace(variant, level=replace(variant.level, number=number))
 
 
 def with_backend(variant: Variant, backend: Backend) -> Variant:
@@ -132,7 +160,13 @@ class ModelSpec(Record, frozen=True):
     content_sha256: str
     """Of the file, the local modules that it imports, what makes the network in it, the weights,
     the inputs that a command gave in place of the file's, and what ``variant`` changes of the
-    network itself: all but the precision and the backend."""
+    network itself: all but the precision, the backend and which of its levels is run."""
+
+    @property
+    def content_key(self) -> str:
+        """For caches of what is counted of it, level by level."""
+        level = self.variant.level
+        return self.content_sha256 if level is None else f"{self.content_sha256}.{level.method}"
 
     @property
     def label(self) -> str:
