@@ -10,15 +10,28 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import tempfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
+import numpy as np
 
 from mobilekit.contract import protocol as p
 from mobilekit.contract.codec import encode, encode_pretty
+from mobilekit.contract.condensed import (
+    BLOCK,
+    HEAD,
+    MAGIC,
+    PLAIN,
+    SHARED,
+    Block,
+    sums_of_atoms,
+)
 from mobilekit.contract.samples import collect_samples
+from mobilekit.model.condense import Dictionary, Form, condense
 
 VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
 MISSING = object()
@@ -1022,6 +1035,101 @@ def invalid() -> Iterable[tuple[str, dict[str, Any]]]:
         yield name, {"field": "", "text": text}
 
 
+def condensed() -> Iterable[dict[str, Any]]:
+    """Condensed programs, and what is wrong with those that are none."""
+    random = np.random.default_rng(3)
+    few = random.choice([-1.5, -0.0, 0.25, 3.0, 1e-40], (30, 9)).astype("f4")
+    many = (np.arange(70_001) % 256).astype("f4")
+    sparse = np.where(np.arange(70_001) % 97 == 0, np.arange(70_001), 0).astype("f4")
+    dictionary = Dictionary(
+        scale=np.float32(0.01),
+        atoms=random.integers(-127, 128, (40, 7), np.int8),
+        indices=random.permuted(np.tile(np.arange(7), (30, 1)), axis=1)[:, :3],
+        codes=random.integers(-127, 128, (30, 3), np.int8),
+    )
+    wide = Dictionary(
+        scale=np.float32(1.0),
+        atoms=(np.arange(300) % 3).astype(np.int8)[np.newaxis].repeat(2, axis=0),
+        indices=np.arange(70_000).reshape(70_000, 1) % 300,
+        codes=np.ones((70_000, 1), np.int8),
+    )
+    sound = {
+        "plain": (b"no weights" * 3, ()),
+        "nothing": (b"", ()),
+        "shared": (b"head" + few.tobytes() + b"tail", (few,)),
+        "shared-256-in-pieces": (many.tobytes(), (many,)),
+        "sparse-in-pieces": (sparse.tobytes() + b"tail", (sparse,)),
+        "dictionary": (None, (dictionary,)),
+        "dictionary-of-two-bytes-in-pieces": (None, (wide,)),
+    }
+    made = {}
+    for name, (program, weights) in sound.items():
+        forms = []
+        for each in weights:
+            if isinstance(each, Dictionary):
+                sums = sums_of_atoms(each.scale, each.atoms, each.indices, each.codes)
+                forms.append(Form(name, sums, each))
+                program = sums.tobytes()
+            else:
+                forms.append(Form(name, each, None))
+        with tempfile.TemporaryDirectory() as directory:
+            target = Path(directory) / "condensed"
+            assert condense(program, forms, target) == ()
+            made[name] = target.read_bytes()
+        yield {"name": name, "condensed": made[name].hex(), "error": None}
+    for name, data, error in broken_condensed(made):
+        yield {"name": name, "condensed": data.hex(), "error": error}
+
+
+def broken_condensed(made: dict[str, bytes]) -> Iterable[tuple[str, bytes, str]]:
+    plain, atoms, start = made["plain"], made["dictionary"], HEAD.size
+
+    def one(block: Block, content: bytes, size: int | None = None) -> bytes:
+        stream = zlib.compress(content)
+        size = block.expanded_bytes if size is None else size
+        head = HEAD.pack(MAGIC, size, bytes(32), 1)
+        return head + BLOCK.pack(*block._replace(stream_bytes=len(stream))) + stream
+
+    def altered(data: bytes, **fields: int) -> bytes:
+        block = Block(*BLOCK.unpack_from(data, start))._replace(**fields)
+        return data[:start] + BLOCK.pack(*block) + data[start + BLOCK.size :]
+
+    yield "other-file", b"PK" + plain[2:], "it does not begin as one"
+    yield "head-cut-off", plain[:40], "it is cut off"
+    yield "cut-off", plain[:-3], "it is cut off"
+    yield "block-cut-off", plain[: start + 9], "it is cut off"
+    yield "surplus", plain + b"x", "something follows its blocks"
+    yield "huge", plain[:8] + b"\xff" * 8 + plain[16:], "its program would have"
+    yield "too-short", one(Block(PLAIN, 0, 0, 0, 0, 3, 0), b"abc", 4), "blocks are shorter"
+    yield "too-long", one(Block(PLAIN, 0, 0, 0, 0, 3, 0), b"abc", 2), "blocks are longer"
+    yield "negative", altered(plain, expanded_bytes=2**64 - 1), "blocks are longer"
+    yield "stream-too-long", one(Block(PLAIN, 0, 0, 0, 0, 2, 0), b"abc"), "longer than its block"
+    yield "stream-too-short", one(Block(PLAIN, 0, 0, 0, 0, 4, 0), b"abc"), "shorter than its block"
+    yield "bomb", one(Block(PLAIN, 0, 0, 0, 0, 9, 0), bytes(10**6)), "longer than its block"
+    yield (
+        "damaged",
+        plain[: start + BLOCK.size] + b"\xff" + plain[start + BLOCK.size + 1 :],
+        "damaged",
+    )
+    yield "check-sum", plain[:-1] + bytes([plain[-1] ^ 1]), "damaged"
+    yield "stream-cut", altered(plain, stream_bytes=9)[: start + BLOCK.size + 9], "shorter"
+    yield "kind", one(Block(4, 0, 0, 0, 0, 4, 0), b"abcd"), "no blocks of kind 4"
+    yield "half-an-element", one(Block(SHARED, 1, 1, 0, 0, 6, 0), bytes(5)), "within an element"
+    yield "no-values", one(Block(SHARED, 1, 0, 0, 0, 4, 0), bytes(1)), "0 shared values of 1 bits"
+    yield "no-bits", one(Block(SHARED, 0, 1, 0, 0, 4, 0), bytes(4)), "1 shared values of 0 bits"
+    yield "values", one(Block(SHARED, 1, 257, 0, 0, 4, 0), bytes(1029)), "257 shared values"
+    yield "index", one(Block(SHARED, 2, 3, 0, 0, 4, 0), bytes(12) + b"\x03"), "beyond the shared"
+    yield "no-atoms", altered(atoms, entries=0), "0 atoms for 40 x 30"
+    yield "no-codes", altered(atoms, bits=0), "0 for each column"
+    yield "rows", altered(atoms, rows=41), "7 atoms for 41 x 30"
+    yield "rows-beyond", altered(atoms, rows=2**32 - 1, columns=2**32 - 1), "7 atoms for 4294967295"
+    yield "large", altered(atoms, entries=65535), "larger than what it stands for"
+    index = bytearray(zlib.decompress(atoms[start + BLOCK.size :]))
+    index[4 + 40 * 7] = 7
+    block = Block(*BLOCK.unpack_from(atoms, start))
+    yield "atom", one(block, bytes(index)), "beyond the atoms"
+
+
 def write(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
@@ -1041,6 +1149,7 @@ def main() -> None:
     write(VECTORS / "warmup.json", WARMUP)
     write(VECTORS / "output_check.json", OUTPUT_CHECK)
     write(VECTORS / "failures.json", FAILURES)
+    write(VECTORS / "condensed.json", list(condensed()))
 
 
 if __name__ == "__main__":

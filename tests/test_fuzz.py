@@ -30,6 +30,7 @@ from mobilekit.campaign.file import parse_plan
 from mobilekit.contract.answering import check_answer
 from mobilekit.contract.checks import decode_events, decode_request, decode_result
 from mobilekit.contract.codec import encode
+from mobilekit.contract.condensed import expand
 from mobilekit.contract.protocol import RunResult, Trace
 from mobilekit.contract.samples import interrupted
 from mobilekit.errors import MobilekitError, ProtocolError
@@ -70,6 +71,11 @@ def edited(seeds: list[bytes]) -> st.SearchStrategy[bytes]:
         return data
 
     return st.one_of(edit(), st.binary(max_size=200))
+
+
+def condensed_seeds() -> list[bytes]:
+    vectors = json.loads((VECTORS / "condensed.json").read_bytes())
+    return [bytes.fromhex(vector["condensed"]) for vector in vectors]
 
 
 def seeds_of(pattern: str) -> list[bytes]:
@@ -207,6 +213,12 @@ max_temperature_c = 35.5
 PROFILES = [path.read_bytes() for path in (HERE.parent / "mobilekit/profiles").glob("*.toml")]
 PT2_GRAPH = b'{"schema_version": {"major": 8}, "guards_code": [], "graph_module": {}}'
 INDEX = b'{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}'
+
+
+def condensed(path: Path) -> object:
+    return expand(path, path.with_suffix(".program"))
+
+
 READERS: dict[str, tuple[Callable[[bytes], object], Callable[[], list[bytes]]]] = {
     "request": (decode_request, lambda: seeds_of("run_request*")),
     "result": (result, lambda: seeds_of("run_[sf]*")),
@@ -229,6 +241,7 @@ READERS: dict[str, tuple[Callable[[bytes], object], Callable[[], list[bytes]]]] 
     ),
     "onnx": (on_path(onnx, ".onnx"), lambda: [onnx_seed()]),
     "cache": (on_path(sealed, ".json"), lambda: [sealed_seed()]),
+    "condensed": (on_path(condensed, ".pte"), condensed_seeds),
     "campaign": (lambda data: parse_plan(data, Path("campaign.toml")), lambda: [CAMPAIGN]),
     "meter": (
         lambda data: find_layout(data, path="a file", delimiter=None, decimal=None),

@@ -10,7 +10,8 @@ connection. Everything lies below two roots:
 ``INPUT_ROOT`` (written by the host, readable by the app)::
 
     artifacts/<sha256>.<format>     the artifact; its name is its content, so that an unchanged
-                                    one is never pushed again
+                                    one is never pushed again. It may be condensed
+                                    (``mobilekit.contract.condensed``)
     artifacts/<sha256>.bin          a tensor: its elements in C order, little-endian, no header
     runs/<run_id>/request.json      one RunRequest
 
@@ -20,6 +21,7 @@ connection. Everything lies below two roots:
                                     and no other, is a RunTaken
     runs/<run_id>/trace.bin         the engine's own trace of the ``profile`` phase
     runs/<run_id>/outputs.bin       the outputs of the ``evaluate`` phase
+    runs/<run_id>/program.<format>  what a condensed artifact is expanded to, during the run alone
     runs/<run_id>/result.json       one RunResult, written aside, synced and renamed:
                                     its existence means that the run is over
 
@@ -52,7 +54,8 @@ is an error like one of another type.
 
 **A run** goes through these phases, each announced by a ``PhaseStarted``:
 
-1. ``verify``: the request is decoded, every file it names is there and hashes to its name.
+1. ``verify``: the request is decoded, every file it names is there and hashes to its name, and what
+   condensed artifacts expand to hashes to what they say.
 2. ``choose``, if asked for: which of the program's methods the run is of. Each candidate of the
    ``choice`` in turn is loaded as in ``load``, its inputs are bound, it runs until ``WarmupRule``
    holds and ``iterations`` times more, timed, and is closed (``MethodTried``). The first whose
@@ -60,8 +63,9 @@ is an error like one of another type.
    outputs, and no other is tried; where there is none such, the artifact's own method stays. The
    median of an even count is the mean of the middle two.
 3. ``load``: ``cold_loads`` times: the program is opened and its method loaded, timed as one
-   interval, then closed (the last one is kept). Memory freed by a close is given back to the
-   system first, where the platform can. Binding the inputs is outside of the interval.
+   interval, then closed (the last one is kept). A condensed one is expanded anew for each load,
+   here and in every other phase, which is a part of the interval. Memory freed by a close is given
+   back to the system first, where the platform can. Binding the inputs is outside of the interval.
 4. ``warmup``: the inputs are bound, then iterations until ``WarmupRule`` holds.
 5. ``iterate``: back-to-back iterations until ``min_iterations`` and ``min_duration_ns`` are both
    reached, or ``max_duration_ns``. Nothing is allocated, logged or written between them.
@@ -170,6 +174,8 @@ INPUT_ROOT = "/data/local/tmp/mobilekit"
 OUTPUT_ROOT = f"/sdcard/Android/data/{PACKAGE}/files"
 OUTPUTS_NAME = "outputs.bin"
 TRACE_NAME = "trace.bin"
+EXPANDED_STEM = "program"
+"""Of the file that a condensed artifact is expanded to."""
 MAX_FILE_BYTES = 2**27
 """Of a file of messages."""
 MAX_TRACE_BYTES = 2**28

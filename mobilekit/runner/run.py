@@ -15,8 +15,10 @@ from msgspec.structs import replace
 
 from mobilekit import __version__
 from mobilekit.contract.codec import decode, encode
+from mobilekit.contract.condensed import expand, read_head
 from mobilekit.contract.outputs import Array, check_outputs
 from mobilekit.contract.protocol import (
+    EXPANDED_STEM,
     MEMORY_ITERATIONS,
     OUTPUTS_NAME,
     PROFILE_WARMUPS,
@@ -57,6 +59,8 @@ from mobilekit.contract.protocol import (
     TraceMade,
     WarmupMeasured,
 )
+from mobilekit.errors import ProtocolError
+from mobilekit.formats import FORMATS
 from mobilekit.hashing import file_sha256
 from mobilekit.runner.abi import this_abi
 from mobilekit.runner.energy_phase import measure_energy
@@ -111,17 +115,26 @@ class _Run:
         self._journal = journal
         self._machine = machine
         self._started_ns = machine.clock_ns()
+        self._condensed: set[str] = set()
+        """The hashes of artifacts that are expanded before they are loaded."""
 
     def go(self) -> None:
         self._enter("verify")
         request = self._files.request(self._journal.run_id)
-        self._files.verified(request.artifact)
+        try:
+            self._go_through(request)
+        finally:
+            for each in FORMATS:
+                self._expanded(each).unlink(missing_ok=True)
+
+    def _go_through(self, request: RunRequest) -> None:
+        self._verify_program(request.artifact)
         inputs = [self._files.tensor(tensor) for tensor in request.inputs]
         references = [self._files.tensor(tensor) for tensor in request.reference_outputs]
         if request.evaluation is not None:
             self._files.verify_tensor(request.evaluation)
         for segment in request.segments:
-            self._files.verified(segment.artifact)
+            self._verify_program(segment.artifact)
             for tensor in segment.inputs:
                 self._files.verify_tensor(tensor)
         for candidate in request.choice.candidates if request.choice is not None else ():
@@ -204,7 +217,36 @@ class _Run:
 
     def _load(self, engine: Engine, artifact: ArtifactFile) -> Program:
         with engine_does("load_failed"):
-            return engine.load(self._files.path(artifact), artifact.method)
+            return engine.load(self._program(artifact), artifact.method)
+
+    def _verify_program(self, artifact: ArtifactFile) -> None:
+        path, aside = self._files.verified(artifact), self._expanded(artifact.format)
+        try:
+            head = read_head(path)
+            if head is None:
+                return
+            expand(path, aside)
+        except ProtocolError as error:
+            raise RunStopped("file_corrupt", f"{artifact.path}: {error.what}") from None
+        found = file_sha256(aside)
+        if found != head.program_sha256:
+            raise RunStopped(
+                "file_corrupt", f"{artifact.path} expands to what has the SHA-256 {found}"
+            )
+        self._condensed.add(artifact.sha256)
+
+    def _program(self, artifact: ArtifactFile) -> Path:
+        """The program's file; that of a condensed one is made anew, which is a part of its load."""
+        path, aside = self._files.path(artifact), self._expanded(artifact.format)
+        if artifact.sha256 not in self._condensed:
+            return path
+        # Not written over: an engine may still have it mapped.
+        aside.unlink(missing_ok=True)
+        expand(path, aside)
+        return aside
+
+    def _expanded(self, artifact_format: str) -> Path:
+        return self._journal.directory / f"{EXPANDED_STEM}.{artifact_format}"
 
     # --- time
 
@@ -238,11 +280,11 @@ class _Run:
         return None
 
     def _load_timed(self, engine: Engine, artifact: ArtifactFile) -> tuple[Program, int]:
-        clock_ns, path = self._machine.clock_ns, self._files.path(artifact)
+        clock_ns = self._machine.clock_ns
         release_freed_memory()
         with engine_does("load_failed"):
             started_ns = clock_ns()
-            program = engine.load(path, artifact.method)
+            program = engine.load(self._program(artifact), artifact.method)
             return program, clock_ns() - started_ns
 
     def _measure_loads(self, engine: Engine, request: RunRequest) -> Program:
@@ -299,7 +341,7 @@ class _Run:
     ) -> None:
         try:
             with engine_does("load_failed"):
-                program = engine.load_traced(self._files.path(artifact), artifact.method)
+                program = engine.load_traced(self._program(artifact), artifact.method)
         except TracingUnavailableError as error:
             self._journal.append(ProfileRefused(reason=str(error)))
             return

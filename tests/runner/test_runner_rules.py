@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from mobilekit.contract.codec import decode
+from mobilekit.contract.condensed import expand, read_head
 from mobilekit.contract.outputs import check_outputs
 from mobilekit.contract.protocol import WarmupRule
+from mobilekit.errors import ProtocolError
+from mobilekit.hashing import file_sha256
 from mobilekit.runner.warmup import WarmupDetector
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -51,6 +54,21 @@ def test_outputs_compare_as_the_vectors_say(case):
     assert check.matches == case["matches"]
     assert check.max_absolute_error == pytest.approx(case["max_absolute_error"], rel=1e-12)
     assert check.max_relative_error == pytest.approx(case["max_relative_error"], rel=1e-12)
+
+
+@pytest.mark.parametrize("case", cases("condensed.json"))
+def test_a_condensed_program_expands_as_the_vectors_say(case, tmp_path):
+    """To what its head says, or to an error that tells what is wrong with it."""
+    source, target = tmp_path / "condensed", tmp_path / "program"
+    source.write_bytes(bytes.fromhex(case["condensed"]))
+
+    if case["error"] is None:
+        expand(source, target)
+        assert file_sha256(target) == read_head(source).program_sha256
+        assert target.stat().st_size == read_head(source).program_bytes
+    else:
+        with pytest.raises(ProtocolError, match=case["error"]):
+            expand(source, target)
 
 
 def test_a_missing_or_reshaped_output_never_matches():

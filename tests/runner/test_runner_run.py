@@ -5,6 +5,7 @@ import itertools
 import os
 import tracemalloc
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -30,6 +31,7 @@ from mobilekit.contract.protocol import (
     TensorFile,
 )
 from mobilekit.contract.samples import collect_samples
+from mobilekit.model.condense import condense
 from mobilekit.runner.run import carry_out_run, take_run
 from mobilekit.runner.timed_loop import iterate
 
@@ -541,6 +543,73 @@ def test_requests_that_cannot_be_carried_out_say_why(roots):
     assert outcome()[0] == "file_missing"
     (root / "in/runs" / RUN_ID / "request.json").unlink()
     assert outcome()[0] == "file_missing"
+
+
+def condensed_artifact(root, request, program=b"a program", *, says=None):
+    """The request for a condensed program; ``says`` is another one, which its head is of."""
+    small = root / "small"
+    condense(program, (), small)
+    data = small.read_bytes()
+    if says is not None:
+        data = data.replace(hashlib.sha256(program).digest(), hashlib.sha256(says).digest())
+    sha256 = hashlib.sha256(data).hexdigest()
+    (root / f"in/artifacts/{sha256}.pte").write_bytes(data)
+    artifact = ArtifactFile(sha256=sha256, format="pte", size_bytes=len(data), method="forward")
+    request = msgspec.structs.replace(request, artifact=artifact)
+    write_request(root, request)
+    return request
+
+
+def test_a_condensed_program_is_expanded_for_each_load(roots):
+    """Within what is timed, in the run's own directory, of which nothing is left."""
+    root, request = roots
+    request = condensed_artifact(root, request)
+    segment = Segment(artifact=request.artifact, inputs=request.inputs)
+    request = msgspec.structs.replace(request, segments=(segment,), profile_iterations=2)
+    write_request(root, request)
+    clock = FakeClock()
+    engine = FakeEngine(clock)
+    load, loaded = engine.load, []
+
+    def watched(path, method):
+        loaded.append((path.relative_to(root), path.read_bytes()))
+        return load(path, method)
+
+    engine.load = watched
+    result = carry_out(root, machine(clock, engine))
+
+    assert isinstance(result, RunSuccess)
+    where = Path("out/runs") / RUN_ID / "program.pte"
+    assert loaded == [(where, b"a program")] * (3 + 1 + 1 + 1)
+    assert not (root / where).exists()
+
+
+def test_a_condensed_program_that_is_not_what_it_says_is_corrupt(roots):
+    """As is one that is cut off, in ``verify``, before any load."""
+    root, request = roots
+    clock = FakeClock()
+
+    def outcome():
+        result = carry_out(root, machine(clock, FakeEngine(clock)))
+        return result.phase, result.code, result.message
+
+    condensed_artifact(root, request, says=b"another")
+    phase, code, message = outcome()
+    assert (phase, code) == ("verify", "file_corrupt")
+    assert "expands to" in message
+    (root / "out/runs" / RUN_ID / "result.json").unlink()
+
+    request = condensed_artifact(root, request, program=bytes(range(256)))
+    path = root / "in" / request.artifact.path
+    data = path.read_bytes()[:-30]
+    sha256 = hashlib.sha256(data).hexdigest()
+    path.with_name(f"{sha256}.pte").write_bytes(data)
+    cut = msgspec.structs.replace(request.artifact, sha256=sha256, size_bytes=len(data))
+    write_request(root, msgspec.structs.replace(request, artifact=cut))
+    phase, code, message = outcome()
+    assert (phase, code) == ("verify", "file_corrupt")
+    assert "cut off" in message
+    assert not list((root / "out/runs" / RUN_ID).glob("program*"))
 
 
 def test_a_failure_keeps_what_was_measured(roots):

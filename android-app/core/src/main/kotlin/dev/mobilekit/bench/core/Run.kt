@@ -92,7 +92,8 @@ internal class Run(
         var request = files.request(runId).also { this.request = it }
         plannedNs = request.plannedNs()
         files.verify(request)
-        val artifact = files.artifact(request.artifact)
+        val segments = request.segments.map { programOf(it.artifact) }
+        val artifact = programOf(request.artifact)
         val inputs = request.inputs.map(files::tensor)
         val engine = engineFor(request.artifact.format)
         val threads = request.threads?.let { minOf(it, MAX_THREADS).toInt() } ?: device.processors
@@ -126,7 +127,7 @@ internal class Run(
                     profile(loader, inputs, iterations)
                 } else {
                     loader.close()
-                    timeSegments(engine, threads, request.segments, iterations)
+                    timeSegments(engine, threads, request.segments.zip(segments), iterations)
                 }
                 loader.load()
                 loader.bind(inputs)
@@ -150,7 +151,7 @@ internal class Run(
     /** The first that keeps to the budget; null: the artifact's own method is run. */
     private fun choose(
         engine: Engine,
-        artifact: File,
+        artifact: ProgramFile,
         threads: Int,
         request: RunRequest,
         choice: MethodChoice,
@@ -263,11 +264,11 @@ internal class Run(
     private fun timeSegments(
         engine: Engine,
         threads: Int,
-        segments: List<Segment>,
+        segments: List<Pair<Segment, ProgramFile>>,
         iterations: Long,
-    ) = segments.forEachIndexed { number, segment ->
+    ) = segments.forEachIndexed { number, (segment, program) ->
         try {
-            Loader(engine, files.artifact(segment.artifact), segment.artifact.method, threads).use { loader ->
+            Loader(engine, program, segment.artifact.method, threads).use { loader ->
                 loader.load()
                 loader.bind(segment.inputs.map(files::tensor))
                 val latencyNs = timedWarm(loader.program, iterations)
@@ -327,6 +328,9 @@ internal class Run(
         tell(StateSampled(battery, device.thermal.read(clock.nowNs())))
     }
 
+    private fun programOf(artifact: ArtifactFile) =
+        ProgramFile(files.artifact(artifact), record.file("program.${artifact.format.name.lowercase()}"))
+
     private fun engineFor(format: Format): Engine =
         when (val choice = engineDoes(FailureCode.ENGINE_MISSING) { device.engines.choose(format) }) {
             is EngineChoice.Found -> choice.engine
@@ -375,7 +379,7 @@ internal class Run(
     /** The program of this run: at most one is loaded at a time. */
     private inner class Loader(
         private val engine: Engine,
-        private val artifact: File,
+        private val artifact: ProgramFile,
         private val method: String,
         private val threads: Int,
     ) : AutoCloseable {
@@ -389,7 +393,7 @@ internal class Run(
             device.memory.release()
             return engineDoes(FailureCode.LOAD_FAILED) {
                 val startNs = clock.tickNs()
-                loaded = engine.load(artifact, method, threads)
+                loaded = engine.load(artifact.ready(), method, threads)
                 clock.tickNs() - startNs
             }
         }
@@ -398,7 +402,7 @@ internal class Run(
         fun loadTraced(): TracedProgram {
             close()
             return engineDoes(FailureCode.LOAD_FAILED) {
-                engine.loadTraced(artifact, method, threads).also { loaded = it }
+                engine.loadTraced(artifact.ready(), method, threads).also { loaded = it }
             }
         }
 
@@ -407,6 +411,7 @@ internal class Run(
         override fun close() {
             loaded?.close()
             loaded = null
+            artifact.close()
         }
     }
 

@@ -57,6 +57,7 @@ class FakeEngine(
     /** Programs that were loaded and not closed. */
     var open = 0
     var inferences = 0
+    var onLoad: (File) -> Unit = {}
     var onInfer: (Int) -> Unit = {}
     var onOutput: (Tensor) -> Unit = {}
     var threads = 0
@@ -78,6 +79,7 @@ class FakeEngine(
         artifact: File,
         threads: Int,
     ): TracedProgram {
+        onLoad(artifact)
         if (artifact.readText() == "corrupt") throw IllegalArgumentException("no such opcode")
         clock.spend(loadNs)
         open++

@@ -99,6 +99,41 @@ class RunTest {
         assertEquals(result.samples, collectSamples(shown))
     }
 
+    private val condensed =
+        (parseJson(File(Vectors.folder, "condensed.json").readBytes()) as Json.Array)
+            .items
+            .map { (it as Json.Object).fields }
+            .first { it["name"] == Json.Text("plain") }
+            .let { (it.getValue("condensed") as Json.Text).value.chunked(2) }
+            .map { it.toInt(16).toByte() }
+            .toByteArray()
+
+    @Test
+    fun `a condensed program is expanded for each load`() {
+        val loaded = ArrayList<Pair<String, String>>()
+        engine.onLoad = { loaded += it.relativeTo(folder.root).path to it.readText() }
+        val part = ArtifactFile(roots.put(condensed, "onnx"), Format.ONNX, condensed.size.toLong(), "forward")
+        val segment = roots.segment("a part", 1f, 2f).copy(artifact = part)
+        val request = roots.request(condensed).copy(segments = listOf(segment), profileIterations = 2)
+
+        assertTrue(run(request) is RunSuccess)
+
+        val where = "out/runs/run-1/program.onnx"
+        assertEquals(List(3 + 1 + 1 + 1) { where to "no weights".repeat(3) }, loaded)
+        assertFalse(File(folder.root, where).exists())
+    }
+
+    @Test
+    fun `a condensed program that is not what it says is corrupt`() {
+        val other = condensed.copyOf().also { it[16] = (it[16] + 1).toByte() }
+        val cut = condensed.copyOf(condensed.size - 2)
+
+        assertFails(FailureCode.FILE_CORRUPT, Phase.VERIFY, "expands to", run(roots.request(other)))
+        val second = roots.request(cut).copy(runId = "run-2")
+        assertFails(FailureCode.FILE_CORRUPT, Phase.VERIFY, "cut off", run(second))
+        assertFalse(File(folder.root, "out/runs/run-1/program.onnx").exists())
+    }
+
     @Test
     fun `a load is over before the inputs are bound`() {
         engine = FakeEngine(clock, bindNs = 7)

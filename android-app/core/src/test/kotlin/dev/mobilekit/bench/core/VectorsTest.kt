@@ -3,11 +3,16 @@ package dev.mobilekit.bench.core
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertThrows
 import org.junit.Assert.assertTrue
+import org.junit.Rule
 import org.junit.Test
+import org.junit.rules.TemporaryFolder
 import java.io.File
 import java.nio.ByteBuffer
 
 class VectorsTest {
+    @get:Rule
+    val folder = TemporaryFolder()
+
     @Test
     fun `a valid message comes back equal`() {
         for (file in Vectors.files("valid")) {
@@ -133,6 +138,26 @@ class VectorsTest {
                     number(vector, "relative_tolerance"),
                 )
             assertEquals((vector.getValue("name") as Json.Text).value, expected, actual)
+        }
+    }
+
+    @Test
+    fun `a condensed program expands as the contract says`() {
+        for (vector in objects("condensed.json")) {
+            val name = (vector.getValue("name") as Json.Text).value
+            val (source, target) = folder.newFile() to folder.newFile()
+            val hex = (vector.getValue("condensed") as Json.Text).value
+            source.writeBytes(hex.chunked(2).map { it.toInt(16).toByte() }.toByteArray())
+            val error = vector.getValue("error")
+            if (error is Json.Text) {
+                val problem =
+                    assertThrows(name, ProtocolException::class.java) { expandCondensed(source, target) }
+                assertTrue("$name: $problem", error.value in problem.message.orEmpty())
+            } else {
+                expandCondensed(source, target)
+                val head = checkNotNull(readCondensedHead(source)) { name }
+                assertEquals(name, head.programSha256 to head.programBytes, sha256(target) to target.length())
+            }
         }
     }
 
