@@ -165,7 +165,10 @@ def compare(
         show_failure(failure)
     if plot is not None:
         with after_the_answer():
-            write_figure(draw_comparisons(document.comparisons, document.published), plot)
+            write_figure(
+                draw_comparisons(document.comparisons, document.published, document.predicted),
+                plot,
+            )
     if failures:
         raise typer.Exit(failures[0].exit_code)
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mobilekit.analysis.compare.records import ComparedFigure, Comparison, Quantity
 from mobilekit.errors import UsageError
+from mobilekit.records.prediction import Predictions
 from mobilekit.records.profile import MISSES_BY
 from mobilekit.records.statistics import Origin
 from mobilekit.results.compare_tables import side_name
 from mobilekit.results.layer_plot import style_of_type
+from mobilekit.results.prediction_cells import PredictedFigure, predicted_cell
 from mobilekit.results.published import Publication
 from mobilekit.results.tables.cell_text import IN_DOUBT
+from mobilekit.results.tables.cells import Number
 from mobilekit.units import MIB, NS_PER_MS
 
 if TYPE_CHECKING:
@@ -29,6 +32,13 @@ DARKEST, LIGHTEST = 0x33, 0xAA
 GROUP_WIDTH, GAP = 0.8, 0.05
 """All bars of a network, of the place that it has; and the part of a bar's place left free."""
 MICROSECONDS_BELOW_MS = 0.1
+PREDICTED_STYLE: dict[str, Any] = {
+    "facecolor": "white",
+    "edgecolor": "#0072B2",
+    "linestyle": "--",
+    "linewidth": 1.2,
+}
+"""Of a bar that nobody measured: neither filled like ours nor hatched like published ones."""
 
 
 class _Panel(NamedTuple):
@@ -56,13 +66,16 @@ THEIR_HATCHES = ("//", "\\\\", "..", "xx", "--", "++", "oo", "||")
 
 
 def draw_comparisons(
-    comparisons: Sequence[Comparison], publication: Publication | None = None
+    comparisons: Sequence[Comparison],
+    publication: Publication | None = None,
+    predicted: Sequence[Predictions] = (),
 ) -> Figure:
     """A panel for each figure, a group for each network, a bar for each side and the reference.
 
-    What others published of the same figure stands beside them, hatched. A bar's line is its 95 %
-    interval; over each group, or each bar where there are several sides, stands the ratio. Refused
-    comparisons are left out. Raises ``UsageError`` where none is left.
+    What is ``predicted`` of the real phones stands beside them, dashed, with its 90 % interval,
+    and what others published of the same figure, hatched. A bar's line is its 95 % interval; over
+    each group, or each bar where there are several sides, stands the ratio. Refused comparisons
+    are left out. Raises ``UsageError`` where none is left.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -74,6 +87,7 @@ def draw_comparisons(
             fix="Each refusal says what to measure again.",
         )
     theirs = _their_platforms(publication, drawn)
+    foretold = _Foretold(predicted, drawn)
     panels = _panels(drawn, publication, theirs)
     traced = [comparison for comparison in drawn if comparison.layer_types]
     count = len(panels) + bool(traced)
@@ -83,7 +97,7 @@ def draw_comparisons(
     figure = Figure(figsize=(width * columns, 3.6 * rows + 0.8), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, axis in zip(panels, axes, strict=False):
-        _draw_panel(axis, panel, drawn, publication, theirs)
+        _draw_panel(axis, panel, drawn, publication, theirs, foretold)
     if traced:
         _draw_types(axes[len(panels)], traced, in_last_column=count % columns == 0)
     for axis in axes[count:]:
@@ -91,14 +105,19 @@ def draw_comparisons(
     names = _side_names(drawn)
     bars = [Patch(color=_colour(place, len(names)), label=name) for place, name in enumerate(names)]
     bars += [
+        Patch(label=f"predicted: {device} [90 %]", **PREDICTED_STYLE) for device in foretold.devices
+    ]
+    bars += [
         Patch(label=f"{publication.name}: {platform}" if publication else platform, **_style(place))
         for place, platform in enumerate(theirs)
     ]
     figure.legend(handles=bars, loc="outside lower center", ncols=len(bars))
+    told = "; what is predicted is dashed, with 90 % intervals" if foretold.devices else ""
     *sides, against = names
     figure.suptitle(
         f"{', '.join(sides)} against {against}, with 95 % intervals where there are any"
         f"{f'; published figures are of {publication.name}' if publication and theirs else ''}"
+        f"{told}"
         f"{_warning_of(drawn)}",
         fontsize=11,
     )
@@ -150,6 +169,35 @@ def _their_values(
     )
 
 
+class _Foretold:
+    """What can be told of the drawn networks on real phones, by the phones' places."""
+
+    def __init__(self, predicted: Sequence[Predictions], comparisons: Sequence[Comparison]) -> None:
+        models = {each.model for each in comparisons}
+        self._each = [
+            each
+            for told in predicted
+            for each in told.predictions
+            if each.network in models and each.latency_ms is not None
+        ]
+        self.devices = tuple(dict.fromkeys(each.device for each in self._each))
+
+    def of(self, model: str, figure: str) -> list[tuple[int, Quantity]]:
+        """Of a figure that is drawn, where it is one of those that are predicted."""
+        if figure not in ("latency", "energy_gross"):
+            return []
+        name: PredictedFigure = "latency" if figure == "latency" else "energy_gross"
+        cells = [(each, predicted_cell(each, name)) for each in self._each]
+        return [
+            (
+                self.devices.index(each.device),
+                Quantity(value=cell.value, interval=cell.interval),
+            )
+            for each, cell in cells
+            if each.network == model and isinstance(cell, Number)
+        ]
+
+
 def _style(place: int) -> dict[str, Any]:
     """Of a published bar."""
     hatch = THEIR_HATCHES[place % len(THEIR_HATCHES)]
@@ -162,6 +210,7 @@ def _draw_panel(
     comparisons: Sequence[Comparison],
     publication: Publication | None,
     platforms: Sequence[str],
+    foretold: _Foretold,
 ) -> None:
     groups = [
         (each, _figure_of(each, panel), _their_values(publication, panel, each.model, platforms))
@@ -170,12 +219,15 @@ def _draw_panel(
     groups = [group for group in groups if group[1] is not None or group[2]]
     parts = [_quantities(figure) for _, figure, _ in groups]
     theirs = [published for _, _, published in groups]
+    told = [foretold.of(each.model, panel.name) for each, _, _ in groups]
     values = [each.value for quantities in parts for each in quantities if each is not None]
     values += [value for group in theirs for _, value in group]
+    values += [quantity.value for group in told for _, quantity in group]
     if panel.unit == "ms" and max(values) < MICROSECONDS_BELOW_MS * panel.size:
         panel = panel._replace(unit="us", size=panel.size / 1000)
     ours = _count_bars(comparisons)
-    count = ours + (len(platforms) if any(theirs) else 0)
+    with_told = ours + (len(foretold.devices) if any(told) else 0)
+    count = with_told + (len(platforms) if any(theirs) else 0)
     heights: dict[tuple[int, int], float] = {}
     for group, quantities in enumerate(parts):
         for place, quantity in _placed(quantities, ours):
@@ -191,9 +243,20 @@ def _draw_panel(
                 capsize=3,
             )
             heights[group, place] = high
-        for place, value in theirs[group]:
+        for place, quantity in told[group]:
+            value, low, high = (each / panel.size for each in _limits(quantity))
             axis.bar(
                 group + _offset(ours + place, count),
+                value,
+                _bar_width(count),
+                yerr=[[value - low], [high - value]],
+                capsize=3,
+                ecolor=PREDICTED_STYLE["edgecolor"],
+                **PREDICTED_STYLE,
+            )
+        for place, value in theirs[group]:
+            axis.bar(
+                group + _offset(with_told + place, count),
                 value / panel.size,
                 _bar_width(count),
                 **_style(place),
@@ -223,7 +286,7 @@ def _draw_panel(
                 )
     axis.margins(y=0.12)
     axis.set_xlim(-0.6, len(groups) - 0.4)
-    is_mixed = panel.origin == "simulated" and any(theirs)
+    is_mixed = panel.origin == "simulated" and (any(theirs) or any(told))
     axis.set_title(f"{panel.title}{' (ours)' if is_mixed else ''}", fontsize=10)
     axis.set_ylabel(panel.unit)
     models = [each.model for each, _, _ in groups]

@@ -9,9 +9,11 @@ from examples import MS, device_info, layer, measurement, traced_run
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from msgspec.structs import replace
 
 from mobilekit.analysis.layers.profile import profile_of
 from mobilekit.errors import UsageError
+from mobilekit.records.prediction import NetworkPrediction, Predictions
 from mobilekit.records.profile import LayerCost
 from mobilekit.results.compare_plot import draw_comparisons
 from mobilekit.results.layer_plot import draw_profile
@@ -209,6 +211,39 @@ def test_a_virtual_phones_plot_says_so():
 
     assert labels(figure.legends[0]) == ["nexus7 (virtual)", "pc"]
     assert "\nvirtual: its times and memory are this computer" in figure.get_suptitle()
+
+
+def test_what_is_predicted_stands_beside_and_is_marked():
+    """A dashed bar with its own interval, of the real phone; what cannot be told has none."""
+    told = NetworkPrediction(
+        network="nin",
+        latency_ms=30.0,
+        low_ms=20.0,
+        high_ms=45.0,
+        known=0,
+        seen=False,
+        reasons=(),
+        device="nexus7",
+        energy=None,
+        charge=None,
+        untold=(),
+    )
+    untold = replace(told, device="pixel8", latency_ms=None, low_ms=None, high_ms=None)
+    predicted = [
+        Predictions(devices=(), predictions=(each,), past_errors=()) for each in (told, untold)
+    ]
+
+    figure = draw_comparisons([compared(nexus7(virtual=True), pc())], None, predicted)
+
+    latency = next(axes for axes in figure.axes if axes.get_title() == "latency, p50")
+    *measured, dashed = latency.patches
+    assert (dashed.get_height(), dashed.get_linestyle()) == (30.0, "--")
+    assert all(bar.get_linestyle() != "--" for bar in measured)
+    assert lengths_of_lines(latency)[-1] == pytest.approx((20.0, 45.0))
+    assert labels(figure.legends[0]) == ["nexus7 (virtual)", "pc", "predicted: nexus7 [90 %]"]
+    assert "what is predicted is dashed" in figure.get_suptitle()
+    others = [axes for axes in figure.axes if axes is not latency]
+    assert not any(bar.get_linestyle() == "--" for axes in others for bar in axes.patches)
 
 
 def test_nothing_to_draw_is_an_error():
