@@ -316,6 +316,7 @@ def measurement(**fields) -> Measurement:
         "purpose": "measure",
         "started_at": "2026-05-04T10:00:00+00:00",
         "artifact": artifact(),
+        "candidates": (),
         "device": device_info(name="nexus7"),
         "profile": load_profiles()["nexus7"],
         "battery_before": battery_status(),

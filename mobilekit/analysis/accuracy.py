@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,6 +32,45 @@ def wilson_interval(successes: int, count: int, coverage: float = 0.95) -> Inter
     return Interval(
         low=max(0.0, min(share, middle - half)), high=min(1.0, max(share, middle + half))
     )
+
+
+def paired_difference(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, Interval]:
+    """The first share less the second, of the same examples, at least one, and its 95 % interval.
+
+    The square-and-add interval of paired proportions: R. G. Newcombe, "Improved confidence
+    intervals for the difference between binomial proportions based on paired data", Statistics in
+    Medicine 17 (1998), method 10. Two networks are right on mostly the same examples, so that it is
+    far narrower than the two intervals of the shares tell.
+    """
+    pairs = list(zip(first, second, strict=True))
+    both, only_first, only_second = (pairs.count(each) for each in _KINDS)
+    count = len(pairs)
+    neither = count - both - only_first - only_second
+    one, other = (both + only_first) / count, (both + only_second) / count
+    of_one = wilson_interval(both + only_first, count)
+    of_other = wilson_interval(both + only_second, count)
+    marginals = (
+        (both + only_first)
+        * (only_second + neither)
+        * (both + only_second)
+        * (only_first + neither)
+    )
+    excess = float(both * neither - only_first * only_second)
+    if excess > 0:
+        excess = max(excess - count / 2, 0.0)
+    correlation = excess / math.sqrt(marginals) if marginals else 0.0
+
+    def reach(ours: float, theirs: float) -> float:
+        return math.sqrt(max(0.0, ours**2 - 2 * correlation * ours * theirs + theirs**2))
+
+    difference = one - other
+    return difference, Interval(
+        low=difference - reach(one - of_one.low, of_other.high - other),
+        high=difference + reach(of_one.high - one, other - of_other.low),
+    )
+
+
+_KINDS = ((True, True), (True, False), (False, True))
 
 
 def predict(outputs: Array, labels: Sequence[int]) -> PredictedClasses:

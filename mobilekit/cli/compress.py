@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -82,6 +82,21 @@ def compress(
             show_default=False,
         ),
     ] = None,
+    levels: Annotated[
+        int | None,
+        typer.Option(
+            "--levels",
+            min=2,
+            max=16,
+            help="In place of a search: so many nested ranks in one program, of which a device "
+            "chooses while it runs.",
+            show_default=False,
+        ),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "int8"],
+        typer.Option("--precision", help="Of --levels; a budget is sought in both."),
+    ] = "fp32",
     calibration: CalibrationOption = None,
     format: Annotated[Format, typer.Option("--format", help=f"{formats_text()}.")] = "pte",
     threads: ThreadsOption = None,
@@ -108,25 +123,44 @@ def compress(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.flow import compress as flow
+    from mobilekit.flow import levels as level_flow
     from mobilekit.flow.prepare import DeployOptions
     from mobilekit.model.zoo import find_model
     from mobilekit.records.compression import Budget
     from mobilekit.records.network import Variant
-    from mobilekit.results.documents import CompressDocument
+    from mobilekit.results.documents import CompressDocument, LevelsDocument
     from mobilekit.results.output_file import check_writable, write_file
     from mobilekit.results.saved import CompressedDocument
     from mobilekit.results.store import Store
-    from mobilekit.results.text.compress import render_choice
+    from mobilekit.results.text.compress import render_choice, render_levels
 
     budgets = (("--budget-mb", budget_mb), ("--budget-ms", budget_ms), ("--budget-mj", budget_mj))
     for name, value in budgets:
         if value is not None and not 0 < value < 1e6:
             raise UsageError(f"{name} must be above 0 and below 1e6", fix=f"Correct {name}.")
-    if max_accuracy_loss is None and all(value is None for _, value in budgets):
+    if levels is None and max_accuracy_loss is None and all(value is None for _, value in budgets):
         raise UsageError(
             "There is no budget",
             fix="Give --budget-mb, --budget-ms, --budget-mj or several, or --max-accuracy-loss "
-            "alone for the smallest network that loses no more.",
+            "alone for the smallest network that loses no more; or --levels.",
+        )
+    judged = (*(value for _, value in budgets), max_accuracy_loss, data)
+    if levels is not None and any(value is not None for value in judged):
+        raise UsageError(
+            "--levels makes a network for every budget: it takes no budget and no --data",
+            fix="`mobilekit deploy --level auto --budget-ms` chooses one of the levels, and "
+            "`mobilekit tradeoff --data` tells the accuracy of each.",
+        )
+    if levels is not None and format != "pte":
+        raise UsageError(
+            f"--levels is for .pte, whose methods share their weights, and --format {format} asks "
+            "for another",
+            fix="Leave --format out, or --levels.",
+        )
+    if levels is None and precision != "fp32":
+        raise UsageError(
+            "--precision is of --levels: a budget is sought in fp32 and in int8",
+            fix="Leave it out.",
         )
     if output is not None:
         check_writable(output)
@@ -140,12 +174,27 @@ def compress(
         energy=False,
         require_phone=on.require_phone,
         format=format,
-        variant=Variant(),
+        variant=Variant(precision=precision),
         seek_backend=False,
         calibration=calibration,
         apk=on.apk,
         install=on.install,
     )
+    if levels is not None:
+        with TerminalReporter() as reporter:
+            made = level_flow.measure_levels(options, levels, reporter)
+        spec = find_model(model, given.given)
+        if as_json:
+            say(encode_pretty(LevelsDocument(model=spec, levels=made)), nl=False)
+        else:
+            say(render_levels(spec, made, output, calibration))
+        kept = CompressedDocument(
+            model=spec.name, precision=precision, compression=None, ladder=made.ladder
+        )
+        with after_the_answer():
+            if output is not None:
+                write_file(output, encode_pretty(kept))
+        return
     budget = Budget(
         size_bytes=None if budget_mb is None else int(budget_mb * 1_000_000),
         latency_ns=None if budget_ms is None else int(budget_ms * NS_PER_MS),

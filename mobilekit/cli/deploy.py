@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ from mobilekit.cli.options import (
     RunOptions,
     StoreOption,
     StrictFlag,
+    check_level_choice,
     deploy_options,
 )
 from mobilekit.cli.terminal import say
@@ -42,6 +44,15 @@ def deploy(
             "--energy/--no-energy", help="Measure energy where the device runs on its battery."
         ),
     ] = True,
+    budget_ms: Annotated[
+        float | None,
+        typer.Option(
+            "--budget-ms",
+            help="With --level auto: the most that an inference may take, the median on the "
+            "device.",
+            show_default=False,
+        ),
+    ] = None,
     strict: StrictFlag = False,
     store: StoreOption = None,
 ) -> None:
@@ -50,6 +61,7 @@ def deploy(
     With several networks or devices it is a campaign: `mobilekit docs campaigns`.
     """
     if len(models) > 1 or len(on.devices) > 1:
+        _refuse_of_one({"--budget-ms": budget_ms}, models, on)
         _deploy_many(models, on, run, length, output, energy=energy, strict=strict, store=store)
         return
     from mobilekit import places
@@ -57,7 +69,15 @@ def deploy(
     from mobilekit.flow import deploy as flow
     from mobilekit.results.store import Store
 
-    options = deploy_options(models[0], on.first, run, length, energy=energy, backend=run.backend)
+    options = deploy_options(
+        models[0],
+        on.first,
+        run,
+        length,
+        energy=energy,
+        backend=run.backend,
+        budget_ms=budget_ms,
+    )
     opened = Store(store or places.default_store())
     with TerminalReporter() as reporter:
         measurement = flow.deploy(options, opened, reporter)
@@ -90,6 +110,7 @@ def _deploy_many(
         "--calibration": run.calibration,
         "--placement": run.placement,
         "--compressed": run.compressed,
+        "--level": run.level,
         "--apk": on.apk,
         "--no-install": not on.install or None,
         "--require-phone": on.require_phone or None,
@@ -97,14 +118,7 @@ def _deploy_many(
         "--summary": output.summary or None,
         "--backend auto": run.backend == "auto" or None,
     }
-    for name, value in of_one.items():
-        if value:
-            raise UsageError(
-                f"{name} is for one network on one device",
-                models=", ".join(models),
-                devices=", ".join(on.devices),
-                fix="Measure them in commands of their own.",
-            )
+    _refuse_of_one(of_one, models, on)
     for what, given in (("model", models), ("device", on.devices)):
         if len(set(given)) < len(given):
             raise UsageError(
@@ -126,6 +140,18 @@ def _deploy_many(
         seed=secrets.randbelow(2**31),
     )
     run_plan(plan, store, as_json=output.as_json)
+
+
+def _refuse_of_one(given: Mapping[str, object], models: list[str], on: DevicesOptions) -> None:
+    """Raises ``UsageError`` for an option that a campaign would leave out without a word."""
+    for name, value in given.items():
+        if value:
+            raise UsageError(
+                f"{name} is for one network on one device",
+                models=", ".join(models),
+                devices=", ".join(on.devices),
+                fix="Measure them in commands of their own.",
+            )
 
 
 def export(
@@ -155,6 +181,7 @@ def export(
             "--backend auto measures both backends, and an export runs none",
             fix="Give xnnpack or vulkan; `mobilekit deploy --backend auto` tells which is faster.",
         )
+    check_level_choice(network)
     directory = places.artifacts_directory()
     with TerminalReporter() as reporter:
         artifact = export_artifact(

@@ -13,11 +13,13 @@ from mobilekit.errors import (
     DamagedResultError,
     DisconnectedError,
     MobilekitError,
+    NothingFitsError,
     RunFailedError,
     UnreliableError,
 )
 
 if TYPE_CHECKING:
+    from mobilekit.analysis.methods import Tried
     from mobilekit.records.measurement import Measurement
 
 
@@ -65,7 +67,24 @@ def after_the_answer() -> Iterator[None]:
         exit_with(error)
 
 
+def _nothing_kept(measurement: Measurement, tried: Sequence[Tried]) -> MobilekitError:
+    """That no level keeps to the budget, and which comes nearest."""
+    from mobilekit.units import format_duration
+
+    choice = measurement.request.choice
+    assert choice is not None
+    nearest = min(tried, key=lambda each: each.p50_ns)
+    return NothingFitsError(
+        f"No level keeps to {format_duration(choice.budget_ns)} on {measurement.device.name}",
+        nearest=nearest.artifact.model.variant.text,
+        latency=format_duration(nearest.p50_ns),
+        fix=f"What is told is of {measurement.artifact.model.variant.text}. Allow more time, or "
+        "compress a smaller network.",
+    )
+
+
 def _failure_of(measurement: Measurement, *, strict: bool) -> MobilekitError | None:
+    from mobilekit.analysis.methods import tried_methods
     from mobilekit.contract.protocol import RunFailure
     from mobilekit.contract.samples import was_lost
 
@@ -79,6 +98,9 @@ def _failure_of(measurement: Measurement, *, strict: bool) -> MobilekitError | N
             fix=fix + more,
             code=result.code,
         )
+    tried = list(tried_methods(measurement, result.samples))
+    if tried and not any(each.keeps for each in tried):
+        return _nothing_kept(measurement, tried)
     classification = measurement.classification
     if classification is not None and not classification.agreement.matches:
         return UnreliableError(

@@ -39,6 +39,10 @@ COMMANDS = {
         "mobilekit.cli.compress:compress",
         "Find the network that keeps within a size, a time or an energy and loses little accuracy.",
     ),
+    "tradeoff": (
+        "mobilekit.cli.tradeoff:tradeoff",
+        "Measure each level of a network, and tell its size, time, energy and accuracy.",
+    ),
     "describe": (
         "mobilekit.cli.layers:describe",
         "Show a network's layers: shapes, parameters, MACs, memory.",

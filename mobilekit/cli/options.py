@@ -12,7 +12,8 @@ import typer
 from mobilekit.errors import UsageError
 from mobilekit.formats import BackendOrAuto, FormatOrAuto, formats_text
 from mobilekit.records.campaign import PresetName
-from mobilekit.records.network import Precision, Variant, with_backend
+from mobilekit.records.network import Precision, Variant, with_backend, with_level
+from mobilekit.units import NS_PER_MS
 
 if TYPE_CHECKING:
     from mobilekit.flow.prepare import DeployOptions
@@ -109,6 +110,16 @@ CompressedOption = Annotated[
     typer.Option(
         "--compressed",
         help="The file that `mobilekit compress -o` wrote: with its ranks and its precision.",
+        show_default=False,
+    ),
+]
+LevelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--level",
+        metavar="N|auto",
+        help="Which level of --compressed, from 1, the smallest; auto, of `deploy`, is the largest "
+        "one that keeps to --budget-ms on the device. [default: the largest]",
         show_default=False,
     ),
 ]
@@ -218,6 +229,11 @@ class NetworkOptions(GivenOptions):
     calibration: CalibrationOption = None
     placement: PlacementOption = None
     compressed: CompressedOption = None
+    level: LevelOption = None
+
+    @property
+    def chooses_level(self) -> bool:
+        return self.level == "auto"
 
     @property
     def variant(self) -> Variant:
@@ -225,6 +241,12 @@ class NetworkOptions(GivenOptions):
             raise UsageError(
                 "--placement names layers of the whole network, which --compressed cuts",
                 fix="Give one of them.",
+            )
+        if self.level is not None and self.compressed is None:
+            raise UsageError(
+                "--level is of a file with levels, and there is no --compressed",
+                fix="Give --compressed FILE too: `mobilekit compress MODEL --levels 4 -o FILE` "
+                "writes one.",
             )
         if self.placement is not None:
             from mobilekit.results.saved import read_placement
@@ -242,7 +264,19 @@ class NetworkOptions(GivenOptions):
                 file=self.compressed,
                 fix="Leave --precision out.",
             )
-        return variant
+        return variant if self.level is None else self._at_level(variant)
+
+    def _at_level(self, variant: Variant) -> Variant:
+        """Where the device chooses, the smallest: it is run where none keeps to the budget."""
+        if variant.level is None:
+            raise UsageError(
+                "--level is of a file with levels, and this one has none",
+                file=self.compressed,
+                fix="Leave --level out; `mobilekit compress MODEL --levels 4 -o FILE` writes one "
+                "with levels.",
+            )
+        number = 1 if self.chooses_level else parse_level(self.level, variant.level.of)
+        return with_level(variant, number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,6 +332,17 @@ FAST = PresetOptions(fast=True)
 """Of commands whose length the presets do not set."""
 
 
+def parse_level(text: str | None, levels: int) -> int:
+    """Raises ``UsageError`` for what is none of so many levels."""
+    number = int(text) if text is not None and text.isascii() and text.isdecimal() else 0
+    if not 1 <= number <= levels:
+        raise UsageError(
+            f"--level {text!r} is none of the {levels} levels",
+            fix=f"Give a number from 1, the smallest, to {levels}; or auto, with --budget-ms.",
+        )
+    return number
+
+
 def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:
     """Raise ``UsageError`` where one network's weights are given for several networks."""
     if weights is not None and len(models) > 1:
@@ -308,6 +353,25 @@ def refuse_shared_weights(models: Sequence[str], weights: Path | None) -> None:
         )
 
 
+def check_level_choice(network: NetworkOptions, budget_ms: float | None = None) -> None:
+    """Raises ``UsageError`` for a level to be chosen without a budget, and a budget of nothing."""
+    if network.chooses_level and budget_ms is None:
+        raise UsageError(
+            "--level auto is chosen by a budget",
+            fix="`mobilekit deploy MODEL --compressed FILE --level auto --budget-ms 20` does; "
+            "`mobilekit tradeoff` measures every level.",
+        )
+    if budget_ms is None:
+        return
+    if not network.chooses_level:
+        raise UsageError(
+            "--budget-ms is what --level auto chooses by",
+            fix="Give --compressed FILE --level auto too, or leave it out.",
+        )
+    if not 0 < budget_ms < 1e6:
+        raise UsageError("--budget-ms must be above 0 and below 1e6", fix="Correct --budget-ms.")
+
+
 def deploy_options(
     model: str,
     on: DeviceOptions,
@@ -316,8 +380,10 @@ def deploy_options(
     *,
     energy: bool = True,
     backend: BackendOrAuto = "xnnpack",
+    budget_ms: float | None = None,
 ) -> DeployOptions:
-    """What a command's options ask for."""
+    """What a command's options ask for; ``budget_ms`` is what --level auto chooses by."""
+    check_level_choice(run, budget_ms)
     from mobilekit.flow.prepare import DeployOptions
 
     return DeployOptions(
@@ -334,4 +400,5 @@ def deploy_options(
         calibration=run.calibration,
         apk=on.apk,
         install=on.install,
+        budget_ns=None if budget_ms is None else int(budget_ms * NS_PER_MS),
     )

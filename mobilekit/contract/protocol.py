@@ -481,9 +481,18 @@ class MethodTrial(Record, frozen=True):
 
     def keeps_to(self, budget_ns: int) -> bool:
         """Whether the median is within it."""
+        return self._twice_p50_ns <= 2 * budget_ns
+
+    @property
+    def p50_ns(self) -> float:
+        return self._twice_p50_ns / 2
+
+    @property
+    def _twice_p50_ns(self) -> int:
+        """The median of an even count is the mean of the middle two."""
         ordered = sorted(self.latency_ns)
         middle = (len(ordered) - 1) // 2
-        return ordered[middle] + ordered[-1 - middle] <= 2 * budget_ns
+        return ordered[middle] + ordered[-1 - middle]
 
 
 class SegmentLatency(Record, frozen=True):

@@ -9,8 +9,10 @@ from msgspec.structs import replace
 from mobilekit import places
 from mobilekit.analysis.energy.doubts import refuse_energy
 from mobilekit.analysis.energy.planning import plan_energy
+from mobilekit.contract.protocol import MethodChoice
 from mobilekit.flow.backends import measure_both
 from mobilekit.flow.foretell import foretell
+from mobilekit.flow.levels import plan_choice
 from mobilekit.flow.prepare import (
     Check,
     DeployOptions,
@@ -63,11 +65,15 @@ def deploy(
             ),
         ).measurement
     with prepare(options, store, reporter, check=check) as prepared:
-        planned = _plan_energy(options, prepared)
+        planned = plan_deployed_energy(options, prepared)
         if planned is not None:
             reporter.planned_energy(planned, simulated=prepared.state.info.virtual)
         plan = None if planned is None else planned.plan
-        request = make_request(options, prepared, energy=plan)
+        choice: MethodChoice | None = None
+        candidates: tuple[Artifact, ...] = ()
+        if options.budget_ns is not None:
+            choice, candidates = plan_choice(options, prepared, options.budget_ns, reporter)
+        request = make_request(options, prepared, energy=plan, choice=choice)
         if traced_iterations is not None:
             with prepared.steps("layers"):
                 read_description(
@@ -75,10 +81,19 @@ def deploy(
                 )
             iterations = iterations_of(traced_iterations, prepared.artifact)
             request = replace(request, profile_iterations=iterations)
-        predicted = foretell(
-            prepared.state.info, prepared.artifact, options.threads, store.list_latencies()
+        predicted = None
+        if choice is None:  # else nobody knows which method it will be of
+            predicted = foretell(
+                prepared.state.info, prepared.artifact, options.threads, store.list_latencies()
+            )
+        begun = begin(
+            prepared,
+            request,
+            purpose,
+            energy_wanted=options.energy,
+            candidates=candidates,
+            predicted=predicted,
         )
-        begun = begin(prepared, request, purpose, energy_wanted=options.energy, predicted=predicted)
         if options.energy and prepared.is_on_battery and prepared.refusal is not None:
             begun = replace(begun, findings=(*begun.findings, refuse_energy(prepared.refusal)))
         return run(prepared, begun, store, reporter)
@@ -99,8 +114,9 @@ def iterations_of(asked: Iterations, artifact: Artifact) -> int:
     return profiled_iterations(artifact.cost.macs) if asked == "auto" else asked
 
 
-def _plan_energy(options: DeployOptions, prepared: Prepared) -> PlannedEnergy | None:
-    """``None`` where energy is not wanted, or cannot be measured now."""
+def plan_deployed_energy(options: DeployOptions, prepared: Prepared) -> PlannedEnergy | None:
+    """By what is known without a pilot run; ``None`` where energy is not wanted, or cannot be
+    measured now."""
     profile, preset = prepared.state.profile, PRESETS[options.preset]
     if not options.energy or not prepared.is_on_battery or profile is None or prepared.refusal:
         return None

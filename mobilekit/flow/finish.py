@@ -13,6 +13,7 @@ from mobilekit import places
 from mobilekit.analysis.accuracy import classify
 from mobilekit.analysis.findings import find_doubts
 from mobilekit.analysis.layers.traces import parse_trace
+from mobilekit.analysis.methods import find_run_artifact
 from mobilekit.contract.codec import encode_pretty
 from mobilekit.contract.outputs import map_tensor, tensor_bytes
 from mobilekit.contract.protocol import (
@@ -58,6 +59,7 @@ def finish(
     store: Store,
 ) -> Measurement:
     """Store what came of a run, and leave nothing of it on the device."""
+    begun = replace(begun, artifact=find_run_artifact(begun, result.samples))
     classification = None
     if begun.examples is not None and isinstance(result, RunSuccess):
         try:

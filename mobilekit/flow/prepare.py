@@ -22,6 +22,7 @@ from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
     ArtifactFile,
     EnergyPlan,
+    MethodChoice,
     RunRequest,
     TensorFile,
 )
@@ -70,6 +71,9 @@ class DeployOptions(NamedTuple):
     """The companion app to install where it is missing; ``None``: whichever is at hand."""
     install: bool
     """Whether the companion app may be installed."""
+    budget_ns: int | None = None
+    """What an inference may take: the device chooses the largest level of ``variant``'s ladder that
+    keeps to it, and ``variant`` is the level that is run where none does."""
     exported: Artifact | None = None
     """What another computer has exported, its files in the cache; ``None``: it is exported here."""
 
@@ -305,13 +309,16 @@ def make_request(
     *,
     preset: str | None = None,
     energy: EnergyPlan | None = None,
+    choice: MethodChoice | None = None,
     name: str = "",
 ) -> RunRequest:
     """The run that a preset asks for, the person's unless it is given; ``name`` tells its id from
     others'."""
     artifact = prepared.artifact
     settings = PRESETS[preset or options.preset]
-    prefix = f"{artifact.model.label}-{prepared.state.info.name}{name and '-'}{name}"
+    # Which level it will be of is not known yet.
+    label = artifact.model.label if choice is None else f"{artifact.model.name}-auto"
+    prefix = f"{label}-{prepared.state.info.name}{name and '-'}{name}"
     return RunRequest(
         protocol_version=PROTOCOL_VERSION,
         run_id=make_id(prefix),
@@ -319,7 +326,7 @@ def make_request(
         inputs=artifact.inputs,
         reference_outputs=artifact.reference_outputs,
         relative_tolerance=artifact.relative_tolerance,
-        choice=None,
+        choice=choice,
         threads=options.threads,
         cold_loads=settings.cold_loads,
         warmup=WARMUP,

@@ -24,7 +24,7 @@ from mobilekit.executor.watch import LEFT_TO_ITSELF
 from mobilekit.flow.finish import finish
 from mobilekit.flow.prepare import Prepared
 from mobilekit.flow.reporter import Reporter
-from mobilekit.records.artifact import Cut
+from mobilekit.records.artifact import Artifact, Cut
 from mobilekit.records.measurement import Examples, Measurement, Purpose
 from mobilekit.records.prediction import EarlierPrediction
 from mobilekit.results.store import PendingRun, Store
@@ -39,6 +39,7 @@ def begin(
     energy_wanted: bool = False,
     examples: Examples | None = None,
     cut: Cut | None = None,
+    candidates: tuple[Artifact, ...] = (),
     predicted: EarlierPrediction | None = None,
 ) -> Measurement:
     """What is known of a run before it is started."""
@@ -48,6 +49,7 @@ def begin(
         purpose=purpose,
         started_at=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         artifact=prepared.artifact,
+        candidates=candidates,
         device=state.info,
         profile=state.profile,
         battery_before=state.battery,

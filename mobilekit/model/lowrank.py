@@ -9,6 +9,7 @@ at random (N. Halko et al., "Finding structure with randomness", SIAM Review 53 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from mobilekit.errors import UsageError
 from mobilekit.model.ranks import Layer
-from mobilekit.records.network import Compression
+from mobilekit.records.network import Compression, LayerRank
 
 RANDOMISED_SIZE = 1024
 """From matrices on whose smaller side is this long, an exact decomposition takes minutes and a
@@ -74,6 +75,16 @@ def compress(module: nn.Module, compression: Compression) -> nn.Module:
 
     Raises ``UsageError`` where a layer is not there, cannot be cut, or has no such rank.
     """
+    return replace_layers(module, compression, lambda layer, cut: factorise(layer, cut.rank))
+
+
+def replace_layers(
+    module: nn.Module, compression: Compression, make: Callable[[nn.Module, LayerRank], nn.Module]
+) -> nn.Module:
+    """The module itself, with what ``make`` makes of each layer that is named in its place.
+
+    Raises ``UsageError`` as ``compress`` does.
+    """
     for cut in compression.ranks:
         parent_path, _, name = cut.layer.rpartition(".")
         try:
@@ -85,7 +96,7 @@ def compress(module: nn.Module, compression: Compression) -> nn.Module:
             raise _unfit(cut.layer, f"a {type(layer).__name__} cannot be cut")
         if cut.rank > min(_matrix(layer.weight, layer).shape):
             raise _unfit(cut.layer, f"it has no rank of {cut.rank}")
-        setattr(parent, name, factorise(layer, cut.rank).requires_grad_(False))
+        setattr(parent, name, make(layer, cut).requires_grad_(False))
     return module
 
 
@@ -109,8 +120,20 @@ def factorise(
     """Two layers in place of an ``nn.Linear`` or ``nn.Conv2d``, with ``rank`` numbers (of each
     position) between them; the bias is the second one's. ``decomposition`` is its own, where it is
     there already."""
-    first, second = _factors(_matrix(layer.weight, layer), rank, decomposition)
-    bias = None if layer.bias is None else layer.bias.detach()
+    factors = _factors(_matrix(layer.weight, layer), rank, decomposition)
+    return assemble(layer, *factors, layer.bias)
+
+
+def factors_of(layer: nn.Module, rank: int) -> tuple[Tensor, Tensor]:
+    """The nearest matrix of that rank, as the product of a (rows, rank) and a (rank, columns) one.
+    Of the first one's columns and the second one's rows those that tell most come first."""
+    return _factors(_matrix(layer.weight, layer), rank, None)
+
+
+def assemble(layer: nn.Module, first: Tensor, second: Tensor, bias: Tensor | None) -> nn.Sequential:
+    """Two layers that compute with the product of ``first`` and ``second`` what ``layer`` computes
+    with its matrix; the bias is the second one's."""
+    rank = second.shape[0]
     if isinstance(layer, nn.Linear):
         made: tuple[nn.Module, nn.Module] = (
             nn.Linear(layer.in_features, rank, bias=False),
@@ -120,7 +143,7 @@ def factorise(
     else:
         assert isinstance(layer, nn.Conv2d)
         height, width = layer.kernel_size
-        made = _convolutions(layer, rank)
+        made = _convolutions(layer, rank, bias=bias is not None)
         # The matrix is (inputs x height, outputs x width).
         weights = (
             first.T.reshape(rank, layer.in_channels, height, 1),
@@ -130,11 +153,11 @@ def factorise(
         for each, weight in zip(made, weights, strict=True):
             each.weight.copy_(weight)
         if bias is not None:
-            made[1].bias.copy_(bias)
+            made[1].bias.copy_(bias.detach())
     return nn.Sequential(*made).to(layer.weight.dtype).train(layer.training)
 
 
-def _convolutions(layer: nn.Conv2d, rank: int) -> tuple[nn.Conv2d, nn.Conv2d]:
+def _convolutions(layer: nn.Conv2d, rank: int, *, bias: bool) -> tuple[nn.Conv2d, nn.Conv2d]:
     """The vertical and the horizontal one, whose weights are still to be set."""
     height, width = layer.kernel_size
     down, across = layer.stride
@@ -159,7 +182,7 @@ def _convolutions(layer: nn.Conv2d, rank: int) -> tuple[nn.Conv2d, nn.Conv2d]:
         stride=second_stride,
         padding=pads[1],
         dilation=(1, layer.dilation[1]),
-        bias=layer.bias is not None,
+        bias=bias,
     )
     return first, second
 

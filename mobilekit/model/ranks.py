@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,12 @@ class Layer(NamedTuple):
 SMALLEST_STEP = 0.08
 """By how many of its weights each step of a ladder is smaller, at least: an export costs seconds,
 and accuracy tells no finer steps apart."""
+LEAST_WEIGHTS = 4096
+"""Of a layer that levels cut: in a smaller one the calls of two kernels cost more than they save,
+and each block adds two."""
+RANK_STEP = 8
+"""Of levels: kernels compute so many channels at a time, and narrower blocks would only add
+calls."""
 ROUNDING = 1e-12
 """A share of the squared weights that is no error."""
 
@@ -83,6 +90,52 @@ def make_ladder(
         if step != chosen[-1] and is_smaller:
             chosen.append(step)
     return tuple(_compression(layers, step) for step in chosen)
+
+
+def make_levels(layers: Sequence[Layer], count: int) -> tuple[Compression, ...] | None:
+    """So many nested levels, from the smallest; ``None`` where the layers give no so many.
+
+    Level k of N has at most k / (N + 1) of the weights of the layers that are cut, so that the
+    whole network is as far from the largest level as the levels from each other. At each one error
+    bound holds for all layers, as in ``make_ladder``, with ranks rounded up to multiples of
+    ``RANK_STEP``; a layer that would have to be whole has the largest that saves anything. Layers
+    of fewer than ``LEAST_WEIGHTS`` are left whole.
+    """
+    cut = [
+        layer
+        for layer in layers
+        if layer.weights >= LEAST_WEIGHTS and layer.largest_rank >= RANK_STEP
+    ]
+    if not cut:
+        return None
+    lost = [_lost(layer) for layer in cut]
+    steps = [
+        [
+            min(
+                layer.largest_rank // RANK_STEP * RANK_STEP,
+                -(-(int(np.argmax(shares <= bound)) + 1) // RANK_STEP) * RANK_STEP,
+            )
+            for layer, shares in zip(cut, lost, strict=True)
+        ]
+        for bound in np.unique(np.concatenate([*lost, [1.0]]))
+    ]
+    allowed = sum(layer.weights for layer in cut) / (count + 1)
+    found = [
+        next((step for step in steps if _weights(cut, step) <= allowed * number), None)
+        for number in range(1, count + 1)
+    ]
+    if None in found or any(lower == higher for lower, higher in pairwise(found)):
+        return None
+    return tuple(
+        Compression(
+            ranks=tuple(
+                LayerRank(layer=layer.path, rank=rank)
+                for layer, rank in zip(cut, step, strict=True)
+            )
+        )
+        for step in found
+        if step is not None
+    )
 
 
 def _lost(layer: Layer) -> FloatArray:

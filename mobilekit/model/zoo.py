@@ -355,7 +355,7 @@ def with_variant(spec: ModelSpec, variant: Variant) -> ModelSpec:
     if variant.compression is not None:
         content = _hashed(content, "compression", encode(variant.compression).decode())
     if variant.level is not None:
-        content = _hashed(content, "levels", str(variant.level.of))
+        content = _hashed(content, "levels", encode(variant.level.ladder).decode())
     return msgspec.structs.replace(spec, variant=variant, content_sha256=content)
 
 

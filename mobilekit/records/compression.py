@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from mobilekit.contract.codec import Record
-from mobilekit.records.network import Compression, Variant
+from mobilekit.contract.protocol import ArtifactFile
+from mobilekit.records.network import Compression, ModelCost, Precision, Variant
 from mobilekit.records.statistics import Origin, Proportion
 
 Redundancy = Literal["frobenius", "rms"]
@@ -77,6 +78,30 @@ class Screened(Record, frozen=True):
 
     compression: Compression | None
     loss_points: float
+
+
+class Levels(Record, frozen=True):
+    """Nested ranks of a network, each a method of one program."""
+
+    precision: Precision
+    ladder: tuple[Compression, ...]
+    """The ranks of each level, from the smallest."""
+    file: ArtifactFile
+    """Of all levels; the method is the largest one's."""
+    costs: tuple[ModelCost, ...]
+    """Of each level."""
+    relative_errors: tuple[float | None, ...]
+    """Of each level's outputs, from those of the same level in PyTorch in fp32; ``None`` where it
+    was not run here."""
+    largest_alone_bytes: int
+    """Of a program of the largest level's ranks alone."""
+    uncompressed_bytes: int
+    uncompressed_cost: ModelCost
+
+    @property
+    def size_ratio(self) -> float:
+        """To the program of the largest level alone."""
+        return self.file.size_bytes / self.largest_alone_bytes
 
 
 class Choice(Record, frozen=True):

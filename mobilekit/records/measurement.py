@@ -100,6 +100,9 @@ class Measurement(Record, frozen=True):
     started_at: str
     """ISO 8601, UTC."""
     artifact: Artifact
+    """Where the run chose its method, the one that it was of."""
+    candidates: tuple[Artifact, ...]
+    """What it could choose from, in the order of ``request.choice``; none where it could not."""
     device: DeviceInfo
     profile: DeviceProfile | None
     """``None`` for this computer."""

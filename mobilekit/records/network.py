@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -27,6 +28,8 @@ class Placed(Record, frozen=True):
 
 
 class LayerRank(Record, frozen=True):
+    """How many numbers a layer that is cut in two has between its parts."""
+
     layer: str
     """The module's path, ``features.0``."""
     rank: Annotated[int, Meta(ge=1)]
@@ -52,18 +55,47 @@ class Level(Record, frozen=True):
     """One of the nested ranks in a program, which computes with the first blocks of each layer."""
 
     number: Annotated[int, Meta(ge=1)]
-    """From 1, the smallest and fastest."""
-    of: Annotated[int, Meta(ge=2)]
-    """How many there are in the program."""
+    """From 1, the smallest."""
+    ladder: Annotated[tuple[Compression, ...], Meta(min_length=2, max_length=16)]
+    """The ranks of every level in the program, from the smallest: of the same layers, none falling
+    and at least one rising from each level to the next."""
 
     def __post_init__(self) -> None:
+        # The bounds above are the decoder's; this holds however it was made.
+        if self.of < 2:
+            raise ValueError("ladder: it has fewer than two levels")
         if self.number > self.of:
             raise ValueError(f"number: {self.number} is more than the {self.of} levels")
+        for lower, higher in pairwise(self.ladder):
+            pairs = list(zip(lower.ranks, higher.ranks, strict=False))
+            if [each.layer for each in lower.ranks] != [each.layer for each in higher.ranks]:
+                raise ValueError("ladder: its levels are not of the same layers")
+            if any(a.rank > b.rank for a, b in pairs) or all(a.rank == b.rank for a, b in pairs):
+                raise ValueError("ladder: ranks do not rise from level to level")
+
+    @property
+    def of(self) -> int:
+        """How many levels the program has."""
+        return len(self.ladder)
 
     @property
     def method(self) -> str:
         """Of the program, that computes it."""
-        return f"level_{self.number}"
+        return method_of_level(self.number)
+
+    @property
+    def key(self) -> str:
+        ladder = hashlib.sha256(encode(self.ladder)).hexdigest()[:8]
+        return f"level{self.number}of{self.of}-{ladder}"
+
+    @property
+    def text(self) -> str:
+        return f"level {self.number} of {self.of}"
+
+
+def method_of_level(number: int) -> str:
+    """The name that a level's method has in its program."""
+    return f"level_{number}"
 
 
 class Variant(Record, frozen=True):
@@ -80,7 +112,8 @@ class Variant(Record, frozen=True):
     """What an ExecuTorch program computes with in place of XNNPACK; ``None``: with what programs
     of its format usually do."""
     level: Level | None = None
-    """Of a program with several levels, the one that is run; ``None``: it has one method alone."""
+    """Of a program with several levels, the one that is run; ``None``: it has one method alone.
+    Not together with ``compression``, which the ladder takes the place of."""
     placement: tuple[Placed, ...] = ()
     """Which layers of an ExecuTorch program leave XNNPACK for which backend; only where ``backend``
     is ``None``. An entry for a backend, no layer twice."""
@@ -99,9 +132,9 @@ class Variant(Record, frozen=True):
 
     @property
     def key(self) -> str:
-        """For names and caches: ``tanh-int8``, ``fp16-vulkan``, ``level2of4``,
-        ``placed-1f2e3d4c``; empty where nothing is changed."""
-        level = () if self.level is None else (f"level{self.level.number}of{self.level.of}",)
+        """For names and caches: ``tanh-int8``, ``fp16-vulkan``, ``placed-1f2e3d4c``,
+        ``level2of4-1f2e3d4c``; empty where nothing is changed."""
+        level = () if self.level is None else (self.level.key,)
         compression = () if self.compression is None else (self.compression.key,)
         precision = () if self.precision == "fp32" else (self.precision,)
         backend = () if self.backend is None else (self.backend,)
@@ -119,7 +152,7 @@ class Variant(Record, frozen=True):
     def text(self) -> str:
         """For people, who are always told the precision: ``tanh, fp32``. An artifact tells its
         backend itself."""
-        level = () if self.level is None else (f"level {self.level.number} of {self.level.of}",)
+        level = () if self.level is None else (self.level.text,)
         compression = () if self.compression is None else (self.compression.text,)
         return ", ".join((*level, *self._activation, *compression, self.precision))
 

@@ -15,13 +15,14 @@ from msgspec.structs import replace
 from mobilekit.analysis.compare.records import Comparison
 from mobilekit.analysis.gate import Gate
 from mobilekit.analysis.history import History
+from mobilekit.analysis.tradeoff import Rung
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import MobilekitError
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.campaign import Campaign, CampaignRun, ListedAgent, RunState
 from mobilekit.records.checkup import Checkup, ComputerCheckup, PhoneCheckup
-from mobilekit.records.compression import Choice
+from mobilekit.records.compression import Choice, Levels
 from mobilekit.records.device import ListedDevice
 from mobilekit.records.energy import (
     EnergySource,
@@ -193,6 +194,25 @@ class ModelDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.mode
     cost: ModelCost
     predicted: Predictions | None
     """``None`` without ``--device``."""
+
+
+# History: 1: first.
+class LevelsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.levels/1"):
+    """``compress --levels``."""
+
+    model: ModelSpec
+    levels: Levels
+
+
+# History: 1: first.
+class TradeoffDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.tradeoff/1"):
+    """``tradeoff``."""
+
+    model: str
+    device: str
+    virtual: bool
+    rungs: tuple[Rung, ...]
+    """Each level, from the smallest, then the uncompressed network."""
 
 
 # History: 1: first.

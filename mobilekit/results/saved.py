@@ -8,10 +8,11 @@ from typing import Any
 from mobilekit.contract.codec import MAX_DOCUMENT_BYTES, Record, decode
 from mobilekit.errors import ProtocolError, UsageError
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.network import Compression, Placed, Precision, Variant
+from mobilekit.records.network import Compression, Level, Placed, Precision, Variant
 
 LARGEST_VARIANT_BYTES = 2**20
 """Of a file that says how a network is changed."""
+COMPRESSED_FIX = "Give the file that `mobilekit compress MODEL -o FILE` wrote."
 
 
 # History: 1: first.
@@ -29,7 +30,9 @@ class CompressedDocument(Record, frozen=True, tag_field="schema", tag="mobilekit
     model: str
     precision: Precision
     compression: Compression | None
-    """``None`` where the precision alone was enough."""
+    """``None`` where the precision alone was enough, and for levels."""
+    ladder: tuple[Compression, ...] = ()
+    """Of ``--levels``: the ranks of each, from the smallest; none of a network without."""
 
 
 # History: 1: first.
@@ -65,16 +68,30 @@ def read_placement(path: Path) -> tuple[Placed, ...]:
 
 
 def read_compressed(path: Path) -> Variant:
-    """Of such a file. Raises ``UsageError`` for one that is none."""
+    """Of such a file, of levels the largest. Raises ``UsageError`` for one that is none."""
     document: CompressedDocument = _read(
         path,
         CompressedDocument,
         LARGEST_VARIANT_BYTES,
         unread="--compressed cannot be read",
         refused="--compressed cannot be read",
-        fix="Give the file that `mobilekit compress MODEL -o FILE` wrote.",
+        fix=COMPRESSED_FIX,
     )
-    return Variant(precision=document.precision, compression=document.compression)
+    if not document.ladder:
+        return Variant(precision=document.precision, compression=document.compression)
+    try:
+        level = Level(number=len(document.ladder), ladder=document.ladder)
+    except ValueError as error:
+        raise UsageError(
+            f"--compressed cannot be read: {error}", fix=COMPRESSED_FIX, file=path
+        ) from None
+    if document.compression is not None:
+        raise UsageError(
+            "--compressed cannot be read: it has levels and ranks beside them",
+            fix=COMPRESSED_FIX,
+            file=path,
+        )
+    return Variant(precision=document.precision, level=level)
 
 
 def read_baseline(path: Path) -> tuple[Measurement, ...]:

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobilekit.analysis.accuracy import classify, estimate_accuracy, predict, wilson_interval
+from mobilekit.analysis.accuracy import (
+    classify,
+    estimate_accuracy,
+    paired_difference,
+    predict,
+    wilson_interval,
+)
 from mobilekit.contract.protocol import TensorFile
 from mobilekit.records.measurement import Examples
 
@@ -31,6 +37,42 @@ def test_the_interval_is_the_published_one(successes, count, low, high):
     interval = wilson_interval(successes, count)
 
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=5e-5)
+
+
+def paired(both, only_first, only_second, neither):
+    first = [True] * (both + only_first) + [False] * (only_second + neither)
+    second = [True] * both + [False] * only_first + [True] * only_second + [False] * neither
+    return first, second
+
+
+def test_the_interval_of_a_paired_difference_is_the_published_one():
+    """The example of R. G. Newcombe, Statistics in Medicine 17 (1998), on paired data, method
+    10."""
+    difference, interval = paired_difference(*paired(36, 12, 2, 0))
+
+    assert difference == pytest.approx(0.2)
+    assert (interval.low, interval.high) == pytest.approx((0.0569, 0.3404), abs=5e-5)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=300))
+def test_a_paired_difference_has_a_sign_and_an_interval_around_it(pairs):
+    first, second = zip(*pairs, strict=True)
+    difference, interval = paired_difference(first, second)
+    turned, other = paired_difference(second, first)
+
+    assert -1 - 1e-9 <= interval.low <= difference <= interval.high <= 1 + 1e-9
+    assert interval.low < interval.high
+    assert (turned, other.low, other.high) == pytest.approx(
+        (-difference, -interval.high, -interval.low)
+    )
+
+
+def test_mostly_the_same_examples_tell_a_small_loss():
+    """Where the two intervals of the shares overlap widely."""
+    _, interval = paired_difference(*paired(270, 12, 0, 18))
+
+    assert interval.low > 0
+    assert wilson_interval(270, 300).high > wilson_interval(282, 300).low
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -60,6 +60,7 @@ def with_purpose(measurement: Json) -> Json:
         "purpose": purpose,
         "campaign": None,
         "predicted": None,
+        "candidates": [],
         "energy_wanted": purpose == "measure" and (planned or asked),
         "request": {
             **measurement["request"],

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mobilekit.plain import plain
-from mobilekit.records.compression import Candidate, Choice, CutLayer
+from mobilekit.plain import plain, plain_lines
+from mobilekit.records.compression import Candidate, Choice, CutLayer, Levels
 from mobilekit.records.network import ModelSpec
+from mobilekit.results.tables.cells import (
+    Absent,
+    Column,
+    Number,
+    Table,
+    make_table,
+    number_or_absent,
+)
+from mobilekit.results.tables.text import render_text
 from mobilekit.units import format_bytes, format_duration, format_energy
 
 THIS_COMPUTER = "pc"
@@ -125,6 +134,67 @@ def _why_uncut(choice: Choice) -> str:
         "smaller, or faster where that counts."
         if choice.budget.has_costs
         else f"{precision} alone is better here: every smaller network loses too much."
+    )
+
+
+def render_levels(
+    spec: ModelSpec, levels: Levels, written: Path | None, calibration: Path | None
+) -> str:
+    """A level a line, what the file has, and how it is used."""
+    count = len(levels.ladder)
+    lines = [
+        f"{spec.name} · {count} levels in one program · {levels.precision}",
+        f"  size      {format_bytes(levels.file.size_bytes)}: {levels.size_ratio:.3f} x that of "
+        f"level {count} alone ({format_bytes(levels.largest_alone_bytes)}), and "
+        f"{levels.file.size_bytes / levels.uncompressed_bytes:.3f} x the uncompressed network's",
+        render_text(levels_table(levels)),
+        "  the ranks are of "
+        f"{', '.join(each.layer for each in levels.ladder[-1].ranks)}; what each level is right "
+        "in, `mobilekit tradeoff` measures",
+    ]
+    if written is not None:
+        more = "" if calibration is None else f" --calibration {calibration}"
+        lines.append(
+            f"`mobilekit deploy {spec.name} --compressed {written}{more} --level auto --budget-ms "
+            f"20` chooses one, and `mobilekit tradeoff {spec.name} --compressed {written}{more}` "
+            "measures all."
+        )
+    return "\n".join(map(plain_lines, lines))
+
+
+def levels_table(levels: Levels) -> Table:
+    """A level a row, then the whole network."""
+    rows = [
+        (
+            str(number),
+            ", ".join(str(each.rank) for each in ranks.ranks),
+            Number(cost.parameters, "count"),
+            Number(cost.macs, "MACs"),
+            number_or_absent(error, "ratio"),
+        )
+        for number, (ranks, cost, error) in enumerate(
+            zip(levels.ladder, levels.costs, levels.relative_errors, strict=True), 1
+        )
+    ]
+    whole = levels.uncompressed_cost
+    return make_table(
+        (
+            "level",
+            "ranks",
+            Column("parameters", holds="numbers"),
+            Column("MACs", holds="numbers", scale="common"),
+            Column("differs from PyTorch", holds="numbers"),
+        ),
+        (
+            *rows,
+            (
+                "uncompressed",
+                "-",
+                Number(whole.parameters, "count"),
+                Number(whole.macs, "MACs"),
+                Absent(),
+            ),
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from mobilekit.analysis.methods import tried_methods
 from mobilekit.plain import plain
 from mobilekit.records.artifact import LARGEST_TOLERANCES
 from mobilekit.records.energy import ChargeEstimate, GaugeEstimate, RateEstimate
@@ -36,6 +37,7 @@ def render_measurement(
         (artifact.model.name, artifact.model.variant.text, artifact.backend, where)
     )
     rows = [
+        *_choice_rows(measurement),
         ("init", _init_text(answer.init)),
         ("latency", _latency_text(answer.latency, answer.warmup_iterations)),
         *_expected_rows(measurement, answer),
@@ -69,6 +71,20 @@ def render_findings(findings: Iterable[Finding]) -> list[str]:
         plain(f"{words[finding.severity]} {finding.id}: {finding.summary}. {finding.advice}")
         for finding in findings
     ]
+
+
+def _choice_rows(measurement: Measurement) -> list[tuple[str, str]]:
+    """Which levels were tried before the run, and whether one keeps to the budget."""
+    choice = measurement.request.choice
+    tried = list(tried_methods(measurement, measurement.result.samples))
+    if choice is None or not tried:
+        return []
+    told = ", ".join(
+        f"{each.artifact.model.variant.text} {format_duration(each.p50_ns)}" for each in tried
+    )
+    budget = format_duration(choice.budget_ns)
+    verdict = "chosen for" if any(each.keeps for each in tried) else "NONE keeps to"
+    return [("level", f"{verdict} {budget}: p50 of {told}")]
 
 
 def _expected_rows(measurement: Measurement, answer: Answer) -> list[tuple[str, str]]:
