@@ -112,7 +112,7 @@ def draw_comparisons(
         for place, platform in enumerate(theirs)
     ]
     figure.legend(handles=bars, loc="outside lower center", ncols=len(bars))
-    told = "; what is predicted is dashed, with 90 % intervals" if foretold.devices else ""
+    told = "\nwhat is predicted is dashed, with 90 % intervals" if foretold.devices else ""
     *sides, against = names
     figure.suptitle(
         f"{', '.join(sides)} against {against}, with 95 % intervals where there are any"

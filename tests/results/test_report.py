@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 from browser import CHROMIUM, running_browser
-from reports import FAILED, HOSTILE, evaluated, few, here, hostile, run, windows
+from msgspec.structs import replace
+from reports import FAILED, HOSTILE, evaluated, few, here, hostile, many, run, windows
 from typer.testing import CliRunner
 
 from mobilekit.analysis.compare.records import Quantity
@@ -19,9 +20,10 @@ from mobilekit.errors import UsageError
 from mobilekit.plain import plain
 from mobilekit.records.statistics import Interval
 from mobilekit.results.report.document import ReportDocument, make_report_document
-from mobilekit.results.report.page import render_report
+from mobilekit.results.report.page import html_rows, render_report
 from mobilekit.results.report.sections import make_sections
 from mobilekit.results.store import Store
+from mobilekit.results.tables.cells import make_table
 
 AXE = "axe-core@4.14.1"
 
@@ -94,6 +96,29 @@ def test_nothing_of_a_run_with_an_error_is_charted():
     assert "Doubts about the results" in parts
 
 
+def test_a_later_run_of_another_network_hides_no_pair():
+    """Of a phone the newest run counts that is like one here; without one it says what differs."""
+
+    def content(run, name):
+        model = replace(run.artifact.model, content_sha256=name * 64)
+        return replace(run, artifact=replace(run.artifact, model=model))
+
+    runs = [
+        content(run("phone-new", 1000, hour=14), "b"),
+        content(run("other-new", 900, phone="pixel8", hour=13), "c"),
+        run("phone-old", 1080, hour=12),
+        here("pc", 12.5, hour=11),
+    ]
+
+    document = make_report_document("Results", "2026-05-05T00:00:00", runs, [], [])
+
+    (comparison,) = document.comparisons
+    like, unlike = comparison.sides
+    assert (comparison.against.id, like.id, unlike.id) == ("pc", "phone-old", "other-new")
+    assert not any(each.refuses for each in like.differences)
+    assert [each.id for each in unlike.differences if each.refuses] == ["network"]
+
+
 # --- the page ----------------------------------------------------------------------------------
 
 
@@ -161,6 +186,52 @@ def show(browser, directory, runs):
     browser.open(file)
     assert browser.complaints == []
     assert browser.requests == [file.as_uri()]
+
+
+def test_texts_that_begin_with_numbers_are_sorted_by_them():
+    """Where all of a column do; dates and names are texts."""
+    table = make_table(
+        ("network", "examples", "battery", "first (UTC)", "as"),
+        (
+            ("net", "1,200", "31.0 to 33.5 °C", "2026-05-04 10:00", "4 threads"),
+            ("9 nets", "90", "-", "2026-05-05 10:00", "pte"),
+        ),
+    )
+
+    keys = [[cell.sort for cell in row] for row in html_rows(table)]
+
+    assert keys == [
+        ["net", "1200", "31.0", "2026-05-04 10:00", "4 threads"],
+        ["9 nets", "90", "", "2026-05-05 10:00", "pte"],
+    ]
+
+
+def test_a_papers_figures_stand_beside_ours():
+    """Of a network that was measured here."""
+    page = Elements(page_of(few()))
+
+    assert "fantozzi2016" in {each.name for each in page.document.published}
+    assert {"ours: nexus7", "theirs: nexus7"} <= {text.strip() for text in page.texts}
+
+
+def test_its_button_changes_the_theme_and_print_unfolds_it(browser, tmp_path):
+    """Dark and light whatever the system asks, and back; what is folded is printed too."""
+    browser.theme("light")
+    show(browser, tmp_path, many(networks=4, phones=1, repeats=1))
+    paper = "getComputedStyle(document.body).backgroundColor"
+    press = "document.getElementById('theme').click()"
+    themes = [browser.evaluate(paper)]
+    for _ in range(3):
+        browser.evaluate(press)
+        themes.append(browser.evaluate(paper))
+    folded = "document.querySelectorAll('details:not([open])').length"
+    before = browser.evaluate(folded)
+    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+
+    assert themes[0] == themes[2] == themes[3] != themes[1]
+    assert browser.evaluate("document.getElementById('theme').textContent") == "Theme: system"
+    assert (before > 0, browser.evaluate(folded)) == (True, 0)
+    assert browser.evaluate("document.querySelectorAll('.chart:not(:has(svg))').length") == 0
 
 
 @pytest.mark.parametrize("runs", [few, hostile])

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from mobilekit import __version__
 from mobilekit.analysis.answer import derive_answer
 from mobilekit.analysis.compare.comparison import MeasuredSide, compare
+from mobilekit.analysis.compare.likeness import find_differences
 from mobilekit.analysis.compare.records import Comparison
 from mobilekit.analysis.energy.power_series import PowerSeries, power_series_of
 from mobilekit.analysis.layers.profile import profile_of
@@ -20,6 +21,7 @@ from mobilekit.analysis.repeats import (
 from mobilekit.analysis.stats import relative_drift
 from mobilekit.contract.codec import Record
 from mobilekit.errors import RunFailedError
+from mobilekit.presets import bounds_of
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement, Purpose
 from mobilekit.records.meter import MeterResult
@@ -143,18 +145,57 @@ def _report_result(measurement: Measurement, tags: Tags) -> ReportedResult:
 
 
 def _compare_with_computer(measurements: Iterable[Measurement]) -> Iterable[Comparison]:
-    """Of each network and precision the newest usable run on each phone, over the newest here."""
-    newest: dict[tuple[str, str], dict[str, Measurement]] = {}
+    """Of each network and precision the newest usable run on each phone that is like one here, over
+    the newest of those; of a phone that has none its newest run, whose comparison says why."""
+    networks: dict[tuple[str, str], list[Measurement]] = {}
     for each in measurements:
         if each.purpose == "measure" and is_usable(each):
             artifact = each.artifact
-            runs = newest.setdefault((artifact.model.label, artifact.precision), {})
-            runs.setdefault(each.device.key, each)
-    for runs in newest.values():
-        computer = next((run for run in runs.values() if _is_computer(run)), None)
-        phones = [MeasuredSide(run) for run in runs.values() if not _is_computer(run)]
-        if computer is not None and phones:
-            yield compare(phones, MeasuredSide(computer))
+            networks.setdefault((artifact.model.label, artifact.precision), []).append(each)
+    for runs in networks.values():
+        newest = _newest_of_each_way(runs)
+        computers = [run for run in newest if _is_computer(run)]
+        phones: dict[str, list[Measurement]] = {}
+        for run in newest:
+            if not _is_computer(run):
+                phones.setdefault(run.device.key, []).append(run)
+        if not computers:
+            continue
+        sides: dict[str, list[MeasuredSide]] = {}
+        for of_phone in phones.values():
+            phone, computer = _like_pair(of_phone, computers) or (of_phone[0], computers[0])
+            sides.setdefault(computer.id, []).append(MeasuredSide(phone))
+        for computer in computers:
+            if computer.id in sides:
+                yield compare(sides[computer.id], MeasuredSide(computer))
+
+
+def _newest_of_each_way(runs: Iterable[Measurement]) -> list[Measurement]:
+    """Of those that differ in nothing that could keep them from a comparison."""
+    newest: dict[object, Measurement] = {}
+    for run in runs:
+        request = run.request
+        way = (
+            run.device.key,
+            run.artifact.model.content_sha256,
+            request.inputs,
+            bounds_of(request),
+            request.protocol_version,
+            request.threads,
+            run.host.mobilekit_version,
+        )
+        newest.setdefault(way, run)
+    return list(newest.values())
+
+
+def _like_pair(
+    phones: Sequence[Measurement], computers: Sequence[Measurement]
+) -> tuple[Measurement, Measurement] | None:
+    for phone in phones:
+        for computer in computers:
+            if not any(each.refuses for each in find_differences(phone, computer)):
+                return phone, computer
+    return None
 
 
 def _is_computer(measurement: Measurement) -> bool:

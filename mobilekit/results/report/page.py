@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
 from msgspec import Struct
@@ -40,17 +41,39 @@ class HtmlCell(Struct, frozen=True):
     origin: CellOrigin | None
 
 
+_LEADING_NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?(?= |$)")
+"""Of a text: ``1,200 inferences``, ``31.0 to 33.5 °C``; a date is none."""
+
+
 def html_rows(table: Table) -> Iterator[list[HtmlCell]]:
-    """Each row's cells, as every other rendering of the table has them."""
+    """Each row's cells, as every other rendering of the table has them.
+
+    A column of texts that all begin with a number, where they are not absent, is sorted by it.
+    """
+    counts = [
+        _begins_with_numbers(column)
+        for column in zip(*(row.cells for row in table.rows), strict=True)
+    ]
     for row, texts in zip(table.rows, table_texts(table), strict=True):
-        yield [_html_cell(cell, text) for cell, text in zip(row.cells, texts, strict=True)]
+        yield [
+            _html_cell(cell, text, is_counted=is_counted)
+            for cell, text, is_counted in zip(row.cells, texts, counts, strict=True)
+        ]
 
 
-def _html_cell(cell: Cell, text: str) -> HtmlCell:
+def _begins_with_numbers(column: Sequence[Cell]) -> bool:
+    texts = [cell for cell in column if isinstance(cell, str) and cell != "-"]
+    return bool(texts) and all(_LEADING_NUMBER.match(text) for text in texts)
+
+
+def _html_cell(cell: Cell, text: str, *, is_counted: bool) -> HtmlCell:
     if isinstance(cell, Number):
         return HtmlCell(text, repr(cell.value), True, cell.origin)
     if isinstance(cell, Absent):
         return HtmlCell(text, "", True, None)
+    if is_counted:
+        number = _LEADING_NUMBER.match(cell)
+        return HtmlCell(text, "" if number is None else number[0].replace(",", ""), False, None)
     return HtmlCell(text, text, False, None)
 
 
