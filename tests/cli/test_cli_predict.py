@@ -488,6 +488,11 @@ REFUSED = {
     "many cores": ({"chip": "4000xA76@2"}, "is no cluster that a phone has"),
     "threads": ({"arguments": ("--threads", "16")}, "16 threads do not fit 8 cores"),
     "no threads": ({"arguments": ("--threads", "0")}, "0 threads do not fit 8 cores"),
+    "many fast cores": (
+        {"chip": "64xX4@4", "arguments": ("--threads", "64")},
+        "as much as 64 of its fastest, and 1 to 8 were measured",
+    ),
+    "slow clock": ({"chip": "8xA78@0.2"}, "at 0.2 GHz, and 1 to 3.2 were measured"),
     "memory": ({"arguments": ("--dram-gbps", "-3")}, "No memory moves"),
     "memory that is none": ({"arguments": ("--dram-gbps", "nan")}, "No memory moves"),
     "larger": ({"change": times(1000)}, "it is larger than any network"),

@@ -29,6 +29,7 @@ from mobilekit.analysis.predict.refusal import (
     MOST_SD,
     WorkRange,
     contradiction_of,
+    reason_against_chip,
     reasons_against,
     too_uncertain,
 )
@@ -203,6 +204,10 @@ class Predictor:
         features: Array,
         told: Sequence[tuple[int, KnownLatency]],
     ) -> list[LatencyPrediction]:
+        fitted = np.array([each.features for each in self.model.phones])
+        unlike = None if told else reason_against_chip(features, fitted)
+        if unlike is not None:
+            return [_refused(name, 0, (unlike,)) for name in names]
         phone = self.make_phones(features[None, :], [chip.name or ""])
         here = np.zeros(len(costs), dtype=np.int64)
         prior_mean, posterior = self.expect(costs, phone, here)

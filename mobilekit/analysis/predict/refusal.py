@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mobilekit.analysis.predict.chips import FEATURES
 from mobilekit.analysis.predict.costs import COSTS, KINDS, costs_of
 from mobilekit.analysis.predict.posterior import Posterior
 from mobilekit.contract.codec import Record
@@ -23,7 +24,14 @@ _WIDER_SHARE = 1.25
 _MORE_SHARE = 0.05
 """A cost's share of the time may exceed the largest fitted one by this factor, or by this much."""
 _SMALLER, _LARGER = 0.5, 2.0
-"""How far a network may lie outside of the fitted sizes."""
+"""How far a network or a chip may lie outside of the fitted sizes."""
+_CHIP_WORDS = {
+    "log_ghz": "its fastest core runs at {:.3g} GHz",
+    "log_macs_per_cycle": "its fastest core multiplies {:.3g} numbers a cycle",
+    "log_scaling": "the cores in use do as much as {:.3g} of its fastest",
+    "log_rate": "the cores in use multiply {:.3g} numbers a nanosecond",
+}
+"""``FEATURES`` that a chip may lie outside of what was fitted in, for people."""
 
 _WORDS = {
     "pw_macs": "convolutions of 1x1",
@@ -109,6 +117,21 @@ def _strangeness_of(layer: LayerWork) -> str | None:
         return f"its layer {layer.name} multiplies, and is said to be {layer.kind}"
     if layer.kind == "fc" and layer.macs > 1.1 * layer.weights:
         return f"its layer {layer.name} multiplies a matrix by more than one vector"
+    return None
+
+
+def reason_against_chip(features: Array, fitted: Array) -> str | None:
+    """Why nothing can be told from this chip alone; ``fitted`` are the phones' ``FEATURES``,
+    (phones, features)."""
+    for name, words in _CHIP_WORDS.items():
+        column = FEATURES.index(name)
+        value = np.exp(features[column])
+        least, most = np.exp(fitted[:, column].min()), np.exp(fitted[:, column].max())
+        if not least * _SMALLER <= value <= most * _LARGER:
+            return (
+                f"{words.format(value)}, and {least:.3g} to {most:.3g} were measured; measure one "
+                "network on the phone"
+            )
     return None
 
 
