@@ -14,6 +14,7 @@ from mobilekit.analysis.predict.own import OwnPhone, Wanted, expect_with_own
 from mobilekit.analysis.predict.stored import latency_of, population_of
 from mobilekit.analysis.predict.work import work_of
 from mobilekit.errors import ExportError, UsageError
+from mobilekit.executor.open import identify_device
 from mobilekit.flow.deploy import deploy
 from mobilekit.flow.own import OwnRunsOf, chip_of, of_population, own_latencies, predict_from_own
 from mobilekit.flow.prepare import DeployOptions, open_device_of
@@ -56,6 +57,8 @@ def calibrate(
     with open_device_of(options, reporter) as opened:
         device = opened.state.info
         chosen = choose_format(options.format, device, opened.state.companion_formats)
+    # The same one each time; that a virtual one stands in is said once.
+    options = options._replace(device=identify_device(options.device).device)
     predictor, directory = load_predictor(), places.artifacts_directory()
     setting = Setting(format=chosen.format, precision=options.variant.precision)
     usable = _usable_networks(predictor, directory)

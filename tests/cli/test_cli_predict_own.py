@@ -340,16 +340,19 @@ def test_a_calibration_is_of_one_phone_and_predicts_nothing(url, words, message)
         predict(url, *words)
 
 
-def test_a_calibration_measures_what_is_left_to_tell(keep, url, exports, monkeypatch):
-    """Of a computer on which all other packaged networks were measured; once it has been, nothing
-    is left. It is stored as any measurement is."""
-    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
-    computer = read_computer()
+def keep_all_but_squeezenet(keep, exports, device):
     predictor = load_predictor()
     for spec in list_models():
         work = work_of(spec.name, find_description(spec, cache_directory=exports))
         if spec.name != "squeezenet" and predictor.can_tell(work):
-            keep(spec.name, predictor.reference_ms(work), computer)
+            keep(spec.name, predictor.reference_ms(work), device)
+
+
+def test_a_calibration_measures_what_is_left_to_tell(keep, url, exports, monkeypatch):
+    """Of a computer on which all other packaged networks were measured; once it has been, nothing
+    is left. It is stored as any measurement is."""
+    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
+    keep_all_but_squeezenet(keep, exports, read_computer())
     words = ("--calibrate", "-d", "pc", "--networks", "1")  # with as many threads as the others
 
     done = document(url, *words)["calibration"]
@@ -364,3 +367,19 @@ def test_a_calibration_measures_what_is_left_to_tell(keep, url, exports, monkeyp
     assert done["origin"] == "measured"
     with pytest.raises(UsageError, match="No packaged network is left"):
         predict(url, *words)
+
+
+def test_a_virtual_phone_is_calibrated(keep, url, exports, cli):
+    """Over adb; what it tells is called simulated, and that it stands in is said once."""
+    keep_all_but_squeezenet(keep, exports, VIRTUAL)
+
+    outcome = cli("predict", "--calibrate", "-d", "nexus7", "--networks", "1", "--store", url)
+
+    assert outcome.exit_code == 0, outcome.stderr
+    assert outcome.stderr.count("stands in") == 1
+    assert "a virtual phone: its latency is this computer's" in outcome.stdout
+    (run,) = (each for each in Store(url).list_latencies() if each.model.name == "squeezenet")
+    assert run.device.key == VIRTUAL.key
+    told = cli("predict", "googlenet", "-d", "virtual:nexus7", "--store", url, "--json").document
+    (phone,) = told["devices"]
+    assert (phone["own"]["origin"], told["predictions"][0]["origin"]) == ("simulated", "predicted")
