@@ -68,9 +68,18 @@ def _phase_events(samples: Samples, process: int, begun_ns: int) -> Iterator[dic
         "warmup": samples.warmup_ns,
         "iterate": samples.iteration_ns,
     }
-    ends = [] if samples.ended_ns is None else [samples.ended_ns]
-    starts = [(each.phase, each.at_ns) for each in samples.phases]
-    for (phase, at_ns), (_, until_ns) in pairwise([*starts, *(("", end_ns) for end_ns in ends)]):
+    # Of a virtual phone whose energy phase goes faster, windows and waits are on a clock of their
+    # own, on which they end after the run does.
+    ends = [
+        *(each.ended_ns for each in samples.windows),
+        *(each.ended_ns for each in samples.waits),
+    ]
+    if samples.ended_ns is not None:
+        ends.append(samples.ended_ns)
+    starts: list[tuple[str, int]] = [(each.phase, each.at_ns) for each in samples.phases]
+    if ends:
+        starts.append(("", max(ends)))
+    for (phase, at_ns), (_, until_ns) in pairwise(starts):
         taken = list(durations.get(phase, ()))
         detail: dict[str, object] = {}
         if taken:

@@ -138,6 +138,10 @@ def test_a_run_is_a_trace(simulated):
         if one["ph"] == "X":
             rows.setdefault((one["pid"], one["tid"]), []).append((one["ts"], one["dur"]))
     assert rows[0, 0][0][0] == 0
+    over = max(began + took for began, took in rows[0, 0])
+    spans = [span for (process, _), row in rows.items() if process == 0 for span in row]
+    assert all(0 <= began <= began + took <= over + 1e-3 for began, took in spans)
+    assert (0, 2) in rows  # What it waited for.
     for spans in rows.values():
         for (began, took), (then, _) in itertools.pairwise(sorted(spans)):
             assert then >= began + took - 1e-3 or (then, took) == (began, took)
