@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from mobilekit.analysis.compare.records import Comparison
 from mobilekit.analysis.energy.power_series import PowerSeries
 from mobilekit.analysis.repeats import Arrangement, RepeatedFigure, Repeats
-from mobilekit.records.statistics import Interval, Origin, Proportion
+from mobilekit.records.statistics import Interval, Proportion
 from mobilekit.results.compare_tables import (
     LABELS,
     OURS,
@@ -22,11 +21,19 @@ from mobilekit.results.compare_tables import (
 )
 from mobilekit.results.published import Publication
 from mobilekit.results.report.document import ReportDocument, ReportedResult
-from mobilekit.results.tables.cell_text import IN_DOUBT, p50_note
+from mobilekit.results.report.measured import measured_section, result_row
+from mobilekit.results.report.parts import (
+    Chart,
+    Part,
+    Section,
+    arrangement_text,
+    device_text,
+    time_origin,
+)
+from mobilekit.results.tables.cell_text import IN_DOUBT
 from mobilekit.results.tables.cells import (
     Absent,
     Cell,
-    CellOrigin,
     Column,
     Number,
     Row,
@@ -34,7 +41,7 @@ from mobilekit.results.tables.cells import (
     make_table,
 )
 from mobilekit.results.text.compare import APART, refusal_text
-from mobilekit.results.text.words import PLANE_NAMES, SOURCE_NAMES
+from mobilekit.results.text.words import SOURCE_NAMES
 
 RANKED = {"latency": "Latency", "energy_gross": "Energy", "charge": "Inferences per charge"}
 """What networks are ranked by."""
@@ -42,34 +49,10 @@ OPEN_AT_ONCE = 3
 """Of many alike parts, that are unfolded when the page opens; all are when it is printed."""
 
 
-class Chart(Struct, frozen=True):
-    """What the page's script draws, from the document in the page."""
-
-    kind: str
-    """The name of a function there."""
-    argument: str = ""
-
-
-class Part(Struct, frozen=True):
-    title: str
-    table: Table
-    chart: Chart | None = None
-    notes: tuple[str, ...] = ()
-    is_open: bool | None = None
-    """Whether it is unfolded at first; ``None``: it cannot be folded."""
-
-
-class Section(Struct, frozen=True):
-    id: str
-    title: str
-    notes: tuple[str, ...]
-    parts: tuple[Part, ...]
-
-
 def make_sections(document: ReportDocument) -> tuple[Section, ...]:
     """Those that have something to show, but for the first, which is always there."""
     sections = (
-        _measured(document),
+        measured_section(document),
         _ranking(document),
         _heat(document),
         _against(document),
@@ -82,134 +65,6 @@ def make_sections(document: ReportDocument) -> tuple[Section, ...]:
         _published(document),
     )
     return tuple(each for each in sections if each.parts)
-
-
-def arrangement_text(arrangement: Arrangement) -> str:
-    """As what a network ran: ``.pte fp32, xnnpack, 4 threads``."""
-    threads = arrangement.threads
-    words = [f".{arrangement.format} {arrangement.precision}", arrangement.backend]
-    if threads is not None:
-        words.append(f"{threads} thread{'' if threads == 1 else 's'}")
-    return ", ".join(words)
-
-
-def device_text(arrangement: Arrangement) -> str:
-    return f"{arrangement.device} (virtual)" if arrangement.virtual else arrangement.device
-
-
-def time_origin(origin: Origin, arrangement: Arrangement) -> CellOrigin:
-    """Of what was measured, whether it was on the computer that was a virtual phone."""
-    return "virtual" if origin == "measured" and arrangement.virtual else origin
-
-
-# --- what was measured -------------------------------------------------------------------------
-
-
-def _measured(document: ReportDocument) -> Section:
-    parts = [Part("Results", _results_table(document.results))]
-    if document.imports:
-        parts.append(Part("Traces of external meters", _imports_table(document)))
-    parts.append(Part("Devices", _devices_table(document.results)))
-    return Section("measured", "What was measured, where and when", (), tuple(parts))
-
-
-def _results_table(results: Sequence[ReportedResult]) -> Table:
-    return make_table(
-        (
-            "id",
-            "started (UTC)",
-            "network",
-            "device",
-            "as",
-            "for",
-            Column("latency p50", holds="numbers", scale="common"),
-            Column("energy, gross", holds="numbers", scale="common"),
-            Column("inferences/charge", holds="numbers"),
-            "doubts",
-        ),
-        (_result_row(each) for each in results),
-    )
-
-
-def _result_row(result: ReportedResult) -> Sequence[Cell]:
-    answer, arrangement = result.answer, result.arrangement
-    doubts = [each.id for each in result.findings if each.severity != "info"]
-    latency, energy, charge = answer.latency, answer.energy, answer.charge
-    return (
-        result.id,
-        result.started_at[:16].replace("T", " "),
-        arrangement.model,
-        device_text(arrangement),
-        arrangement_text(arrangement),
-        result.purpose,
-        Absent()
-        if latency is None
-        else Number(
-            latency.p50_ns,
-            "ns",
-            latency.p50_interval_ns,
-            origin=time_origin("measured", arrangement),
-        ),
-        Absent()
-        if energy is None
-        else Number(
-            energy.gross_j,
-            "J",
-            energy.gross_interval_j,
-            origin=energy.origin,
-            note=p50_note(answer.far_p50_ratio),
-        ),
-        Absent()
-        if charge is None
-        else Number(
-            charge.inferences, "inferences", charge.inferences_interval, origin=charge.origin
-        ),
-        ", ".join(doubts) or "-",
-    )
-
-
-def _imports_table(document: ReportDocument) -> Table:
-    return make_table(
-        ("id", "imported (UTC)", "network", "device", "file", "plane", Column("energy", "numbers")),
-        (
-            (
-                each.id,
-                each.imported_at[:16].replace("T", " "),
-                each.model or "-",
-                each.device or "-",
-                each.file,
-                PLANE_NAMES[each.estimate.plane],
-                Number(
-                    each.estimate.gross_j,
-                    "J",
-                    each.estimate.gross_interval_j,
-                    origin=each.estimate.origin,
-                ),
-            )
-            for each in document.imports
-        ),
-    )
-
-
-def _devices_table(results: Sequence[ReportedResult]) -> Table:
-    of_device: dict[tuple[str, str | None], list[ReportedResult]] = {}
-    for each in results:
-        of_device.setdefault((each.arrangement.device_key, each.host), []).append(each)
-    return make_table(
-        ("device", "what it is", "system", "host", "results", "first (UTC)", "last (UTC)"),
-        (
-            (
-                device_text(found[0].arrangement),
-                found[0].phone,
-                found[0].system,
-                host or "-",
-                str(len(found)),
-                min(each.started_at for each in found)[:16].replace("T", " "),
-                max(each.started_at for each in found)[:16].replace("T", " "),
-            )
-            for (_, host), found in of_device.items()
-        ),
-    )
 
 
 def _headed(table: Table, *names: str) -> Table:
@@ -532,7 +387,7 @@ def _accuracy(document: ReportDocument) -> Section:
 
 
 def _accuracy_row(result: ReportedResult) -> Sequence[Cell]:
-    _, _, network, device, arrangement, _, latency, energy, *_ = _result_row(result)
+    _, _, network, device, arrangement, _, latency, energy, *_ = result_row(result)
     accuracy = result.answer.accuracy
     assert accuracy is not None
     return (
