@@ -47,7 +47,7 @@ def least_need(artifact: Artifact, description: Description | None) -> LeastNeed
     """
     activation_bytes, layer = _least_activations(description) if description else (0, "")
     return LeastNeed(
-        weights_bytes=min(weight_bytes(artifact), artifact.file.size_bytes),
+        weights_bytes=min(weight_bytes(artifact), artifact.program.size_bytes),
         activation_bytes=activation_bytes
         * BYTES_PER_NUMBER[artifact.precision]
         // BYTES_PER_NUMBER["fp32"],

@@ -46,6 +46,6 @@ def fetch_artifact(place: str, artifact: Artifact | None) -> None:
 
 def _paths(artifact: Artifact) -> Iterator[Path]:
     directory = places.artifacts_directory()
-    for file in artifact.files:
+    for file in artifact.kept:
         yield directory / Path(file.path).name
     yield operators_path(artifact.model, artifact.file, directory)

@@ -24,6 +24,7 @@ from mobilekit.contract.protocol import Format
 from mobilekit.errors import UsageError
 from mobilekit.formats import formats_text
 from mobilekit.records.compression import Redundancy
+from mobilekit.records.network import StorageWay
 from mobilekit.units import NS_PER_MS
 
 J_PER_MJ = 1e-3
@@ -70,6 +71,15 @@ def compress(
             max=100,
             help="The most that may be lost, in points; alone it asks for the smallest network. "
             "[default: 1]",
+            show_default=False,
+        ),
+    ] = None,
+    storage: Annotated[
+        Literal["shared", "pruned", "dictionary", "all"] | None,
+        typer.Option(
+            "--storage",
+            help="Also look for a small way to store the weights, which are expanded before they "
+            "are loaded: the file is smaller, what runs is not, and init takes longer.",
             show_default=False,
         ),
     ] = None,
@@ -201,9 +211,14 @@ def compress(
         energy_j=None if budget_mj is None else budget_mj * J_PER_MJ,
         max_loss_points=1.0 if max_accuracy_loss is None else max_accuracy_loss,
     )
+    ways: tuple[StorageWay, ...] = ("shared", "pruned", "dictionary")
+    if storage != "all":
+        ways = () if storage is None else (storage,)
     with TerminalReporter() as reporter:
         opened = Store(store or places.default_store())
-        choice = flow.compress(options, budget, data, opened, reporter, redundancy=redundancy)
+        choice = flow.compress(
+            options, budget, data, opened, reporter, redundancy=redundancy, ways=ways
+        )
     spec = find_model(model, given.given)
     if as_json:
         say(encode_pretty(CompressDocument(model=spec, choice=choice)), nl=False)
@@ -212,7 +227,10 @@ def compress(
     if output is not None:
         variant = choice.chosen.variant
         chosen = CompressedDocument(
-            model=spec.name, precision=variant.precision, compression=variant.compression
+            model=spec.name,
+            precision=variant.precision,
+            compression=variant.compression,
+            storage=variant.storage,
         )
         with after_the_answer():
             write_file(output, encode_pretty(chosen))

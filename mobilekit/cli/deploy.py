@@ -192,7 +192,7 @@ def export(
             on_progress=reporter.note,
         )
         lacking = find_lacking(
-            artifact.file, (*artifact.inputs, *artifact.reference_outputs), directory
+            artifact.program, (*artifact.inputs, *artifact.reference_outputs), directory
         )
         if lacking is not None:
             for line in render_findings([not_on_phones(lacking.text, lacking.advice)]):

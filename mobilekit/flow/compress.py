@@ -31,6 +31,7 @@ from mobilekit.model.examples import (
 from mobilekit.model.export import export_artifact
 from mobilekit.model.kept_lines import KeptLines
 from mobilekit.model.ranks import Layer, make_ladder
+from mobilekit.model.storage_ladders import storage_ladders
 from mobilekit.model.zoo import read_front_end
 from mobilekit.records.compression import (
     Budget,
@@ -42,7 +43,7 @@ from mobilekit.records.compression import (
 )
 from mobilekit.records.device import DeviceState
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.network import Compression, ModelSpec, Precision, Variant
+from mobilekit.records.network import Compression, ModelSpec, Precision, StorageWay, Variant
 from mobilekit.results.store import Store
 from mobilekit.runner.host import COMPUTER
 from mobilekit.units import format_bytes, format_duration, format_energy
@@ -69,6 +70,7 @@ def compress(
     reporter: Reporter,
     *,
     redundancy: Redundancy = "frobenius",
+    ways: tuple[StorageWay, ...] = (),
 ) -> Choice:
     """The network that keeps the budget, as ``analysis.choice.choose`` says which, of a ladder of
     ever lower ranks in each precision.
@@ -77,6 +79,9 @@ def compress(
     ``options`` have other examples for that. Where there is none, what counts is how often a
     network agrees with the uncompressed one on generated inputs. ``options`` have a format and an
     uncompressed variant; their ``energy`` is not looked at.
+
+    For each of ``ways`` to store the weights a ladder of its own is followed down, to the network
+    that is changed least of those that keep the budget.
 
     What was found of ranks and candidates is kept and found again, so that a search that was
     killed goes on where it was, and those of a day judge by the same figures.
@@ -130,6 +135,10 @@ def compress(
             break
         if not search.is_hopeless(variant, size_bytes):
             search.consider(variant, uncompressed)
+    most = budget.max_loss_points + SLACK_POINTS
+    ranks = [step.compression for step in screened if step.loss_points <= most]
+    for ladder in storage_ladders(ways, ranks):
+        search.follow(ladder, uncompressed)
     tried = tuple(search.tried.values())
     chosen = choose(tried, budget)
     if chosen is None:
@@ -298,6 +307,18 @@ class _Search(NamedTuple):
         self.tried[variant.key] = found
         if keeps_costs(found, self.budget) and found.accuracy is None:
             self.evaluate(variant, uncompressed)
+
+    def follow(self, ladder: Sequence[Variant], uncompressed: Candidate) -> None:
+        """Down to the first that keeps the budget, which is changed least, or to the smallest where
+        that is the answer; until it is hopeless."""
+        for variant in ladder:
+            self.consider(variant, uncompressed)
+            found = self.tried.get(variant.key)
+            if found is None or (self.budget.has_costs and keeps(found, self.budget)):
+                return
+            loss = found.loss_points
+            if loss is not None and loss > self.budget.max_loss_points + SLACK_POINTS:
+                return
 
     def evaluate(self, variant: Variant, uncompressed: Candidate | None) -> tuple[Candidate, int]:
         """With its accuracy, and how many examples that is of."""

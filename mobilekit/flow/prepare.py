@@ -238,7 +238,9 @@ def _prepared(
 ) -> Prepared:
     state, executor = opened
     lacking = find_lacking(
-        artifact.file, (*artifact.inputs, *artifact.reference_outputs), places.artifacts_directory()
+        artifact.program,
+        (*artifact.inputs, *artifact.reference_outputs),
+        places.artifacts_directory(),
     )
     if lacking is not None and executor.outlives:  # as a run on a phone does, real or virtual
         raise lacking.refusal(artifact.model.name)

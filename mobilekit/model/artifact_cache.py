@@ -82,7 +82,7 @@ def read_cached(manifest: Path, directory: Path) -> Artifact:
         raise DamagedError(f"its manifest cannot be read: {error.strerror}") from None
     except ProtocolError:
         raise DamagedError("its manifest is not what was written") from None
-    check_files(artifact.files, directory)
+    check_files(artifact.kept, directory)
     try:
         read_operators(artifact, cache_directory=directory)
     except ExportError:

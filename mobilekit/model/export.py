@@ -33,6 +33,7 @@ from mobilekit.model.files import reporting_full_disk, write_record
 from mobilekit.model.program import (
     Written,
     check_packages,
+    condense_program,
     is_halved,
     make_program,
     runs_here,
@@ -46,7 +47,14 @@ from mobilekit.records.artifact import (
     Artifact,
     Calibration,
 )
-from mobilekit.records.network import Level, ModelSpec, Precision, Variant, with_level
+from mobilekit.records.network import (
+    Level,
+    ModelSpec,
+    Precision,
+    Pruned,
+    Variant,
+    with_level,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -80,6 +88,7 @@ def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: P
     for obstacle in (
         refuse_backend(spec.variant, artifact_format),
         _refuse_level(spec.variant, artifact_format),
+        _refuse_storage(spec.variant),
     ):
         if obstacle is not None:
             raise obstacle
@@ -115,6 +124,24 @@ def refuse_backend(variant: Variant, artifact_format: FormatOrAuto) -> UsageErro
             fix="Use --precision fp16, or --backend xnnpack.",
         )
     return None
+
+
+def _refuse_storage(variant: Variant) -> UsageError | None:
+    storage, precision = variant.storage, variant.precision
+    if storage is None:
+        return None
+    if variant.level is not None:
+        return UsageError(
+            "--level does not go together with weights stored in less room: nothing checks that "
+            "levels still share them",
+            fix="Leave --level out, or give a --compressed without storage.",
+        )
+    if precision == "fp32" or isinstance(storage, Pruned):
+        return None
+    return UsageError(
+        f"{storage.text} are for fp32, and this is {precision}, which rounds weights to others",
+        fix="Use --precision fp32, or pruned weights.",
+    )
 
 
 def _refuse_placement(variant: Variant, artifact_format: FormatOrAuto) -> UsageError | None:
@@ -339,6 +366,10 @@ def _export(
             if runs_here(spec.variant):
                 on_progress(f"Checking its outputs in {facts.engine}")
             file, check = write_program(spec, target, program, inputs, references, cache_directory)
+            dense = None
+            if spec.variant.storage is not None:
+                dense = file
+                file = condense_program(spec, dense, module, cache_directory, on_progress)
         except ExportError as error:
             if state or not _onnx_takes(
                 spec, target, exported, inputs, calibrating, references, on_progress
@@ -362,6 +393,7 @@ def _export(
         model=spec,
         cost=cost,
         file=file,
+        dense=dense,
         backend=backend_of(spec.variant, target.format),
         calibration=_calibration(spec, target, others, whole_bytes),
         delegation=program.delegation(cost.macs),

@@ -166,6 +166,46 @@ def write_methods(
     return list(zip(files, checks, strict=True))
 
 
+def condense_program(
+    spec: ModelSpec,
+    program: ArtifactFile,
+    module: nn.Module,
+    cache_directory: Path,
+    on_progress: Callable[[str], None],
+) -> ArtifactFile:
+    """Write the small form of a program, of a network whose ``variant`` stores its weights so."""
+    from mobilekit.contract.condensed import expand
+    from mobilekit.model.condense import condense
+    from mobilekit.model.storage import find_forms
+
+    on_progress("Condensing the program")
+    dense = cache_directory / Path(program.path).name
+    with written_aside(cache_directory) as aside, written_aside(cache_directory) as again:
+        # An int8 program has other numbers; where many are 0, a plain stream is small.
+        forms = find_forms(module) if spec.variant.precision == "fp32" else ()
+        missing = condense(dense.read_bytes(), forms, aside)
+        if missing:
+            on_progress(
+                f"The program has the weights of {', '.join(missing)} in another form: they are "
+                "stored as they are"
+            )
+        expand(aside, again)
+        if file_sha256(again) != program.sha256:
+            raise ExportError(
+                f"The condensed {spec.name} does not expand to its program",
+                fix="Report this, with the network, to the makers of mobilekit.",
+                model=spec.path,
+            )
+        file = ArtifactFile(
+            sha256=file_sha256(aside),
+            format=program.format,
+            size_bytes=aside.stat().st_size,
+            method=program.method,
+        )
+        put_in_place(aside, cache_directory / Path(file.path).name)
+    return file
+
+
 def _check(
     spec: ModelSpec,
     target: Target,

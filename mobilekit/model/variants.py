@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from mobilekit.model.lowrank import compress
 from mobilekit.model.nested import nest
+from mobilekit.model.storage import store
 from mobilekit.records.network import Activation, Variant
 
 _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -65,6 +66,8 @@ def apply_variant(module: nn.Module, variant: Variant) -> nn.Module:
     """The module itself, changed as ``variant`` says; raises ``UsageError`` where it cannot be."""
     if variant.compression is not None:
         compress(module, variant.compression)
+    if variant.storage is not None:
+        store(module, variant.storage)
     if variant.activation is not None:
         module = _swap_activations(module, variant.activation)
     return module if variant.level is None else nest(module, variant.level)

@@ -356,6 +356,8 @@ def with_variant(spec: ModelSpec, variant: Variant) -> ModelSpec:
         content = _hashed(content, "compression", encode(variant.compression).decode())
     if variant.level is not None:
         content = _hashed(content, "levels", encode(variant.level.ladder).decode())
+    if variant.storage is not None:
+        content = _hashed(content, "storage", encode(variant.storage).decode())
     return msgspec.structs.replace(spec, variant=variant, content_sha256=content)
 
 

@@ -106,15 +106,28 @@ class Artifact(Record, frozen=True):
     engine there runs it, and only a device's run tells."""
     tool_versions: dict[str, str]
     export_ns: int
+    dense: ArtifactFile | None = None
+    """The program that ``file`` is expanded into before it is loaded, where it is stored condensed;
+    ``None``: ``file`` is the program. No device is sent it."""
 
     @property
     def precision(self) -> Precision:
         return self.model.variant.precision
 
     @property
+    def program(self) -> ArtifactFile:
+        """What the engine loads."""
+        return self.dense or self.file
+
+    @property
     def files(self) -> tuple[ArtifactFile | TensorFile, ...]:
         """Every file that a run needs; each name is its content's hash."""
         return (self.file, *self.inputs, *self.reference_outputs)
+
+    @property
+    def kept(self) -> tuple[ArtifactFile | TensorFile, ...]:
+        """Every file that a host keeps of it."""
+        return self.files if self.dense is None else (*self.files, self.dense)
 
 
 class SegmentArtifact(Record, frozen=True):

@@ -98,6 +98,56 @@ def method_of_level(number: int) -> str:
     return f"level_{number}"
 
 
+class SharedValues(Record, frozen=True, tag_field="way", tag="shared"):
+    """Each layer's weights are a few values, and stored as which of them each is."""
+
+    values: Annotated[int, Meta(ge=2, le=256)]
+
+    @property
+    def key(self) -> str:
+        return f"shared{self.values}"
+
+    @property
+    def text(self) -> str:
+        return f"{self.values} shared values a layer"
+
+
+class Pruned(Record, frozen=True, tag_field="way", tag="pruned"):
+    """The smallest weights of each layer are zero, and not stored."""
+
+    percent: Annotated[int, Meta(ge=1, le=99)]
+
+    @property
+    def key(self) -> str:
+        return f"pruned{self.percent}"
+
+    @property
+    def text(self) -> str:
+        return f"{self.percent} % pruned"
+
+
+class Dictionary(Record, frozen=True, tag_field="way", tag="dictionary"):
+    """Each column of a layer's weights is a sum of a few atoms, out of a dictionary of them."""
+
+    atoms_percent: Annotated[int, Meta(ge=1, le=200)]
+    """How many atoms there are, of the layer's outputs."""
+    codes: Annotated[int, Meta(ge=1, le=255)]
+    """How many of them a column is a sum of."""
+
+    @property
+    def key(self) -> str:
+        return f"dictionary{self.atoms_percent}x{self.codes}"
+
+    @property
+    def text(self) -> str:
+        return f"a dictionary of {self.atoms_percent} % atoms, {self.codes} codes a column"
+
+
+Storage = SharedValues | Pruned | Dictionary
+"""How a program's weights are stored in less room than they take where it runs."""
+StorageWay = Literal["shared", "pruned", "dictionary"]
+
+
 class Variant(Record, frozen=True):
     """All that makes a network's program another one; by default nothing does.
 
@@ -119,6 +169,8 @@ class Variant(Record, frozen=True):
     is ``None``. An entry for a backend, no layer twice."""
     compression: Compression | None = None
     """Which layers are cut to a lower rank; ``None``: they are whole."""
+    storage: Storage | None = None
+    """How the weights are stored, and changed for that; ``None``: as they are computed with."""
 
     @property
     def has_usual_backend(self) -> bool:
@@ -136,10 +188,14 @@ class Variant(Record, frozen=True):
         ``level2of4-1f2e3d4c``; empty where nothing is changed."""
         level = () if self.level is None else (self.level.key,)
         compression = () if self.compression is None else (self.compression.key,)
+        storage = () if self.storage is None else (self.storage.key,)
         precision = () if self.precision == "fp32" else (self.precision,)
         backend = () if self.backend is None else (self.backend,)
         return "-".join(
-            (*level, *self._activation, *compression, *precision, *backend, *self._placement_key)
+            (
+                *(*level, *self._activation, *compression, *storage),
+                *(*precision, *backend, *self._placement_key),
+            )
         )
 
     @property
@@ -154,7 +210,8 @@ class Variant(Record, frozen=True):
         backend itself."""
         level = () if self.level is None else (self.level.text,)
         compression = () if self.compression is None else (self.compression.text,)
-        return ", ".join((*level, *self._activation, *compression, self.precision))
+        storage = () if self.storage is None else (self.storage.text,)
+        return ", ".join((*level, *self._activation, *compression, *storage, self.precision))
 
     @property
     def _activation(self) -> tuple[str, ...]:

@@ -8,7 +8,14 @@ from typing import Any
 from mobilekit.contract.codec import MAX_DOCUMENT_BYTES, Record, decode
 from mobilekit.errors import ProtocolError, UsageError
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.network import Compression, Level, Placed, Precision, Variant
+from mobilekit.records.network import (
+    Compression,
+    Level,
+    Placed,
+    Precision,
+    Storage,
+    Variant,
+)
 
 LARGEST_VARIANT_BYTES = 2**20
 """Of a file that says how a network is changed."""
@@ -30,9 +37,11 @@ class CompressedDocument(Record, frozen=True, tag_field="schema", tag="mobilekit
     model: str
     precision: Precision
     compression: Compression | None
-    """``None`` where the precision alone was enough, and for levels."""
+    """``None`` where no layer is cut, and for levels."""
     ladder: tuple[Compression, ...] = ()
     """Of ``--levels``: the ranks of each, from the smallest; none of a network without."""
+    storage: Storage | None = None
+    """``None`` where the program is stored as it is computed with."""
 
 
 # History: 1: first.
@@ -78,7 +87,11 @@ def read_compressed(path: Path) -> Variant:
         fix=COMPRESSED_FIX,
     )
     if not document.ladder:
-        return Variant(precision=document.precision, compression=document.compression)
+        return Variant(
+            precision=document.precision,
+            compression=document.compression,
+            storage=document.storage,
+        )
     try:
         level = Level(number=len(document.ladder), ladder=document.ladder)
     except ValueError as error:
@@ -91,7 +104,7 @@ def read_compressed(path: Path) -> Variant:
             fix=COMPRESSED_FIX,
             file=path,
         )
-    return Variant(precision=document.precision, level=level)
+    return Variant(precision=document.precision, level=level, storage=document.storage)
 
 
 def read_baseline(path: Path) -> tuple[Measurement, ...]:

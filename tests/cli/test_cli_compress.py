@@ -82,6 +82,66 @@ def test_energy_is_refused_where_there_is_no_battery(cli, redundant):
     assert "no battery" in outcome.stderr
 
 
+def stored(directory, storage, precision="fp32"):
+    file = directory / "stored.json"
+    head = f'{{{TAG}, "model": "any", "precision": "{precision}", "compression": null, '
+    file.write_text(f'{head}"storage": {json.dumps(storage)}}}')
+    return file
+
+
+@pytest.mark.parametrize("format", ["pte", "onnx", "tflite"])
+def test_a_condensed_network_is_sent_small_and_computes_the_same(
+    cli, make_bench_phone, redundant, tmp_path, format
+):
+    """What a phone is sent is the small file, which it expands in each load; its outputs are those
+    of PyTorch with the same weights, and nothing that was expanded is left there."""
+    phone = make_bench_phone()
+    file = stored(tmp_path, {"way": "dictionary", "atoms_percent": 20, "codes": 3})
+    options = ("--format", format, "--fast", "--no-energy", "--compressed", file)
+    outcome = cli("deploy", redundant, "-d", phone.serial, *options, "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    measurement = decode(outcome.stdout, MeasurementDocument, source="stdout").measurement
+    artifact = measurement.artifact
+    assert measurement.result.samples.output_check.matches
+    assert artifact.file.size_bytes < 0.15 * artifact.dense.size_bytes
+    folder = phone.directory / "files/data/local/tmp/mobilekit/artifacts"
+    [sent] = folder.glob(f"*.{format}")
+    assert sent.stem == artifact.file.sha256
+    assert sent.stat().st_size == artifact.file.size_bytes
+    assert artifact.model.variant.key == "dictionary20x3"
+    shown = cli("results", "show", "last")
+    assert "each expanding the program" in shown.stdout
+
+
+def test_a_way_to_store_is_searched_and_written(cli, redundant, tmp_path):
+    """The least changed of those within a budget that no precision alone keeps."""
+    file = tmp_path / "small.json"
+    arguments = ("--budget-mb", "0.013", "--max-accuracy-loss", "30", "--storage", "dictionary")
+    outcome = cli("compress", redundant, *arguments, "--json", "-o", file)
+    assert outcome.exit_code == 0, outcome.stderr
+    choice = decode(outcome.stdout, CompressDocument, source="stdout").choice
+    tried = [each for each in choice.tried if each.variant.storage is not None]
+    assert tried
+    assert choice.chosen.size_bytes <= 13_000
+    assert json.loads(file.read_bytes())["storage"] == json.loads(outcome.stdout)["choice"][
+        "chosen"
+    ]["variant"].get("storage")
+
+
+def test_shared_values_are_refused_in_int8(cli, redundant, tmp_path):
+    file = stored(tmp_path, {"way": "shared", "values": 4}, "int8")
+    outcome = cli("export", redundant, "--compressed", file)
+    assert outcome.exit_code == UsageError.exit_code
+    assert "pruned" in outcome.stderr
+
+
+def test_pruned_int8_is_smaller_than_int8(cli, redundant, tmp_path):
+    file = stored(tmp_path, {"way": "pruned", "percent": 80}, "int8")
+    outcome = cli("export", redundant, "--compressed", file)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "condensed  from" in outcome.stdout
+
+
 def test_a_budget_that_nothing_keeps_names_the_nearest(cli, redundant):
     outcome = cli("compress", redundant, "--budget-mb", "0.0005", "--json")
     assert outcome.exit_code == NothingFitsError.exit_code
@@ -95,6 +155,8 @@ def test_a_budget_that_nothing_keeps_names_the_nearest(cli, redundant):
         "{}x",
         f'{{{TAG}, "model": "a", "precision": "int4", "compression": null}}',
         f'{{{TAG}, "model": "a", "precision": "fp32", "compression": {{"ranks": []}}}}',
+        f'{{{TAG}, "model": "a", "precision": "fp32", "compression": null, "storage": '
+        '{"way": "shared", "values": 1}}',
     ],
 )
 def test_a_file_that_is_no_variant_is_refused(cli, redundant, tmp_path, text):

@@ -50,6 +50,10 @@ def render_choice(spec: ModelSpec, choice: Choice, written: Path | None) -> str:
             * bool(ranks)
         ),
         *_left_whole(choice),
+        *(
+            ["  stored    condensed, and expanded before it is loaded: its init contains that"]
+            * (chosen.variant.storage is not None)
+        ),
         f"  tried     {len(choice.tried)} networks, and {len(choice.screened)} steps of ranks in "
         "PyTorch",
     ]

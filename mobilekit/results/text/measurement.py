@@ -38,7 +38,7 @@ def render_measurement(
     )
     rows = [
         *_choice_rows(measurement),
-        ("init", _init_text(answer.init)),
+        ("init", _init_text(answer.init, is_expanded=artifact.dense is not None)),
         ("latency", _latency_text(answer.latency, answer.warmup_iterations)),
         *_expected_rows(measurement, answer),
         ("memory", _memory_text(answer.memory)),
@@ -95,10 +95,11 @@ def _expected_rows(measurement: Measurement, answer: Answer) -> list[tuple[str, 
     return [("expected", earlier_text(measurement.predicted, p50_ns))]
 
 
-def _init_text(init: Summary | None) -> str:
+def _init_text(init: Summary | None, *, is_expanded: bool) -> str:
     if init is None:
         return "not measured"
-    return f"p50 {format_duration(init.p50_ns)}   ({init.count} cold loads)"
+    loads = f"{init.count} cold loads{', each expanding the program' if is_expanded else ''}"
+    return f"p50 {format_duration(init.p50_ns)}   ({loads})"
 
 
 def _latency_text(latency: Summary | None, warmup_iterations: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+from mobilekit.contract.protocol import ArtifactFile
 from mobilekit.plain import plain
 from mobilekit.records.artifact import Artifact, Calibration
 from mobilekit.records.network import ModelCard, ModelCost, ModelSpec
@@ -20,6 +21,7 @@ def render_artifact(artifact: Artifact, directory: Path) -> str:
     rows = [
         ("file", str(directory / Path(artifact.file.path).name)),
         ("size", format_bytes(artifact.file.size_bytes)),
+        *([("condensed", _condensed_text(artifact.dense))] if artifact.dense is not None else []),
         ("network", _cost_text(artifact.cost)),
         (
             "delegated",
@@ -46,6 +48,10 @@ def _agreement(artifact: Artifact) -> str:
         f"differ from eager PyTorch's in fp32 by {artifact.relative_error:.2g} of the largest "
         f"value, within {artifact.relative_tolerance:.2g}"
     )
+
+
+def _condensed_text(dense: ArtifactFile) -> str:
+    return f"from {format_bytes(dense.size_bytes)}, to which mobilekit's companions expand it"
 
 
 def _calibration_text(calibration: Calibration) -> str:
