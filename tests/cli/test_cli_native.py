@@ -46,6 +46,24 @@ def matrix(names):
     ]
 
 
+@pytest.mark.soak
+def test_a_condensed_program_is_expanded_by_the_app(cli, native_phone, tmp_path):
+    """By its own code, before its own engine loads it."""
+    file = tmp_path / "dictionary.json"
+    storage = '{"way": "dictionary", "atoms_percent": 25, "codes": 4}'
+    file.write_text(
+        '{"schema": "mobilekit.compressed/1", "model": "deep_kws_digits", "precision": "fp32", '
+        f'"compression": null, "storage": {storage}}}'
+    )
+    arguments = ("--compressed", file, "--fast", "--no-energy", "--json")
+    outcome = cli("deploy", "deep_kws_digits", "-d", native_phone.serial, *arguments)
+    assert outcome.exit_code == 0, outcome.stderr
+    measurement = decode(outcome.stdout, MeasurementDocument, source="stdout").measurement
+    assert measurement.artifact.file.size_bytes < 30_000 < measurement.artifact.dense.size_bytes
+    assert measurement.result.samples.companion.name == "mobilekit native"
+    assert measurement.result.samples.output_check.matches
+
+
 @pytest.mark.parametrize(
     ("name", "format", "precision"),
     [
