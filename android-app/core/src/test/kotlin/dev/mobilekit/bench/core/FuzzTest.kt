@@ -68,6 +68,23 @@ class FuzzTest {
                 "processor\t: 0\nFeatures\t: fp asimd aes\nCPU part\t: 0xd03\n",
             ).flatMap { edited(it.toByteArray()) }
 
+    @Provide
+    fun condensed(): Arbitrary<ByteArray> = Arbitraries.of(Vectors.condensed().map { it.bytes }).flatMap(::edited)
+
+    @Property(shrinking = ShrinkingMode.BOUNDED)
+    fun `a condensed program is expanded or refused`(
+        @ForAll("condensed") bytes: ByteArray,
+    ) = inFolder { root ->
+        val source = File(root, "small").also { it.writeBytes(bytes) }
+        val target = File(root, "program")
+        try {
+            expandCondensed(source, target)
+            assertEquals(checkNotNull(readCondensedHead(source)).programBytes, target.length())
+        } catch (_: ProtocolException) {
+            return@inFolder
+        }
+    }
+
     @Property(shrinking = ShrinkingMode.BOUNDED)
     fun `a message is refused or comes back equal`(
         @ForAll("messages") edited: Edited,

@@ -99,14 +99,7 @@ class RunTest {
         assertEquals(result.samples, collectSamples(shown))
     }
 
-    private val condensed =
-        (parseJson(File(Vectors.folder, "condensed.json").readBytes()) as Json.Array)
-            .items
-            .map { (it as Json.Object).fields }
-            .first { it["name"] == Json.Text("plain") }
-            .let { (it.getValue("condensed") as Json.Text).value.chunked(2) }
-            .map { it.toInt(16).toByte() }
-            .toByteArray()
+    private val condensed = Vectors.condensed().first { it.name == "plain" }.bytes
 
     @Test
     fun `a condensed program is expanded for each load`() {

@@ -143,16 +143,14 @@ class VectorsTest {
 
     @Test
     fun `a condensed program expands as the contract says`() {
-        for (vector in objects("condensed.json")) {
-            val name = (vector.getValue("name") as Json.Text).value
+        for (vector in Vectors.condensed()) {
+            val name = vector.name
             val (source, target) = folder.newFile() to folder.newFile()
-            val hex = (vector.getValue("condensed") as Json.Text).value
-            source.writeBytes(hex.chunked(2).map { it.toInt(16).toByte() }.toByteArray())
-            val error = vector.getValue("error")
-            if (error is Json.Text) {
+            source.writeBytes(vector.bytes)
+            if (vector.error != null) {
                 val problem =
                     assertThrows(name, ProtocolException::class.java) { expandCondensed(source, target) }
-                assertTrue("$name: $problem", error.value in problem.message.orEmpty())
+                assertTrue("$name: $problem", vector.error in problem.message.orEmpty())
             } else {
                 expandCondensed(source, target)
                 val head = checkNotNull(readCondensedHead(source)) { name }
