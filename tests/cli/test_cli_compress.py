@@ -113,11 +113,12 @@ def test_a_condensed_network_is_sent_small_and_computes_the_same(
     assert "each expanding the program" in shown.stdout
 
 
+@pytest.mark.soak
 def test_a_way_to_store_is_searched_and_written(cli, redundant, tmp_path):
     """The least changed of those within a budget that no precision alone keeps."""
     file = tmp_path / "small.json"
     arguments = ("--budget-mb", "0.013", "--max-accuracy-loss", "30", "--storage", "dictionary")
-    outcome = cli("compress", redundant, *arguments, "--json", "-o", file)
+    outcome = cli("compress", redundant, *arguments, "--json", "-o", file, timeout=600)
     assert outcome.exit_code == 0, outcome.stderr
     choice = decode(outcome.stdout, CompressDocument, source="stdout").choice
     tried = [each for each in choice.tried if each.variant.storage is not None]
