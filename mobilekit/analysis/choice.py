@@ -99,12 +99,11 @@ def _missed(candidate: Candidate, budget: Budget) -> tuple[int, float, tuple[str
         ("energy", candidate.energy_j, budget.energy_j),
         ("accuracy", candidate.loss_points, budget.max_loss_points),
     )
-    missed = [
-        (name, float("inf") if value is None else (value - bound) / max(bound, 1e-9))
-        for name, value, bound in parts
-        if bound is not None and not _is_within(value, bound)
-    ]
     # What was not measured was given up for another part, and says nothing of its own.
-    names = tuple(name for name, share in missed if share != float("inf"))
-    worst = max((share for _, share in missed if share != float("inf")), default=0.0)
-    return len(missed), worst, names
+    missed = [
+        (name, (value - bound) / max(bound, 1e-9))
+        for name, value, bound in parts
+        if value is not None and bound is not None and value > bound
+    ]
+    worst = max((share for _, share in missed), default=0.0)
+    return len(missed), worst, tuple(name for name, _ in missed)

@@ -130,7 +130,8 @@ def compress(
         set(),
     )
     uncompressed, examples = search.evaluate(Variant(), None)
-    for variant, size_bytes in search.foresee(layers, screened, uncompressed):
+    coming = search.foresee(layers, screened, uncompressed)
+    for variant, size_bytes in coming:
         if search.has_answer(variant, size_bytes):
             break
         if not search.is_hopeless(variant, size_bytes):
@@ -142,6 +143,10 @@ def compress(
     tried = tuple(search.tried.values())
     chosen = choose(tried, budget)
     if chosen is None:
+        if budget.size_bytes is not None:
+            # What is beyond the size was not tried; the smallest tells how far beyond it is.
+            search.consider(min(coming, key=lambda each: each[1])[0], uncompressed)
+            tried = tuple(search.tried.values())
         raise _nothing_fits(spec, budget, tried, found)
     return Choice(
         budget=budget,

@@ -94,4 +94,7 @@ def test_the_nearest_misses_least():
     tried = [candidate(1, 9, 9.0), candidate(2, 5, 4.0, loss=1.5), candidate(3, 3, 6.0, loss=9.0)]
     found, missed = nearest(tried, budget(size=5, latency=5))
     assert (found.size_bytes, missed) == (5, ("accuracy",))
+    unjudged = candidate(4, 6, 4.0, loss=None)
+    found, missed = nearest([candidate(1, 9), unjudged], budget(size=5, latency=5))
+    assert (found, missed) == (unjudged, ("size",))
     assert nearest([], budget()) is None
