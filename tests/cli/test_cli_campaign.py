@@ -73,7 +73,7 @@ def lines_of(outcome):
     return [check_document(line) for line in outcome.stdout.splitlines()]
 
 
-def wait_until(condition, timeout_s=60):
+def wait_until(condition, timeout_s=150):
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "it does not come about"
