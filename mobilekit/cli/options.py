@@ -368,8 +368,10 @@ def check_level_choice(network: NetworkOptions, budget_ms: float | None = None) 
             "--budget-ms is what --level auto chooses by",
             fix="Give --compressed FILE --level auto too, or leave it out.",
         )
-    if not 0 < budget_ms < 1e6:
-        raise UsageError("--budget-ms must be above 0 and below 1e6", fix="Correct --budget-ms.")
+    if not 1e-6 <= budget_ms < 1e6:
+        raise UsageError(
+            "--budget-ms must be a nanosecond at least, and below 1e6", fix="Correct --budget-ms."
+        )
 
 
 def deploy_options(

@@ -13,8 +13,11 @@ from mobilekit.records.artifact import Artifact
 from mobilekit.records.compression import Levels
 from mobilekit.records.network import Compression, Level, Variant
 
-CHOICE_ITERATIONS = 30
-"""Of each level that is tried against a budget, after its warm-up."""
+TRIAL_NS = 500_000_000
+FEWEST_TRIED, MOST_TRIED = 30, 1000
+"""Inferences of each level that is tried against a budget, after its warm-up: as many as take
+``TRIAL_NS`` at the budget, within these. A few of some microseconds tell little of a busy
+device."""
 
 
 def make_ladder(options: DeployOptions, count: int, reporter: Reporter) -> tuple[Compression, ...]:
@@ -86,7 +89,7 @@ def plan_choice(
     prepared.deliver([file for each in candidates for file in each.files], reporter)
     choice = MethodChoice(
         budget_ns=budget_ns,
-        iterations=CHOICE_ITERATIONS,
+        iterations=min(max(TRIAL_NS // budget_ns, FEWEST_TRIED), MOST_TRIED),
         candidates=tuple(
             Candidate(method=each.file.method, reference_outputs=each.reference_outputs)
             for each in candidates
