@@ -26,7 +26,9 @@ from mobilekit import places
 from mobilekit.contract.protocol import TensorFile
 from mobilekit.hashing import file_sha256
 from mobilekit.phone import runs
-from mobilekit.phone.adb import AdbServer
+from mobilekit.phone.adb import (
+    AdbServer,
+)
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.runner.abi import this_abi
 from mobilekit.units import format_significant

@@ -29,7 +29,8 @@ from mobilekit.campaign import engine  # noqa: E402
 from mobilekit.campaign.host import Order  # noqa: E402
 from mobilekit.campaign.planning import waiting_of  # noqa: E402
 from mobilekit.records.campaign import Campaign, Outcome  # noqa: E402
-from mobilekit.results.campaigns import Campaigns, RunId, opened  # noqa: E402
+from mobilekit.results.campaign_rows import RunId  # noqa: E402
+from mobilekit.results.campaigns import Campaigns, opened  # noqa: E402
 
 
 class Interval(NamedTuple):

@@ -53,7 +53,12 @@ from mobilekit.records.device import DeviceState
 from mobilekit.records.energy import PlannedEnergy
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import Variant, with_backend
-from mobilekit.results.campaigns import BegunRuns, Campaigns
+from mobilekit.results.campaign_rows import (
+    BegunRuns,
+)
+from mobilekit.results.campaigns import (
+    Campaigns,
+)
 from mobilekit.results.store import PendingRun, Store
 from mobilekit.results.text.progress import PHASE_TEXTS, STEP_TEXTS, TIMEOUT_TEXTS, WAIT_TEXTS
 

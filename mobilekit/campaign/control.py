@@ -30,7 +30,11 @@ from mobilekit.records.campaign import (
     PlacedRun,
     RunState,
 )
-from mobilekit.results.campaigns import Campaigns, RunId, opened
+from mobilekit.results.campaign_rows import RunId
+from mobilekit.results.campaigns import (
+    Campaigns,
+    opened,
+)
 
 LOOK_S = 0.5
 """How often a campaign is looked at by who follows it."""

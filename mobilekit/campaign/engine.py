@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from mobilekit import places
 from mobilekit.contract.protocol import PROTOCOL_VERSION
 from mobilekit.errors import MobilekitError, StoreError, UsageError
-from mobilekit.results.campaigns import RunId
+from mobilekit.results.campaign_rows import RunId
 from mobilekit.results.database import Database, use_write_ahead_log
 
 if TYPE_CHECKING:

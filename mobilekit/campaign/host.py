@@ -23,7 +23,15 @@ from mobilekit.contract.codec import decode, encode
 from mobilekit.errors import InUseError, MobilekitError, StoreError
 from mobilekit.model.files import write_whole
 from mobilekit.records.campaign import AgentInfo, ListedAgent, Offer, Outcome, PlacedRun
-from mobilekit.results.campaigns import AGENT_SILENT_S, LEASE_S, Campaigns, RunId, Taken
+from mobilekit.results.campaign_rows import (
+    RunId,
+    Taken,
+)
+from mobilekit.results.campaigns import (
+    AGENT_SILENT_S,
+    LEASE_S,
+    Campaigns,
+)
 
 LOOK_S = 0.3
 """How often a host looks for what is to be stopped."""

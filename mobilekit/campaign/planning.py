@@ -18,7 +18,10 @@ from mobilekit.model.zoo import find_model, with_variant
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.campaign import CampaignRun, ListedAgent, Offer, PlacedRun, PlannedRun
 from mobilekit.records.network import ModelSpec, Variant, with_backend
-from mobilekit.results.campaigns import Campaigns, RunId
+from mobilekit.results.campaign_rows import RunId
+from mobilekit.results.campaigns import (
+    Campaigns,
+)
 
 COMPUTER_TURN = "computer"
 """Of phones that compute with their host's processor, one measures at a time: two would measure

@@ -25,7 +25,10 @@ def render_result(result: StoredResult, output: JsonOptions, store: Store) -> st
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.flow.predict import predict_real
     from mobilekit.records.meter import MeterResult
-    from mobilekit.results.documents import make_measurement_document, make_summaries_document
+    from mobilekit.results.documents import (
+        make_measurement_document,
+        make_summaries_document,
+    )
     from mobilekit.results.text.measurement import render_measurement
 
     if isinstance(result, MeterResult):

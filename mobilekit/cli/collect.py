@@ -30,7 +30,10 @@ def collect(
     from mobilekit.errors import StoppedError
     from mobilekit.flow.collect import collect as collect_runs
     from mobilekit.flow.predict import predict_real
-    from mobilekit.results.documents import CollectionDocument, make_measurement_document
+    from mobilekit.results.documents import (
+        CollectionDocument,
+        make_measurement_document,
+    )
     from mobilekit.results.store import Store
     from mobilekit.results.text.collection import render_waiting
     from mobilekit.results.text.measurement import render_measurement

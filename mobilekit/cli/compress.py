@@ -138,7 +138,10 @@ def compress(
     from mobilekit.model.zoo import find_model
     from mobilekit.records.compression import Budget
     from mobilekit.records.network import Variant
-    from mobilekit.results.documents import CompressDocument, LevelsDocument
+    from mobilekit.results.network_documents import (
+        CompressDocument,
+        LevelsDocument,
+    )
     from mobilekit.results.output_file import check_writable, write_file
     from mobilekit.results.saved import CompressedDocument
     from mobilekit.results.store import Store

@@ -172,7 +172,7 @@ def export(
     from mobilekit.model.export import export_artifact
     from mobilekit.model.packed import find_lacking
     from mobilekit.model.zoo import find_model, with_variant
-    from mobilekit.results.documents import ArtifactDocument
+    from mobilekit.results.network_documents import ArtifactDocument
     from mobilekit.results.text.measurement import render_findings
     from mobilekit.results.text.model import render_artifact
 

@@ -48,7 +48,7 @@ def describe(model: ModelArgument, network: GivenOptions, as_json: JsonFlag = Fa
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.model.describe import read_description
     from mobilekit.model.zoo import find_model
-    from mobilekit.results.documents import DescriptionDocument
+    from mobilekit.results.network_documents import DescriptionDocument
     from mobilekit.results.text.layers import render_description
     from mobilekit.results.text.measurement import render_findings
 
@@ -181,7 +181,10 @@ def _show_profile(
     from mobilekit.analysis.layers.profile import profile_of
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.results.chrome_trace import write_chrome_trace
-    from mobilekit.results.documents import make_profile_document, make_profile_summary
+    from mobilekit.results.documents import (
+        make_profile_document,
+        make_profile_summary,
+    )
     from mobilekit.results.text.layers import render_profile
 
     derived = profile_of(measurement)

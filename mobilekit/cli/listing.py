@@ -36,8 +36,12 @@ def models(
     from mobilekit.model.describe import read_cost
     from mobilekit.model.given import NOTHING
     from mobilekit.model.zoo import find_model, list_models, read_card
-    from mobilekit.results.documents import KnownModel, ModelDocument, ModelsDocument
     from mobilekit.results.listing import models_table
+    from mobilekit.results.network_documents import (
+        KnownModel,
+        ModelDocument,
+        ModelsDocument,
+    )
     from mobilekit.results.tables.text import render_text
     from mobilekit.results.text.model import render_card
 
@@ -102,7 +106,9 @@ def devices(
         return
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.executor.open import list_devices
-    from mobilekit.phone.adb import advice
+    from mobilekit.phone.attaching import (
+        advice,
+    )
     from mobilekit.phone.device import links_by_phone
     from mobilekit.results.documents import DevicesDocument
     from mobilekit.results.listing import devices_table

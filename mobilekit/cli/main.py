@@ -200,7 +200,11 @@ def mobilekit(
     ] = None,
 ) -> None:
     if adb is not None:
-        from mobilekit.phone.adb import ADDRESS_VARIABLE, PORT_VARIABLE, split_server
+        from mobilekit.phone.server_address import (
+            ADDRESS_VARIABLE,
+            PORT_VARIABLE,
+            split_server,
+        )
 
         host, port = split_server(adb)
         # What this command starts is to find it too.

@@ -49,7 +49,7 @@ def partition(
     from mobilekit.cli.progress import TerminalReporter
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.flow import partition as flow
-    from mobilekit.results.documents import PartitionDocument
+    from mobilekit.results.network_documents import PartitionDocument
     from mobilekit.results.output_file import check_writable, write_file
     from mobilekit.results.saved import PlacementDocument
     from mobilekit.results.store import Store

@@ -58,7 +58,11 @@ def list_results(
     from mobilekit.contract.codec import encode_pretty
     from mobilekit.errors import UsageError
     from mobilekit.records.meter import MeterResult
-    from mobilekit.results.documents import ResultsDocument, list_import, list_result
+    from mobilekit.results.documents import (
+        ResultsDocument,
+        list_import,
+        list_result,
+    )
     from mobilekit.results.listing import results_table
     from mobilekit.results.store import open_to_read
     from mobilekit.results.tables.csv import render_csv
@@ -307,7 +311,10 @@ def _exported(
     from mobilekit.flow.predict import predict_real
     from mobilekit.meter.document import ExportDocument, make_meter_document
     from mobilekit.records.meter import MeterResult
-    from mobilekit.results.documents import make_measurement_document, make_summaries_document
+    from mobilekit.results.documents import (
+        make_measurement_document,
+        make_summaries_document,
+    )
 
     answered = _answered(store, ids, on_damage)
     imports = [each for each in answered if isinstance(each, MeterResult)]

@@ -80,7 +80,7 @@ def tradeoff(
     from mobilekit.flow.levels import make_ladder
     from mobilekit.flow.tradeoff import measure_tradeoff
     from mobilekit.records.measurement import Measurement
-    from mobilekit.results.documents import TradeoffDocument
+    from mobilekit.results.network_documents import TradeoffDocument
     from mobilekit.results.plot_file import check_plot_path, write_figure
     from mobilekit.results.store import Store
     from mobilekit.results.text.tradeoff import render_tradeoff

@@ -29,7 +29,13 @@ from mobilekit.executor.replay import REPLAY_PREFIX, open_recording
 from mobilekit.executor.virtual_phones import connect_virtual, stop_idle_server, virtual_server
 from mobilekit.executor.watch import Patience
 from mobilekit.formats import FORMATS
-from mobilekit.phone.adb import AdbServer, Phone, link_of
+from mobilekit.phone.adb import (
+    AdbServer,
+    Phone,
+)
+from mobilekit.phone.attaching import (
+    link_of,
+)
 from mobilekit.phone.device import (
     VirtualChoice,
     choose_device,

@@ -20,7 +20,9 @@ from mobilekit.errors import AdbServerError, DeviceError, DisconnectedError, Mob
 from mobilekit.executor.base import Listener, Look
 from mobilekit.executor.watch import Following, Patience, Watch
 from mobilekit.phone import runs
-from mobilekit.phone.adb import Phone
+from mobilekit.phone.adb import (
+    Phone,
+)
 from mobilekit.phone.app import ensure_app
 
 

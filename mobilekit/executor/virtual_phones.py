@@ -15,7 +15,9 @@ from mobilekit.errors import (
 )
 from mobilekit.executor.lock import exclusive
 from mobilekit.phone import runs
-from mobilekit.phone.adb import AdbServer
+from mobilekit.phone.adb import (
+    AdbServer,
+)
 from mobilekit.phone.device import profile_named
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.device import VIRTUAL_PREFIX

@@ -40,7 +40,9 @@ from mobilekit.errors import (
 )
 from mobilekit.executor.base import Listener
 from mobilekit.hashing import bytes_md5
-from mobilekit.phone.adb import Phone
+from mobilekit.phone.adb import (
+    Phone,
+)
 from mobilekit.phone.runs import (
     READINGS,
     is_held,

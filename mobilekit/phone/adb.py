@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from mobilekit.contract.protocol import INPUT_ROOT, PACKAGE
 from mobilekit.errors import (
@@ -30,24 +30,15 @@ from mobilekit.errors import (
     MobilekitError,
     PhoneError,
     TimedOutError,
-    UsageError,
+)
+from mobilekit.phone.attaching import advice, attach_again, not_ready
+from mobilekit.phone.server_address import (
+    SERVER_ADDRESS,
+    read_address,
+    read_port,
+    without_port,
 )
 from mobilekit.records.device import AttachedDevice
-
-PORT_VARIABLE = "ANDROID_ADB_SERVER_PORT"
-ADDRESS_VARIABLE = "ANDROID_ADB_SERVER_ADDRESS"
-
-
-@contextmanager
-def without_port() -> Iterator[None]:
-    """For what dies of a variable that holds no port, and does not need it."""
-    text = os.environ.pop(PORT_VARIABLE, None)
-    try:
-        yield
-    finally:
-        if text is not None:
-            os.environ[PORT_VARIABLE] = text
-
 
 with without_port():
     import adbutils
@@ -56,9 +47,7 @@ with without_port():
 DEFAULT_TIMEOUT_S = 20.0
 INSTALL_TIMEOUT_S = 180.0
 """A phone may compile an app, or ask its user, before it answers."""
-SERVER_ADDRESS, DEFAULT_SERVER_PORT = "127.0.0.1", 5037
 _THIS_COMPUTER = (SERVER_ADDRESS, "localhost", "::1")
-_HOST = re.compile(r"[A-Za-z0-9_.:][A-Za-z0-9_.:-]{0,252}")
 _SYNC_DATA_BYTES = 64 * 1024
 """The most that the sync protocol takes in one DATA frame."""
 _FRAMES_PER_SEND = 16
@@ -80,51 +69,6 @@ class ShellResult(NamedTuple):
     @property
     def text(self) -> str:
         return self.stdout.decode("utf-8", errors="replace")
-
-
-def read_port() -> int:
-    """The user's own adb server's, by adb's own rule: an empty variable is none.
-
-    Raises ``UsageError`` for a variable that holds no port.
-    """
-    text = os.environ.get(PORT_VARIABLE) or str(DEFAULT_SERVER_PORT)
-    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) < 65536:
-        raise UsageError(
-            f"{PORT_VARIABLE} is {text!r}, which is no port",
-            fix=f"`unset {PORT_VARIABLE}`, or give it a number from 1 to 65535.",
-        )
-    return int(text)
-
-
-def read_address() -> str:
-    """Where the user's own adb server is: on this computer unless a variable names another.
-
-    Raises ``UsageError`` for a variable that holds no host.
-    """
-    text = os.environ.get(ADDRESS_VARIABLE) or SERVER_ADDRESS
-    if not _HOST.fullmatch(text):
-        raise UsageError(
-            f"{ADDRESS_VARIABLE} is {text!r}, which is no host",
-            fix=f"`unset {ADDRESS_VARIABLE}`, or give it a name or an address without a port.",
-        )
-    return text
-
-
-def split_server(text: str) -> tuple[str, int]:
-    """Host and port of ``HOST:PORT``, or of a ``HOST`` whose adb server has the usual port.
-
-    Raises ``UsageError``.
-    """
-    # An IPv6 address has colons of its own, and stands in brackets before a port.
-    is_bare = ":" not in text or (text.count(":") > 1 and not text.startswith("["))
-    host, colon, port = (text, "", "") if is_bare else text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    number = port if colon else str(DEFAULT_SERVER_PORT)
-    if not _HOST.fullmatch(host) or not number.isdecimal() or not 0 < int(number) < 65536:
-        raise UsageError(
-            f"--adb {text!r} is no adb server", fix="Write it as HOST:PORT, such as desk2:5037."
-        )
-    return host, int(number)
 
 
 def ask_version(port: int, *, timeout_s: float, address: str = SERVER_ADDRESS) -> int:
@@ -284,7 +228,7 @@ class AdbServer:
             return DisconnectedError(
                 "The phone is gone",
                 serial=serial,
-                fix=f"{_attach_again(serial)}, check `mobilekit devices`, then run the command "
+                fix=f"{attach_again(serial)}, check `mobilekit devices`, then run the command "
                 "again.",
             )
         if not self.is_running():
@@ -589,42 +533,3 @@ def _data_frames(file: RawIOBase) -> Iterator[tuple[memoryview, int]]:
         if not frames:
             return
         yield buffer[:filled], filled - 8 * frames
-
-
-def link_of(serial: str) -> Literal["usb", "network"]:
-    """How adb reaches the phone of that serial: an address, or a name that a phone with wireless
-    debugging makes known (``adb-R58M-x1y2z3._adb-tls-connect._tcp``), is a network's."""
-    return "network" if ":" in serial or "._adb" in serial else "usb"
-
-
-def _attach_again(serial: str) -> str:
-    """What a person does about a phone whose link broke."""
-    if link_of(serial) == "usb":
-        return "Unplug the phone and plug it in again"
-    return (
-        f"Connect to it again (`adb connect {serial}`; a virtual phone: `mobilekit virtual list`)"
-    )
-
-
-def not_ready(device: AttachedDevice) -> DeviceError:
-    """The error for a phone that is attached but cannot be used, with what to do about it."""
-    what = "does not answer" if device.state == "device" else f"is {device.state}"
-    return DeviceError(f"The phone {what}", serial=device.serial, fix=advice(device))
-
-
-def advice(device: AttachedDevice) -> str:
-    """What a person does about a phone in this state of which nothing else is known."""
-    return {
-        "device": "It does not answer: wait until it has booted, check the cable, and restart it "
-        f"if `adb -s {device.serial} shell getprop` does not end.",
-        "unauthorized": "Unlock the phone and allow USB debugging when it asks; if it does not "
-        "ask, revoke USB debugging authorizations in its developer options and plug it in again.",
-        "offline": f"{_attach_again(device.serial)}, or run `adb reconnect offline`.",
-        "no permissions": "Give this user access to the USB device (udev rules), then "
-        "`adb kill-server` and plug it in again.",
-        "recovery": "Boot the phone into Android.",
-        "bootloader": "Boot the phone into Android.",
-        "sideload": "Boot the phone into Android.",
-        "connecting": "Wait a moment and run the command again.",
-        "authorizing": "Wait a moment and run the command again.",
-    }.get(device.state, "Boot the phone into Android and allow USB debugging.")

@@ -11,11 +11,13 @@ from mobilekit.phone.adb import (
     AdbServer,
     adb_program,
     ask_version,
+)
+from mobilekit.phone.parse import parse_adb_version
+from mobilekit.phone.server_address import (
     read_address,
     read_port,
     without_port,
 )
-from mobilekit.phone.parse import parse_adb_version
 from mobilekit.records.checkup import AdbFacts, AdbProgram, ServerState
 
 ANSWER_TIMEOUT_S = 3.0

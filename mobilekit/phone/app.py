@@ -10,7 +10,9 @@ from typing import NamedTuple
 from mobilekit import __version__, places
 from mobilekit.contract.protocol import PACKAGE
 from mobilekit.errors import AppError, UsageError
-from mobilekit.phone.adb import Phone
+from mobilekit.phone.adb import (
+    Phone,
+)
 from mobilekit.phone.parse import parse_abis, parse_install_failure, parse_version_name
 from mobilekit.phone.refusals import asks_on_its_screen, fix_of_refusal
 

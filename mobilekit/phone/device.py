@@ -11,7 +11,15 @@ from typing import NamedTuple, cast, get_args
 from msgspec.structs import replace
 
 from mobilekit.errors import DeviceError, DisconnectedError, PhoneError, UsageError
-from mobilekit.phone.adb import AdbServer, Phone, advice, link_of, not_ready
+from mobilekit.phone.adb import (
+    AdbServer,
+    Phone,
+)
+from mobilekit.phone.attaching import (
+    advice,
+    link_of,
+    not_ready,
+)
 from mobilekit.phone.capacity import judge_capacity
 from mobilekit.phone.formats import usable_formats
 from mobilekit.phone.gpu import vulkan_obstacle

@@ -10,7 +10,10 @@ from msgspec.structs import replace
 from mobilekit import __version__, places
 from mobilekit.errors import DeviceError, DisconnectedError, PhoneError
 from mobilekit.formats import FORMATS
-from mobilekit.phone.adb import AdbServer, Phone, advice
+from mobilekit.phone.adb import (
+    AdbServer,
+    Phone,
+)
 from mobilekit.phone.app import (
     app_folders,
     find_apk,
@@ -18,6 +21,9 @@ from mobilekit.phone.app import (
     installed_version,
     missing_tools,
     where_to_get_app,
+)
+from mobilekit.phone.attaching import (
+    advice,
 )
 from mobilekit.phone.device import (
     read_battery,

@@ -29,7 +29,9 @@ from mobilekit.errors import (
     ProtocolError,
 )
 from mobilekit.hashing import file_md5
-from mobilekit.phone.adb import Phone
+from mobilekit.phone.adb import (
+    Phone,
+)
 from mobilekit.phone.parse import parse_crash, parse_integer
 
 TAKING_S = 60

@@ -6,12 +6,11 @@ that is over stays over, whoever comes late with it.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,7 +18,6 @@ from mobilekit.contract.codec import decode, encode, prepare_to_decode
 from mobilekit.contract.samples import was_lost
 from mobilekit.errors import UsageError
 from mobilekit.records.campaign import (
-    OVER,
     AgentInfo,
     Campaign,
     CampaignRun,
@@ -28,7 +26,21 @@ from mobilekit.records.campaign import (
     PlacedRun,
     RunState,
 )
-from mobilekit.records.measurement import Measurement
+from mobilekit.results.campaign_rows import (
+    IS_OPEN,
+    RUNS,
+    BegunRuns,
+    Refused,
+    RunId,
+    Taken,
+    anew,
+    clock_s,
+    decode_campaign,
+    decode_placed,
+    is_run,
+    select_runs,
+    wait_anew,
+)
 from mobilekit.results.database import Database, use_write_ahead_log
 from mobilekit.results.schema import (
     agents_table,
@@ -63,35 +75,6 @@ it."""
 STARTED_OVER = f"its host's process ended {MOST_DEATHS} times in the middle of it"
 ROWS_AT_ONCE = 1000
 LONGEST_DETAIL = 500
-_runs = campaign_runs_table.c
-_IS_OPEN = _runs.state.not_in(OVER)
-
-
-class RunId(NamedTuple):
-    """One attempt at one run."""
-
-    campaign: str
-    key: str
-    attempt: int
-
-
-class Taken(NamedTuple):
-    """A run whose phone is its own now."""
-
-    placed: PlacedRun
-
-
-class BegunRuns(NamedTuple):
-    """What was started on a phone for a run of a campaign, by whatever attempt and host."""
-
-    pending: tuple[PendingRun, ...]
-    """In the order in which they were started."""
-    stored: tuple[Measurement, ...]
-    """Those that somebody has collected and stored since."""
-
-
-Refused = Literal["busy", "over"]
-"""``busy``: somebody else has the phone; ``over``: nobody wants this attempt any more."""
 
 
 class Campaigns:
@@ -144,7 +127,7 @@ class Campaigns:
         else:
             query = query.where(columns.id.startswith(given, autoescape=True))
         with self._database.reading() as connection:
-            found = [_campaign(document) for document in connection.scalars(query)]
+            found = [decode_campaign(document) for document in connection.scalars(query)]
         exact = [each for each in found if each.id == given]
         if exact or len(found) == 1:
             return (exact or found)[0]
@@ -163,15 +146,15 @@ class Campaigns:
         columns = campaigns_table.c
         query = sa.select(columns.document).order_by(columns.started_at.desc(), columns.id.desc())
         if are_open:
-            query = query.where(sa.exists().where(_runs.campaign == columns.id, _IS_OPEN))
+            query = query.where(sa.exists().where(RUNS.campaign == columns.id, IS_OPEN))
         with self._database.reading() as connection:
-            return [_campaign(document) for document in connection.scalars(query)]
+            return [decode_campaign(document) for document in connection.scalars(query)]
 
     def count_states(self, campaign_id: str) -> Counter[RunState]:
         query = (
-            sa.select(_runs.state, sa.func.count())
-            .where(_runs.campaign == campaign_id)
-            .group_by(_runs.state)
+            sa.select(RUNS.state, sa.func.count())
+            .where(RUNS.campaign == campaign_id)
+            .group_by(RUNS.state)
         )
         with self._database.reading() as connection:
             return Counter({row[0]: row[1] for row in connection.execute(query)})
@@ -181,7 +164,7 @@ class Campaigns:
 
     def list_open_hosts(self, campaign_id: str) -> list[str]:
         """Those with runs that are not over."""
-        query = sa.select(_runs.host).where(_runs.campaign == campaign_id, _IS_OPEN).distinct()
+        query = sa.select(RUNS.host).where(RUNS.campaign == campaign_id, IS_OPEN).distinct()
         with self._database.reading() as connection:
             return sorted(connection.scalars(query))
 
@@ -194,25 +177,25 @@ class Campaigns:
         ended_since_s: float | None = None,
     ) -> list[CampaignRun]:
         """In the order in which they are to begin."""
-        query = _select_runs().where(_runs.campaign == campaign_id).order_by(_runs.number)
+        query = select_runs().where(RUNS.campaign == campaign_id).order_by(RUNS.number)
         if states is not None:
-            query = query.where(_runs.state.in_(states))
+            query = query.where(RUNS.state.in_(states))
         if host is not None:
-            query = query.where(_runs.host == host)
+            query = query.where(RUNS.host == host)
         if ended_since_s is not None:
-            query = query.where(_runs.ended_s >= ended_since_s)
+            query = query.where(RUNS.ended_s >= ended_since_s)
         with self._database.reading() as connection:
             return [CampaignRun(**row) for row in connection.execute(query).mappings()]
 
     def iterate_placed(self, campaign_id: str) -> Iterator[tuple[CampaignRun, PlacedRun]]:
         """What each run is of, in the order of ``list_runs``."""
-        query = _select_runs(_runs.document).where(_runs.campaign == campaign_id)
+        query = select_runs(RUNS.document).where(RUNS.campaign == campaign_id)
         with self._database.reading() as connection:
-            rows = connection.execute(query.order_by(_runs.number)).mappings().all()
+            rows = connection.execute(query.order_by(RUNS.number)).mappings().all()
         for row in rows:
             values = dict(row)
             document = values.pop("document")
-            yield CampaignRun(**values), _placed(document)
+            yield CampaignRun(**values), decode_placed(document)
 
     # --- a run's way ----------------------------------------------------------------------------
 
@@ -224,18 +207,18 @@ class Campaigns:
         """
         with self._database.writing() as connection:
             row = connection.execute(
-                sa.select(
-                    _runs.state, _runs.attempt, _runs.deaths, _runs.phone, _runs.document
-                ).where(*_is_run(run))
+                sa.select(RUNS.state, RUNS.attempt, RUNS.deaths, RUNS.phone, RUNS.document).where(
+                    *is_run(run)
+                )
             ).one_or_none()
             if row is None or row.attempt != run.attempt or row.state not in ("queued", "running"):
                 return "over"
-            now_s = _now_s(connection)
+            now_s = clock_s(connection)
             deaths = row.deaths + (row.state == "running")
             if deaths >= MOST_DEATHS:
                 connection.execute(
                     campaign_runs_table.update()
-                    .where(*_is_run(run))
+                    .where(*is_run(run))
                     .values(state="failed", deaths=deaths, detail=STARTED_OVER, ended_s=now_s)
                 )
                 return "over"
@@ -263,10 +246,10 @@ class Campaigns:
                 return "busy"
             connection.execute(
                 campaign_runs_table.update()
-                .where(*_is_run(run))
+                .where(*is_run(run))
                 .values(state="running", deaths=deaths, started_s=now_s, ended_s=None, detail="")
             )
-            return Taken(_placed(row.document))
+            return Taken(decode_placed(row.document))
 
     def finish(self, run: RunId, holder: str, outcome: Outcome) -> bool:
         """Store what a run came to, once, and give its phone back; ``False``: it is over already,
@@ -275,12 +258,12 @@ class Campaigns:
             result_id = outcome.measurements[-1].id if outcome.measurements else None
             changed = connection.execute(
                 campaign_runs_table.update()
-                .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
+                .where(*is_run(run), RUNS.attempt == run.attempt, IS_OPEN)
                 .values(
                     state=outcome.state,
                     result_id=result_id,
                     detail=outcome.detail[:LONGEST_DETAIL],
-                    ended_s=_now_s(connection),
+                    ended_s=clock_s(connection),
                 )
             )
             if changed.rowcount == 1:
@@ -339,23 +322,23 @@ class Campaigns:
         or was to be stopped."""
         with self._database.writing() as connection:
             self._release(connection, run, holder)
-            mine = (*_is_run(run), _runs.attempt == run.attempt)
+            mine = (*is_run(run), RUNS.attempt == run.attempt)
             connection.execute(
                 campaign_runs_table.update()
-                .where(*mine, _runs.state == "stopping")
-                .values(state="stopped", ended_s=_now_s(connection), detail="")
+                .where(*mine, RUNS.state == "stopping")
+                .values(state="stopped", ended_s=clock_s(connection), detail="")
             )
-            return _wait_anew(connection, run)
+            return wait_anew(connection, run)
 
     def find_run(self, run: RunId) -> tuple[CampaignRun, PlacedRun] | None:
         """How it stands, whichever attempt is under way, and what it is of."""
-        query = _select_runs(_runs.document).where(*_is_run(run))
+        query = select_runs(RUNS.document).where(*is_run(run))
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
             return None
         values = dict(row)
-        placed = _placed(values.pop("document"))
+        placed = decode_placed(values.pop("document"))
         return CampaignRun(**values), placed
 
     def begin_anew(self, runs: Iterable[RunId]) -> list[RunId]:
@@ -364,13 +347,13 @@ class Campaigns:
         ids = {run.campaign for run in given}
         if not given:
             return []
-        query = sa.select(_runs.campaign, _runs.key, _runs.attempt).where(
-            _runs.campaign.in_(ids), _IS_OPEN
+        query = sa.select(RUNS.campaign, RUNS.key, RUNS.attempt).where(
+            RUNS.campaign.in_(ids), IS_OPEN
         )
         with self._database.writing() as connection:
             # Most of them are over, where a campaign was stopped: an update of each takes long.
             found = sorted(given.intersection(RunId(*row) for row in connection.execute(query)))
-            anew = [_wait_anew(connection, run) for run in found]
+            anew = [wait_anew(connection, run) for run in found]
         return [run for run in anew if run is not None]
 
     def tell(self, details: Mapping[RunId, str]) -> None:
@@ -381,7 +364,7 @@ class Campaigns:
             for run, detail in details.items():
                 connection.execute(
                     campaign_runs_table.update()
-                    .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
+                    .where(*is_run(run), RUNS.attempt == run.attempt, IS_OPEN)
                     .values(detail=detail[:LONGEST_DETAIL])
                 )
 
@@ -391,7 +374,7 @@ class Campaigns:
         mine = sa.and_(columns.holder == holder, columns.phone.in_(list(phones)))
         with self._database.writing() as connection:
             connection.execute(
-                leases_table.update().where(mine).values(until_s=_now_s(connection) + LEASE_S)
+                leases_table.update().where(mine).values(until_s=clock_s(connection) + LEASE_S)
             )
             return set(connection.scalars(sa.select(leases_table.c.phone).where(mine)))
 
@@ -406,8 +389,8 @@ class Campaigns:
 
     def read_stopping(self, host: str) -> set[RunId]:
         """What is to be stopped there."""
-        query = sa.select(_runs.campaign, _runs.key, _runs.attempt).where(
-            _runs.host == host, _runs.state == "stopping"
+        query = sa.select(RUNS.campaign, RUNS.key, RUNS.attempt).where(
+            RUNS.host == host, RUNS.state == "stopping"
         )
         with self._database.reading() as connection:
             return {RunId(*row) for row in connection.execute(query)}
@@ -428,18 +411,18 @@ class Campaigns:
     def stop(self, campaign_id: str) -> list[RunId]:
         """Begin nothing more of it, and have what is under way be stopped; what waited."""
         with self._database.writing() as connection:
-            now_s = _now_s(connection)
-            mine = _runs.campaign == campaign_id
-            query = sa.select(_runs.key, _runs.attempt).where(mine, _runs.state == "queued")
+            now_s = clock_s(connection)
+            mine = RUNS.campaign == campaign_id
+            query = sa.select(RUNS.key, RUNS.attempt).where(mine, RUNS.state == "queued")
             waited = [RunId(campaign_id, *row) for row in connection.execute(query)]
             connection.execute(
                 campaign_runs_table.update()
-                .where(mine, _runs.state == "queued")
+                .where(mine, RUNS.state == "queued")
                 .values(state="stopped", ended_s=now_s, detail="")
             )
             connection.execute(
                 campaign_runs_table.update()
-                .where(mine, _runs.state == "running")
+                .where(mine, RUNS.state == "running")
                 .values(state="stopping")
             )
         return waited
@@ -451,19 +434,19 @@ class Campaigns:
             connection.execute(
                 campaign_runs_table.update()
                 .where(
-                    _runs.campaign == campaign_id,
+                    RUNS.campaign == campaign_id,
                     sa.or_(
-                        _runs.state == "stopped",
-                        sa.and_(_runs.state == "failed", _runs.result_id.is_(None)),
+                        RUNS.state == "stopped",
+                        sa.and_(RUNS.state == "failed", RUNS.result_id.is_(None)),
                     ),
                 )
-                .values(**_anew(_runs.attempt + 1), ended_s=None)
+                .values(**anew(RUNS.attempt + 1), ended_s=None)
             )
 
     def move(self, run: RunId, placed: PlacedRun) -> RunId | None:
         """Give a run that is not over to another host; ``None``: it is over meanwhile."""
         with self._database.writing() as connection:
-            return _wait_anew(
+            return wait_anew(
                 connection, run, host=placed.host, phone=placed.phone, document=encode(placed)
             )
 
@@ -481,7 +464,7 @@ class Campaigns:
             row = {
                 "token": token,
                 "place": info.place,
-                "beat_s": _now_s(connection),
+                "beat_s": clock_s(connection),
                 "document": encode(info),
             }
             connection.execute(
@@ -498,7 +481,7 @@ class Campaigns:
             changed = connection.execute(
                 agents_table.update()
                 .where(columns.name == info.name, columns.token == token)
-                .values(beat_s=_now_s(connection), document=encode(info))
+                .values(beat_s=clock_s(connection), document=encode(info))
             )
             return changed.rowcount == 1
 
@@ -517,7 +500,7 @@ class Campaigns:
     def _agents(
         self, connection: sa.Connection, condition: sa.ColumnElement[bool]
     ) -> list[ListedAgent]:
-        columns, now_s = agents_table.c, _now_s(connection)
+        columns, now_s = agents_table.c, clock_s(connection)
         silent_s = now_s - columns.beat_s
         query = sa.select(silent_s, columns.document).where(condition).order_by(columns.name)
         return [
@@ -555,44 +538,3 @@ def opened(place: str | Path, *, most_connections: int | None = None) -> Iterato
         yield campaigns
     finally:
         campaigns.close()
-
-
-def _select_runs(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    return sa.select(*(_runs[name] for name in CampaignRun.__struct_fields__), *more)
-
-
-def _is_run(run: RunId) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
-    return _runs.campaign == run.campaign, _runs.key == run.key
-
-
-def _now_s(connection: sa.Connection) -> sa.ColumnElement[float]:
-    """On one clock for all hosts: the database server's, or this computer's for a file on it. An
-    expression, so that it takes no question of its own."""
-    if connection.dialect.name != "postgresql":
-        return sa.literal(time.time(), sa.Float(53))
-    return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
-
-
-def _anew(attempt: object) -> dict[str, object]:
-    """What makes a run wait as another attempt."""
-    return {"state": "queued", "attempt": attempt, "deaths": 0, "detail": "", "started_s": None}
-
-
-def _wait_anew(connection: sa.Connection, run: RunId, **changed: object) -> RunId | None:
-    """Have an attempt wait as the next one; ``None``: it is over, or is not the newest."""
-    updated = connection.execute(
-        campaign_runs_table.update()
-        .where(*_is_run(run), _runs.attempt == run.attempt, _IS_OPEN)
-        .values(**_anew(run.attempt + 1), **changed)
-    )
-    return run._replace(attempt=run.attempt + 1) if updated.rowcount == 1 else None
-
-
-def _campaign(document: bytes) -> Campaign:
-    campaign: Campaign = decode(document, Campaign, source="the stored campaign")
-    return campaign
-
-
-def _placed(document: bytes) -> PlacedRun:
-    placed: PlacedRun = decode(document, PlacedRun, source="the stored run of a campaign")
-    return placed

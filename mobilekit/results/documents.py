@@ -1,7 +1,8 @@
 """The JSON documents that commands print: each an object that begins with its ``schema``.
 
 The number of a schema changes with its format. Documents of what only other layers know are in
-``meter.document`` and ``virtual.document``, those in files for other commands in ``saved``.
+``meter.document`` and ``virtual.document``, those of networks in ``network_documents``, and those
+in files for other commands in ``saved``.
 """
 
 from __future__ import annotations
@@ -15,14 +16,11 @@ from msgspec.structs import replace
 from mobilekit.analysis.compare.records import Comparison
 from mobilekit.analysis.gate import Gate
 from mobilekit.analysis.history import History
-from mobilekit.analysis.tradeoff import Rung
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import MobilekitError
-from mobilekit.records.artifact import Artifact
 from mobilekit.records.campaign import Campaign, CampaignRun, ListedAgent, RunState
 from mobilekit.records.checkup import Checkup, ComputerCheckup, PhoneCheckup
-from mobilekit.records.compression import Choice, Levels
 from mobilekit.records.device import ListedDevice
 from mobilekit.records.energy import (
     EnergySource,
@@ -35,14 +33,8 @@ from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement, Purpose, WaitingRun
 from mobilekit.records.meter import MeterEstimate, MeterResult
 from mobilekit.records.network import (
-    Description,
-    Footprint,
-    ModelCard,
-    ModelCost,
-    ModelSpec,
     Variant,
 )
-from mobilekit.records.partition import Partition
 from mobilekit.records.prediction import (
     NetworkPrediction,
     PastError,
@@ -152,92 +144,6 @@ class HostsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.host
     """``hosts``, and ``devices --all``."""
 
     hosts: tuple[ListedAgent, ...]
-
-
-# --- partition ---------------------------------------------------------------------------------
-
-
-# History: 1: first.
-class PartitionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.partition/1"):
-    """``partition``."""
-
-    model: ModelSpec
-    device: str
-    virtual: bool
-    partition: Partition
-
-
-# --- networks ----------------------------------------------------------------------------------
-
-
-class KnownModel(Record, frozen=True):
-    model: ModelSpec
-    card: ModelCard
-    cost: ModelCost
-
-
-# History: 1: first with a schema; 2: what is predicted of them on a phone.
-class ModelsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.models/2"):
-    """``models``."""
-
-    models: tuple[KnownModel, ...]
-    predicted: Predictions | None
-    """``None`` without ``--device``."""
-
-
-# History: 1: first with a schema; 2: what is predicted of it on a phone.
-class ModelDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.model/2"):
-    """``models NAME``."""
-
-    model: ModelSpec
-    card: ModelCard
-    cost: ModelCost
-    predicted: Predictions | None
-    """``None`` without ``--device``."""
-
-
-# History: 1: first.
-class LevelsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.levels/1"):
-    """``compress --levels``."""
-
-    model: ModelSpec
-    levels: Levels
-
-
-# History: 1: first.
-class TradeoffDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.tradeoff/1"):
-    """``tradeoff``."""
-
-    model: str
-    device: str
-    virtual: bool
-    rungs: tuple[Rung, ...]
-    """Each level, from the smallest, then the uncompressed network."""
-
-
-# History: 1: first.
-class CompressDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.compress/1"):
-    """``compress``."""
-
-    model: ModelSpec
-    choice: Choice
-
-
-# History: 1: first; 2: what is changed of the network is its variant; 3: with findings; 4: windows.
-class DescriptionDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.description/4"):
-    """``describe``."""
-
-    model: ModelSpec
-    description: Description
-    footprint: Footprint
-    findings: tuple[Finding, ...]
-
-
-# History: 1: first with a schema.
-class ArtifactDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.artifact/1"):
-    """``export``."""
-
-    artifact: Artifact
 
 
 # --- devices -----------------------------------------------------------------------------------

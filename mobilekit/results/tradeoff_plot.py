@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mobilekit.analysis.tradeoff import Rung
 from mobilekit.errors import UsageError
-from mobilekit.results.documents import TradeoffDocument
+from mobilekit.results.network_documents import TradeoffDocument
 from mobilekit.results.text.words import VIRTUAL_LABEL
 from mobilekit.units import NS_PER_MS
 

@@ -19,7 +19,10 @@ from mobilekit.flow.collect import collect
 from mobilekit.model.files import write_whole
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.campaign import Gates
-from mobilekit.results.campaigns import Campaigns, RunId
+from mobilekit.results.campaign_rows import RunId
+from mobilekit.results.campaigns import (
+    Campaigns,
+)
 from mobilekit.results.store import Store
 from mobilekit.virtual.faults import Faults
 

@@ -17,7 +17,11 @@ from mobilekit.campaign.host import holding_name
 from mobilekit.errors import DeviceError, InUseError, StoreError
 from mobilekit.records.campaign import AgentInfo, Offer
 from mobilekit.results import campaigns as campaigns_module
-from mobilekit.results.campaigns import Campaigns, RunId, opened
+from mobilekit.results.campaign_rows import RunId
+from mobilekit.results.campaigns import (
+    Campaigns,
+    opened,
+)
 from mobilekit.results.store import Store
 
 pytest.importorskip("dbos")
@@ -246,7 +250,7 @@ def test_an_agent_heals_what_nobody_follows(place, tmp_path, monkeypatch, ended)
 def test_an_agent_moves_the_work_of_a_host_that_stays_away(place, monkeypatch):
     """After the time that the plan states and not before, and only what it can carry out."""
     now_s = 1000.0
-    monkeypatch.setattr(campaigns_module, "_now_s", lambda _: sa.literal(now_s, sa.Float(53)))
+    monkeypatch.setattr(campaigns_module, "clock_s", lambda _: sa.literal(now_s, sa.Float(53)))
     plan = msgspec.structs.replace(make_plan(models=["m"], phones=["a", "b"]), move_after_s=60.0)
     campaign, (exported, bare) = make_campaign(plan)
     exported = msgspec.structs.replace(exported, artifact=measured().artifact)

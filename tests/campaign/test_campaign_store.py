@@ -13,7 +13,13 @@ from mobilekit.contract.samples import interrupted
 from mobilekit.errors import UsageError
 from mobilekit.records.campaign import AgentInfo, Outcome
 from mobilekit.results import campaigns as campaigns_module
-from mobilekit.results.campaigns import Campaigns, RunId, Taken
+from mobilekit.results.campaign_rows import (
+    RunId,
+    Taken,
+)
+from mobilekit.results.campaigns import (
+    Campaigns,
+)
 from mobilekit.results.store import PendingRun, Store
 
 
@@ -102,7 +108,7 @@ def test_a_lease_without_a_sign_runs_out(campaigns, runs, monkeypatch):
     """As long as its holder gives signs it is kept; then another one may have the phone."""
     first, second = runs["a"]
     now_s = 1000.0
-    monkeypatch.setattr(campaigns_module, "_now_s", lambda _: sa.literal(now_s, sa.Float(53)))
+    monkeypatch.setattr(campaigns_module, "clock_s", lambda _: sa.literal(now_s, sa.Float(53)))
     campaigns.take(first, "desk1/x")
     now_s += campaigns_module.LEASE_S - 1
     assert campaigns.renew("desk1/x", ["a", "b"]) == {"a"}
@@ -160,7 +166,7 @@ def test_one_who_ends_gives_its_runs_back(campaigns, runs):
 def test_a_name_is_one_hosts(campaigns, monkeypatch):
     """While it gives signs; from its own place a dead one's is taken at once."""
     now_s = 1000.0
-    monkeypatch.setattr(campaigns_module, "_now_s", lambda _: sa.literal(now_s, sa.Float(53)))
+    monkeypatch.setattr(campaigns_module, "clock_s", lambda _: sa.literal(now_s, sa.Float(53)))
 
     def agent(place):
         return AgentInfo(

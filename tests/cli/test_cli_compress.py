@@ -6,7 +6,8 @@ import pytest
 
 from mobilekit.contract.codec import decode
 from mobilekit.errors import NothingFitsError, UsageError
-from mobilekit.results.documents import CompressDocument, MeasurementDocument
+from mobilekit.results.documents import MeasurementDocument
+from mobilekit.results.network_documents import CompressDocument
 
 TAG = '"schema": "mobilekit.compressed/1"'
 REDUNDANT = '''

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from mobilekit.contract.codec import decode
-from mobilekit.results.documents import ActivationsDocument, DescriptionDocument, ProfileDocument
+from mobilekit.results.documents import ActivationsDocument, ProfileDocument
+from mobilekit.results.network_documents import DescriptionDocument
 
 WIDE_MODEL = '''
 """Enough non-linear work to be seen by a clock of whole microseconds."""

@@ -6,7 +6,11 @@ from native import needs_native
 
 from mobilekit.contract.codec import decode
 from mobilekit.errors import NothingFitsError, UsageError
-from mobilekit.results.documents import LevelsDocument, MeasurementDocument, TradeoffDocument
+from mobilekit.results.documents import MeasurementDocument
+from mobilekit.results.network_documents import (
+    LevelsDocument,
+    TradeoffDocument,
+)
 from mobilekit.results.saved import read_compressed
 from mobilekit.virtual.companion import CompanionProcess
 

@@ -18,7 +18,8 @@ from mobilekit import places
 from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import RunFailure, RunSuccess
 from mobilekit.formats import FORMATS
-from mobilekit.results.documents import ArtifactDocument, MeasurementDocument
+from mobilekit.results.documents import MeasurementDocument
+from mobilekit.results.network_documents import ArtifactDocument
 from mobilekit.runner.abi import this_abi
 from mobilekit.virtual.companion import CompanionProcess
 

@@ -8,7 +8,8 @@ from native import needs_native
 from mobilekit.contract.codec import decode
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.network import Placed
-from mobilekit.results.documents import MeasurementDocument, PartitionDocument
+from mobilekit.results.documents import MeasurementDocument
+from mobilekit.results.network_documents import PartitionDocument
 from mobilekit.virtual.companion import CompanionProcess
 from mobilekit.virtual.gpus import find_gpus
 

@@ -15,7 +15,8 @@ from native import built_libraries, needs_native, run_natively
 from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import RunFailure
 from mobilekit.phone.profiles import load_profiles
-from mobilekit.results.documents import ArtifactDocument, MeasurementDocument
+from mobilekit.results.documents import MeasurementDocument
+from mobilekit.results.network_documents import ArtifactDocument
 from mobilekit.virtual.companion import CompanionProcess
 from mobilekit.virtual.companion_settings import native_java
 from mobilekit.virtual.gpus import find_gpus

@@ -25,7 +25,9 @@ from mobilekit.executor.base import Listener
 from mobilekit.executor.phone import SILENT, PhoneExecutor
 from mobilekit.executor.watch import Patience
 from mobilekit.hashing import bytes_md5
-from mobilekit.phone.adb import ShellResult
+from mobilekit.phone.adb import (
+    ShellResult,
+)
 from mobilekit.phone.runs import fetch, is_running, read_state, start_runs
 
 NS_PER_S = 10**9

@@ -18,7 +18,14 @@ from mobilekit.errors import (
     PhoneError,
     UsageError,
 )
-from mobilekit.phone.adb import AdbServer, Phone, _Answer, split_server
+from mobilekit.phone.adb import (
+    AdbServer,
+    Phone,
+    _Answer,
+)
+from mobilekit.phone.server_address import (
+    split_server,
+)
 from mobilekit.virtual.faults import Faults
 
 TARGET = "/data/local/tmp/file.bin"

@@ -11,7 +11,9 @@ from apks import make_apk, make_manifest, sign
 from mobilekit import __version__
 from mobilekit.contract.protocol import PACKAGE
 from mobilekit.errors import AppError, DisconnectedError, UsageError
-from mobilekit.phone.adb import AdbServer
+from mobilekit.phone.adb import (
+    AdbServer,
+)
 from mobilekit.phone.app import ApkSource, ensure_app, find_apk, where_to_get_app
 from mobilekit.phone.parse import parse_install_failure
 from mobilekit.phone.profiles import load_profiles

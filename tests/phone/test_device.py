@@ -2,7 +2,9 @@ import pytest
 from examples import device_info
 
 from mobilekit.errors import DeviceError, UsageError
-from mobilekit.phone.adb import link_of
+from mobilekit.phone.attaching import (
+    link_of,
+)
 from mobilekit.phone.device import VirtualChoice, choose_device
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.device import AttachedDevice, ListedDevice

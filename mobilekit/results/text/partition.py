@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mobilekit.plain import plain
 from mobilekit.records.partition import USUAL, Candidate, Partition
-from mobilekit.results.documents import PartitionDocument
+from mobilekit.results.network_documents import PartitionDocument
 from mobilekit.results.tables.cells import Absent, Cell, Column, Number, Table, make_table
 from mobilekit.results.tables.text import render_text
 from mobilekit.results.text.words import VIRTUAL_LABEL

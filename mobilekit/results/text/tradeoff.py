@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mobilekit.analysis.tradeoff import Loss, Rung
 from mobilekit.plain import plain, plain_lines
 from mobilekit.records.statistics import Summary
-from mobilekit.results.documents import TradeoffDocument
+from mobilekit.results.network_documents import TradeoffDocument
 from mobilekit.results.tables.cells import (
     Absent,
     Cell,

@@ -1,0 +1,85 @@
+"""Rows of campaigns' runs: which they are, what is told of them, and what makes one wait anew."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal, NamedTuple
+
+import sqlalchemy as sa
+
+from mobilekit.contract.codec import decode
+from mobilekit.records.campaign import OVER, Campaign, CampaignRun, PlacedRun
+from mobilekit.records.measurement import Measurement
+from mobilekit.results.schema import campaign_runs_table
+from mobilekit.results.store import PendingRun
+
+RUNS = campaign_runs_table.c
+IS_OPEN = RUNS.state.not_in(OVER)
+
+
+class RunId(NamedTuple):
+    """One attempt at one run."""
+
+    campaign: str
+    key: str
+    attempt: int
+
+
+class Taken(NamedTuple):
+    """A run whose phone is its own now."""
+
+    placed: PlacedRun
+
+
+class BegunRuns(NamedTuple):
+    """What was started on a phone for a run of a campaign, by whatever attempt and host."""
+
+    pending: tuple[PendingRun, ...]
+    """In the order in which they were started."""
+    stored: tuple[Measurement, ...]
+    """Those that somebody has collected and stored since."""
+
+
+Refused = Literal["busy", "over"]
+"""``busy``: somebody else has the phone; ``over``: nobody wants this attempt any more."""
+
+
+def select_runs(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    return sa.select(*(RUNS[name] for name in CampaignRun.__struct_fields__), *more)
+
+
+def is_run(run: RunId) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    return RUNS.campaign == run.campaign, RUNS.key == run.key
+
+
+def clock_s(connection: sa.Connection) -> sa.ColumnElement[float]:
+    """On one clock for all hosts: the database server's, or this computer's for a file on it. An
+    expression, so that it takes no question of its own."""
+    if connection.dialect.name != "postgresql":
+        return sa.literal(time.time(), sa.Float(53))
+    return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
+
+
+def anew(attempt: object) -> dict[str, object]:
+    """What makes a run wait as another attempt."""
+    return {"state": "queued", "attempt": attempt, "deaths": 0, "detail": "", "started_s": None}
+
+
+def wait_anew(connection: sa.Connection, run: RunId, **changed: object) -> RunId | None:
+    """Have an attempt wait as the next one; ``None``: it is over, or is not the newest."""
+    updated = connection.execute(
+        campaign_runs_table.update()
+        .where(*is_run(run), RUNS.attempt == run.attempt, IS_OPEN)
+        .values(**anew(run.attempt + 1), **changed)
+    )
+    return run._replace(attempt=run.attempt + 1) if updated.rowcount == 1 else None
+
+
+def decode_campaign(document: bytes) -> Campaign:
+    campaign: Campaign = decode(document, Campaign, source="the stored campaign")
+    return campaign
+
+
+def decode_placed(document: bytes) -> PlacedRun:
+    placed: PlacedRun = decode(document, PlacedRun, source="the stored run of a campaign")
+    return placed
