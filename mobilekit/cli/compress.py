@@ -105,7 +105,7 @@ def compress(
     ] = None,
     precision: Annotated[
         Literal["fp32", "int8"],
-        typer.Option("--precision", help="Of --levels; a budget is sought in both."),
+        typer.Option("--precision", help="Of --levels; a budget is sought in all."),
     ] = "fp32",
     calibration: CalibrationOption = None,
     format: Annotated[Format, typer.Option("--format", help=f"{formats_text()}.")] = "pte",
@@ -157,10 +157,13 @@ def compress(
             fix="Give --budget-mb, --budget-ms, --budget-mj or several, or --max-accuracy-loss "
             "alone for the smallest network that loses no more; or --levels.",
         )
-    judged = (*(value for _, value in budgets), max_accuracy_loss, data)
-    if levels is not None and any(value is not None for value in judged):
+    sought = (*(value for _, value in budgets), max_accuracy_loss, data, storage)
+    if levels is not None and (
+        redundancy != "frobenius" or any(each is not None for each in sought)
+    ):
         raise UsageError(
-            "--levels makes a network for every budget: it takes no budget and no --data",
+            "--levels makes a network for every budget: it takes no budget, no --data, "
+            "no --storage and no --redundancy",
             fix="`mobilekit deploy --level auto --budget-ms` chooses one of the levels, and "
             "`mobilekit tradeoff --data` tells the accuracy of each.",
         )
@@ -172,7 +175,7 @@ def compress(
         )
     if levels is None and precision != "fp32":
         raise UsageError(
-            "--precision is of --levels: a budget is sought in fp32 and in int8",
+            "--precision is of --levels: a budget is sought in all precisions",
             fix="Leave it out.",
         )
     if output is not None:

@@ -137,6 +137,8 @@ def test_levels_tell_what_each_is_right_in(cli, wide, made, tmp_path):
     ("command", "said"),
     [
         (("compress", "--levels", "2", "--budget-mb", "1"), "takes no budget"),
+        (("compress", "--levels", "2", "--storage", "shared"), "no --storage"),
+        (("compress", "--levels", "2", "--redundancy", "rms"), "no --redundancy"),
         (("compress", "--levels", "2", "--format", "onnx"), "--levels is for .pte"),
         (("compress", "--budget-mb", "1", "--precision", "int8"), "--precision is of --levels"),
         (("compress", "--levels", "16"), "cannot be split into 16 levels"),
