@@ -98,3 +98,10 @@ def test_the_nearest_misses_least():
     found, missed = nearest([candidate(1, 9), unjudged], budget(size=5, latency=5))
     assert (found, missed) == (unjudged, ("size",))
     assert nearest([], budget()) is None
+
+
+def test_a_tighter_time_does_not_lead_to_a_larger_network():
+    """So the larger, faster one is the answer from the start, though it loses more."""
+    small, fast = candidate(1, 5, 5.0), candidate(3, 8, 3.0, loss=0.9)
+    found = [choose([small, fast], budget(latency=each)) for each in (6, 4)]
+    assert found == [fast, fast]
