@@ -15,28 +15,21 @@ ifeq ($(shell command -v npm),)
 APP_FLAGS := MVN_FLAGS="-Dwithout-executorch -Dwithout-onnxruntime"
 endif
 
-.PHONY: demo test soak app app-package app-tests native wheel lint types python-tests install install-dev
+.PHONY: demo test soak app native wheel lint types python-tests install install-dev
 
 demo: install
 	$(BIN)/mobilekit deploy nin --device nexus7
 
 # The app comes before the Python tests, some of which run its core, and is built while the
-# environment is installed, which takes about as long; its own tests run beside them.
-# Without a C compiler its native libraries do not run here: that is said, and the tests that need
-# them are skipped.
+# environment is installed, which takes about as long. Without a C compiler its native libraries do
+# not run here: that is said, and the tests that need them are skipped.
 test:
-	$(MAKE) --jobs=2 --output-sync=target lint types app-package
+	$(MAKE) --jobs=2 --output-sync=target lint types app
 	-$(MAKE) -C android-app/native
-	$(MAKE) --jobs=2 --output-sync=target python-tests app-tests
+	$(MAKE) python-tests
 
 app:
 	$(MAKE) -C android-app apk $(APP_FLAGS)
-
-app-package:
-	$(MAKE) -C android-app package $(APP_FLAGS)
-
-app-tests:
-	$(MAKE) -C android-app test $(APP_FLAGS)
 
 # The app's core, engines and native libraries, for this computer.
 native:
