@@ -15,6 +15,8 @@ from mobilekit.results.campaigns import Campaigns
 from mobilekit.results.store import Store
 
 pytest.importorskip("dbos")
+END_S = 60
+"""The engine gives each of its threads ten seconds to end."""
 
 
 @pytest.fixture
@@ -128,12 +130,12 @@ def test_a_name_is_taken_once(cli, campaigns, start_agent, tmp_path):
         assert "Another mobilekit carries out campaigns under this name (host: desk1" in said
 
     first.terminate()
-    assert first.wait(30) == 143
+    assert first.wait(END_S) == 143
     assert campaigns.list_agents() == []
     again = start_agent("desk1", home=tmp_path / "other")
     wait_until(lambda: names_of(campaigns) == ["desk1"])
     again.send_signal(signal.SIGINT)
-    assert again.wait(30) == 130
+    assert again.wait(END_S) == 130
 
 
 def test_a_dead_hosts_work_is_moved(cli, campaigns, start_agent, tmp_path):
