@@ -44,7 +44,8 @@ MANY_FDS = 1000
 """Above all numbers that a program is given descriptors under."""
 
 PRELOADED = (
-    *("adbutils", "matplotlib.figure", "numpy", "pandas", "pydantic.type_adapter"),
+    *("adbutils", "hypothesis", "jsonschema", "matplotlib.figure", "numpy", "pandas", "pytest"),
+    *("pydantic.type_adapter", "xdist.remote"),
     *("rich._emoji_codes", "rich.console", "rich.table", "safetensors.torch"),
     *("scipy.cluster.vq", "scipy.stats", "sqlalchemy.orm", "tomllib", "typer", "typer._adapters"),
     *("torch", "torchvision", "torch.export", "torch.onnx"),
@@ -293,6 +294,16 @@ def become(order: Order) -> None:
     subprocess.Popen = WarmPopen
 
 
+def shorten_fast() -> None:
+    """No test looks at how long inferences are repeated with ``--fast``; hundreds wait for it."""
+    from msgspec.structs import replace
+
+    from mobilekit.presets import PRESETS
+    from mobilekit.units import NS_PER_MS
+
+    PRESETS["fast"] = replace(PRESETS["fast"], min_duration_ns=50 * NS_PER_MS)
+
+
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends when the tests have ended.
     order = serve(socket.socket(fileno=int(sys.argv[1])))
@@ -302,6 +313,7 @@ def main() -> None:
         if order.words == WORKER:
             exec(order.words[-1], {"__name__": "__main__"})
         else:
+            shorten_fast()
             runpy.run_module(order.words[1], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
