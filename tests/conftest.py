@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import tempfile
@@ -43,6 +44,16 @@ def pytest_configure(config: pytest.Config) -> None:
         (directory / "exports").mkdir()
         os.environ[EXPORTS_VARIABLE] = str(directory / "exports")
     subprocess.Popen = WarmPopen  # type: ignore[misc]
+
+
+def pytest_collection() -> None:
+    """Nothing that is collected is garbage, however often that is looked for."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

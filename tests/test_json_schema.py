@@ -35,6 +35,10 @@ def test_the_schema_is_that_of_the_records(script):
     assert SCHEMA.read_text(encoding="utf-8") == script.render_schema()
 
 
+def test_the_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(json.loads(SCHEMA.read_text(encoding="utf-8")))
+
+
 def test_every_document_has_a_schema_of_its_own(script):
     """No two records say the same of themselves."""
     assert len(validators()) == len(script.DOCUMENTS) == 39
