@@ -41,13 +41,13 @@ def make_lab(place, tmp_path):
 
 
 def test_hosts_that_are_killed_lose_nothing(make_lab, place):
-    """Two hosts with eight phones, one killed at each of four moments: all stored once, and no
-    phone used by two at once."""
+    """Two hosts with eight phones, one killed at each of two moments: all stored once, and no
+    phone used by two at once. The soak kills many more."""
     lab = make_lab(hosts=2, run_s=0.3)
-    campaign = lab.plan(phones=8, runs=80)
+    campaign = lab.plan(phones=8, runs=40)
     lab.keep_alive()
     chance = random.Random(1)
-    for done in (5, 20, 40, 60):
+    for done in (5, 20):
         lab.wait(campaign.id, 60, done=done, between=lab.keep_alive)
         lab.kill(chance.choice(lab.names))
     lab.wait(campaign.id, 60, between=lab.keep_alive)
@@ -55,13 +55,13 @@ def test_hosts_that_are_killed_lose_nothing(make_lab, place):
     intervals = lab.intervals()
     with opened(place) as campaigns:
         runs = campaigns.list_runs(campaign.id)
-        assert counts_of(campaigns, campaign.id) == {"done": 80}
+        assert counts_of(campaigns, campaign.id) == {"done": 40}
     assert sorted(Store(place).result_ids()) == sorted(run.result_id for run in runs)
-    assert len({run.result_id for run in runs}) == 80
+    assert len({run.result_id for run in runs}) == 40
     assert overlaps(intervals) == []
-    assert len({each.run for each in intervals}) == 80
+    assert len({each.run for each in intervals}) == 40
     # What was under way at a kill, four phones at most.
-    assert len(intervals) <= 80 + 4 * 4
+    assert len(intervals) <= 40 + 2 * 4
 
 
 class Silence:
@@ -172,10 +172,10 @@ def test_work_is_moved_to_who_has_the_phone_now(make_lab, place):
     """Of a host that was killed; what it had measured stays, and it finds nothing when it comes
     back."""
     lab = make_lab(hosts=2, run_s=0.2)
-    campaign = lab.plan(phones=4, runs=40)
+    campaign = lab.plan(phones=4, runs=20)
     lab.start("desk0")
     lab.start("desk1")
-    lab.wait(campaign.id, 60, done=6)
+    lab.wait(campaign.id, 60, done=4)
     lab.kill("desk0")
     with opened(place) as campaigns, engine.open_queues(place) as queues:
         old, new = [], []

@@ -110,7 +110,10 @@ def test_two_runs_of_one_start(cli, native_phone):
 
 @pytest.mark.parametrize(
     ("name", "format"),
-    [("tiny.py", "pte"), ("tiny.py", "tflite"), ("tiny.py", "onnx"), ("squeezenet", "onnx")],
+    [
+        *(("tiny.py", "pte"), ("tiny.py", "tflite"), ("tiny.py", "onnx")),
+        pytest.param("squeezenet", "onnx", marks=pytest.mark.soak),
+    ],
 )
 def test_both_companions_give_equivalent_results(cli, name, format):
     """The same request gives the same phases, counts, check and readings in Python and Kotlin."""

@@ -4,6 +4,7 @@ No engine of this computer but the app's runs them. Without a Vulkan of its own,
 what runs them is skipped; what refuses them is not.
 """
 
+import itertools
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -59,9 +60,18 @@ def measurement_of(outcome):
 
 
 @needs_native
-@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
-    "name", [*SMALL, *(pytest.param(name, marks=pytest.mark.soak) for name in LARGER)]
+    ("name", "precision"),
+    [
+        *zip(SMALL, PRECISIONS, strict=True),
+        *(
+            pytest.param(*case, marks=pytest.mark.soak)
+            for case in (
+                *zip(SMALL, reversed(PRECISIONS), strict=True),
+                *itertools.product(LARGER, PRECISIONS),
+            )
+        ),
+    ],
 )
 def test_a_network_runs_on_the_gpu(cli, gpu_phone, name, precision):
     """Its outputs are the network's, and everything that it leaves says where it ran."""

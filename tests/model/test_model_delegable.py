@@ -189,6 +189,7 @@ def test_what_has_no_formulation_is_left(function: Callable[[Tensor], Tensor]) -
     )
 
 
+@pytest.mark.soak
 def test_a_masked_text_classifier_is_delegated(write_model: WriteModel, export: Export) -> None:
     """All of its products; what looks ids up and compares them stays. The export checks outputs."""
     artifact, _ = export(read_spec(write_model(CLASSIFIER)))

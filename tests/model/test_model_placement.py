@@ -65,7 +65,13 @@ def test_placed_layers_leave_xnnpack_and_no_other_does(export_placed, tmp_path, 
     assert made.backend == "xnnpack+portable"
 
 
-@pytest.mark.parametrize("names", ["0 1 2", "3 4", "0 2 4 6 8", "1 3 7", "6"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        *("3 4", "0 2 4 6 8"),
+        *(pytest.param(names, marks=pytest.mark.soak) for names in ("0 1 2", "1 3 7", "6")),
+    ],
+)
 def test_two_backends_share_a_program(export_placed, tmp_path, names):
     """All is in delegates of the two, and the app's library has all that it needs."""
     made = export_placed(placement(vulkan=names))

@@ -56,13 +56,13 @@ def loops(exported: Any) -> int:
 @pytest.mark.parametrize(
     ("layer", "shape", "expected"),
     [
-        (nn.GRU(4, 3), (20, 2, 4), 1),
+        pytest.param(nn.GRU(4, 3), (20, 2, 4), 1, marks=pytest.mark.soak),
         (nn.GRU(4, 3, batch_first=True, bidirectional=True), (1, 9, 4), 2),
         (nn.LSTM(4, 3), (17, 1, 4), 1),
         (nn.LSTM(4, 3, bias=False), (3, 4), 0),
         (nn.RNN(4, 3, nonlinearity="relu"), (20, 1, 4), 1),
         (nn.RNN(4, 3), (LONGEST_UNROLLED, 1, 4), 0),
-        (nn.LSTM(4, 3, bidirectional=True), (4, 1, 4), 0),
+        pytest.param(nn.LSTM(4, 3, bidirectional=True), (4, 1, 4), 0, marks=pytest.mark.soak),
         (nn.LSTM(4, 3, proj_size=2), (3, 1, 4), 0),
     ],
 )

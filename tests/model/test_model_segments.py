@@ -273,7 +273,13 @@ def test_what_no_companion_takes_is_refused(change: Callable[[Tensor], Tensor], 
         cut(Between(change), torch.randn(1, 4))
 
 
-@pytest.mark.parametrize("name", ["digits", "deepear", "squeezenet", "resnet18"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("digits", "deepear"),
+        *(pytest.param(name, marks=pytest.mark.soak) for name in ("squeezenet", "resnet18")),
+    ],
+)
 def test_every_layer_of_the_zoo_is_in_one_segment(name: str) -> None:
     """All but dropout, and each once; and what does the work is what its type says."""
     spec = find_model(name)
