@@ -11,6 +11,9 @@ FormatOrAuto = Literal["auto", Format]
 """``auto``: the first in ``FORMATS`` that the device runs."""
 BackendOrAuto = Literal["auto", Backend]
 """``auto``: whichever is found to be faster."""
+VULKAN_TEXTURE_TEXELS = 2048
+"""A side of the largest texture in a program for Vulkan; larger tensors lie in buffers. ExecuTorch
+takes 16,384 unless told, and drivers of phones that have 2,048 would not load the program."""
 
 
 class FormatFacts(NamedTuple):

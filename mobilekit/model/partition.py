@@ -15,6 +15,7 @@ from torch.fx.passes.infra.partitioner import CapabilityBasedPartitioner
 from torch.fx.passes.operator_support import create_op_support
 
 from mobilekit.errors import ExportError
+from mobilekit.formats import VULKAN_TEXTURE_TEXELS
 from mobilekit.model.layers import layer_name
 from mobilekit.records.network import ModelSpec, Variant
 
@@ -54,7 +55,12 @@ def _make_partitioner(variant: Variant) -> Any:
         return LoopingPartitioner()
     from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
 
-    return VulkanPartitioner({"force_fp16": variant.precision == "fp16"})
+    return VulkanPartitioner(
+        {
+            "force_fp16": variant.precision == "fp16",
+            "texture_limits": (VULKAN_TEXTURE_TEXELS,) * 3,
+        }
+    )
 
 
 class LoopingPartitioner(XnnpackPartitioner):  # type: ignore[misc]  # executorch is untyped

@@ -222,8 +222,7 @@ def read_gpu(phone: Phone) -> Gpu:
     version = parse_vulkan_version(phone.shell("pm list features", check=False).text)
     # Without Vulkan it tells nothing more; before Android 7 there is no such service.
     told = "" if version is None else phone.shell("cmd gpu vkjson", check=False).text
-    name, half_storage = parse_vkjson(told)
-    return Gpu(name=name, vulkan_version=version, half_storage=half_storage)
+    return Gpu(vulkan_version=version, **parse_vkjson(told)._asdict())
 
 
 def read_companion_vulkan(phone: Phone, info: DeviceInfo) -> CompanionVulkan | None:

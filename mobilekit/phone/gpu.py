@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mobilekit.formats import FORMATS
+from mobilekit.formats import FORMATS, VULKAN_TEXTURE_TEXELS
 from mobilekit.phone.formats import find_obstacle
 from mobilekit.records.device import CompanionVulkan, DeviceInfo, Gpu
 from mobilekit.records.network import Precision
@@ -39,6 +39,11 @@ def vulkan_obstacle(
     if _numbers(gpu.vulkan_version) < NEEDED_VULKAN:
         needed = ".".join(map(str, NEEDED_VULKAN))
         return f"it has Vulkan {gpu.vulkan_version}, and {FORMATS['pte'].engine} needs {needed}"
+    if gpu.texture_texels is not None and gpu.texture_texels < VULKAN_TEXTURE_TEXELS:
+        return (
+            f"its textures have at most {gpu.texture_texels:,} texels a side, and programs for "
+            f"Vulkan are made for {VULKAN_TEXTURE_TEXELS:,}"
+        )
     if precision == "fp16" and gpu.half_storage is False:
         return "its Vulkan has no storage of 16 bits, which fp16 needs; fp32 runs there"
     if companion is not None:

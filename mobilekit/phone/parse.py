@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from mobilekit.records.device import BatteryStatus
 from mobilekit.units import CHARGE_UNITS_UAH, charge_unit, normalize_voltage_mv
@@ -64,19 +65,42 @@ def parse_vulkan_version(text: str) -> str | None:
     return f"{number >> 22}.{number >> 12 & 0x3FF}" if number >> 22 else None
 
 
-def parse_vkjson(text: str) -> tuple[str | None, bool | None]:
-    """``cmd gpu vkjson``: the first graphics processor's name, and whether its shaders may keep
-    numbers of 16 bits in memory; ``None`` where either is not told."""
+class ToldGpu(NamedTuple):
+    """What the phone's GPU service says of the first graphics processor; ``None``: not told."""
+
+    name: str | None = None
+    half_storage: bool | None = None
+    """Whether shaders may keep numbers of 16 bits in memory."""
+    texture_texels: int | None = None
+    """The most that a side of a three-dimensional texture has."""
+
+
+_HALF_STORAGE = (
+    ("16bitStorageFeatures",),
+    ("bit16StorageFeatures",),
+    ("core11", "features"),
+)
+"""Where the service has had it: ``frameworks/native/vulkan/vkjson`` of Android 9 and after, its
+name in the newest, and what a driver of Vulkan 1.2 tells in newer ones."""
+
+
+def parse_vkjson(text: str) -> ToldGpu:
+    """``cmd gpu vkjson``, in which every number is real: ``1.0`` is true."""
     try:
         told = json.loads(text)
         (device, *_) = told["devices"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        return None, None
+        return ToldGpu()
     name = _inside(device, "properties", "deviceName")
-    half = _inside(device, "core11", "features", "storageBuffer16BitAccess")
-    return (
-        _one_line(name) if isinstance(name, str) else None,
-        bool(half) if isinstance(half, int) else None,
+    places = (_inside(device, *each, "storageBuffer16BitAccess") for each in _HALF_STORAGE)
+    half = next((each for each in places if isinstance(each, int | float)), None)
+    texels = _inside(device, "properties", "limits", "maxImageDimension3D")
+    return ToldGpu(
+        name=_one_line(name) if isinstance(name, str) else None,
+        half_storage=None if half is None else bool(half),
+        texture_texels=int(texels)
+        if isinstance(texels, int | float) and 0 < texels < 1 << 32
+        else None,
     )
 
 

@@ -137,6 +137,8 @@ class Gpu(Record, frozen=True):
     """``1.1``: the newest that the hardware is told to have; ``None``: none."""
     half_storage: bool | None
     """Whether shaders may read and write numbers of 16 bits in memory; ``None``: it is not told."""
+    texture_texels: int | None = None
+    """The most that a side of a three-dimensional texture has; ``None``: it is not told."""
 
 
 class DeviceInfo(Record, frozen=True):

@@ -11,6 +11,8 @@ from typing import Any
 from mobilekit.virtual.shell import Call, CommandError
 
 HALF_STORAGE_EXTENSION = "VK_KHR_16bit_storage"
+TEXTURE_TEXELS = 2048
+"""As many as the least of phones' drivers have, and fewer than software Vulkan."""
 
 
 def pack_version(version: str) -> int:
@@ -32,11 +34,12 @@ def _devices(call: Call) -> list[dict[str, Any]]:
         return []
     return [
         {
-            "core11": {"features": {"storageBuffer16BitAccess": 1}},
-            "extensions": [{"extensionName": HALF_STORAGE_EXTENSION, "specVersion": 1}],
+            "16bitStorageFeatures": {"storageBuffer16BitAccess": 1.0},
+            "extensions": [{"extensionName": HALF_STORAGE_EXTENSION, "specVersion": 1.0}],
             "properties": {
-                "apiVersion": pack_version(hardware.vulkan_version),
+                "apiVersion": float(pack_version(hardware.vulkan_version)),
                 "deviceName": hardware.gpu or "unknown",
+                "limits": {"maxImageDimension3D": float(TEXTURE_TEXELS)},
             },
         }
     ]

@@ -18,8 +18,10 @@ from mobilekit.contract.protocol import RunFailure
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.results.documents import MeasurementDocument
 from mobilekit.results.network_documents import ArtifactDocument
+from mobilekit.virtual import gpu_commands
 from mobilekit.virtual.companion import CompanionProcess
 from mobilekit.virtual.companion_settings import native_java
+from mobilekit.virtual.gpu_commands import TEXTURE_TEXELS
 from mobilekit.virtual.gpus import find_gpus
 
 SMALL = ("digits", "deep_kws_digits")
@@ -88,7 +90,12 @@ def test_a_network_runs_on_the_gpu(cli, gpu_phone, name, precision):
     assert artifact.model.label.endswith("-vulkan")
     assert f"{artifact.model.label}-pixel6a-".replace("_", "-") in measurement.id
     assert measurement.device.gpu == msgspec.convert(
-        {"name": "Mali-G78", "vulkan_version": "1.1", "half_storage": True},
+        {
+            "name": "Mali-G78",
+            "vulkan_version": "1.1",
+            "half_storage": True,
+            "texture_texels": TEXTURE_TEXELS,
+        },
         type(measurement.device.gpu),
     )
 
@@ -177,6 +184,17 @@ def test_a_phone_that_cannot_is_refused_before_the_export(cli, make_bench_phone,
     assert "Lowering" not in refused.stderr
     assert f"Vulkan is left out: {listed['vulkan_obstacle']}" in auto.stderr
     assert measurement_of(auto).artifact.backend == "xnnpack"
+
+
+def test_a_phone_with_small_textures_is_refused(cli, make_bench_phone, monkeypatch):
+    monkeypatch.setattr(gpu_commands, "TEXTURE_TEXELS", TEXTURE_TEXELS // 2)
+    phone = make_bench_phone(load_profiles()["pixel6a"])
+
+    refused = cli("deploy", "tiny.py", "-d", phone.serial, "--backend", "vulkan", *QUICK)
+
+    assert refused.exit_code == 2
+    assert "at most 1,024 texels a side" in refused.stderr
+    assert "Lowering" not in refused.stderr
 
 
 def test_an_export_measures_no_backends(cli):

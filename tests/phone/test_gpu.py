@@ -7,15 +7,21 @@ from examples import device_info
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mobilekit.formats import VULKAN_TEXTURE_TEXELS
 from mobilekit.phone.gpu import vulkan_obstacle
-from mobilekit.phone.parse import parse_vkjson, parse_vulkan_version
+from mobilekit.phone.parse import ToldGpu, parse_vkjson, parse_vulkan_version
 from mobilekit.records.device import Gpu
 
 PHONE = device_info(abi="arm64-v8a", android_sdk=33, cpu_features=("asimd", "atomics"))
 
 
-def gpu(vulkan_version="1.1", half_storage=None):
-    return Gpu(name="Mali-G78", vulkan_version=vulkan_version, half_storage=half_storage)
+def gpu(vulkan_version="1.1", half_storage=None, texture_texels=None):
+    return Gpu(
+        name="Mali-G78",
+        vulkan_version=vulkan_version,
+        half_storage=half_storage,
+        texture_texels=texture_texels,
+    )
 
 
 def listed(*features):
@@ -46,32 +52,52 @@ def test_the_version_of_vulkan(text, expected):
     assert parse_vulkan_version(text) == expected
 
 
+HALVES = {"storageBuffer16BitAccess": 1.0, "storageInputOutput16": 0.0}
+NO_HALVES = {"storageBuffer16BitAccess": 0.0, "storageInputOutput16": 0.0}
+
+
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
-        ({"properties": {"deviceName": "Adreno (TM) 640"}}, ("Adreno (TM) 640", None)),
-        ({"properties": {"deviceName": "Mali\t\nG78"}}, ("Mali G78", None)),
-        ({"properties": {"deviceName": "Evil\x1b[2JGPU"}}, ("Evil[2JGPU", None)),
-        ({"core11": {"features": {"storageBuffer16BitAccess": 1}}}, (None, True)),
-        ({"core11": {"features": {"storageBuffer16BitAccess": 0}}}, (None, False)),
-        ({"properties": "x", "core11": []}, (None, None)),
+        ({"properties": {"deviceName": "Adreno (TM) 640"}}, ToldGpu(name="Adreno (TM) 640")),
+        ({"properties": {"deviceName": "Mali\t\nG78"}}, ToldGpu(name="Mali G78")),
+        ({"properties": {"deviceName": "Evil\x1b[2JGPU"}}, ToldGpu(name="Evil[2JGPU")),
+        # Android 9 to 15, the newest, and a driver of Vulkan 1.2: the first tells of it twice.
+        ({"16bitStorageFeatures": HALVES}, ToldGpu(half_storage=True)),
+        ({"16bitStorageFeatures": NO_HALVES}, ToldGpu(half_storage=False)),
+        ({"bit16StorageFeatures": HALVES}, ToldGpu(half_storage=True)),
+        ({"core11": {"features": HALVES}}, ToldGpu(half_storage=True)),
+        (
+            {"16bitStorageFeatures": NO_HALVES, "core11": {"features": NO_HALVES}},
+            ToldGpu(half_storage=False),
+        ),
+        ({"16bitStorageFeatures": {"storageBuffer16BitAccess": 1}}, ToldGpu(half_storage=True)),
+        (
+            {"properties": {"limits": {"maxImageDimension3D": 2048.0}}},
+            ToldGpu(texture_texels=2048),
+        ),
+        ({"properties": {"limits": {"maxImageDimension3D": 512}}}, ToldGpu(texture_texels=512)),
+        ({"properties": {"limits": {"maxImageDimension3D": float("inf")}}}, ToldGpu()),
+        ({"properties": {"limits": {"maxImageDimension3D": float("nan")}}}, ToldGpu()),
+        ({"properties": {"limits": {"maxImageDimension3D": "0x800"}}}, ToldGpu()),
+        ({"properties": "x", "core11": []}, ToldGpu()),
     ],
 )
 def test_the_gpus_own_words(told, expected):
-    """Its name and whether it keeps halves, each where it is told; nothing for a terminal to do."""
+    """Each where it is told, as real numbers, which vkjson writes; nothing for a terminal to do."""
     assert parse_vkjson(json.dumps({"devices": [told, {}]})) == expected
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 def test_whatever_is_told_is_read(text):
     """No text breaks either parser."""
-    assert parse_vkjson(text) == (None, None)
+    assert parse_vkjson(text) == ToldGpu()
     parse_vulkan_version(text)
 
 
 @pytest.mark.parametrize("text", ['{"devices": []}', '{"devices": {"0": 1}}', "[" * 100_000])
 def test_a_service_without_a_gpu(text):
-    assert parse_vkjson(text) == (None, None)
+    assert parse_vkjson(text) == ToldGpu()
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.3", "1.10", "2.0"])
@@ -87,6 +113,10 @@ def test_a_phone_that_runs_it(version, half_storage):
         (vulkan_obstacle(PHONE, gpu(None), None, "fp32"), "no Vulkan"),
         (vulkan_obstacle(PHONE, gpu("1.0"), None, "fp32"), "Vulkan 1.0, and ExecuTorch needs 1.1"),
         (vulkan_obstacle(PHONE, gpu("1.3", False), None, "fp16"), "no storage of 16 bits"),
+        (
+            vulkan_obstacle(PHONE, gpu(texture_texels=1024), "ready", "fp32"),
+            "at most 1,024 texels a side, and programs for Vulkan are made for 2,048",
+        ),
         (
             vulkan_obstacle(device_info(abi="armeabi-v7a", android_sdk=33), gpu(), None, "fp32"),
             "no library for armeabi-v7a",
@@ -114,3 +144,7 @@ def test_why_a_phone_does_not(obstacle, expected):
 def test_halves_are_asked_for_by_halves_alone():
     assert vulkan_obstacle(PHONE, gpu("1.3", False), None, "fp32") is None
     assert vulkan_obstacle(PHONE, gpu(), "ready", "fp16") is None
+
+
+def test_textures_that_just_suffice():
+    assert vulkan_obstacle(PHONE, gpu("1.1", True, VULKAN_TEXTURE_TEXELS), None, "fp32") is None

@@ -20,6 +20,7 @@ from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.device import Gpu
 from mobilekit.virtual.adb_services import quote, run_shell
 from mobilekit.virtual.device import Device
+from mobilekit.virtual.gpu_commands import TEXTURE_TEXELS
 from mobilekit.virtual.shell import Pipe, Streams
 from mobilekit.virtual.syntax import ShellSyntaxError, UnfinishedError, parse
 
@@ -299,11 +300,17 @@ def test_uptime_follows_the_clock(tmp_path):
     assert shell("cat /proc/uptime").stdout.startswith("3661.00 ")
 
 
+def gpu(name, vulkan_version):
+    return Gpu(
+        name=name, vulkan_version=vulkan_version, half_storage=True, texture_texels=TEXTURE_TEXELS
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("pixel6a", Gpu(name="Mali-G78", vulkan_version="1.1", half_storage=True)),
-        ("pixel8", Gpu(name="Mali-G715", vulkan_version="1.3", half_storage=True)),
+        ("pixel6a", gpu("Mali-G78", "1.1")),
+        ("pixel8", gpu("Mali-G715", "1.3")),
         ("nexus7", Gpu(name=None, vulkan_version=None, half_storage=None)),
     ],
 )
@@ -315,11 +322,8 @@ def test_a_phone_tells_of_its_gpu_as_its_profile_says(tmp_path, name, expected):
     has_service = shell.device.profile.android_sdk >= 24
     assert "feature:android.hardware.touchscreen\n" in features.stdout
     assert ("gpu" in shell("cmd -l").stdout) == has_service == (told.status == 0)
-    name, half_storage = parse_vkjson(told.stdout)
     assert expected == Gpu(
-        name=name,
-        vulkan_version=parse_vulkan_version(features.stdout),
-        half_storage=half_storage,
+        vulkan_version=parse_vulkan_version(features.stdout), **parse_vkjson(told.stdout)._asdict()
     )
 
 
