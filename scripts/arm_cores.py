@@ -172,57 +172,64 @@ def run_on(
 ) -> Outcome:
     """The app's core with its engine, from request to result, on that processor."""
     with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
-        inputs, outputs, run_id = Path(scratch, "in"), Path(scratch, "out"), "arm-1"
-        (inputs / "runs" / run_id).mkdir(parents=True)
-        (inputs / "artifacts").mkdir()
-        for file in made.files:
-            shutil.copy(cache / Path(file.path).name, inputs / "artifacts")
-        request = RunRequest(
-            protocol_version=PROTOCOL_VERSION,
-            run_id=run_id,
-            artifact=made.file,
-            inputs=made.inputs,
-            reference_outputs=made.reference_outputs,
-            relative_tolerance=made.relative_tolerance,
-            choice=None,
-            threads=1,
-            cold_loads=1,
-            warmup=WarmupRule(
-                window_iterations=1, tolerance=0.5, max_iterations=1, max_duration_ns=1
-            ),
-            min_iterations=1,
-            min_duration_ns=1,
-            max_duration_ns=1,
-            profile_iterations=None,
-            segments=(),
-            evaluation=None,
-            energy=None,
-        )
-        (inputs / "runs" / run_id / "request.json").write_bytes(encode(request))
-        command = [
+        report = Path(scratch, "crash.log")
+        java = [
             *(emulator.qemu, "-cpu", core, "-L", emulator.root),
             *("-E", f"LD_PRELOAD={emulator.libraries / LINKER}"),
             *("-E", f"LD_LIBRARY_PATH={emulator.libraries}"),
             # Without its second compiler, which takes longer than it saves.
-            *(emulator.java, "-XX:TieredStopAtLevel=1", f"-XX:ErrorFile={scratch}/crash.log"),
+            *(emulator.java, "-XX:TieredStopAtLevel=1", f"-XX:ErrorFile={report}"),
             f"-Djava.library.path={emulator.libraries}",
             f"-Donnxruntime.native.path={emulator.libraries}",
             *("-cp", f"{emulator.libraries / ONNX_CLASSES}:{places.built_jvm_companion()}"),
-            *(MAIN_CLASS, "--input-root", inputs, "--output-root", outputs, "--run-id", run_id),
+            MAIN_CLASS,
         ]
-        done = subprocess.run(
-            [str(word) for word in command],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            cwd=scratch,
-            check=False,
-        )
-        report = Path(scratch, "crash.log")
-        result_file = outputs / "runs" / run_id / "result.json"
-        if not result_file.exists():
-            return _died(done, report.read_text(errors="replace") if report.exists() else "")
-        result = decode_result(result_file.read_bytes())
+        return run_core(java, made, cache, Path(scratch), report, timeout_s)
+
+
+def run_core(
+    java: list[str | Path], made: Artifact, cache: Path, scratch: Path, report: Path, timeout_s: int
+) -> Outcome:
+    """One inference by the app's core, which ``java`` starts; ``report`` is where it writes of a
+    signal."""
+    inputs, outputs, run_id = scratch / "in", scratch / "out", "once"
+    (inputs / "runs" / run_id).mkdir(parents=True)
+    (inputs / "artifacts").mkdir()
+    for file in made.files:
+        shutil.copy(cache / Path(file.path).name, inputs / "artifacts")
+    request = RunRequest(
+        protocol_version=PROTOCOL_VERSION,
+        run_id=run_id,
+        artifact=made.file,
+        inputs=made.inputs,
+        reference_outputs=made.reference_outputs,
+        relative_tolerance=made.relative_tolerance,
+        choice=None,
+        threads=1,
+        cold_loads=1,
+        warmup=WarmupRule(window_iterations=1, tolerance=0.5, max_iterations=1, max_duration_ns=1),
+        min_iterations=1,
+        min_duration_ns=1,
+        max_duration_ns=1,
+        profile_iterations=None,
+        segments=(),
+        evaluation=None,
+        energy=None,
+    )
+    (inputs / "runs" / run_id / "request.json").write_bytes(encode(request))
+    roots = ("--input-root", inputs, "--output-root", outputs, "--run-id", run_id)
+    done = subprocess.run(
+        [str(word) for word in (*java, *roots)],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        cwd=scratch,
+        check=False,
+    )
+    result_file = outputs / "runs" / run_id / "result.json"
+    if not result_file.exists():
+        return _died(done, report.read_text(errors="replace") if report.exists() else "")
+    result = decode_result(result_file.read_bytes())
     if isinstance(result, RunFailure):
         return Outcome("failed", f"{result.code} in {result.phase}: {result.message}")
     assert isinstance(result, RunSuccess)
