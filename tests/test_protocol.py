@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -145,3 +147,31 @@ def test_another_version_is_told_before_any_other_difference() -> None:
     for decode_message in (decode_request, decode_result):
         with pytest.raises(OtherVersionError, match=f"protocol_version: {newer} is not"):
             decode_message(message)
+
+
+THREADS = """
+import sys, threading
+from examples import measured
+from mobilekit.contract.codec import decode, encode
+from mobilekit.records.measurement import Measurement
+
+sys.setswitchinterval(1e-6)
+document, together = encode(measured()), threading.Barrier(16)
+
+def read():
+    together.wait()
+    decode(document, Measurement, source="it")
+    print("read")
+
+for thread in [threading.Thread(target=read) for _ in range(16)]:
+    thread.start()
+"""
+
+
+def test_threads_may_be_the_first_to_decode_a_record() -> None:
+    """msgspec ends a process in which two of them learn a type at once."""
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stdout.split()) == (0, ["read"] * 16), done.stderr[:500]

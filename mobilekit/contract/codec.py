@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -10,6 +12,9 @@ from mobilekit.errors import ProtocolError
 
 MAX_DOCUMENT_BYTES = 2**29
 """Of any document, a stored one that holds many messages included."""
+
+
+_LEARNING = threading.Lock()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,13 +31,6 @@ def encode_pretty(record: object) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
-def prepare_to_decode(*record_types: Any) -> None:
-    """Before threads decode these at once: msgspec learns a type with its first use, and a second
-    thread that meets it half learned ends the process."""
-    for record_type in record_types:
-        msgspec.json.Decoder(record_type)
-
-
 def decode(data: bytes | str, record_type: Any, *, source: str) -> Any:
     """Decode one JSON document; ``source`` says in the error where it came from.
 
@@ -43,7 +41,7 @@ def decode(data: bytes | str, record_type: Any, *, source: str) -> Any:
     try:
         if len(data) > MAX_DOCUMENT_BYTES:
             raise msgspec.DecodeError(f"It is longer than {MAX_DOCUMENT_BYTES} bytes")
-        return msgspec.json.decode(data, type=record_type)
+        return _decoder(record_type).decode(data)
     except RecursionError:
         problem = "It is nested too deeply"
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -52,3 +50,11 @@ def decode(data: bytes | str, record_type: Any, *, source: str) -> Any:
         f"{source} is not a valid {getattr(record_type, '__name__', 'message')}: {problem}",
         fix="Check that mobilekit and what wrote this are of the same version.",
     )
+
+
+@cache
+def _decoder(record_type: Any) -> msgspec.json.Decoder[Any]:
+    """msgspec learns a type as its first decoder is made, and a second thread that meets one half
+    learned ends the process: one learns at a time."""
+    with _LEARNING:
+        return msgspec.json.Decoder(record_type)

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from mobilekit.contract.codec import decode, encode, prepare_to_decode
+from mobilekit.contract.codec import decode, encode
 from mobilekit.contract.samples import was_lost
 from mobilekit.errors import UsageError
 from mobilekit.records.campaign import (
@@ -84,7 +84,6 @@ class Campaigns:
         """Threads share one object. Raises ``StoreError``."""
         Store(place).close()  # Makes it, or brings it to today's schema.
         use_write_ahead_log(place)
-        prepare_to_decode(Campaign, PlacedRun, AgentInfo, Outcome)
         self._database = Database(place, most_connections=most_connections)
 
     def close(self) -> None:
