@@ -158,7 +158,7 @@ def sealed(path: Path) -> object:
 
 def sealed_seed() -> bytes:
     with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "record.json"
+        path = Path(directory) / "file.json"
         write_record(path, decode_result(seeds_of("run_success*")[0]))
         return path.read_bytes()
 

@@ -18,6 +18,14 @@ from mobilekit.records.network import Backend, Precision
 MAX_RUNS = 200_000
 """More than a lab measures in a year; a slip of the pen has more."""
 MAX_FILE_BYTES = 2**20
+MAX_KEY_PARTS = 8
+"""Of a dotted key. What Python's parser keeps of one grows with the square of them."""
+_NOT_KEYS = re.compile(
+    rb'''(?s:"""(?:[^"\\]|\\.|"(?!""))*(?:"""|\Z)|'{3}.*?(?:'{3}|\Z))'''
+    rb"""|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|#[^\n]*"""
+)
+"""Texts and comments: in each of them there may be any number of points."""
+LONGEST_REASON = 500
 FIX = "`mobilekit docs campaigns` has the format."
 
 
@@ -63,9 +71,12 @@ def parse_plan(data: bytes, path: Path) -> CampaignPlan:
 
     Without a seed of its own the plan gets one. Raises ``CampaignFileError``.
     """
+    parts = max(each.count(b".") for each in re.split(rb"[=,\n]", _NOT_KEYS.sub(b"", data))) + 1
+    if parts > MAX_KEY_PARTS:
+        raise _wrong(path, f"it has a key of {parts:,} parts, and {MAX_KEY_PARTS} are the most")
     try:
         told: _File = msgspec.toml.decode(data, type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # Of a long number too.
         raise _wrong(path, str(error)) from None
     lists: dict[str, tuple[Any, ...]] = {
         name: getattr(told, name)
@@ -155,4 +166,5 @@ def path_of(model: str, directory: Path) -> str:
 
 
 def _wrong(path: Path, why: str) -> CampaignFileError:
-    return CampaignFileError(f"The campaign's file is not valid: {why}", file=path, fix=FIX)
+    shown = why if len(why) <= LONGEST_REASON else f"{why[:LONGEST_REASON]}..."
+    return CampaignFileError(f"The campaign's file is not valid: {shown}", file=path, fix=FIX)

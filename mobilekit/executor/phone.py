@@ -16,7 +16,13 @@ from mobilekit.contract.protocol import (
     TensorFile,
 )
 from mobilekit.contract.samples import was_lost
-from mobilekit.errors import AdbServerError, DeviceError, DisconnectedError, MobilekitError
+from mobilekit.errors import (
+    AdbServerError,
+    AppError,
+    DeviceError,
+    DisconnectedError,
+    MobilekitError,
+)
 from mobilekit.executor.base import Listener, Look
 from mobilekit.executor.watch import Following, Patience, Watch
 from mobilekit.phone import runs
@@ -49,6 +55,8 @@ class PhoneExecutor:
         self._clock_ns = clock_ns
         self._watch: Watch | None = None
         """Of the run that was followed last."""
+        self._broken_start: DeviceError | DisconnectedError | None = None
+        """How the link broke as the last runs were started, if it did."""
 
     def held_runs(self) -> set[str]:
         return runs.list_runs(self._phone)
@@ -79,7 +87,7 @@ class PhoneExecutor:
         # One that left and came back, in a pilot run or since, is another one to adb.
         self._phone = self._reconnect()
         with tempfile.TemporaryDirectory(prefix="mobilekit-") as scratch:
-            runs.start_runs(self._phone, requests, Path(scratch))
+            self._broken_start = runs.start_runs(self._phone, requests, Path(scratch))
 
     def restart(self, requests: Sequence[RunRequest]) -> None:
         # What keeps it from starting them is found out by who follows them.
@@ -94,6 +102,14 @@ class PhoneExecutor:
         self._watch = self._watch_of(request, listener)
         try:
             result = self._watch.to_end()
+        except AppError as error:
+            if self._broken_start is None:
+                raise
+            raise AppError(
+                f"{error.what}: the link broke when it was told to: {self._broken_start.what}",
+                fix=self._broken_start.fix,
+                **error.facts,
+            ) from None
         finally:
             self._phone = self._watch.phone
         if not was_lost(result):

@@ -52,9 +52,12 @@ def reporting_full_disk(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        path = error.filename2 or error.filename or directory
         raise ExportError(
-            f"{directory} cannot be written to: {error.strerror or error}",
-            fix="Free some space there, or choose another place with MOBILEKIT_HOME.",
+            f"{path} cannot be written to: {error.strerror or error}",
+            fix="Free some space there, or choose another place with MOBILEKIT_HOME."
+            if not Path(path).is_dir() or path == directory
+            else "Remove it: its name is that of a file in the cache.",
         ) from error
 
 
@@ -66,28 +69,34 @@ def write_whole(target: Path, data: bytes) -> None:
 
 
 class _Sealed(Record, frozen=True):
-    """A record in the cache. One flipped bit may leave it a record, of something else."""
+    """A record in the cache. One flipped bit may leave it a record, of something else, and so may a
+    file of another name in its place."""
 
     sha256: str
-    """Of ``record``'s bytes."""
     record: msgspec.Raw
 
 
+def _seal(name: str, data: bytes) -> str:
+    return hashlib.sha256(name.encode() + b"\0" + data).hexdigest()
+
+
 def write_record(target: Path, record: object) -> None:
-    """Whole, with its own hash."""
+    """Whole, with the hash of its name and itself."""
     data = encode(record)
-    sealed = _Sealed(sha256=hashlib.sha256(data).hexdigest(), record=msgspec.Raw(data))
+    sealed = _Sealed(sha256=_seal(target.name, data), record=msgspec.Raw(data))
     write_whole(target, encode(sealed) + b"\n")
 
 
 def read_record(path: Path, record_type: Any) -> Any:
     """What ``write_record`` has written.
 
-    Raises ``OSError``, and ``ProtocolError`` for anything else than what was written.
+    Raises ``OSError``, and ``ProtocolError`` for anything else than what was written there.
     """
+    if path.exists() and not path.is_file():
+        raise ProtocolError(f"{path.name} is no file", fix="Remove it.")
     sealed: _Sealed = decode(path.read_bytes(), _Sealed, source=path.name)
     data = bytes(sealed.record)
-    if hashlib.sha256(data).hexdigest() != sealed.sha256:
+    if _seal(path.name, data) != sealed.sha256:
         raise ProtocolError(
             f"{path.name} has other content than was written to it", fix="Delete it."
         )

@@ -11,6 +11,7 @@ seconds.
 from __future__ import annotations
 
 import mmap
+import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
@@ -32,6 +33,8 @@ _DELEGATE_ID = 4
 _MODEL_CODES = 6
 _CODE_BYTE, _CODE_CUSTOM, _CODE_VERSION, _CODE_NUMBER = 4, 6, 8, 10
 _CUSTOM = 32
+_MARKS: dict[Format, bytes] = {"pte": b"ET", "tflite": b"TF"}
+"""What the identifiers begin with that stand behind the place of the first table."""
 
 
 class _Executorch(msgspec.Struct, frozen=True):
@@ -92,7 +95,8 @@ def find_lacking(
     """What the packed library lacks to run a program; ``None`` for most.
 
     ``tensors`` are its inputs and outputs. ``.onnx`` lacks nothing: ONNX Runtime here, which has
-    run the program, is no newer than the packed one.
+    run the program, is no newer than the packed one. Raises ``ExportError`` for a file that is no
+    program of its format.
     """
     if file.format == "onnx":
         return None
@@ -101,7 +105,15 @@ def find_lacking(
         (directory / Path(file.path).name).open("rb") as opened,
         mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
-        lacking = set(find(Table(content, _at(content, 0))))
+        try:
+            if content[4:6] != _MARKS[file.format]:
+                raise ValueError(f"it begins with {content[:8]!r}")
+            lacking = set(find(Table(content, _at(content, 0))))
+        except (struct.error, IndexError, TypeError, ValueError) as error:
+            raise ExportError(
+                f"{Path(file.path).name} in the cache is no .{file.format} program: {error}",
+                fix="Delete it, then run the command again, which exports it anew.",
+            ) from None
     if file.format == "pte" and any(tensor.dtype == "bool" for tensor in tensors):
         # Its Java classes have none: android-app's ExecuTorchEngine.
         lacking.add("boolean inputs or outputs")

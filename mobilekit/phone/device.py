@@ -54,6 +54,8 @@ FORMATS_PROPERTY = "ro.mobilekit.formats"
 VULKAN_PROPERTY = "ro.mobilekit.vulkan"
 COMPUTES_PROPERTY = "ro.mobilekit.computes"
 GAUGE_PROPERTY = "ro.mobilekit.gauge"
+LONGEST_ANSWER = 60
+"""Of one that is shown as it is, in characters."""
 
 
 class VirtualChoice(NamedTuple):
@@ -174,7 +176,8 @@ def _one_link_each(devices: Sequence[ListedDevice]) -> list[ListedDevice]:
 
 def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> DeviceInfo:
     """Read what a phone says of itself; its name is its profile's, else made of its model."""
-    told = parse_properties(phone.shell("getprop").text)
+    answer = phone.shell("getprop").text
+    told = parse_properties(answer)
     properties = {name: plain(value) for name, value in told.items()}
     meminfo = phone.shell("cat /proc/meminfo", check=False).text
     info = DeviceInfo(
@@ -186,7 +189,8 @@ def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> Device
         device=properties.get("ro.product.device", ""),
         android_release=properties.get("ro.build.version.release", ""),
         android_sdk=parse_integer(properties.get("ro.build.version.sdk")) or 0,
-        abi=properties.get("ro.product.cpu.abi", ""),
+        # Where the phone answers anything else, it is told by that.
+        abi=properties.get("ro.product.cpu.abi", plain(answer.strip())[:LONGEST_ANSWER]),
         cpu_features=parse_cpu_features(phone.shell("cat /proc/cpuinfo", check=False).text),
         soc=properties.get("ro.soc.model") or properties.get("ro.board.platform", ""),
         ram_bytes=parse_ram_bytes(meminfo),
@@ -209,7 +213,8 @@ def read_companion_formats(phone: Phone, info: DeviceInfo) -> tuple[str, ...] | 
     if not info.virtual:
         return None
     told = phone.shell(f"getprop {FORMATS_PROPERTY}").text.strip()
-    return tuple(told.split(",")) if told else None
+    # What a phone's linker complains of comes before.
+    return tuple(told.splitlines()[-1].split(",")) if told else None
 
 
 def read_computes(phone: Phone, info: DeviceInfo) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from itertools import takewhile
 from typing import NamedTuple
 
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import DeviceError, UsageError
 from mobilekit.formats import FORMATS, FormatOrAuto
+from mobilekit.phone.parse import ABI_PATTERN
 from mobilekit.records.device import DeviceInfo
 
 
@@ -46,17 +48,19 @@ def choose_format(
             )
         return FormatChoice(wanted, None)
     if not usable:
-        reasons = "; ".join(str(obstacle) for obstacle in obstacles.values())
+        reasons = "; ".join(dict.fromkeys(map(str, obstacles.values())))
         raise DeviceError(
             f"{info.name} can run no format that mobilekit exports: {reasons}",
             serial=info.serial,
-            fix="Use another phone.",
+            fix="Use another phone."
+            if _names_abi(info)
+            else f"Look at `adb -s {info.serial} shell getprop`, and at the cable.",
         )
     chosen = usable[0]
     passed_over = list(takewhile(lambda name: name != chosen, FORMATS))
     if not passed_over:
         return FormatChoice(chosen, None)
-    reasons = "; ".join(str(obstacles[name]) for name in passed_over)
+    reasons = "; ".join(dict.fromkeys(str(obstacles[name]) for name in passed_over))
     names = " or ".join(f".{name}" for name in passed_over)
     return FormatChoice(chosen, f"{info.name} gets .{chosen}, not {names}: {reasons}")
 
@@ -76,9 +80,15 @@ def find_obstacle(
     if companion_formats is not None:
         runs_it = name in companion_formats
         return None if runs_it else f"its companion runs only .{', .'.join(companion_formats)}"
+    if not _names_abi(info):
+        return f"what it answers names no ABI: {info.abi or 'nothing'}"
     if info.abi not in facts.abis:
         return f"{facts.engine} has no library for {info.abi}"
     if info.android_sdk < facts.android_sdk:
         needed = f"{facts.engine} needs Android {facts.android_release}"
         return f"{needed}, and it has {info.android_release}"
     return None
+
+
+def _names_abi(info: DeviceInfo) -> bool:
+    return re.fullmatch(ABI_PATTERN, info.abi) is not None

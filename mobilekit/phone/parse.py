@@ -13,6 +13,7 @@ from mobilekit.units import CHARGE_UNITS_UAH, charge_unit, normalize_voltage_mv
 # android.os.BatteryManager.BATTERY_STATUS_CHARGING, BATTERY_STATUS_FULL.
 _CHARGING_STATUSES = {2, 5}
 
+ABI_PATTERN = "[a-z][a-z0-9_-]{0,30}"
 _SHARED_SERIAL = re.compile(
     r"|unknown|null|none|0+|0?1234567890?(abcdef)?|emulator.*", re.IGNORECASE
 )
@@ -36,7 +37,7 @@ def parse_hardware_serial(properties: Mapping[str, str]) -> str:
 
 def parse_abis(text: str) -> tuple[str, ...]:
     """``getprop ro.product.cpu.abilist``: what the phone's Android runs, the best first."""
-    return tuple(re.findall(r"(?<![^,])[a-z][a-z0-9_-]{0,30}(?![^,])", text.strip()))
+    return tuple(re.findall(f"(?<![^,]){ABI_PATTERN}(?![^,])", text.strip()))
 
 
 def parse_cpu_features(text: str) -> tuple[str, ...] | None:

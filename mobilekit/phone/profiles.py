@@ -46,7 +46,7 @@ def parse_profile(data: bytes, source: str) -> DeviceProfile:
     )
     try:
         profile: DeviceProfile = msgspec.toml.decode(data, type=DeviceProfile)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # Of a long number too.
         raise ProfileError(f"The profile is not valid: {error}", file=source, fix=fix) from None
     if profile.battery is None:
         raise ProfileError("It has no [battery]", file=source, fix=fix)

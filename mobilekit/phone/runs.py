@@ -84,13 +84,15 @@ def deliver(
     return total_bytes
 
 
-def start_runs(phone: Phone, requests: Sequence[RunRequest], scratch: Path) -> None:
+def start_runs(
+    phone: Phone, requests: Sequence[RunRequest], scratch: Path
+) -> DeviceError | DisconnectedError | None:
     """Deliver requests and start them all at once, one behind the other; ``scratch`` is a directory
     for their files.
 
     A link that breaks while the app is started leaves open whether it was, which who follows the
-    runs finds out. Raises ``AppError`` when the companion does not start, ``PhoneError``,
-    ``DisconnectedError``.
+    runs finds out: how it broke is returned. Raises ``AppError`` when the companion does not start,
+    ``PhoneError``, ``DisconnectedError``.
     """
     for request in requests:
         directory = f"{INPUT_ROOT}/{run_directory(request.run_id)}"
@@ -105,8 +107,8 @@ def start_runs(phone: Phone, requests: Sequence[RunRequest], scratch: Path) -> N
     command = f"am start -n {ACTIVITY} --es run_id {','.join(each.run_id for each in requests)}"
     try:
         answer = phone.shell(command, check=False)
-    except (DeviceError, DisconnectedError):
-        return
+    except (DeviceError, DisconnectedError) as error:
+        return error
     words = (answer.stdout + answer.stderr).decode("utf-8", errors="replace")
     # Older releases exit with 0 although the activity could not be started.
     if answer.exit_code != 0 or "Error" in words:
@@ -116,6 +118,7 @@ def start_runs(phone: Phone, requests: Sequence[RunRequest], scratch: Path) -> N
             command=command,
             fix="Unlock the phone; if the app is damaged, uninstall it and install it again.",
         )
+    return None
 
 
 def read_state(phone: Phone, run_id: str) -> RunState:

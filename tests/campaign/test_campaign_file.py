@@ -62,6 +62,17 @@ def test_a_small_file_has_defaults_and_a_seed_of_its_own(tmp_path):
     assert first.seed != second.seed
 
 
+def test_points_in_texts_are_not_those_of_keys(tmp_path):
+    """Of every kind of text, and of comments."""
+    points = ".".join("abcdefghijk")
+    kinds = (f"'1{points}'", f'"2{points}"', f"'''3\n{points}'''", f'"""4\\"{points}"""')
+    models = ", ".join(kinds) + f" # {points}"
+
+    plan = plan_of(f'models = [\n{models}\n]\ndevices = ["nexus7"]\n', tmp_path)
+
+    assert len(plan.models) == 4
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -82,6 +93,11 @@ def test_a_small_file_has_defaults_and_a_seed_of_its_own(tmp_path):
         (f"{SMALL}[gates]\nmin_level_percent = 101", "min_level_percent` is 101"),
         (f"{SMALL}[gates]\nhumidity = 1", "humidity"),
         (f"{SMALL}move_after_s = 1", "`move_after_s` is 1"),
+        (f"{SMALL}repeats = {'9' * 5000}", "digits"),
+        (f"{SMALL}{'.'.join('a' * 20_000)} = 1", "a key of 20,000 parts, and 8 are the most"),
+        (SMALL + "gates = {" + ".".join(['"" '] * 9) + " = 1}", "a key of 9 parts"),
+        ("[" + " . ".join(["'a=b'"] * 9) + "]", "a key of 9 parts"),
+        (f'{SMALL}name = "{"a" * 600}"', "aaa[.]{3} .file"),
         (f"repeats = 10000\nthreads = {list(range(1, 30))}\n{SMALL}", f"{MAX_RUNS:,}"),
     ],
 )

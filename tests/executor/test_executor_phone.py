@@ -20,7 +20,7 @@ from mobilekit.contract.protocol import (
     RunTaken,
     TensorFile,
 )
-from mobilekit.errors import DisconnectedError, PhoneError, TimedOutError
+from mobilekit.errors import AppError, DisconnectedError, PhoneError, TimedOutError
 from mobilekit.executor.base import Listener
 from mobilekit.executor.phone import SILENT, PhoneExecutor
 from mobilekit.executor.watch import Patience
@@ -181,6 +181,16 @@ class LeavingPhone:
 
     def push(self, source, target, *, on_bytes):
         pass
+
+
+class LateStartPhone(LeavingPhone):
+    """... and is back at once, without having heard of it."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def sleep(self, duration_s):
+        self.now_s += duration_s
 
 
 TAKEN = encode_event(RunTaken(pid=7))
@@ -439,7 +449,19 @@ def test_ctrl_c_when_the_phone_is_back():
 
 def test_a_link_that_breaks_while_the_app_is_started(tmp_path):
     """The run may have begun, so following it is what tells."""
-    start_runs(LeavingPhone(), [run_request()], tmp_path)
+    assert start_runs(LeavingPhone(), [run_request()], tmp_path).what == "The phone is gone"
+
+
+def test_a_run_that_was_not_started_because_the_link_broke():
+    """Who waited for it in vain is told what happened."""
+    phone = LateStartPhone()
+    executor = executor_of(phone, clock_ns=clock_of(phone))
+    executor.start([run_request()])
+
+    with pytest.raises(
+        AppError, match=r"did not start the run: the link broke.*: The phone is gone"
+    ):
+        executor.follow(run_request(), SILENT)
 
 
 def test_progress_that_is_none():

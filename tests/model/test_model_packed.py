@@ -12,6 +12,7 @@ from model_files import Known, WriteModel
 from native import needs_native
 
 from mobilekit.contract.protocol import ArtifactFile, TensorFile
+from mobilekit.errors import ExportError
 from mobilekit.hashing import file_sha256
 from mobilekit.model.packed import find_lacking, read_packed
 from mobilekit.model.zoo import read_spec
@@ -103,6 +104,18 @@ def test_an_operator_and_its_version_are_looked_up(number, version, custom, name
     lacking = find_lacking(file, (), tmp_path)
 
     assert (lacking and lacking.names) == names
+
+
+@pytest.mark.parametrize("artifact_format", ["pte", "tflite"])
+@pytest.mark.parametrize(
+    "content", [b"x", b"\xff" * 64, bytes(64), b"\x08\0\0\0ET12" + b"\x7f" * 50]
+)
+def test_a_file_that_is_no_program_is_told(artifact_format, content, tmp_path: Path):
+    file = ArtifactFile(sha256="0" * 64, format=artifact_format, size_bytes=1, method="forward")
+    (tmp_path / Path(file.path).name).write_bytes(content)
+
+    with pytest.raises(ExportError, match=rf"0000\.{artifact_format} in the cache is no"):
+        find_lacking(file, (), tmp_path)
 
 
 def test_executorch_takes_no_boolean_tensor_on_a_phone(

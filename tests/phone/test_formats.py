@@ -58,6 +58,15 @@ def test_a_phone_for_which_there_is_no_runtime_is_refused_with_every_reason():
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("abi", ["", "\\u001b[2J", "x86 64", "WARNING: linker"])
+def test_an_answer_that_names_no_abi_is_shown(abi):
+    """Once, though it keeps every format away."""
+    with pytest.raises(DeviceError) as caught:
+        choose_format("auto", phone(abi, 30), None)
+
+    assert str(caught.value).count(f"what it answers names no ABI: {abi or 'nothing'}") == 1
+
+
 @pytest.mark.parametrize(
     ("wanted", "abi", "sdk", "told"),
     [
