@@ -39,6 +39,9 @@ def decode(data: bytes | str, record_type: Any, *, source: str) -> Any:
     ``$.energy.blocks``.
     """
     try:
+        # What a database holds may be a number.
+        if not isinstance(data, (bytes, bytearray, memoryview, str)):
+            raise msgspec.DecodeError(f"It is no text but {data!r}")
         if len(data) > MAX_DOCUMENT_BYTES:
             raise msgspec.DecodeError(f"It is longer than {MAX_DOCUMENT_BYTES} bytes")
         return _decoder(record_type).decode(data)

@@ -299,7 +299,9 @@ class Store:
                     tagged = sa.select(tags_table.c.result_id).where(tags_table.c.tag == tag)
                     query = query.where(table.c.id.in_(tagged))
                 rows += [(started_at, id) for started_at, id in connection.execute(query)]
-        return [id for _, id in sorted(rows, reverse=True)]
+        # SQLite keeps what it is given, whatever the column is of.
+        in_order = sorted(rows, key=lambda row: (str(row[0]), str(row[1])), reverse=True)
+        return [id for _, id in in_order]
 
     def find(self, measurement_id: str) -> Measurement | None:
         """The measurement of exactly this id."""

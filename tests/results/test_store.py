@@ -271,6 +271,44 @@ def test_a_save_waits_for_its_turn(url, tmp_path):
     assert store.read("last") == measurement()
 
 
+def test_values_of_another_kind_keep_no_other_back(url, tmp_path):
+    """SQLite keeps a number where text belongs, and bytes."""
+    from typer.testing import CliRunner
+
+    from mobilekit.cli.main import app
+
+    store = Store(url)
+    for name in ("whole", "number", "early", "nameless"):
+        store.save(measurement(id=name))
+    with closing(sqlite3.connect(tmp_path / "below/results.sqlite")) as file, file:
+        file.execute("UPDATE measurements SET document = 5 WHERE id = 'number'")
+        file.execute("UPDATE measurements SET started_at = x'ff' WHERE id = 'early'")
+        file.execute("UPDATE measurements SET id = x'ff' WHERE id = 'nameless'")
+
+    listed = CliRunner().invoke(app, ["results", "list", "--store", url])
+
+    assert listed.exit_code == 1
+    assert "It is no text but 5 (id: number)" in listed.stderr
+    for name in ("whole", "early"):
+        assert name in listed.stdout
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["measurements", "mobilekit_schema"])
+def test_a_view_in_the_place_of_a_table_is_refused(url, tmp_path, name):
+    """This one yields rows without end."""
+    Store(url).save(measurement())
+    with closing(sqlite3.connect(tmp_path / "below/results.sqlite")) as file, file:
+        file.execute(f"ALTER TABLE {name} RENAME TO real")
+        file.execute(
+            f"CREATE VIEW {name} AS WITH RECURSIVE more(n) AS (SELECT 1 UNION ALL SELECT n + 1 "
+            "FROM more) SELECT real.* FROM real, more"
+        )
+
+    with pytest.raises(StoreError, match=f"no results database of mobilekit's: {name} is a view"):
+        Store(url)
+
+
 def test_a_damaged_result_keeps_no_other_back(url, tmp_path):
     """It is told by its id, and how to be rid of it."""
     from typer.testing import CliRunner

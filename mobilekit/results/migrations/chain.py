@@ -63,8 +63,19 @@ _TODAYS_ROWS: dict[str, Callable[[bytes], Row]] = {
 
 
 def read_version(connection: sa.Connection) -> int | None:
-    """``None``: there is no store in this database yet."""
-    if not sa.inspect(connection).has_table(version_table.name):
+    """``None``: there is no store in this database yet.
+
+    Raises ``StoreError`` for one with a view in the place of a table: reading it may never end.
+    """
+    inspector = sa.inspect(connection)
+    views = TABLES.tables.keys() & inspector.get_view_names()
+    if views:
+        raise StoreError(
+            f"That is no results database of mobilekit's: {min(views)} is a view",
+            url=connection.engine.url.render_as_string(hide_password=True),
+            fix="Check --store or MOBILEKIT_STORE.",
+        )
+    if not inspector.has_table(version_table.name):
         return None
     version: int | None = connection.scalar(sa.select(sa.func.max(version_table.c.version)))
     # What made the tables was ended before it could say of which version they are.
