@@ -432,8 +432,9 @@ def _power_of(
     open_store: OpenStore,
     predictor: Predictor,
     cache_directory: Path,
-) -> PhonePower:
-    """By its own energy runs with so many threads, the newest of each network, else by its chip."""
+) -> PhonePower | None:
+    """By its own energy runs with so many threads, the newest of each network, else by its chip;
+    ``None``: neither tells it, since no chip like it was measured."""
     newest: dict[str, OwnRun] = {}
     for run, energy in _energy_runs(phone, open_store):
         latency, name = latency_of(run), run.artifact.model.name
@@ -446,9 +447,10 @@ def _power_of(
             if description is not None:
                 arithmetic = _arithmetic_of(work_of(name, description), predictor)
             newest[name] = OwnRun(energy, arithmetic)
-    return power_of_runs(list(newest.values())) or power_of_chip(
-        phone.chip, threads, load_power_model()
-    )
+    of_runs = power_of_runs(list(newest.values()))
+    if of_runs is not None or predictor.reason_against(phone.chip, threads) is not None:
+        return of_runs
+    return power_of_chip(phone.chip, threads, load_power_model())
 
 
 def _energy_runs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 from mobilekit.errors import DataError
@@ -23,6 +24,8 @@ LAYER_COLUMNS = (
     "groups",
 )
 KNOWN_COLUMNS = ("network", "ms")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
+"""``float`` takes ``1_0``, digits of every script and ``nan`` too."""
 _COUNTS = ("macs", "weights", "input_elements", "output_elements", "kernel")
 
 
@@ -30,11 +33,20 @@ def read_layer_table(path: Path) -> tuple[NetworkWork, ...]:
     """The networks of a table with ``LAYER_COLUMNS``, in the order of their first layers.
 
     Raises ``DataError`` for a file that cannot be read, a column that is missing and a count that
-    is no whole number of at least 0, with its line.
+    is no whole number of at least 0, or is more groups than there are numbers, with its line.
     """
     layers: dict[str, list[LayerWork]] = {}
     for line, row in _rows(path, LAYER_COLUMNS):
         counts = {name: _count(path, line, name, row[name]) for name in _COUNTS}
+        # What they tell of a layer's time is in its kind: they only have to make sense.
+        groups = _count(path, line, "groups", row["groups"])
+        if groups > max(1, counts["output_elements"]):
+            raise _fault(
+                path,
+                line,
+                f"groups is {groups}, and output_elements {counts['output_elements']}",
+                "Each group writes at least one element.",
+            )
         layers.setdefault(_name(path, line, row["network"]), []).append(
             LayerWork(name=row["index"], type=row["type"], kind=row["kind"], **counts)
         )
@@ -51,10 +63,9 @@ def read_known(path: Path) -> tuple[KnownLatency, ...]:
     """
     known = []
     for line, row in _rows(path, KNOWN_COLUMNS):
-        try:
-            latency_ms = float(row["ms"])
-        except ValueError:
-            raise _fault(path, line, f"ms is {row['ms']!r}", "Write a number of ms.") from None
+        if _NUMBER.fullmatch(row["ms"].strip()) is None:
+            raise _fault(path, line, f"ms is {row['ms']!r}", "Write a number of ms.")
+        latency_ms = float(row["ms"])
         known.append(KnownLatency(network=_name(path, line, row["network"]), latency_ms=latency_ms))
     return tuple(known)
 

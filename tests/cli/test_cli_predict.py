@@ -486,6 +486,10 @@ REFUSED = {
     "negative clock": ({"chip": "4xA76@-2"}, "is no cluster"),
     "clock that is none": ({"chip": "4xA76@nan"}, "is no cluster"),
     "many cores": ({"chip": "4000xA76@2"}, "is no cluster that a phone has"),
+    "another script's digits": ({"chip": "\u0664xA76@2.4"}, "is no cluster"),
+    "a thousand clusters": ({"chip": ",".join(["1xA76@2.4"] * 1000)}, "more than 128 cores"),
+    "endless clock": ({"chip": "4xA76@1e308"}, "is no cluster"),
+    "endless memory": ({"arguments": ("--dram-gbps", "1e308")}, "No memory moves"),
     "threads": ({"arguments": ("--threads", "16")}, "16 threads do not fit 8 cores"),
     "no threads": ({"arguments": ("--threads", "0")}, "0 threads do not fit 8 cores"),
     "many fast cores": (
@@ -511,10 +515,19 @@ REFUSED = {
         "goes into the weights of fully connected layers",
     ),
     "negative count": ({"change": only(macs=-5)}, "macs is '-5'"),
+    "groups": ({"change": only(groups=10**17)}, "Each group writes at least one element"),
+    "groups that are none": ({"change": only(groups="many")}, "groups is 'many'"),
+    "count beyond all": ({"change": only(macs=10**30)}, "macs is '1000000"),
     "count that is none": ({"change": only(macs="nan")}, "macs is 'nan'"),
     "known, not there": ({"known": "nothing,5"}, "is known, and its layers are not"),
     "known, negative": ({"known": "squeezenet,-5"}, "is no latency"),
-    "known, no number": ({"known": "squeezenet,nan"}, "is no latency"),
+    "known, no number": ({"known": "squeezenet,nan"}, "ms is 'nan'"),
+    "known, zero": ({"known": "squeezenet,0"}, "is no latency"),
+    "known, endless": ({"known": "squeezenet,1e999"}, "is no latency"),
+    "known, another script's digits": ({"known": "squeezenet,\u0661\u0665"}, "ms is "),
+    "known for ages": ({"known": "squeezenet,1e308"}, "times what this chip lets expect"),
+    "known for no time": ({"known": "squeezenet,1e-308"}, "times what this chip lets expect"),
+    "known, none": ({"known": ""}, "No latency is known there"),
     "known twice": ({"known": "squeezenet,5\nsqueezenet,6"}, "is known twice"),
     "known in ns": ({"known": "squeezenet,8000000"}, "times what this chip lets expect"),
 }
@@ -540,6 +553,30 @@ def test_what_is_outside_of_the_range_is_refused(name, table, tmp_path):
         assert (told["latency_ms"], told["low_ms"], told["high_ms"]) == (None, None, None)
         assert any(reason in each for each in told["reasons"])
         assert outcome.exit_code == CannotTellError.exit_code
+
+
+@pytest.mark.parametrize("chip", ["100xA76@9.9", "1xX4@0.1", "128xA55@0.5"])
+def test_a_power_is_told_of_no_chip_that_no_time_is_told_of(chip, tmp_path):
+    """Neither where the time is told from a known latency."""
+    outcome = predict("--json", chip=chip)
+
+    document = check_document(outcome.stdout)
+    assert [each["power"] for each in document["devices"]] == [None]
+    assert {each["energy"] for each in document["predictions"]} == {None}
+
+
+def test_a_known_latency_tells_no_power(table, tmp_path):
+    """Of a chip so fast that none like it was measured."""
+    (tmp_path / "known.csv").write_text("network,ms\nsqueezenet,2\n", encoding="utf-8")
+
+    outcome = predict(
+        "--json", "--known", tmp_path / "known.csv", layers=table(lambda row: {}), chip="16xX4@9"
+    )
+
+    (told,) = check_document(outcome.stdout)["predictions"]
+    assert told["latency_ms"] is not None
+    assert told["energy"] is None
+    assert any("an energy run on it tells" in each["reason"] for each in told["untold"])
 
 
 def test_one_network_that_cannot_be_told_leaves_the_others(tmp_path):

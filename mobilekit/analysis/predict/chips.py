@@ -35,7 +35,8 @@ memory's GB/s (NaN: unknown); log of all cores' sum of rates."""
 
 _CLUSTER = re.compile(
     r"(?P<count>\d{1,4})\s*[xX]\s*(?P<core>[A-Za-z][\w.+-]*?)\s*@\s*(?P<ghz>\d+(\.\d*)?|\.\d+)"
-    r"(\s*(GHz|ghz|GHZ))?"
+    r"(\s*(GHz|ghz|GHZ))?",
+    re.ASCII,  # or digits of every script are some
 )
 EXAMPLE = "4xA76@2.4,4xA55@1.8"
 _MOST_CORES = 128

@@ -49,7 +49,13 @@ def predict_network(
     if latency.latency_ms is None:
         untold.append(Untold(figure="energy", reason="its latency cannot be told"))
     elif device.power is None:
-        untold.append(Untold(figure="energy", reason="what this phone draws is not known"))
+        untold.append(
+            Untold(
+                figure="energy",
+                reason="what this phone draws is not known, and no chip like it was measured: an "
+                "energy run on it tells",
+            )
+        )
     else:
         energy = predict_energy(latency, device.power, arithmetic)
     if energy is None:

@@ -154,6 +154,15 @@ class Predictor:
         """Whether it is within what was fitted, on whatever phone."""
         return not reasons_against(network, self._unit_ms, self.model.range)
 
+    def reason_against(self, chip: Chip, threads: int) -> str | None:
+        """Why nothing is told from this chip alone, neither a time nor a power; ``None``: it can
+        be. Raises ``UsageError`` for threads that do not fit the chip."""
+        return self._reason_against(features_of(chip, threads))
+
+    def _reason_against(self, features: Array) -> str | None:
+        fitted = np.array([each.features for each in self.model.phones])
+        return reason_against_chip(features, fitted)
+
     def reference_ms(self, network: NetworkWork) -> float:
         """What it takes on the reference device."""
         return float(costs_of(network.layers) @ self._unit_ms)
@@ -204,8 +213,7 @@ class Predictor:
         features: Array,
         told: Sequence[tuple[int, KnownLatency]],
     ) -> list[LatencyPrediction]:
-        fitted = np.array([each.features for each in self.model.phones])
-        unlike = None if told else reason_against_chip(features, fitted)
+        unlike = None if told else self._reason_against(features)
         if unlike is not None:
             return [_refused(name, 0, (unlike,)) for name in names]
         phone = self.make_phones(features[None, :], [chip.name or ""])
