@@ -48,6 +48,7 @@ def measure(model: str, artifact_format: Format, precision: Precision, store: St
         energy=False,
         require_phone=False,
         format=artifact_format,
+        seek_backend=False,
         variant=Variant(precision=precision),
         calibration=None,
         apk=None,
