@@ -275,10 +275,13 @@ def _export_levels(
             description = describe.describe(each, graph, costs[-1])
             describe.keep_description(each, description, cache_directory=cache_directory)
         if spec.variant.precision == "int8":
-            graph = pt2e.quantize(each, graph, others or [inputs])
+            graph = pt2e.quantize(
+                each, graph, others or [inputs], nested.find_largest_weights(module)
+            )
         graphs[level.method] = graph
     on_progress("Lowering all levels to XNNPACK")
-    programs = pte.lower_all(spec, graphs, on_progress)
+    # From the largest, whose weights the others' are the beginnings of.
+    programs = pte.lower_all(spec, dict(reversed(graphs.items())), on_progress)
     on_progress(f"Checking their outputs in {FORMATS[target.format].engine}")
     methods = [
         Written(each, _level_of(each).method, programs[_level_of(each).method], wanted)

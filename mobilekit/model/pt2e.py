@@ -6,7 +6,7 @@ Imports torch, torchao and executorch.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,11 +20,17 @@ from mobilekit.model.rewrite import is_normalization
 from mobilekit.records.network import ModelSpec
 
 
-def quantize(spec: ModelSpec, exported: Any, examples: Sequence[Sequence[Tensor]]) -> Any:
+def quantize(
+    spec: ModelSpec,
+    exported: Any,
+    examples: Sequence[Sequence[Tensor]],
+    largest_weights: Mapping[str, Tensor] | None = None,
+) -> Any:
     """Static int8 as XNNPACK takes it: weights per channel, activations per tensor.
 
     ``exported`` is a ``torch.export.ExportedProgram``, and so is what is returned; its inputs and
-    outputs stay as they are. Ranges are those of ``examples``.
+    outputs stay as they are. Ranges of activations are those of ``examples``, and of weights their
+    own, or those of ``largest_weights``: by the name of a weight, how large each channel's may be.
 
     Local response normalization stays in float: over quantized slices XNNPACK builds a program
     that then does not load, and a square needs twice the bits.
@@ -58,6 +64,7 @@ def quantize(spec: ModelSpec, exported: Any, examples: Sequence[Sequence[Tensor]
             observed = prepare_pt2e(exported.module(), quantizer)
             for example in examples:
                 observed(*example)
+            _set_ranges(observed, largest_weights or {})
             return torch.export.export(convert_pt2e(observed), tuple(examples[0]))
     except Exception as error:
         raise ExportError(
@@ -65,6 +72,16 @@ def quantize(spec: ModelSpec, exported: Any, examples: Sequence[Sequence[Tensor]
             fix="Export it with --precision fp32.",
             model=spec.path,
         ) from error
+
+
+def _set_ranges(observed: torch.fx.GraphModule, largest: Mapping[str, Tensor]) -> None:
+    """Has weights of these names quantized as if they were as large as this."""
+    for node in observed.graph.nodes:
+        if node.op == "get_attr" and node.target in largest:
+            for user in node.users:
+                observer = observed.get_submodule(user.target)
+                observer.min_val = -largest[node.target]
+                observer.max_val = largest[node.target].clone()
 
 
 def _quantize_padding(model: torch.fx.GraphModule) -> None:

@@ -9,6 +9,7 @@ import itertools
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,8 @@ def lower_all(
 ) -> dict[str, Program]:
     """As ``lower``, one program of several methods: what is said of it with each of them.
 
-    Weights of equal content are in it once.
+    Weights of equal content are in it once, and so are those that begin others of a method before
+    (``shared_weights``).
     """
     try:
         with quiet_python(), sparing_decompositions():
@@ -122,12 +124,15 @@ def lower_all(
             if warning is not None:
                 on_progress(warning)
                 break
-        with quiet_python(), sparing_lowering(spec.variant):
+        with quiet_python(), sparing_lowering(spec.variant), ExitStack() as shared:
             from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
             from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 
             from mobilekit.model.partition import make_partitioners
+            from mobilekit.model.shared_weights import sharing_weights
 
+            if len(graphs) > 1:
+                shared.enter_context(sharing_weights())
             edge = to_edge_transform_and_lower(
                 graphs,
                 partitioner={

@@ -38,7 +38,7 @@ def sparing_decompositions() -> Iterator[None]:
             # annotate functions that nobody asks for their types.
             (operators, "Callable", _Unparametrized),
         ):
-            replaced.enter_context(_replaced(*each))
+            replaced.enter_context(replacing(*each))
         yield
 
 
@@ -54,7 +54,7 @@ def sparing_translation() -> Iterator[None]:
             *_remembered(values.TracedOnnxFunction, "function_ir"),
             *_remembered(_schemas, "op_signature_from_function"),
         ):
-            replaced.enter_context(_replaced(*each))
+            replaced.enter_context(replacing(*each))
         yield
 
 
@@ -80,7 +80,7 @@ def sparing_lowering(variant: Variant) -> Iterator[None]:
             *_seeking(ConvertToSDPAPass, "_softmax", sdpa, "get_graphs"),
             *(() if not variant.needs_vulkan else _seeking_in_vulkan()),
         ):
-            replaced.enter_context(_replaced(*each))
+            replaced.enter_context(replacing(*each))
         yield
 
 
@@ -116,7 +116,7 @@ def _import_edge_operators() -> None:
         def load(self, text: str) -> Any:
             return yaml.load(text, yaml.CSafeLoader)  # it is a safe one
 
-    with _replaced(ruamel.yaml, "YAML", QuickYaml):
+    with replacing(ruamel.yaml, "YAML", QuickYaml):
         __import__(_EDGE_OPERATORS)
 
 
@@ -141,7 +141,7 @@ def _seeking(pass_class: Any, operator: str, patterns: Any, name: str) -> Iterat
     def call(self: Any, graph_module: Any) -> Any:
         if any(operator in str(node.target) for node in graph_module.graph.nodes):
             return whole(self, graph_module)
-        with _replaced(patterns, name, dict):
+        with replacing(patterns, name, dict):
             return whole(self, graph_module)
 
     if hasattr(patterns, name):
@@ -166,7 +166,7 @@ def _seeking_in_vulkan() -> Iterator[tuple[Any, str, Any]]:
                 return whole(*arguments)
             with ExitStack() as left:
                 for entry in entries.values():
-                    left.enter_context(_replaced(entry, "get_graphs_fn", None))
+                    left.enter_context(replacing(entry, "get_graphs_fn", None))
                 return whole(*arguments)
 
         return look
@@ -177,7 +177,7 @@ def _seeking_in_vulkan() -> Iterator[tuple[Any, str, Any]]:
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replacing(owner: Any, name: str, value: Any) -> Iterator[None]:
     """An attribute with another value for a while."""
     had = name in vars(owner)
     before = vars(owner).get(name)

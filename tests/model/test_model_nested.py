@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from executorch.exir._serialize._program import deserialize_pte_binary
 from model_files import WriteModel
 from torch import nn
 
@@ -17,6 +18,7 @@ from mobilekit.model.lowrank import compress
 from mobilekit.model.nested import NestedLayer, nest, set_level
 from mobilekit.model.ranks import Layer, make_levels
 from mobilekit.model.zoo import read_spec, with_variant
+from mobilekit.records.artifact import Artifact
 from mobilekit.records.network import Compression, LayerRank, Level, Variant
 
 NETWORK = """
@@ -131,6 +133,12 @@ def test_what_is_no_ladder_is_not_read(number: int, levels: tuple[Compression, .
         decode(text, Level, source="a file")
 
 
+def constant_bytes(cache: Path, made: Artifact) -> int:
+    """Of all constants of a program's delegates."""
+    content = (cache / Path(made.file.path).name).read_bytes()
+    return sum(len(each) for each in deserialize_pte_binary(content).named_data.buffers)
+
+
 LEVELS = ladder((8, 16), (16, 40), (24, 88), layers=("2", "4"))
 
 
@@ -153,6 +161,8 @@ def test_all_levels_are_one_program(write_model: WriteModel, tmp_path: Path) -> 
     assert all((each.relative_error or 0) < 1e-5 for each in artifacts)
     parameters = [each.cost.parameters for each in artifacts]
     assert parameters == sorted(set(parameters))
+    # Every number of the largest level is in the file once, and no other one.
+    assert constant_bytes(tmp_path / "cache", artifacts[0]) == 4 * parameters[-1]
     assert artifacts[0].file.size_bytes < 1.05 * 4 * parameters[-1] + 20_000
     assert len({each.reference_outputs for each in artifacts}) == 3
     assert len({each.model.label for each in artifacts}) == 3
