@@ -1,9 +1,10 @@
-"""Nested ranks: a network whose layers are sums of blocks, of which a level takes the first ones.
+"""Nested ranks: a network of which each level has a lower rank than the next one.
 
-A layer is cut in two as ``lowrank`` does it, at the largest level's rank, and what lies between the
-two is split: each block is a thin layer followed by another. Level k computes with the blocks 1 to
-k. So one set of weights serves every level, for the best approximation of a rank holds that of
-every lower one (Eckart and Young 1936).
+A layer is cut in two as ``lowrank`` does it, at the largest level's rank, and a lower level has the
+first of what lies between the two. So one set of weights serves every level, for the best
+approximation of a rank holds that of every lower one (Eckart and Young 1936). A linear layer is two
+layers at every level, whose weights begin those of the next level's (``shared_weights``); a
+convolution is a sum of blocks, of which level k computes with the first k.
 
 Imports torch.
 """

@@ -48,7 +48,7 @@ SMALLEST_STEP = 0.08
 and accuracy tells no finer steps apart."""
 LEAST_WEIGHTS = 4096
 """Of a layer that levels cut: in a smaller one the calls of two kernels cost more than they save,
-and each block adds two."""
+and each block of a convolution adds two."""
 RANK_STEP = 8
 """Of levels: kernels compute so many channels at a time, and narrower blocks would only add
 calls."""
