@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from mobilekit.errors import UsageError
 from mobilekit.model.ranks import Layer
@@ -28,7 +29,8 @@ OVERSAMPLING, POWER_ITERATIONS = 16, 4
 
 def find_layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Layer, ...]:
     """The layers that can be cut: ``nn.Linear`` and ``nn.Conv2d`` of one group that the network
-    calls, in the order of the calls, and whose weights nothing else has.
+    calls, in the order of the calls, and whose weights nothing else has; of classes derived from
+    them, those that compute what these would.
 
     The last one of them, which tells the classes, is left out: below as many ranks as classes it
     cannot tell them apart.
@@ -52,11 +54,13 @@ def find_layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Layer, .
         if isinstance(each, (nn.TransformerEncoderLayer, nn.MultiheadAttention))
         for child in each.children()
     }
-    hooks = [
-        each.register_forward_hook(note)
+    # Before there is a hook: what may be cut is found by calling it.
+    candidates = [
+        each
         for each, own in paths.items()
-        if _can_be_cut(each) and own != [""] and each not in inside
+        if own != [""] and each not in inside and _can_be_cut(each)
     ]
+    hooks = [each.register_forward_hook(note) for each in candidates]
     try:
         with torch.no_grad():
             module(*(tensor.clone() for tensor in inputs))
@@ -188,11 +192,44 @@ def _convolutions(layer: nn.Conv2d, rank: int, *, bias: bool) -> tuple[nn.Conv2d
 
 
 def _can_be_cut(layer: nn.Module) -> bool:
-    # The very types: what is derived from them may use its weights in another way, as the output
-    # of nn.MultiheadAttention does.
-    if type(layer) is nn.Conv2d:
-        return bool(layer.groups == 1 and layer.padding_mode == "zeros")
-    return type(layer) is nn.Linear
+    if isinstance(layer, nn.Conv2d):
+        if layer.groups != 1 or layer.padding_mode != "zeros":
+            return False
+        # nn.MultiheadAttention reads the weights of its output and does not call it.
+    elif not isinstance(layer, nn.Linear) or isinstance(layer, NonDynamicallyQuantizableLinear):
+        return False
+    return type(layer) in (nn.Conv2d, nn.Linear) or _computes_as_its_base(layer)
+
+
+PROBE_SCALES = (1.0, 1000.0)
+"""Of the inputs that tell: what clips its outputs does so for the larger ones."""
+
+
+def _computes_as_its_base(layer: nn.Module) -> bool:
+    """Whether a layer of a class derived from ``nn.Linear`` or ``nn.Conv2d`` computes what that one
+    would with its weights. One may pad, clip, scale or add to it, and two layers in its place would
+    not."""
+    base = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear
+    if base is nn.Conv2d:
+        # Positions enough for each stride, and for what is padded to count.
+        sizes = [
+            2 * stride + dilation * (kernel - 1) + 1
+            for kernel, stride, dilation in zip(
+                layer.kernel_size, layer.stride, layer.dilation, strict=True
+            )
+        ]
+        shape = (1, layer.in_channels, *sizes)
+    else:
+        shape = (2, layer.in_features)
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(layer.weight.dtype)
+    try:
+        with torch.no_grad():
+            return all(
+                torch.allclose(layer(scale * inputs), base.forward(layer, scale * inputs), 1e-4)
+                for scale in PROBE_SCALES
+            )
+    except Exception:  # It takes another input, and what its code raises is its own.
+        return False
 
 
 def _matrix(weight: Tensor, layer: nn.Module) -> Tensor:

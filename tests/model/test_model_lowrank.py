@@ -205,3 +205,46 @@ def test_by_root_mean_square_the_layer_of_small_weights_goes_first() -> None:
     first = {each: make_ladder(layers, each)[1] for each in ("frobenius", "rms")}
     assert [cut.layer for cut in first["rms"].ranks] == ["tiny but full"]
     assert [cut.layer for cut in first["frobenius"].ranks] == ["falling"]
+
+
+class SamePadding(nn.Conv2d):
+    """As networks carried over from TensorFlow have it."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        size = self.kernel_size[0]
+        padded = nn.functional.pad(image, ((size - 1) // 2, size // 2) * 2)
+        return nn.functional.conv2d(padded, self.weight, self.bias, self.stride)
+
+
+class Clipped(nn.Linear):
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(inputs).clamp(-50, 50)
+
+
+class Renamed(nn.Linear):
+    pass
+
+
+class Derived(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.padded = SamePadding(3, 8, 3)
+        self.pointwise = SamePadding(8, 8, 1)
+        self.clipped = Clipped(8 * 36, 20)
+        self.renamed = Renamed(20, 20)
+        self.last = nn.Linear(20, 4)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        hidden = self.pointwise(self.padded(image)).flatten(1)
+        return self.last(self.renamed(self.clipped(hidden)))
+
+
+def test_a_derived_layer_is_cut_where_it_computes_as_its_base() -> None:
+    """One that pads or clips would not be what two layers in its place compute."""
+    network, inputs = Derived(), (torch.randn(1, 3, 6, 6),)
+    assert [each.path for each in find_layers(network, inputs)] == ["pointwise", "renamed"]
+    cut = Compression(ranks=(LayerRank(layer="pointwise", rank=8),))
+    before = network(*inputs)
+    assert torch.allclose(compress(network, cut)(*inputs), before, atol=1e-5)
+    with pytest.raises(UsageError, match="SamePadding cannot be cut"):
+        compress(network, Compression(ranks=(LayerRank(layer="padded", rank=1),)))
