@@ -206,13 +206,14 @@ def _screen(
         redundancy,
     )
     steps: list[Screened] = []
+    most = max_loss_points + SLACK_POINTS
     hopeless = 0
     for number, compression in enumerate(ladder):
         if number % 5 == 1:
             reporter.note(f"Judging step {number} of {len(ladder) - 1} in PyTorch")
-        loss = screen.loss_points(compression)
+        loss = screen.loss_points(compression, most)
         steps.append(Screened(compression=compression, loss_points=loss))
-        hopeless = hopeless + 1 if loss > max_loss_points + SLACK_POINTS else 0
+        hopeless = hopeless + 1 if loss > most else 0
         if hopeless == HOPELESS_STEPS:
             break
     return tuple(steps)

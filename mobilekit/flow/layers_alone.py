@@ -158,7 +158,7 @@ def _evaluated(layer: Layer, cut: CutLayer, screen: Screen, max_loss_points: flo
     least = cut.most_rank + 1
     for rank in ranks:
         only = Compression(ranks=(LayerRank(layer=layer.path, rank=rank),))
-        losses[rank] = screen.loss_points(only)
+        losses[rank] = screen.loss_points(only, max_loss_points)
         if losses[rank] > max_loss_points:
             break
         least = rank

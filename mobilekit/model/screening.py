@@ -6,6 +6,7 @@ Imports torch.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,19 +58,29 @@ class Screen:
         self._kept = KeptLines(cache_directory, "screened", parts, int)
         self._whole = self._count_right(None)
 
-    def loss_points(self, compression: Compression | None) -> float:
-        """Of accuracy, beside the whole network; below 0 where it is righter."""
-        return 100 * (self._whole - self._count_right(compression)) / len(self._labels)
+    def loss_points(self, compression: Compression | None, most: float = math.inf) -> float:
+        """Of accuracy, beside the whole network; below 0 where it is righter.
 
-    def _count_right(self, compression: Compression | None) -> int:
+        What loses more than ``most`` is not followed to the end, and is told to lose as much as was
+        seen, which is more than ``most`` too.
+        """
+        examples = len(self._labels)
+        least_right = math.ceil(max(0.0, self._whole - most * examples / 100))
+        return 100 * (self._whole - self._count_right(compression, least_right)) / examples
+
+    def _count_right(self, compression: Compression | None, least_right: int = 0) -> int:
+        """Below ``least_right`` it is as many as there may be at most."""
         key = "whole" if compression is None else compression.key
+        given_up = f"{key}-below-{least_right}"
         known: int | None = self._kept.get(key)
         if known is None:
-            known = self._run(() if compression is None else compression.ranks)
-            self._kept.add(key, known)
+            known = self._kept.get(given_up)
+        if known is None:
+            known = self._run(() if compression is None else compression.ranks, least_right)
+            self._kept.add(key if known >= least_right else given_up, known)
         return known
 
-    def _run(self, cuts: Sequence[LayerRank]) -> int:
+    def _run(self, cuts: Sequence[LayerRank], least_right: int) -> int:
         whole = {cut.layer: self._module.get_submodule(cut.layer) for cut in cuts}
         try:
             for cut in cuts:
@@ -81,10 +92,12 @@ class Screen:
             outputs = (
                 run_eager(self._spec, self._module, (each,))[0].flatten() for each in self._inputs
             )
-            return sum(
-                int(output.argmax()) == label
-                for output, label in zip(outputs, self._labels, strict=True)
-            )
+            possible = len(self._labels)
+            for output, label in zip(outputs, self._labels, strict=True):
+                possible -= int(output.argmax()) != label
+                if possible < least_right:
+                    break
+            return possible
         finally:
             for path, layer in whole.items():
                 self._put(path, layer)

@@ -54,7 +54,8 @@ class TriedRank(Record, frozen=True):
     latency_ns: float | None
     """Of the layer alone on the device, a call of the engine taken off; ``None``: not timed."""
     loss_points: float | None
-    """Of accuracy, in PyTorch on this computer; ``None``: not evaluated."""
+    """Of accuracy, in PyTorch on this computer, where it is more than allowed at least so much;
+    ``None``: not evaluated."""
 
 
 class CutLayer(Record, frozen=True):
@@ -78,6 +79,7 @@ class Screened(Record, frozen=True):
 
     compression: Compression | None
     loss_points: float
+    """Where it is far more than allowed, at least so much."""
 
 
 class Levels(Record, frozen=True):

@@ -58,6 +58,16 @@ def test_what_a_rank_loses_is_counted_and_kept(judged, tmp_path, monkeypatch):
     assert again.loss_points(cut(3)) == pytest.approx(75)
 
 
+def test_what_loses_too_much_is_given_up_and_counted_where_more_is_allowed(judged, tmp_path):
+    """Nine of twelve examples are lost; with one allowed, the fourth to ninth are not looked at."""
+    spec, data = judged
+    screen = Screen(spec, load_module(spec), data, cache_directory=tmp_path / "cache")
+    assert 10 < screen.loss_points(cut(3), 10) == pytest.approx(200 / 12)
+    assert screen.loss_points(cut(3), 10) == pytest.approx(200 / 12)
+    assert screen.loss_points(cut(3), 80) == pytest.approx(75)
+    assert screen.loss_points(cut(3), 10) == pytest.approx(75)
+
+
 def test_other_examples_are_judged_anew(judged, tmp_path):
     spec, data = judged
     module = load_module(spec)

@@ -120,8 +120,7 @@ def _told(cut: CutLayer) -> str:
             )
     losses = [each for each in cut.tried if each.loss_points is not None]
     if cut.why_whole == "loses" and losses:
-        worst = losses[-1]
-        return f"{cut.layer} ({worst.loss_points:.0f} points at rank {worst.rank})"
+        return f"{cut.layer} (at rank {losses[-1].rank})"
     return cut.layer
 
 
