@@ -52,7 +52,6 @@ from mobilekit.records.campaign import Gates, Outcome, PlacedRun
 from mobilekit.records.device import DeviceState
 from mobilekit.records.energy import PlannedEnergy
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.network import Variant, with_backend
 from mobilekit.results.campaign_rows import (
     BegunRuns,
 )
@@ -282,7 +281,7 @@ def _options_of(placed: PlacedRun) -> DeployOptions:
         energy=run.energy != "none",
         require_phone=False,
         format=run.format,
-        variant=with_backend(Variant(precision=run.precision), run.backend),
+        variant=run.variant,
         seek_backend=False,
         calibration=None,
         apk=None,

@@ -8,8 +8,11 @@ import json
 import random
 import re
 
+from msgspec.structs import replace
+
 from mobilekit.errors import UsageError
 from mobilekit.records.campaign import CampaignPlan, PlannedRun
+from mobilekit.records.network import Variant
 
 DIGITS = 8
 """Of a key's hash: with the words before it, two runs of a campaign are told apart."""
@@ -19,14 +22,13 @@ LONGEST_WORDS = 80
 def expand(plan: CampaignPlan) -> tuple[PlannedRun, ...]:
     """Every run, in the order of the plan's seed.
 
-    Vulkan is a backend of ``.pte`` alone: with another format it is no combination. Raises
-    ``UsageError`` where no run is left.
+    Vulkan is a backend of ``.pte`` alone: with another format it is no combination. A network that
+    a file changes has the file's precision alone. Raises ``UsageError`` where no run is left.
     """
-    paths = dict(zip(plan.models, plan.model_paths, strict=True))
     runs = [
         PlannedRun(
-            key=key_of(model, device, format, precision, backend, threads, repeat),
-            model=paths[model],
+            key=key_of(model, changed, device, format, precision, backend, threads, repeat),
+            model=path,
             device=device,
             format=format,
             precision=precision,
@@ -36,12 +38,13 @@ def expand(plan: CampaignPlan) -> tuple[PlannedRun, ...]:
             preset=plan.preset,
             energy=plan.energy,
             gates=plan.gates,
+            changed=changed,
         )
-        for model, device, format, precision, backend, threads, repeat in itertools.product(
-            plan.models,
+        for model, path, changed in plan.networks
+        for device, format, precision, backend, threads, repeat in itertools.product(
             plan.devices,
             plan.formats,
-            plan.precisions,
+            plan.precisions if changed == Variant() else (changed.precision,),
             plan.backends,
             plan.threads,
             range(1, plan.repeats + 1),
@@ -62,6 +65,7 @@ def expand(plan: CampaignPlan) -> tuple[PlannedRun, ...]:
 
 def key_of(
     model: str,
+    changed: Variant,
     device: str,
     format: str,
     precision: str,
@@ -71,8 +75,11 @@ def key_of(
 ) -> str:
     """``nin-nexus7-fp32-2-1c7f0a92``: words for people, and a hash of all that it is."""
     parts = [model, device, format, precision, backend, threads, repeat]
+    # What no file changes keeps the key that it had before files could.
+    parts += [] if changed == Variant() else [changed.key]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:DIGITS]
     told = [model.rpartition("/")[2], device.rpartition("/")[2], precision]
+    told += [] if changed == Variant() else [replace(changed, precision="fp32").key]
     told += [] if format == "auto" else [format]
     told += [] if backend == "xnnpack" else [backend]
     told += [] if threads is None else [f"t{threads}"]

@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from mobilekit.contract.codec import Record
-from mobilekit.errors import CampaignFileError
+from mobilekit.errors import CampaignFileError, UsageError
 from mobilekit.formats import FormatOrAuto
+from mobilekit.model.zoo import network_name
 from mobilekit.records.campaign import CampaignPlan, EnergyWanted, Gates, PresetName
-from mobilekit.records.network import Backend, Precision
+from mobilekit.records.network import Backend, Precision, Variant
+from mobilekit.results.saved import read_compressed, read_placement
 
 MAX_RUNS = 200_000
 """More than a lab measures in a year; a slip of the pen has more."""
@@ -36,8 +38,16 @@ class _GatesTable(Record, frozen=True):
     patience_s: float = 3600.0
 
 
+class _ModelTable(Record, frozen=True):
+    """A network that a file changes."""
+
+    model: str
+    compressed: str | None = None
+    placement: str | None = None
+
+
 class _File(Record, frozen=True):
-    models: tuple[str, ...]
+    models: tuple[str | _ModelTable, ...]
     devices: tuple[str, ...]
     name: str | None = None
     formats: tuple[FormatOrAuto, ...] = ("auto",)
@@ -88,7 +98,9 @@ def parse_plan(data: bytes, path: Path) -> CampaignPlan:
         if len(set(values)) < len(values):
             twice = next(value for value in values if values.count(value) > 1)
             raise _wrong(path, f"`{name}` has {twice!r} twice (more runs of each: `repeats`)")
-        if any(value == "" for value in values):
+        if "" in values or any(
+            isinstance(value, _ModelTable) and not value.model for value in values
+        ):
             raise _wrong(path, f"`{name}` has an empty name")
     name = path.stem if told.name is None else told.name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,39}", name):
@@ -101,13 +113,17 @@ def parse_plan(data: bytes, path: Path) -> CampaignPlan:
     runs = told.repeats
     for values in lists.values():
         runs *= len(values)
+    changed = tuple(_changed(each, path) for each in told.models)
+    models = tuple(each if isinstance(each, str) else each.model for each in told.models)
+    if len(set(zip(models, changed, strict=True))) < len(models):
+        raise _wrong(path, "two files in `models` change one network in the same way")
     if runs > MAX_RUNS:
         raise _wrong(path, f"it asks for {runs:,} runs, and {MAX_RUNS:,} are the most")
     gates = told.gates
     return CampaignPlan(
         name=name,
-        models=told.models,
-        model_paths=tuple(path_of(model, path.parent) for model in told.models),
+        models=models,
+        model_paths=tuple(path_of(model, path.parent) for model in models),
         devices=told.devices,
         formats=told.formats,
         precisions=told.precisions,
@@ -126,7 +142,27 @@ def parse_plan(data: bytes, path: Path) -> CampaignPlan:
         ),
         seed=secrets.randbelow(2**31) if told.seed is None else told.seed,
         move_after_s=told.move_after_s,
+        changed=changed if any(each != Variant() for each in changed) else (),
     )
+
+
+def _changed(told: str | _ModelTable, path: Path) -> Variant:
+    """What a model's file changes of it; nothing where it has none."""
+    if isinstance(told, str):
+        return Variant()
+    network = network_name(told.model)
+    try:
+        if told.compressed is not None and told.placement is None:
+            return read_compressed(path.parent / told.compressed, network)
+        if told.placement is not None and told.compressed is None:
+            return Variant(placement=read_placement(path.parent / told.placement, network))
+    except UsageError as error:
+        raise CampaignFileError(
+            f"The campaign's file is not valid: {error.what}",
+            fix=error.fix,
+            **(error.facts | {"campaign": path}),
+        ) from None
+    raise _wrong(path, f"{told.model} in `models` has neither or both of `compressed`, `placement`")
 
 
 def _check_bounds(told: _File, path: Path) -> None:

@@ -17,7 +17,7 @@ from mobilekit.model.given import NOTHING
 from mobilekit.model.zoo import find_model, with_variant
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.campaign import CampaignRun, ListedAgent, Offer, PlacedRun, PlannedRun
-from mobilekit.records.network import ModelSpec, Variant, with_backend
+from mobilekit.records.network import ModelSpec, Variant
 from mobilekit.results.campaign_rows import RunId
 from mobilekit.results.campaigns import (
     Campaigns,
@@ -111,7 +111,7 @@ def place_runs(
     placed = []
     for run in runs:
         where, offer = offers[run.device]
-        variant = with_backend(Variant(precision=run.precision), run.backend)
+        variant = run.variant
         spec = specs.get((run.model, variant))
         if spec is None:
             spec = with_variant(find_model(run.model, NOTHING), variant)

@@ -184,8 +184,9 @@ def export(
     check_level_choice(network)
     directory = places.artifacts_directory()
     with TerminalReporter() as reporter:
+        variant = with_backend(network.variant_of(model), backend)
         artifact = export_artifact(
-            with_variant(find_model(model, network.given), with_backend(network.variant, backend)),
+            with_variant(find_model(model, network.given), variant),
             format,
             calibration=network.calibration,
             cache_directory=directory,

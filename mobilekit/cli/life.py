@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mobilekit.cli.options import JsonFlag, StoreOption
+from mobilekit.cli.options import (
+    CompressedOption,
+    JsonFlag,
+    LevelOption,
+    NetworkOptions,
+    StoreOption,
+    check_level_choice,
+)
 from mobilekit.cli.terminal import say
 from mobilekit.errors import UsageError
 
@@ -45,6 +52,8 @@ def life(
             show_default=False,
         ),
     ] = None,
+    compressed: CompressedOption = None,
+    level: LevelOption = None,
     store: StoreOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -57,8 +66,14 @@ def life(
 
     if result is not None and device is not None:
         raise UsageError("--result and --device exclude each other", fix="Give one of them.")
+    if result is not None and compressed is not None:
+        raise UsageError("--result and --compressed exclude each other", fix="Give one of them.")
+    network = NetworkOptions(compressed=compressed, level=level)
+    check_level_choice(network)
+    variant = network.variant_of(model)
     basis, estimate = estimate_life_of(
         model,
+        variant if variant.is_by_file else None,
         open_to_read(store),
         every_s=_seconds_of(every),
         idle_w=None if idle_mw is None else idle_mw / 1000,

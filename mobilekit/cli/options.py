@@ -235,8 +235,9 @@ class NetworkOptions(GivenOptions):
     def chooses_level(self) -> bool:
         return self.level == "auto"
 
-    @property
-    def variant(self) -> Variant:
+    def variant_of(self, model: str) -> Variant:
+        """Of the network of that name or file; raises ``UsageError`` where a file of it is of
+        another one."""
         if self.placement is not None and self.compressed is not None:
             raise UsageError(
                 "--placement names layers of the whole network, which --compressed cuts",
@@ -249,14 +250,17 @@ class NetworkOptions(GivenOptions):
                 "writes one.",
             )
         if self.placement is not None:
+            from mobilekit.model.zoo import network_name
             from mobilekit.results.saved import read_placement
 
-            return Variant(precision=self.precision, placement=read_placement(self.placement))
+            placement = read_placement(self.placement, network_name(model))
+            return Variant(precision=self.precision, placement=placement)
         if self.compressed is None:
             return Variant(precision=self.precision)
+        from mobilekit.model.zoo import network_name
         from mobilekit.results.saved import read_compressed
 
-        variant = read_compressed(self.compressed)
+        variant = read_compressed(self.compressed, network_name(model))
         if self.precision not in ("fp32", variant.precision):
             raise UsageError(
                 f"--precision {self.precision} contradicts --compressed, which is for "
@@ -397,7 +401,7 @@ def deploy_options(
         energy=energy,
         require_phone=on.require_phone,
         format=run.format,
-        variant=with_backend(run.variant, "xnnpack" if backend == "auto" else backend),
+        variant=with_backend(run.variant_of(model), "xnnpack" if backend == "auto" else backend),
         seek_backend=backend == "auto",
         calibration=run.calibration,
         apk=on.apk,

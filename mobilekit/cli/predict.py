@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilekit.cli.failure import exit_with
-from mobilekit.cli.options import GivenOptions, JsonFlag, StoreOption
+from mobilekit.cli.options import (
+    CompressedOption,
+    GivenOptions,
+    JsonFlag,
+    LevelOption,
+    NetworkOptions,
+    StoreOption,
+    check_level_choice,
+)
 from mobilekit.cli.predict_own import calibrate_phone, tell_scores
 from mobilekit.contract.protocol import Format
 from mobilekit.errors import UsageError
@@ -41,6 +49,8 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    compressed: CompressedOption = None,
+    level: LevelOption = None,
     layers_csv: Annotated[
         Path | None,
         typer.Option(
@@ -141,6 +151,7 @@ def predict(
         raise UsageError("--networks is of --calibrate", fix="Give both, or leave it out.")
     if calibrate:
         is_asked = any(each is not None for each in (layers_csv, known, fits, dram_gbps))
+        is_asked = is_asked or compressed is not None
         if models or score or layers or given != NOTHING or is_asked:
             raise UsageError(
                 "--calibrate measures networks of its own choice, and predicts none",
@@ -162,7 +173,7 @@ def predict(
         return
     if score:
         options_of_predictions = (layers_csv, known, fits, dram_gbps, threads, format, precision)
-        is_asked = any(each is not None for each in options_of_predictions)
+        is_asked = any(each is not None for each in (*options_of_predictions, compressed))
         if models or devices or layers or given != NOTHING or is_asked:
             raise UsageError(
                 "--score is of all predictions that were stored, and predicts none",
@@ -181,11 +192,23 @@ def predict(
             fix="Name networks, as in `mobilekit predict alexnet --device nexus7`, or "
             "give --layers-csv FILE.",
         )
-    if given != NOTHING and (models is None or len(models) != 1):
+    if (given != NOTHING or compressed is not None) and (models is None or len(models) != 1):
         raise UsageError(
-            "--weights, --input and --inputs are for one network",
+            "--weights, --input, --inputs and --compressed are for one network",
             fix="Predict the others in commands of their own.",
         )
+    changed = NetworkOptions(compressed=compressed, level=level)
+    check_level_choice(changed)
+    variant = changed.variant_of("" if models is None else models[0])
+    if compressed is not None and precision not in (None, variant.precision):
+        raise UsageError(
+            f"--precision {precision} contradicts --compressed, which is for {variant.precision}",
+            file=compressed,
+            fix="Leave --precision out.",
+        )
+    # In fp32 the shipped model tells a phone of which nothing was measured.
+    if variant.precision != "fp32":
+        precision = variant.precision
     options = PhoneOptions(
         threads=threads,
         dram_gbps=dram_gbps,
@@ -212,6 +235,7 @@ def predict(
                 devices,
                 options,
                 given=given,
+                variant=variant,
                 cache_directory=places.artifacts_directory(),
                 store=store,
                 on_progress=note,

@@ -11,6 +11,7 @@ from mobilekit.analysis.energy.usage import (
 from mobilekit.errors import UsageError
 from mobilekit.model.zoo import network_name
 from mobilekit.records.energy import LifeEstimate
+from mobilekit.records.network import Variant
 from mobilekit.results.store import Store
 
 IDLE_RELATIVE_UNCERTAINTY = 0.05
@@ -19,6 +20,7 @@ IDLE_RELATIVE_UNCERTAINTY = 0.05
 
 def estimate_life_of(
     model: str,
+    variant: Variant | None,
     store: Store,
     *,
     every_s: float,
@@ -29,16 +31,21 @@ def estimate_life_of(
     """From the named measurement, else from the newest one of the model, or of the model on that
     device, that tells its energy; ``idle_w`` is measured where it is ``None``.
 
+    ``variant``: as a file changes the model, on any backend; ``None``: as no file does, in any
+    precision.
+
     Raises ``UsageError`` where no energy was measured, and as ``estimate_life`` does.
     """
     basis = (
-        choose_life_basis(store.energy_by_device(network_name(model)), device)
+        choose_life_basis(store.energy_by_device(network_name(model)), device, variant)
         if measurement_id is None
         else life_basis(store.read(measurement_id))
     )
     if basis is None:
+        changed = "" if variant is None else f" ({variant.text})"
         raise UsageError(
-            f"No energy of {model} has been measured; pilots and calibrations do not count",
+            f"No energy of {model}{changed} has been measured; pilots and calibrations do not "
+            "count",
             result=measurement_id or "-",
             device=device or "-",
             fix=f"`mobilekit energy {model} --device D` measures it; a phone of whose battery the "

@@ -39,7 +39,7 @@ from mobilekit.formats import FORMATS
 from mobilekit.model.describe import find_description, read_description
 from mobilekit.model.given import NOTHING, Given
 from mobilekit.model.layer_table import read_known, read_layer_table
-from mobilekit.model.zoo import find_model
+from mobilekit.model.zoo import find_model, with_variant
 from mobilekit.phone.chips import find_chip, load_cores, named
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.chip import Chip
@@ -49,7 +49,7 @@ from mobilekit.records.device import (
 )
 from mobilekit.records.energy import EnergyEstimate
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.network import Description, ModelSpec, Precision
+from mobilekit.records.network import Description, ModelSpec, Precision, Variant
 from mobilekit.records.prediction import (
     Criterion,
     KnownLatency,
@@ -151,6 +151,7 @@ def predict_models(
     options: PhoneOptions,
     *,
     given: Given = NOTHING,
+    variant: Variant = Variant(),  # noqa: B008  # it is frozen
     cache_directory: Path,
     store: str | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
@@ -160,7 +161,7 @@ def predict_models(
     ``on_progress`` hears of what takes seconds: a network that has not been described before is
     built and traced. Raises what ``predict_table``, ``find_model`` and ``read_description`` do.
     """
-    specs = [find_model(model, given) for model in dict.fromkeys(models)]
+    specs = [with_variant(find_model(model, given), variant) for model in dict.fromkeys(models)]
     return predict_specs(
         specs,
         devices,
@@ -182,7 +183,7 @@ def predict_specs(
 ) -> Predictions:
     """Networks that were found, as ``predict_models`` has it."""
     described = {
-        spec.name: read_description(spec, cache_directory=cache_directory, on_progress=on_progress)
+        spec.label: read_description(spec, cache_directory=cache_directory, on_progress=on_progress)
         for spec in specs
     }
     networks = [work_of(name, description) for name, description in described.items()]

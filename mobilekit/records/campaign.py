@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec.structs import replace
+
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import Format
 from mobilekit.formats import FormatOrAuto
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.network import Backend, Precision
+from mobilekit.records.network import Backend, Precision, Variant, with_backend
 
 EnergyWanted = Literal["none", "on-battery", "unplug"]
 """``on-battery``: energy is measured where the phone is on its battery when its turn comes, as
@@ -57,6 +59,15 @@ class CampaignPlan(Record, frozen=True):
     move_after_s: float | None = None
     """After so long without a sign of its host, a run moves to another one that offers its phone;
     ``None``: only by command."""
+    changed: tuple[Variant, ...] = ()
+    """What a file changes of each of ``models``, in the file's precision alone; empty: no file
+    does."""
+
+    @property
+    def networks(self) -> tuple[tuple[str, str, Variant], ...]:
+        """Each model with its path, and what a file changes of it."""
+        changed = self.changed or (Variant(),) * len(self.models)
+        return tuple(zip(self.models, self.model_paths, changed, strict=True))
 
 
 class PlannedRun(Record, frozen=True):
@@ -77,6 +88,12 @@ class PlannedRun(Record, frozen=True):
     preset: PresetName
     energy: EnergyWanted
     gates: Gates
+    changed: Variant = Variant()
+    """As in the plan."""
+
+    @property
+    def variant(self) -> Variant:
+        return with_backend(replace(self.changed, precision=self.precision), self.backend)
 
 
 class PlacedRun(Record, frozen=True):

@@ -178,6 +178,11 @@ class Variant(Record, frozen=True):
         return self.backend is None and not self.placement
 
     @property
+    def is_by_file(self) -> bool:
+        """Whether a file of `compress` or `partition` says what it changes."""
+        return bool(self.compression or self.level or self.storage or self.placement)
+
+    @property
     def needs_vulkan(self) -> bool:
         """Whether the graphics processor computes any of it."""
         return self.backend == "vulkan" or any(one.backend == "vulkan" for one in self.placement)

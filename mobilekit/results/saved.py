@@ -51,8 +51,9 @@ class BaselineDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.b
     measurements: tuple[Measurement, ...]
 
 
-def read_placement(path: Path) -> tuple[Placed, ...]:
-    """Of such a file. Raises ``UsageError`` for one that is none."""
+def read_placement(path: Path, network: str) -> tuple[Placed, ...]:
+    """Of such a file. Raises ``UsageError`` for one that is none, or is of another network than the
+    one of that name."""
     fix = "Give a file that `mobilekit partition MODEL --save FILE` wrote."
     document: PlacementDocument = _read(
         path,
@@ -62,6 +63,7 @@ def read_placement(path: Path) -> tuple[Placed, ...]:
         refused="That is no placement",
         fix=fix,
     )
+    _refuse_other_network(path, document.model, network)
     placement = document.placement
     layers = [layer for placed in placement for layer in placed.layers]
     backends = {placed.backend for placed in placement}
@@ -76,8 +78,9 @@ def read_placement(path: Path) -> tuple[Placed, ...]:
     return placement
 
 
-def read_compressed(path: Path) -> Variant:
-    """Of such a file, of levels the largest. Raises ``UsageError`` for one that is none."""
+def read_compressed(path: Path, network: str) -> Variant:
+    """Of such a file, of levels the largest. Raises ``UsageError`` for one that is none, or is of
+    another network than the one of that name."""
     document: CompressedDocument = _read(
         path,
         CompressedDocument,
@@ -86,6 +89,7 @@ def read_compressed(path: Path) -> Variant:
         refused="--compressed cannot be read",
         fix=COMPRESSED_FIX,
     )
+    _refuse_other_network(path, document.model, network)
     if not document.ladder:
         return Variant(
             precision=document.precision,
@@ -105,6 +109,16 @@ def read_compressed(path: Path) -> Variant:
             file=path,
         )
     return Variant(precision=document.precision, level=level, storage=document.storage)
+
+
+def _refuse_other_network(path: Path, made_for: str, network: str) -> None:
+    """Layers of two networks may have one name, and other weights."""
+    if made_for != network:
+        raise UsageError(
+            f"{path.name} was made for {made_for}, and this is {network}",
+            file=path,
+            fix=f"Use it with {made_for}, or make one for {network}.",
+        )
 
 
 def read_baseline(path: Path) -> tuple[Measurement, ...]:

@@ -5,7 +5,9 @@ import pytest
 
 from mobilekit.campaign.expand import expand
 from mobilekit.campaign.file import MAX_RUNS, parse_plan, read_plan
+from mobilekit.contract.codec import decode, encode
 from mobilekit.errors import CampaignFileError, UsageError
+from mobilekit.records.campaign import CampaignPlan
 
 WHOLE = """
 name = "overnight"
@@ -98,6 +100,8 @@ def test_points_in_texts_are_not_those_of_keys(tmp_path):
         (SMALL + "gates = {" + ".".join(['"" '] * 9) + " = 1}", "a key of 9 parts"),
         ("[" + " . ".join(["'a=b'"] * 9) + "]", "a key of 9 parts"),
         (f'{SMALL}name = "{"a" * 600}"', "aaa[.]{3} .file"),
+        ('models = [{ model = "nin" }]\ndevices = ["a"]', "nin in `models` has neither"),
+        ('models = [{ model = "" }]\ndevices = ["a"]', "empty name"),
         (f"repeats = 10000\nthreads = {list(range(1, 30))}\n{SMALL}", f"{MAX_RUNS:,}"),
     ],
 )
@@ -162,3 +166,58 @@ def test_vulkan_is_not_asked_of_other_formats(tmp_path):
     assert len(expand(both)) == 3
     with pytest.raises(UsageError, match="no runs"):
         expand(none)
+
+
+COMPRESSED = """{
+  "schema": "mobilekit.compressed/1", "model": "nin", "precision": "int8",
+  "compression": {"ranks": [{"layer": "features.0", "rank": 8}]}
+}"""
+PLACEMENT = """{
+  "schema": "mobilekit.placement/1", "model": "nin",
+  "placement": [{"backend": "portable", "layers": ["features.0"]}]
+}"""
+
+
+def test_a_network_that_a_file_changes_is_a_run_of_its_own(tmp_path):
+    """In the file's precision alone, with a key that tells it, beside the whole one, whose key is
+    the one that it has without."""
+    (tmp_path / "small.json").write_text(COMPRESSED)
+    (tmp_path / "plan.json").write_text(PLACEMENT)
+    more = (
+        ', { model = "nin", compressed = "small.json" }, { model = "nin", placement = "plan.json" }'
+    )
+    precisions = 'devices = ["pc"]\nprecisions = ["fp32", "fp16"]'
+
+    alone = expand(plan_of(f'models = ["nin"]\n{precisions}', tmp_path))
+    plan = plan_of(f'models = ["nin"{more}]\n{precisions}', tmp_path)
+    runs = expand(plan)
+
+    assert {run.key for run in alone} < {run.key for run in runs}
+    assert len({run.key for run in runs}) == len(runs) == 4
+    variants = {run.variant.key: run for run in runs}
+    [cut] = [key for key in variants if key.startswith("lowrank")]
+    assert cut.endswith("-int8")
+    assert cut.removesuffix("-int8") in variants[cut].key
+    [placed] = [key for key in variants if key.startswith("placed")]
+    assert variants[placed].variant.placement
+    # What hosts are told is what was read.
+    assert decode(encode(plan), CampaignPlan, source="store") == plan
+
+
+def test_a_file_of_another_network_is_refused(tmp_path):
+    """By its name, and with the campaign's."""
+    (tmp_path / "small.json").write_text(COMPRESSED)
+    for compressed, said in (("small.json", "made for nin, and this is svhn"), ("no", "cannot be")):
+        text = f'models = [{{ model = "svhn", compressed = "{compressed}" }}]\ndevices = ["a"]'
+        with pytest.raises(CampaignFileError, match=said) as raised:
+            plan_of(text, tmp_path)
+        assert raised.value.facts["campaign"] == str(tmp_path / "campaign.toml")
+
+
+def test_two_files_that_say_the_same_are_refused(tmp_path):
+    """Their runs would have the same keys."""
+    for name in ("one.json", "two.json"):
+        (tmp_path / name).write_text(COMPRESSED)
+    of = ", ".join(f'{{ model = "nin", compressed = "{each}.json" }}' for each in ("one", "two"))
+    with pytest.raises(CampaignFileError, match="in the same way"):
+        plan_of(f'models = [{of}]\ndevices = ["a"]', tmp_path)

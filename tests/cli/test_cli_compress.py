@@ -85,7 +85,7 @@ def test_energy_is_refused_where_there_is_no_battery(cli, redundant):
 
 def stored(directory, storage, precision="fp32"):
     file = directory / "stored.json"
-    head = f'{{{TAG}, "model": "any", "precision": "{precision}", "compression": null, '
+    head = f'{{{TAG}, "model": "redundant", "precision": "{precision}", "compression": null, '
     file.write_text(f'{head}"storage": {json.dumps(storage)}}}')
     return file
 
@@ -167,6 +167,70 @@ def test_a_file_that_is_no_variant_is_refused(cli, redundant, tmp_path, text):
     outcome = cli("export", redundant, "--compressed", file)
     assert outcome.exit_code == UsageError.exit_code
     assert "--compressed cannot be read" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("deploy", "-d", "pc"),
+        ("compare", "-d", "pc", "--against", "pc"),
+        ("evaluate", "-d", "pc"),
+        ("profile", "-d", "pc"),
+        ("energy", "measure", "-d", "nexus7"),
+        ("energy", "life", "--every", "10s"),
+        ("predict", "-d", "nexus7"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_of_another_network_is_refused_by_every_command(cli, redundant, tmp_path, command):
+    """A layer of that name would be there, with other weights."""
+    file = tmp_path / "small.json"
+    ranks = '{"ranks": [{"layer": "0", "rank": 3}]}'
+    file.write_text(f'{{{TAG}, "model": "svhn", "precision": "fp32", "compression": {ranks}}}')
+    outcome = cli(*command, redundant, "--compressed", file)
+    assert outcome.exit_code == UsageError.exit_code
+    said = " ".join(outcome.stderr.split())
+    assert "small.json was made for svhn, and this is redundant" in said
+
+
+CONVOLUTIONS = '''
+"""Large enough for its latency to be told."""
+
+from torch import nn
+
+INPUT_SHAPES = ((1, 3, 112, 112),)
+
+
+def build():
+    first, second = nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 64, 3, padding=1)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
+'''
+
+
+def test_a_compressed_network_is_predicted_as_one_of_its_own(cli, tmp_path):
+    """It has fewer multiply-accumulates, so that it takes less time, and is named so."""
+    model, file = tmp_path / "layers.py", tmp_path / "small.json"
+    model.write_text(CONVOLUTIONS)
+    ranks = '{"ranks": [{"layer": "2", "rank": 8}]}'
+    file.write_text(f'{{{TAG}, "model": "layers", "precision": "fp32", "compression": {ranks}}}')
+    asked = ("predict", model, "-d", "4xA76@2.4,4xA55@1.8", "--json")
+    whole, cut = (cli(*asked, *more) for more in ((), ("--compressed", file)))
+    assert whole.exit_code == cut.exit_code == 0, cut.stderr
+    (before,), (after,) = (each.document["predictions"] for each in (whole, cut))
+    assert before["network"] == "layers"
+    assert after["network"].startswith("layers-lowrank")
+    assert after["latency_ms"] < 0.7 * before["latency_ms"]
+
+
+@pytest.mark.parametrize(
+    "options", [("digits",), ("--precision", "int8"), ("--level", "1")], ids=" ".join
+)
+def test_what_a_prediction_of_a_compressed_network_does_not_take(cli, redundant, tmp_path, options):
+    file = tmp_path / "small.json"
+    ranks = '{"ranks": [{"layer": "0", "rank": 3}]}'
+    file.write_text(f'{{{TAG}, "model": "redundant", "precision": "fp32", "compression": {ranks}}}')
+    outcome = cli("predict", redundant, *options, "-d", "SM8350", "--compressed", file)
+    assert outcome.exit_code == UsageError.exit_code
 
 
 def test_without_a_budget_nothing_is_searched(cli, redundant):

@@ -164,7 +164,7 @@ def test_what_does_not_go_together_is_said(cli, wide, tmp_path, command, said):
     ladder = ", ".join(f'{{"ranks": [{each}]}}' for each in ranks)
     (tmp_path / "levels.json").write_text(f'{head}"compression": null, "ladder": [{ladder}]}}')
     (tmp_path / "whole.json").write_text(f'{head}"compression": null}}')
-    assert read_compressed(tmp_path / "levels.json").level.number == 2
+    assert read_compressed(tmp_path / "levels.json", "wide").level.number == 2
     files = {"FILE": tmp_path / "levels.json", "WHOLE": tmp_path / "whole.json"}
     name, *rest = (files.get(each, each) for each in command)
     device = ("--device", "pc") if name in ("deploy", "tradeoff") else ()
@@ -189,7 +189,7 @@ def test_what_does_not_go_together_is_said(cli, wide, tmp_path, command, said):
 def test_a_file_whose_levels_make_no_sense_is_refused(cli, wide, tmp_path, text):
     file = tmp_path / "levels.json"
     file.write_text(
-        f'{{"schema": "mobilekit.compressed/1", "model": "a", "precision": "fp32", {text}}}'
+        f'{{"schema": "mobilekit.compressed/1", "model": "wide", "precision": "fp32", {text}}}'
     )
     outcome = cli("export", wide, "--compressed", file)
     assert outcome.exit_code == UsageError.exit_code

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from mobilekit.analysis.answer import derive_answer
 from mobilekit.analysis.energy.budget import Standard, half_widths, marginal_standards
@@ -20,6 +21,7 @@ from mobilekit.records.energy import (
     Use,
 )
 from mobilekit.records.measurement import Measurement
+from mobilekit.records.network import Variant
 from mobilekit.records.statistics import Interval
 
 MINUTES_PER_DAY = 24 * 60
@@ -85,16 +87,22 @@ def life_basis(measurement: Measurement) -> LifeBasis | None:
 
 
 def choose_life_basis(
-    by_device: Iterable[Iterable[Measurement]], device: str | None = None
+    by_device: Iterable[Iterable[Measurement]],
+    device: str | None = None,
+    variant: Variant | None = None,
 ) -> LifeBasis | None:
     """The newest that tells it, of ``device`` (a name, ``virtual:NAME`` or a serial) where one is
     given, out of each device's measurements, the newest first; no more are read than are needed.
 
-    Left out are pilots and gauges' calibrations, which serve to plan a run and to know a gauge.
+    ``variant`` is how a file changes the network, on any backend; ``None``: as no file does, in any
+    precision. Left out are pilots and gauges' calibrations, which serve to plan a run and to know a
+    gauge.
     """
     bases = []
     for measurements in by_device:
-        meant = (each for each in measurements if each.purpose == "measure")
+        meant = (
+            each for each in measurements if each.purpose == "measure" and _is_of(each, variant)
+        )
         newest = next((basis for basis in map(life_basis, meant) if basis is not None), None)
         if newest is not None:
             bases.append(newest)
@@ -106,6 +114,11 @@ def choose_life_basis(
             shown = [each.key if each.virtual else each.name for each in others]
             return chosen._replace(other_devices=tuple(dict.fromkeys(shown)))
     return None
+
+
+def _is_of(measurement: Measurement, variant: Variant | None) -> bool:
+    found = measurement.artifact.model.variant
+    return not found.is_by_file if variant is None else replace(found, backend=None) == variant
 
 
 def estimate_life(

@@ -1,5 +1,6 @@
 import pytest
-from examples import device_info, energy_estimate, energy_plan, measured, run_request
+from examples import artifact, device_info, energy_estimate, energy_plan, measured, run_request
+from msgspec.structs import replace
 from scipy.special import stdtrit
 from simulated import PROFILE, work
 
@@ -7,6 +8,7 @@ from mobilekit.analysis.energy.charge import estimate_charge
 from mobilekit.analysis.energy.usage import choose_life_basis, describe_use, estimate_life
 from mobilekit.errors import UsageError
 from mobilekit.records.energy import UncertaintyTerm, UploadEnergy
+from mobilekit.records.network import Compression, LayerRank, Variant
 from mobilekit.records.statistics import Interval
 from mobilekit.results.documents import make_life_document
 from mobilekit.results.text.energy import render_life
@@ -191,6 +193,24 @@ def test_life_says_of_which_device_it_is():
     assert choose_life_basis(stored, "virtual:nexus7") == chosen
     assert choose_life_basis(stored, "pixel8") is None
     assert "measured on virtual:nexus7 too" in life_text(newest)
+
+
+def test_life_is_of_the_network_as_it_is_asked_for():
+    """One that a file changes is another one, whichever was measured last; a backend is not told
+    with it, and each precision without a file is the network."""
+    cut = Variant(compression=Compression(ranks=(LayerRank(layer="0", rank=3),)))
+    stored = [
+        [
+            ran("cut-int8", 5, artifact=artifact(replace(cut, precision="int8"))),
+            ran("cut-vulkan", 5, artifact=artifact(replace(cut, backend="vulkan"))),
+            ran("int8", 5, artifact=artifact(Variant(precision="int8"))),
+            ran("whole", 5),
+        ]
+    ]
+
+    assert choose_life_basis(stored).measurement.id == "int8"
+    assert choose_life_basis(stored, variant=cut).measurement.id == "cut-vulkan"
+    assert choose_life_basis([stored[0][:2]]) is None
 
 
 def life_text(basis):
