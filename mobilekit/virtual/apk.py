@@ -10,6 +10,7 @@ import hashlib
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NoReturn
 
@@ -57,7 +58,11 @@ def read_apk(file: BinaryIO) -> ApkInfo:
             manifest = archive.read(entry)
             names = archive.namelist()
             directory_at = archive.start_dir
-    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, EOFError) as error:
+    except (
+        # An encrypted entry and a method that is not known are RuntimeErrors.
+        *(zipfile.BadZipFile, KeyError, ValueError, RuntimeError, EOFError, OSError),
+        *(struct.error, zlib.error),
+    ) as error:
         raise ApkError(
             "INSTALL_PARSE_FAILED_NOT_APK", f"Failed to parse base.apk: {error}"
         ) from None
