@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from databases import Postgres, running_postgres
+from hypothesis import settings
 from servers import (
     TEST_PROFILE,
     AdbServer,
@@ -31,6 +32,11 @@ from mobilekit.virtual.phone import VirtualPhone
 
 EXPORTS_VARIABLE = "MOBILEKIT_TEST_EXPORTS"
 """The directory of artifacts that all workers of a session share."""
+
+
+# How long an example takes tells something of the other processes.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -250,7 +250,6 @@ READERS: dict[str, tuple[Callable[[bytes], object], Callable[[], list[bytes]]]] 
 }
 LIMITS = settings(
     max_examples=max(1, CASES // (len(READERS) + 1)),
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     # The same cases each time, until there are many.
     derandomize=CASES < 10_000,

@@ -70,7 +70,7 @@ def brute_force_ns(chart: Chart, costs: Costs) -> float:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_the_plan_is_the_best_of_all_assignments(data):
     chart = data.draw(charts())
@@ -82,7 +82,7 @@ def test_the_plan_is_the_best_of_all_assignments(data):
         assert price_ns(chart, costs, shortest_path(chart, costs)) == pytest.approx(best_ns)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_costs_are_recovered_from_the_boundary_programs(data):
     """Of a chain every one; of any network what each assignment of two backends takes."""
@@ -102,7 +102,7 @@ def test_costs_are_recovered_from_the_boundary_programs(data):
     assert found.largest_residual_ns < 1e-3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_costs_of_branches_are_recovered(data):
     chart = data.draw(charts())

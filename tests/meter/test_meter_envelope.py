@@ -33,7 +33,7 @@ def uneven(count=5000, seed=0):
     seed=st.integers(0, 5),
     max_bins=st.sampled_from([64, 1024, 1 << 14]),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_bins_do_not_depend_on_chunks(cuts, seed, max_bins):
     """However the trace is cut, also into empty pieces, each bin holds the same."""
     time_s, power_w = uneven(seed=seed)

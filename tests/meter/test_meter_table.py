@@ -13,9 +13,7 @@ from mobilekit.meter.table import Table
 
 POWER = FileOptions(time_column="1", time_unit="1", value_column="2", value_unit="W")
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: float(f"{value:.9g}"))
-ONLY_PATH = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
-)
+ONLY_PATH = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 
 
 def read(path, options, block_bytes=1 << 20):

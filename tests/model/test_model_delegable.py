@@ -152,7 +152,7 @@ def test_a_mask_is_what_it_is_in_pytorch(mask: Tensor | None, options: dict[str,
     st.booleans(),
     st.sampled_from([torch.mean, torch.sum]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_means_and_sums_over_any_dimensions(
     shape: list[int], data: st.DataObject, keepdim: bool, function: Callable[..., Tensor]
 ) -> None:

@@ -13,7 +13,7 @@ from torch.nn.functional import local_response_norm as imported
 from mobilekit.model.rewrite import ExactRewrites
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     size=st.integers(1, 9),
     channels=st.integers(1, 12),
@@ -34,7 +34,7 @@ def test_local_response_norm_equals_pytorchs(
     torch.testing.assert_close(actual, expected, rtol=2e-6, atol=1e-7)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kernel=st.integers(2, 5),
     stride=st.sampled_from([None, 1, 2]),

@@ -191,9 +191,7 @@ def test_iterations_that_differ_are_refused(traced: Traced) -> None:
         parse_trace(about(traced.trace, data), data)
 
 
-@settings(
-    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200))
 def test_no_bytes_at_all_are_more_than_refused(traced: Traced, data: bytes) -> None:
     """Whatever the file holds, the error is one of ours."""
@@ -201,9 +199,7 @@ def test_no_bytes_at_all_are_more_than_refused(traced: Traced, data: bytes) -> N
         parse_trace(about(traced.trace, data), data)
 
 
-@settings(
-    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.booleans())
 def test_a_damaged_trace_is_refused_or_read(
     traced: Traced, place: float, value: int, cut: bool

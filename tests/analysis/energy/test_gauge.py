@@ -237,7 +237,7 @@ def test_no_change_has_no_step():
     assert measure_step([7]) is None
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     period_ms=st.integers(min_value=150, max_value=3000),
     phase_ms=st.integers(min_value=0, max_value=3000),

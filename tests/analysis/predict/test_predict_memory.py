@@ -143,7 +143,7 @@ tensors = st.lists(
 
 
 @given(tensors)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_block_holds_what_is_alive_together(made):
     """Never less than the largest sum, never more than everything."""
     alive = [
