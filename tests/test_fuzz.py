@@ -22,6 +22,7 @@ from examples import measurement
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from recordings import write_recording
 
 from mobilekit.analysis.answer import derive_answer
 from mobilekit.analysis.findings import find_doubts
@@ -34,13 +35,23 @@ from mobilekit.contract.condensed import expand
 from mobilekit.contract.protocol import RunResult, Trace
 from mobilekit.contract.samples import interrupted
 from mobilekit.errors import MobilekitError, ProtocolError
+from mobilekit.executor.replay import open_recording
 from mobilekit.meter.layout import find_layout
 from mobilekit.model.checkpoint import INDEX_SUFFIX, find_files
 from mobilekit.model.files import read_record, write_record
 from mobilekit.model.given import parse_input, read_kinds
 from mobilekit.phone import parse
 from mobilekit.phone.profiles import parse_profile
+from mobilekit.records.network import Placed, SharedValues
 from mobilekit.results.documents import make_measurement_document
+from mobilekit.results.saved import (
+    BaselineDocument,
+    CompressedDocument,
+    PlacementDocument,
+    read_baseline,
+    read_compressed,
+    read_placement,
+)
 from mobilekit.results.schema import decode_measurement
 from mobilekit.results.text.measurement import render_measurement
 
@@ -51,6 +62,8 @@ CAPTURED = [path.read_bytes() for path in sorted((HERE / "captured").glob("*.txt
 ANSWERS = [json.loads(path.read_bytes()) for path in sorted((VECTORS / "answers").glob("*.json"))]
 TOKENS = [
     *(b"[" * 5000, b'{"a":' * 5000, b"-1", b"0", b"1e999", b"9" * 400, str(2**63).encode()),
+    # More digits than Python makes an integer of.
+    b"9" * 5000,
     *(b"null", b"true", b'""', b"\x00", b"\xff\xfe", b"\xe2\x80\xae", b"\x1b[2J", b"\r\n", b"NaN"),
     *(b"../../x", b" ", b",", b"9223372036854775807", b"1.0", b"'", b'"'),
 ]
@@ -219,6 +232,22 @@ def condensed(path: Path) -> object:
     return expand(path, path.with_suffix(".program"))
 
 
+PLACED = (Placed(backend="vulkan", layers=("features.0",)),)
+
+
+def baseline() -> list[bytes]:
+    return [encode(BaselineDocument(measurements=(measurement(),)))]
+
+
+def recording(data: bytes) -> None:
+    """Each of its files in turn is what comes."""
+    for name in ("device.json", "request.json", "progress.jsonl", "result.json"):
+        with tempfile.TemporaryDirectory() as directory:
+            for path in write_recording(Path(directory) / "run", measurement()).rglob(name):
+                path.write_bytes(data)
+            open_recording(Path(directory) / "run")
+
+
 READERS: dict[str, tuple[Callable[[bytes], object], Callable[[], list[bytes]]]] = {
     "request": (decode_request, lambda: seeds_of("run_request*")),
     "result": (result, lambda: seeds_of("run_[sf]*")),
@@ -240,6 +269,25 @@ READERS: dict[str, tuple[Callable[[bytes], object], Callable[[], list[bytes]]]] 
         lambda: [archive(a__b=b"{}")],
     ),
     "onnx": (on_path(onnx, ".onnx"), lambda: [onnx_seed()]),
+    "baseline": (on_path(read_baseline, ".json"), baseline),
+    "placement": (
+        on_path(read_placement, ".json"),
+        lambda: [encode(PlacementDocument(model="nin", placement=PLACED))],
+    ),
+    "compressed": (
+        on_path(read_compressed, ".json"),
+        lambda: [
+            encode(
+                CompressedDocument(
+                    model="nin",
+                    precision="int8",
+                    compression=None,
+                    storage=SharedValues(values=16),
+                )
+            )
+        ],
+    ),
+    "recording": (recording, lambda: seeds_of("[!r]*") + seeds_of("run_*")),
     "cache": (on_path(sealed, ".json"), lambda: [sealed_seed()]),
     "condensed": (on_path(condensed, ".pte"), condensed_seeds),
     "campaign": (lambda data: parse_plan(data, Path("campaign.toml")), lambda: [CAMPAIGN]),

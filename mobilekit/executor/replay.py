@@ -7,7 +7,6 @@ contract has in a run's directories on both sides: ``request.json``, ``progress.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +23,7 @@ from mobilekit.contract.protocol import (
     TensorFile,
 )
 from mobilekit.contract.samples import interrupted
-from mobilekit.errors import UsageError
+from mobilekit.errors import ProtocolError, UsageError
 from mobilekit.executor.base import Listener, Look, Opened
 from mobilekit.records.device import DeviceState
 
@@ -90,8 +89,25 @@ class ReplayExecutor:
     def look(self, request: RunRequest, on_event: Callable[[ProgressEvent], None]) -> Look:
         return Look(None, has_begun=False)
 
-    def fetch(self, run_id: str, name: str, target: Path, **_: object) -> None:
-        shutil.copyfile(self._directories[run_id] / name, target)
+    def fetch(self, run_id: str, name: str, target: Path, *, limit_bytes: int) -> None:
+        """Raises ``ProtocolError`` for a file that is not there, or longer."""
+        path = self._directories[run_id] / name
+        try:
+            with path.open("rb") as file:
+                data = file.read(limit_bytes + 1)
+        except OSError as error:
+            raise ProtocolError(
+                f"{name} of the recording cannot be read: {error.strerror}",
+                path=path,
+                fix="Record the run anew.",
+            ) from None
+        if len(data) > limit_bytes:
+            raise ProtocolError(
+                f"{name} of the recording is longer than the {limit_bytes} bytes that it may have",
+                path=path,
+                fix="Record the run anew.",
+            )
+        target.write_bytes(data)
 
     def clean(self, run_id: str, corrupt: Sequence[ArtifactFile | TensorFile]) -> None:
         """A recording stays as it is."""

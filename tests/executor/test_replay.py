@@ -81,3 +81,20 @@ def test_what_is_no_recording_is_refused(tmp_path):
     (directory / "device.json").write_text("{}")
     with pytest.raises(ProtocolError, match=r"device\.json"):
         open_recording(directory)
+
+
+def test_a_file_of_a_recording_that_is_missing_or_too_long_is_told(tmp_path):
+    """As a phone's: what reads it takes no more than it was told of."""
+    _, executor = open_recording(write_recording(tmp_path / "recording", FAST))
+    request = FAST.request
+    executor.follow(request, SILENT)
+    target = tmp_path / "fetched"
+
+    with pytest.raises(ProtocolError, match=r"trace\.bin of the recording cannot be read"):
+        executor.fetch(request.run_id, "trace.bin", target, limit_bytes=10)
+    (tmp_path / "recording/runs/000/trace.bin").write_bytes(bytes(11))
+    with pytest.raises(ProtocolError, match="longer than the 10 bytes"):
+        executor.fetch(request.run_id, "trace.bin", target, limit_bytes=10)
+    assert not target.exists()
+    executor.fetch(request.run_id, "trace.bin", target, limit_bytes=11)
+    assert target.read_bytes() == bytes(11)
