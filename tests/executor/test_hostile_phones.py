@@ -29,8 +29,8 @@ NOISE = (
     *(b"9" * 5000 + b"\n", b'{"x":' * 1000 + b"\n", b"1 \xff", TAKEN[:5], encode(SUCCESS)),
     encode_event(LoadMeasured(load_ns=5)),
 )
-LONGEST_S = 3600.0
-MOST_QUESTIONS = 5000
+LONGEST_S = 4 * 3600.0
+MOST_QUESTIONS = 20_000
 
 
 class HostilePhone:
@@ -43,6 +43,7 @@ class HostilePhone:
         self.questions = 0
         self._chance = random.Random(seed)
         self._breaks = self._chance.choice((0.0, 0.02, 0.3))
+        self._lives = self._chance.choice((0.7, 1.0))
         self._words = self._chance.choice((LINES, NOISE, LINES + NOISE))
         self._most_parts = self._chance.choice((0, 1, 3, 40))
 
@@ -62,7 +63,7 @@ class HostilePhone:
         if self._chance.random() < self._breaks:
             kind = self._chance.choice((DisconnectedError, TimedOutError, PhoneError))
             raise kind("It breaks off", fix="Look at the cable.")
-        if command.startswith("pidof") and self._chance.random() < 0.7:
+        if command.startswith("pidof") and self._chance.random() < self._lives:
             return ShellResult(b"7\n", b"", 0)
         parts = self._chance.choices(self._words, k=self._chance.randint(0, self._most_parts))
         return ShellResult(b"".join(parts), b"", self._chance.choice((0, 0, 0, 1, 127)))
