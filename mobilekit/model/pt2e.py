@@ -53,6 +53,7 @@ def quantize(
 
                 def annotate(self, model: Any) -> Any:
                     model = super().annotate(model)
+                    _quantize_clamped(model)
                     _quantize_padding(model)
                     return model
 
@@ -82,6 +83,42 @@ def _set_ranges(observed: torch.fx.GraphModule, largest: Mapping[str, Tensor]) -
                 observer = observed.get_submodule(user.target)
                 observer.min_val = -largest[node.target]
                 observer.max_val = largest[node.target].clone()
+
+
+def _quantize_clamped(model: torch.fx.GraphModule) -> None:
+    """Give what a ReLU6 (or any hardtanh) clamps the range of what it leaves.
+
+    XNNPACK's lowering makes one operator of it and what it follows, as of a ReLU, but XNNPACK's
+    quantizer knows the ReLU alone: eight bits would span all that is clamped away.
+    """
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
+
+    for node in model.graph.nodes:
+        if node.op != "call_function" or node.target not in _CLAMPS:
+            continue
+        source = node.args[0]
+        annotation = source.meta.get("quantization_annotation")
+        if source.target not in _FUSED_WITH_CLAMPS or len(source.users) > 1 or annotation is None:
+            continue
+        node.meta["quantization_annotation"] = QuantizationAnnotation(
+            output_qspec=annotation.output_qspec, _annotated=True
+        )
+        annotation.output_qspec = None
+
+
+_CLAMPS = (torch.ops.aten.hardtanh.default, torch.ops.aten.hardtanh_.default)
+_FUSED_WITH_CLAMPS = (
+    torch.ops.aten.conv1d.default,
+    torch.ops.aten.conv2d.default,
+    torch.ops.aten.conv_transpose1d.default,
+    torch.ops.aten.conv_transpose2d.input,
+    torch.ops.aten.linear.default,
+    torch.ops.aten.add.Tensor,
+    torch.ops.aten.add_.Tensor,
+    torch.ops.aten.mul.Tensor,
+    torch.ops.aten.mul_.Tensor,
+)
+"""Whose output XNNPACK clamps as it writes it."""
 
 
 def _quantize_padding(model: torch.fx.GraphModule) -> None:

@@ -87,6 +87,44 @@ def test_int8_is_a_quarter_in_every_format(
     assert export(spec, artifact_format, precision="int8") == (made, [])
 
 
+CLAMPED = '''"""Of each layer one channel lies far below what a ReLU6 leaves."""
+
+import torch
+from torch import nn
+
+INPUT_SHAPES = ((1, 3, 8, 8),)
+
+
+class Clamped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3)
+        self.second = nn.Linear(6, 6)
+        self.offset = nn.Parameter(torch.zeros(6))
+
+    def forward(self, image):
+        hidden = nn.functional.relu6(self.first(image))
+        hidden = nn.functional.relu6(self.second(hidden))
+        return nn.functional.hardtanh(hidden + self.offset, 0.0, 6.0)
+
+
+def build():
+    network = Clamped()
+    with torch.no_grad():
+        network.second.bias.abs_()
+        for channels in (network.first.bias, network.second.bias, network.offset):
+            channels[0] = -500
+    return network
+'''
+
+
+def test_int8_spans_what_a_relu6_leaves(write_model: WriteModel, export: Export, tmp_path) -> None:
+    """Not what it clamps away, which takes a hundred times the range here."""
+    artifact, _ = export(read_spec(write_model(CLAMPED)), precision="int8")
+    assert artifact.delegation.portable_operators == 0
+    assert run_on_host(artifact, tmp_path / "cache") < 0.05
+
+
 @pytest.mark.parametrize("artifact_format", FORMATS)
 def test_fp16_in_every_format(
     spec, export: Export, known: Known, tmp_path, artifact_format
