@@ -198,11 +198,11 @@ CONVOLUTIONS = '''
 
 from torch import nn
 
-INPUT_SHAPES = ((1, 3, 112, 112),)
+INPUT_SHAPES = ((1, 256, 56, 56),)
 
 
 def build():
-    first, second = nn.Conv2d(3, 64, 3, padding=1), nn.Conv2d(64, 64, 3, padding=1)
+    first, second = nn.Conv2d(256, 512, 1), nn.Conv2d(512, 512, 1)
     return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
 '''
 
@@ -211,7 +211,7 @@ def test_a_compressed_network_is_predicted_as_one_of_its_own(cli, tmp_path):
     """It has fewer multiply-accumulates, so that it takes less time, and is named so."""
     model, file = tmp_path / "layers.py", tmp_path / "small.json"
     model.write_text(CONVOLUTIONS)
-    ranks = '{"ranks": [{"layer": "2", "rank": 8}]}'
+    ranks = '{"ranks": [{"layer": "2", "rank": 64}]}'
     file.write_text(f'{{{TAG}, "model": "layers", "precision": "fp32", "compression": {ranks}}}')
     asked = ("predict", model, "-d", "4xA76@2.4,4xA55@1.8", "--json")
     whole, cut = (cli(*asked, *more) for more in ((), ("--compressed", file)))
@@ -219,7 +219,7 @@ def test_a_compressed_network_is_predicted_as_one_of_its_own(cli, tmp_path):
     (before,), (after,) = (each.document["predictions"] for each in (whole, cut))
     assert before["network"] == "layers"
     assert after["network"].startswith("layers-lowrank")
-    assert after["latency_ms"] < 0.7 * before["latency_ms"]
+    assert after["latency_ms"] < 0.8 * before["latency_ms"]
 
 
 @pytest.mark.parametrize(
