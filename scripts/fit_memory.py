@@ -51,12 +51,9 @@ USED: dict[Format, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         ("weights", "program"),
     ),
     "onnx": (
-        (
-            *("convolution_weights", "small_product_weights", "large_product_weights"),
-            *("inputs", "activations", "program"),
-        ),
-        ("activations", "pointers"),
-        ("large_product_weights",),
+        ("weights", "small_product_weights", "large_product_weights", "layers"),
+        ("activations", "pointers", "inputs"),
+        ("convolution_weights", "weights", "program"),
     ),
     "tflite": (
         ("weights", "inputs", "activations", "pointers", "layers", "program"),

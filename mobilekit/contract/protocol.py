@@ -74,7 +74,8 @@ is an error like one of another type.
    the largest absolute difference over all elements, relative to the largest absolute reference
    value, is at most ``relative_tolerance``.
 7. ``memory``: with the program closed a reading (``closed``), load, bind the inputs, a reading
-   (``loaded``), ``MEMORY_ITERATIONS`` iterations, a reading (``inferred``).
+   (``loaded``), ``MEMORY_ITERATIONS`` iterations, a reading (``inferred``). Memory that was freed
+   is given back to the system before each, where the platform can; the peaks hold it.
 8. ``profile``, if asked for, in one of two ways. Either way the program is closed before it, and
    loaded again without tracing after it.
 

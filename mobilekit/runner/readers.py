@@ -10,7 +10,12 @@ from mobilekit.contract.protocol import MemorySample, MemoryStage, ThermalSample
 
 
 def read_memory(at_ns: int, stage: MemoryStage) -> MemorySample:
-    """This process's memory from ``/proc/self``; resets the peak for the next reading."""
+    """This process's memory from ``/proc/self``; resets the peak for the next reading.
+
+    Without what was freed: how much of that malloc keeps depends on the order of the blocks, and
+    the peak holds it. ONNX Runtime leaves half of what SqueezeNet takes while it loads so.
+    """
+    release_freed_memory()
     fields = read_kib_fields(Path("/proc/self/status"))
     pss_bytes = read_kib_fields(Path("/proc/self/smaps_rollup")).get("Pss")
     with contextlib.suppress(OSError):
@@ -36,7 +41,8 @@ def read_thermal(at_ns: int) -> ThermalSample:
 
 
 def release_freed_memory() -> None:
-    """Give memory that was freed back to the system, so that the next load starts cold (glibc)."""
+    """Give memory that was freed back to the system, so that the next load starts cold (glibc;
+    elsewhere it stays)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

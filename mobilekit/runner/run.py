@@ -422,7 +422,6 @@ class _Run:
     ) -> Program:
         program.close()
         gc.collect()
-        release_freed_memory()
         read_memory(self._now_ns(), "closed")  # The first reading only resets the peak.
         self._append_memory("closed")
         program = self._load(engine, artifact)
