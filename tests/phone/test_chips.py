@@ -99,6 +99,27 @@ def test_clocks_that_are_said_to_be_measured_are(request):
             ), (known.name, cluster)
 
 
+def test_cores_that_are_said_to_be_read_are(request):
+    """All of a chip, each cluster's kind and number, and its clock to 3 %."""
+    read = {}
+    for row in rows_of(request.config, "clocks.csv"):
+        cluster = (row["core"], int(row["cores"]), float(row["ghz"]))
+        read.setdefault(row["soc"], []).append(cluster)
+    said = {
+        known.name: parse_chip(known.clusters, load_cores(), dram_gbps=None)
+        for known in load_chips()
+        if known.clock_source in {"cpuinfo-phones", "device-trees"}
+    }
+
+    assert said.keys() == read.keys()
+    for name, chip in said.items():
+        clusters = [(each.core.name, each.cores, each.clock_ghz) for each in chip.clusters]
+        assert [each[:2] for each in clusters] == [each[:2] for each in read[name]], name
+        assert [each[2] for each in clusters] == pytest.approx(
+            [each[2] for each in read[name]], rel=0.03
+        ), name
+
+
 @pytest.mark.parametrize("known", load_chips(), ids=lambda chip: chip.name)
 def test_a_memory_is_one_that_is_made(known):
     assert 1000 < known.dram.transfers_per_us <= FASTEST[known.dram.kind]
