@@ -274,6 +274,9 @@ def serving(place: str | Path, host: str, carrier: Carrier) -> Iterator[None]:
                 "application_version": VERSION,
                 "serializer": _plain_serializer(),
                 "sys_db_pool_size": ENGINE_CONNECTIONS,
+                # Nothing is waited for that it would tell of; its listener keeps a connection of
+                # its own, and the end of its host waiting for ten seconds.
+                "use_listen_notify": False,
                 "log_level": "WARNING",
             }
         )

@@ -52,11 +52,11 @@ def is_run(run: RunId) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return RUNS.campaign == run.campaign, RUNS.key == run.key
 
 
-def clock_s(connection: sa.Connection) -> sa.ColumnElement[float]:
+def clock_s(dialect: sa.Dialect) -> sa.ColumnElement[float]:
     """On one clock for all hosts: the database server's, or this computer's for a file on it. An
-    expression, so that it takes no question of its own."""
-    if connection.dialect.name != "postgresql":
-        return sa.literal(time.time(), sa.Float(53))
+    expression, so that it takes no question of its own; it is read when its statement is."""
+    if dialect.name != "postgresql":
+        return sa.bindparam(None, callable_=time.time, type_=sa.Float(53))
     return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
 
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -41,6 +40,7 @@ from mobilekit.results.campaign_rows import (
     select_runs,
     wait_anew,
 )
+from mobilekit.results.campaign_steps import RunSteps, of
 from mobilekit.results.database import Database, use_write_ahead_log
 from mobilekit.results.schema import (
     agents_table,
@@ -85,6 +85,8 @@ class Campaigns:
         Store(place).close()  # Makes it, or brings it to today's schema.
         use_write_ahead_log(place)
         self._database = Database(place, most_connections=most_connections)
+        dialect = self._database.dialect
+        self._steps = RunSteps(insert_or_not(dialect, leases_table), clock_s(dialect), LEASE_S)
 
     def close(self) -> None:
         self._database.close()
@@ -116,6 +118,10 @@ class Campaigns:
             ]
             for first in range(0, len(rows), ROWS_AT_ONCE):
                 connection.execute(campaign_runs_table.insert(), rows[first : first + ROWS_AT_ONCE])
+            if connection.dialect.name == "postgresql":
+                # Until its own time for that comes, it takes a campaign for a few rows, and would
+                # read through all of them for each step of a run.
+                connection.exec_driver_sql(f"ANALYZE {campaign_runs_table.name}")
 
     def find(self, given: str) -> Campaign:
         """Of this id, this beginning that only one has, or ``last``. Raises ``UsageError``."""
@@ -205,49 +211,26 @@ class Campaigns:
         that it has failed.
         """
         with self._database.writing() as connection:
-            row = connection.execute(
-                sa.select(RUNS.state, RUNS.attempt, RUNS.deaths, RUNS.phone, RUNS.document).where(
-                    *is_run(run)
-                )
-            ).one_or_none()
+            row = connection.execute(self._steps.look, of(run)).one_or_none()
             if row is None or row.attempt != run.attempt or row.state not in ("queued", "running"):
                 return "over"
-            now_s = clock_s(connection)
             deaths = row.deaths + (row.state == "running")
             if deaths >= MOST_DEATHS:
                 connection.execute(
                     campaign_runs_table.update()
                     .where(*is_run(run))
-                    .values(state="failed", deaths=deaths, detail=STARTED_OVER, ended_s=now_s)
+                    .values(
+                        state="failed",
+                        deaths=deaths,
+                        detail=STARTED_OVER,
+                        ended_s=clock_s(connection.dialect),
+                    )
                 )
                 return "over"
-            lease: dict[str, Any] = {
-                "holder": holder,
-                "campaign": run.campaign,
-                "key": run.key,
-                "attempt": run.attempt,
-                "until_s": now_s + LEASE_S,
-            }
-            inserted = insert_or_not(connection, leases_table).values(phone=row.phone, **lease)
-            free = leases_table.c.until_s < now_s
-            # The same attempt again, after its host was killed in the middle of it.
-            own = sa.and_(
-                leases_table.c.holder == holder,
-                leases_table.c.campaign == run.campaign,
-                leases_table.c.key == run.key,
-            )
-            taken = connection.execute(
-                inserted.on_conflict_do_update(
-                    index_elements=["phone"], set_=lease, where=sa.or_(free, own)
-                ).returning(leases_table.c.phone)
-            )
-            if taken.first() is None:
+            asked = {**of(run), "on_phone": row.phone, "by_holder": holder}
+            if connection.execute(self._steps.lease, asked).first() is None:
                 return "busy"
-            connection.execute(
-                campaign_runs_table.update()
-                .where(*is_run(run))
-                .values(state="running", deaths=deaths, started_s=now_s, ended_s=None, detail="")
-            )
+            connection.execute(self._steps.begin, {**of(run), "after_deaths": deaths})
             return Taken(decode_placed(row.document))
 
     def finish(self, run: RunId, holder: str, outcome: Outcome) -> bool:
@@ -256,14 +239,13 @@ class Campaigns:
         with self._database.writing() as connection:
             result_id = outcome.measurements[-1].id if outcome.measurements else None
             changed = connection.execute(
-                campaign_runs_table.update()
-                .where(*is_run(run), RUNS.attempt == run.attempt, IS_OPEN)
-                .values(
-                    state=outcome.state,
-                    result_id=result_id,
-                    detail=outcome.detail[:LONGEST_DETAIL],
-                    ended_s=clock_s(connection),
-                )
+                self._steps.finish,
+                {
+                    **of(run),
+                    "with_state": outcome.state,
+                    "with_result": result_id,
+                    "with_detail": outcome.detail[:LONGEST_DETAIL],
+                },
             )
             if changed.rowcount == 1:
                 for measurement in outcome.measurements:
@@ -277,12 +259,7 @@ class Campaigns:
         """What else was started for it is not wanted any more; of a phone that was lost there may
         be more to collect."""
         lost = {each.id for each in outcome.measurements if was_lost(each.result)}
-        begun = begun_runs_table.c
-        forgotten = connection.scalars(
-            begun_runs_table.delete()
-            .where(begun.campaign == run.campaign, begun.key == run.key)
-            .returning(begun.id)
-        ).all()
+        forgotten = connection.scalars(self._steps.forget_begun, of(run)).all()
         over = set(forgotten) - lost
         if over:
             connection.execute(pending_table.delete().where(pending_table.c.id.in_(over)))
@@ -325,7 +302,7 @@ class Campaigns:
             connection.execute(
                 campaign_runs_table.update()
                 .where(*mine, RUNS.state == "stopping")
-                .values(state="stopped", ended_s=clock_s(connection), detail="")
+                .values(state="stopped", ended_s=clock_s(connection.dialect), detail="")
             )
             return wait_anew(connection, run)
 
@@ -373,7 +350,9 @@ class Campaigns:
         mine = sa.and_(columns.holder == holder, columns.phone.in_(list(phones)))
         with self._database.writing() as connection:
             connection.execute(
-                leases_table.update().where(mine).values(until_s=clock_s(connection) + LEASE_S)
+                leases_table.update()
+                .where(mine)
+                .values(until_s=clock_s(connection.dialect) + LEASE_S)
             )
             return set(connection.scalars(sa.select(leases_table.c.phone).where(mine)))
 
@@ -395,22 +374,14 @@ class Campaigns:
             return {RunId(*row) for row in connection.execute(query)}
 
     def _release(self, connection: sa.Connection, run: RunId, holder: str) -> None:
-        columns = leases_table.c
-        connection.execute(
-            leases_table.delete().where(
-                columns.holder == holder,
-                columns.campaign == run.campaign,
-                columns.key == run.key,
-                columns.attempt == run.attempt,
-            )
-        )
+        connection.execute(self._steps.release, {**of(run), "by_holder": holder})
 
     # --- what a person decides ------------------------------------------------------------------
 
     def stop(self, campaign_id: str) -> list[RunId]:
         """Begin nothing more of it, and have what is under way be stopped; what waited."""
         with self._database.writing() as connection:
-            now_s = clock_s(connection)
+            now_s = clock_s(connection.dialect)
             mine = RUNS.campaign == campaign_id
             query = sa.select(RUNS.key, RUNS.attempt).where(mine, RUNS.state == "queued")
             waited = [RunId(campaign_id, *row) for row in connection.execute(query)]
@@ -463,11 +434,11 @@ class Campaigns:
             row = {
                 "token": token,
                 "place": info.place,
-                "beat_s": clock_s(connection),
+                "beat_s": clock_s(connection.dialect),
                 "document": encode(info),
             }
             connection.execute(
-                insert_or_not(connection, agents_table)
+                insert_or_not(connection.dialect, agents_table)
                 .values(name=info.name, **row)
                 .on_conflict_do_update(index_elements=["name"], set_=row)
             )
@@ -480,7 +451,7 @@ class Campaigns:
             changed = connection.execute(
                 agents_table.update()
                 .where(columns.name == info.name, columns.token == token)
-                .values(beat_s=clock_s(connection), document=encode(info))
+                .values(beat_s=clock_s(connection.dialect), document=encode(info))
             )
             return changed.rowcount == 1
 
@@ -499,7 +470,7 @@ class Campaigns:
     def _agents(
         self, connection: sa.Connection, condition: sa.ColumnElement[bool]
     ) -> list[ListedAgent]:
-        columns, now_s = agents_table.c, clock_s(connection)
+        columns, now_s = agents_table.c, clock_s(connection.dialect)
         silent_s = now_s - columns.beat_s
         query = sa.select(silent_s, columns.document).where(condition).order_by(columns.name)
         return [
@@ -519,7 +490,7 @@ class Campaigns:
         with self._database.writing() as connection:
             if connection.scalar(sa.select(columns.name).where(columns.name == name)) is None:
                 connection.execute(
-                    insert_or_not(connection, shared_files_table)
+                    insert_or_not(connection.dialect, shared_files_table)
                     .values(name=name, content=path.read_bytes())
                     .on_conflict_do_nothing()
                 )

@@ -55,6 +55,10 @@ class Database:
         return _sqlite_file(self._engine.url)
 
     @property
+    def dialect(self) -> sa.Dialect:
+        return self._engine.dialect
+
+    @property
     def is_postgres(self) -> bool:
         return self._engine.dialect.name == "postgresql"
 

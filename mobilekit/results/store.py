@@ -115,9 +115,9 @@ def save_measurement(connection: sa.Connection, measurement: Measurement) -> boo
     """As ``Store.save``, within a transaction of others, but for what is pending; ``False``: it is
     there already, and whole, and what is stored stays."""
     row = measurement_row(measurement)
-    inserting = insert_or_not(connection, measurements_table).values(row)
+    inserting = insert_or_not(connection.dialect, measurements_table)
     inserting = inserting.on_conflict_do_nothing().returning(measurements_table.c.id)
-    if connection.execute(inserting).first() is not None:
+    if connection.execute(inserting, row).first() is not None:
         return True
     same = measurements_table.c.id == measurement.id
     stored = connection.scalar(sa.select(measurements_table.c.document).where(same))
@@ -128,9 +128,9 @@ def save_measurement(connection: sa.Connection, measurement: Measurement) -> boo
     return True
 
 
-def insert_or_not(connection: sa.Connection, table: sa.Table) -> Any:
+def insert_or_not(dialect: sa.Dialect, table: sa.Table) -> Any:
     """An insertion that can say what is to become of a row that is there."""
-    is_postgres = connection.dialect.name == "postgresql"
+    is_postgres = dialect.name == "postgresql"
     return (postgresql if is_postgres else sqlite).insert(table)
 
 

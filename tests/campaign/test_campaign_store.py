@@ -104,11 +104,13 @@ def test_a_run_is_stored_once(campaigns, runs, place):
     assert state_of(campaigns, run).result_id == f"{run.key}-1"
 
 
-def test_a_lease_without_a_sign_runs_out(campaigns, runs, monkeypatch):
+def test_a_lease_without_a_sign_runs_out(place, runs, monkeypatch):
     """As long as its holder gives signs it is kept; then another one may have the phone."""
     first, second = runs["a"]
     now_s = 1000.0
-    monkeypatch.setattr(campaigns_module, "clock_s", lambda _: sa.literal(now_s, sa.Float(53)))
+    clock = sa.bindparam(None, callable_=lambda: now_s, type_=sa.Float(53))
+    monkeypatch.setattr(campaigns_module, "clock_s", lambda _: clock)
+    campaigns = Campaigns(place)
     campaigns.take(first, "desk1/x")
     now_s += campaigns_module.LEASE_S - 1
     assert campaigns.renew("desk1/x", ["a", "b"]) == {"a"}
@@ -118,6 +120,7 @@ def test_a_lease_without_a_sign_runs_out(campaigns, runs, monkeypatch):
 
     assert isinstance(campaigns.take(second, "desk2/y"), Taken)
     assert campaigns.renew("desk1/x", ["a"]) == set()
+    campaigns.close()
 
 
 def test_what_is_stopped_does_not_begin(campaigns, runs):
