@@ -61,6 +61,9 @@ class Gate(Record, frozen=True):
     baseline_ids: tuple[str, ...]
     now_ids: tuple[str, ...]
     figures: tuple[GatedFigure, ...]
+    differences: tuple[Difference, ...]
+    """Of the first of now from the first of the baseline, beside the network: none forbids to judge
+    them, and each may be why a figure changed."""
     verdict: Verdict
     """The worst of any figure: regressed, cannot tell, then improved where any is."""
 
@@ -136,6 +139,9 @@ def judge(
         baseline_ids=tuple(each.id for each in baseline),
         now_ids=tuple(each.id for each in now),
         figures=figures,
+        differences=tuple(
+            each for each in find_differences(now[0], baseline[0]) if not each.refuses
+        ),
         verdict=_worst([each.verdict for each in figures]),
     )
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from mobilekit.analysis.compare.figures import figures_of
-from mobilekit.analysis.compare.likeness import threads_of
+from mobilekit.analysis.compare.likeness import preset_text, threads_of
 from mobilekit.analysis.compare.records import UNITS, Quantity, Unit
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import Format, RunSuccess
@@ -34,6 +34,8 @@ class Arrangement(Record, frozen=True):
     backend: str
     threads: int | None
     """``None`` for runs that did not get so far as to tell."""
+    preset: str
+    """Or how often they were measured, where that is none of today's."""
     device: str
     device_key: str
     virtual: bool
@@ -71,6 +73,7 @@ def arrangement_of(measurement: Measurement) -> Arrangement:
         format=artifact.file.format,
         backend=artifact.backend,
         threads=threads_of(measurement),
+        preset=preset_text(measurement.request),
         device=device.name,
         device_key=device.key,
         virtual=measurement.virtual,

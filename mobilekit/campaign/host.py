@@ -22,7 +22,7 @@ from mobilekit import __version__, places
 from mobilekit.contract.codec import decode, encode
 from mobilekit.errors import InUseError, MobilekitError, StoreError
 from mobilekit.model.files import write_whole
-from mobilekit.records.campaign import AgentInfo, ListedAgent, Offer, Outcome, PlacedRun
+from mobilekit.records.campaign import OVER, AgentInfo, ListedAgent, Offer, Outcome, PlacedRun
 from mobilekit.results.campaign_rows import (
     RunId,
     Taken,
@@ -38,6 +38,8 @@ LOOK_S = 0.3
 TELL_S = 1.0
 BEAT_S = AGENT_SILENT_S / 4
 RENEW_S = LEASE_S / 6
+SWEEP_S = 3600.0
+"""How often it looks for what nobody needs any more."""
 FIRST_BUSY_S, LONGEST_BUSY_S = 0.1, 2.0
 AWAY_S = 1.0
 """Between two tries to reach a store that is away."""
@@ -156,6 +158,7 @@ class Host:
             raise _name_taken(self._name, place=other.info.place, process=other.info.pid)
         # Of the processes that had this name none lives, here or elsewhere.
         self._campaigns.forget_leases(self._name)
+        self._sweep()
         over = threading.Event()
         threads = [
             threading.Thread(target=self._look_after, args=(over,), daemon=True),
@@ -293,6 +296,18 @@ class Host:
         """Of whatever attempt."""
         return places.campaigns_directory() / "kept" / f"{run.campaign}.{run.key}.measured"
 
+    def _sweep(self) -> None:
+        """Remove what was kept here for runs that are over, as of one that was moved from here."""
+        for path in (places.campaigns_directory() / "kept").glob("*.*.*"):
+            campaign, key, kind = path.name.split(".", 2)
+            found = self._campaigns.find_run(RunId(campaign, key, 0))
+            if found is None:
+                continue  # Of another store.
+            run, _ = found
+            is_newest = kind in ("measured", f"{run.attempt}.json")
+            if run.state in OVER or not is_newest:
+                path.unlink(missing_ok=True)
+
     # --- beside it ------------------------------------------------------------------------------
 
     def _look_after(self, over: threading.Event) -> None:
@@ -317,6 +332,7 @@ class Host:
                 self._found(error)
 
     def _look_around(self, over: threading.Event) -> None:
+        swept_s = time.monotonic()
         while not over.wait(BEAT_S):
             # Another one that has joined under this name meanwhile took this one for dead.
             with suppress(StoreError):
@@ -328,6 +344,9 @@ class Host:
                     self.replaced.set()
                     self._end_flights()
                     return
+                if time.monotonic() - swept_s > SWEEP_S:
+                    swept_s = time.monotonic()
+                    self._sweep()
 
     def _tell_details(self) -> None:
         details = dict(self._details)

@@ -231,7 +231,7 @@ def history(
         Path | None,
         typer.Option(
             "--plot",
-            help="Draw the history with the newest run: .png, .svg or .pdf.",
+            help="Draw each history of two runs or more: .png, .svg or .pdf.",
             metavar="FILE",
         ),
     ] = None,
@@ -245,7 +245,7 @@ def history(
     from mobilekit.errors import UsageError
     from mobilekit.records.meter import MeterResult
     from mobilekit.results.documents import HistoryDocument
-    from mobilekit.results.history_plot import draw_history
+    from mobilekit.results.history_plot import draw_histories
     from mobilekit.results.plot_file import check_plot_path, write_figure
     from mobilekit.results.store import open_to_read
     from mobilekit.results.text.history import render_histories
@@ -271,7 +271,7 @@ def history(
     else:
         say(render_histories(histories, terminal_width()))
     if plot_file is not None:
-        write_figure(draw_history(histories[0]), plot_file)
+        write_figure(draw_histories(histories), plot_file)
     exit_for_damage(damaged)
 
 

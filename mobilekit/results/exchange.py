@@ -162,9 +162,10 @@ def _action_entry(repeats: Repeats, figure: RepeatedFigure) -> dict[str, object]
 def benchmark_name(arrangement: Arrangement) -> str:
     """The same for a network that changes, so that its past and its future are one line."""
     threads = "" if arrangement.threads is None else f", {arrangement.threads} threads"
+    preset = "" if arrangement.preset == "default" else f", {arrangement.preset}"
     return (
         f"{arrangement.model} on {arrangement.device}{' (virtual)' if arrangement.virtual else ''}"
-        f", .{arrangement.format} {arrangement.precision} {arrangement.backend}{threads}"
+        f", .{arrangement.format} {arrangement.precision} {arrangement.backend}{threads}{preset}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mobilekit.analysis.compare.records import Quantity
@@ -15,7 +16,7 @@ from mobilekit.units import MIB, NS_PER_MS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 _UNITS = {"ns": ("ms", NS_PER_MS), "bytes": ("MiB", MIB), "J": ("J", 1.0)}
 # Of Okabe and Ito's palette, which colour-blind people tell apart.
@@ -24,21 +25,31 @@ DATES = 8
 """At most, along the axis."""
 
 
-def draw_history(history: History) -> Figure:
-    """A panel a figure: each run with its own interval, each level with its, and the changes.
+def draw_histories(histories: Sequence[History]) -> Figure:
+    """Below one another those of two runs or more.
 
-    Raises ``UsageError`` where there is a single run.
+    Raises ``UsageError`` where none has as many.
     """
     from matplotlib.figure import Figure
 
-    if len(history.ids) < 2:
+    drawn = [each for each in histories if len(each.ids) > 1]
+    if not drawn:
         raise UsageError(
             "One run has no history",
-            id=history.ids[0],
+            id=histories[0].ids[0],
             fix="Measure the network again, and draw it then.",
         )
+    heights = [1 + 2.2 * len(each.figures) for each in drawn]
+    drawing = Figure(figsize=(11, sum(heights)), layout="constrained")
+    parts = drawing.subfigures(len(drawn), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, history in zip(parts, drawn, strict=True):
+        _draw_history(part, history)
+    return drawing
+
+
+def _draw_history(drawing: SubFigure, history: History) -> None:
+    """A panel a figure: each run with its own interval, each level with its, and the changes."""
     figures = history.figures
-    drawing = Figure(figsize=(11, 1 + 2.2 * len(figures)), layout="constrained")
     panels = drawing.subplots(len(figures), 1, sharex=True, squeeze=False)[:, 0]
     place = {id: number for number, id in enumerate(history.ids)}
     for axes, figure in zip(panels, figures, strict=True):
@@ -60,7 +71,6 @@ def draw_history(history: History) -> Figure:
     drawing.legend(
         list(named.values()), list(named), loc="outside lower center", ncols=4, fontsize="small"
     )
-    return drawing
 
 
 def _draw(axes: Axes, figure: FigureHistory, place: dict[str, int], *, virtual: bool) -> None:

@@ -263,12 +263,6 @@ def with_doubts(**sample_fields):
         pytest.param(with_request(min_iterations=30), "preset", "30 iterations", id="preset"),
         pytest.param(with_request(protocol_version=99), "protocol", "99", id="protocol"),
         pytest.param(
-            measured(id="b", host=changed(measurement().host, mobilekit_version="9.9")),
-            "mobilekit",
-            "9.9",
-            id="mobilekit",
-        ),
-        pytest.param(
             with_doubts(companion=changed(samples().companion, debuggable=True)),
             "unusable",
             "DEBUGGABLE",
@@ -339,6 +333,11 @@ def test_threads_that_were_asked_for_must_be_equal():
         ),
         pytest.param(with_companion(engine_version="2.0"), "engine", id="engine"),
         pytest.param(with_artifact(tool_versions={"torch": "3.0"}), "export", id="export"),
+        pytest.param(
+            measured(id="b", host=changed(measurement().host, mobilekit_version="9.9")),
+            "mobilekit",
+            id="mobilekit",
+        ),
     ],
 )
 def test_what_differs_between_a_phone_and_a_computer_is_noted(other, difference):

@@ -15,7 +15,7 @@ from simulated_lab import Lab, counts_of, overlaps
 from mobilekit.campaign import control, engine, host
 from mobilekit.campaign.host import holding_name
 from mobilekit.errors import DeviceError, InUseError, StoreError
-from mobilekit.records.campaign import AgentInfo, Offer
+from mobilekit.records.campaign import AgentInfo, Gates, Offer
 from mobilekit.results import campaigns as campaigns_module
 from mobilekit.results.campaign_rows import RunId
 from mobilekit.results.campaigns import (
@@ -166,6 +166,80 @@ def test_what_no_disk_takes_goes_to_the_store_at_once(place, monkeypatch):
     assert campaigns.count_states(campaign.id) == {"done": 1}
     assert len(Store(place).result_ids()) == 1
     assert next(refusals, None) is None
+
+
+def test_a_phone_rests_between_two_runs(place):
+    """As long as the campaign says, from the end of one; what waits for it says so, and can be
+    stopped. Other phones go on."""
+    campaign, placed = make_campaign(make_plan(models=["m1", "m2", "m3"], phones=["a", "b"]))
+    placed = [
+        msgspec.structs.replace(
+            each,
+            run=msgspec.structs.replace(
+                each.run, gates=Gates(rest_s=60.0 if each.run.model == "m3" else 0.5)
+            ),
+        )
+        for each in sorted(placed, key=lambda each: each.run.model)
+    ]
+    began_s = {}
+
+    def measure(order, *_):
+        began_s[order.run.key] = time.monotonic()
+        return outcome_of(order.run)
+
+    campaigns = Campaigns(place)
+    campaigns.add(campaign, placed)
+    served = host.Host("desk1", campaigns, measure, None, print)
+    first, second, third = [
+        RunId(campaign.id, each.run.key, 1) for each in placed if each.phone == "a"
+    ]
+    other = next(RunId(campaign.id, each.run.key, 1) for each in placed if each.phone == "b")
+
+    for run in (first, other, second):
+        served.carry_out(run)
+    deadline_s = time.monotonic() + 20
+    with served.joined():
+        thread = threading.Thread(target=served.carry_out, args=(third,))
+        thread.start()
+        while "rests for" not in (told := served._details.get(third, "")):
+            assert time.monotonic() < deadline_s
+        campaigns.stop(campaign.id)
+        thread.join(10)
+
+    assert began_s[second.key] - began_s[first.key] >= 0.5
+    assert began_s[other.key] - began_s[first.key] < 0.5
+    assert told.startswith("waits: the phone rests for ")
+    assert third.key not in began_s
+    assert campaigns.count_states(campaign.id) == {"done": 3, "stopped": 3}
+    campaigns.close()
+
+
+def test_what_is_kept_for_runs_that_are_over_is_swept(place, home):
+    """As of a run that was moved from here in the middle and ended elsewhere; another store's
+    stays, and so does what a run of here may go on from."""
+    campaign, placed = make_campaign(make_plan(models=["m1", "m2"], phones=["a"]))
+    over, waits = [RunId(campaign.id, each.run.key, 1) for each in placed]
+    kept = home / "state/campaigns/kept"
+    kept.mkdir(parents=True)
+    left = {
+        f"{over.campaign}.{over.key}.measured": False,
+        f"{over.campaign}.{over.key}.1.json": False,
+        f"{waits.campaign}.{waits.key}.measured": True,
+        f"{waits.campaign}.{waits.key}.1.json": True,
+        f"{waits.campaign}.{waits.key}.7.json": False,
+        "elsewhere-1.m-1.measured": True,
+    }
+    for name in left:
+        (kept / name).write_text("-")
+    with opened(place) as campaigns:
+        campaigns.add(campaign, placed)
+        campaigns.take(over, "desk2/x")
+        campaigns.finish(over, "desk2/x", outcome_of(over))
+        with host.Host("desk1", campaigns, None, None, print).joined():
+            pass
+
+    assert host.places.campaigns_directory() == kept.parent
+    assert {name: (kept / name).exists() for name in left} == left
 
 
 def test_work_is_moved_to_who_has_the_phone_now(make_lab, place):

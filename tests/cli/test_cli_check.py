@@ -109,6 +109,21 @@ def test_a_network_that_was_changed_is_judged(cli, keep):
     assert "network" in mixed.stderr
 
 
+def test_a_baseline_outlives_the_program_but_not_the_way_of_measuring(cli, keep):
+    """Another version is told beside the verdict, another protocol refused."""
+    newer = replace(measurement().host, mobilekit_version="99.1")
+    request = replace(measurement().request, protocol_version=99)
+    before = keep("before", 20e6)
+    now, other = keep("now", 20e6, host=newer), keep("other", 20e6, request=request)
+    judged = check(cli, keep, now, before)
+    refused = check(cli, keep, other, before)
+
+    assert judged.exit_code == 0, judged.stderr
+    assert "mobilekit: now 99.1, the baseline" in judged.stdout
+    assert refused.exit_code == 1
+    assert "protocol: 99" in refused.stderr
+
+
 def test_a_baseline_file_stands_for_its_runs(cli, keep, tmp_path):
     path = tmp_path / "before.json"
     path.write_bytes(encode(BaselineDocument(measurements=(run_of("b0", int(2e7)),))))

@@ -54,7 +54,9 @@ def test_a_step_is_found_and_what_changed_is_told(store, tmp_path):
     text = run("nin", "--device", "nexus7", "--plot", str(plot))
     document = check_document(run("nin", "--device", "nexus7", "--json"))
 
-    assert text.startswith("nin on nexus7, .pte fp32 xnnpack, 4 threads: 10 runs\n")
+    assert text.startswith(
+        "nin on nexus7, .pte fp32 xnnpack, 4 threads, 3 loads, 100 iterations or more: 10 runs\n"
+    )
     before, after = (line for line in text.splitlines() if line.startswith("latency p50  "))
     assert "2026-05-01 10:00  5 " in before
     assert "2026-05-06 10:00  5 " in after
@@ -74,6 +76,20 @@ def test_unlike_runs_are_histories_of_their_own(store):
     document = json.loads(run("nin", "--json"))
 
     assert [each["arrangement"]["device"] for each in document["histories"]] == ["pixel8", "nexus7"]
+
+
+def test_every_history_of_several_runs_is_drawn(store, tmp_path):
+    """That of the newest run and the others, each under its name."""
+    one = store.read("other")
+    store.save(replace(one, id="another", started_at="2026-06-02T10:00:00.000+00:00"))
+    plot = tmp_path / "history.svg"
+    run("nin", "--plot", str(plot))
+
+    drawn = plot.read_text(encoding="utf-8")
+    assert [name for name in ("nin on pixel8", "nin on nexus7") if name in drawn] == [
+        "nin on pixel8",
+        "nin on nexus7",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from mobilekit.contract.codec import decode
 from mobilekit.errors import UsageError
 from mobilekit.plain import plain
 from mobilekit.records.statistics import Interval
+from mobilekit.results.exchange import benchmark_name
 from mobilekit.results.report.document import ReportDocument, make_report_document
 from mobilekit.results.report.page import html_rows, render_report
 from mobilekit.results.report.sections import make_sections
@@ -79,6 +80,16 @@ def test_only_runs_alike_are_put_together_and_none_with_an_error():
     ids = [each.ids for each in repeats]
     assert ("nin-nexus7-a", "nin-nexus7-b", "traced-nexus7") in ids
     assert not any("squeezenet-nexus7" in each for each in ids)
+
+
+def test_presets_are_not_put_together():
+    """Shorter runs are no repeats of longer ones, and have another name in exports."""
+    one = few()[0]
+    other = replace(one, id="short", request=replace(one.request, min_iterations=7))
+    first, second = gather_repeats([one, other])
+
+    assert (first.ids, second.ids) == ((one.id,), ("short",))
+    assert benchmark_name(first.arrangement) != benchmark_name(second.arrangement)
 
 
 def test_nothing_of_a_run_with_an_error_is_charted():

@@ -94,7 +94,8 @@ def threads_of(measurement: Measurement) -> int | None:
     return measurement.request.threads if companion is None else companion.threads
 
 
-def _preset_text(request: RunRequest) -> str:
+def preset_text(request: RunRequest) -> str:
+    """By which preset it was measured, or how often, where that is none of today's."""
     loads_and_iterations = (
         f"{request.cold_loads} loads, {request.min_iterations:,} iterations or more"
     )
@@ -140,7 +141,7 @@ _RULES = (
         True,
         "not measured for as long or as often",
         lambda item: bounds_of(item.request),
-        lambda item: _preset_text(item.request),
+        lambda item: preset_text(item.request),
     ),
     _Rule(
         "protocol",
@@ -151,8 +152,8 @@ _RULES = (
     ),
     _Rule(
         "mobilekit",
-        True,
-        "not measured by the same program",
+        False,
+        "another version of the program, which measures by the same protocol",
         lambda item: item.host.mobilekit_version,
         lambda item: item.host.mobilekit_version,
     ),

@@ -34,11 +34,13 @@ class Section(Struct, frozen=True):
 
 
 def arrangement_text(arrangement: Arrangement) -> str:
-    """As what a network ran: ``.pte fp32, xnnpack, 4 threads``."""
+    """As what a network ran: ``.pte fp32, xnnpack, 4 threads, fast``."""
     threads = arrangement.threads
     words = [f".{arrangement.format} {arrangement.precision}", arrangement.backend]
     if threads is not None:
         words.append(f"{threads} thread{'' if threads == 1 else 's'}")
+    if arrangement.preset != "default":
+        words.append(arrangement.preset)
     return ", ".join(words)
 
 

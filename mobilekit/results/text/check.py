@@ -47,6 +47,10 @@ def render_check(document: CheckDocument, width: int | None = None) -> str:
     )
     lines.append(render_text(table, width))
     notes = [f"{LABELS[each.name]}: {each.reason}" for each in gate.figures if each.reason]
+    notes += [
+        f"{each.id}: now {each.side}, the baseline {each.against}: {each.meaning}"
+        for each in gate.differences
+    ]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
