@@ -23,7 +23,8 @@ from mobilekit.results.run_trace import render_run_trace
 from mobilekit.results.store import Store
 
 CAPTURED = Path(__file__).parents[1] / "captured/store-2.sqlite.xz"
-BENCHMARK = "nin on nexus7, .pte fp32 xnnpack, 4 threads"
+PRESET = "3 loads, 100 iterations or more"
+BENCHMARK = f"nin on nexus7, .pte fp32 xnnpack, 4 threads, {PRESET}"
 
 
 class Metric(msgspec.Struct, forbid_unknown_fields=True):
@@ -86,7 +87,7 @@ def test_bencher_reads_runs_that_were_alike_as_one_benchmark(simulated):
         render_bencher([*runs(6), simulated]), type=dict[str, dict[str, Metric]]
     )
 
-    virtual = "digits on nexus7 (virtual), .pte fp32 xnnpack, 2 threads"
+    virtual = "digits on nexus7 (virtual), .pte fp32 xnnpack, 2 threads, fast"
     assert list(read) == [BENCHMARK, virtual]
     latency = read[BENCHMARK]["latency"]
     assert latency.value == pytest.approx(10.25 * MS, rel=1e-3)
@@ -120,7 +121,7 @@ def test_the_benchmark_action_reads_what_is_better_when_smaller(simulated):
     assert named[f"{BENCHMARK}: latency"].range.count(" to ") == 1
     assert "run-5" in named[f"{BENCHMARK}: latency"].extra
     assert [name for name in named if "energy_gross" in name] == [
-        "digits on nexus7 (virtual), .pte fp32 xnnpack, 2 threads: energy_gross, simulated"
+        "digits on nexus7 (virtual), .pte fp32 xnnpack, 2 threads, fast: energy_gross, simulated"
     ]
     assert not any("charge" in name or "available" in name for name in named)
 
@@ -164,4 +165,6 @@ def test_a_benchmark_without_threads_has_a_name():
     from mobilekit.analysis.repeats import arrangement_of
 
     made = arrangement_of(measured(companion=None))
-    assert benchmark_name(msgspec.structs.replace(made, threads=None)).endswith("xnnpack")
+    assert benchmark_name(msgspec.structs.replace(made, threads=None)).endswith(
+        f"xnnpack, {PRESET}"
+    )
