@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -19,6 +19,8 @@ from mobilekit.formats import VULKAN_TEXTURE_TEXELS
 from mobilekit.model.layers import layer_name
 from mobilekit.records.network import ModelSpec, Variant
 
+_PACKED = 4
+"""Channels in a texel of Vulkan's."""
 _TAG = "delegation_tag"
 """What ExecuTorch reads of a node to tell which delegate takes it."""
 
@@ -27,10 +29,13 @@ def make_partitioners(spec: ModelSpec, exported: Any) -> list[Any]:
     """What marks the operators for the variant's backend, or for each of those that its layers are
     placed on.
 
-    Raises ``ExportError`` for a placement of layers that the graph does not have.
+    Raises ``ExportError`` for a placement of layers that the graph does not have, and for a layer
+    that Vulkan would compute wrongly.
     """
     variant = spec.variant
     if not variant.placement:
+        if variant.backend == "vulkan":
+            _refuse_groups(spec, exported.graph.nodes)
         return [_make_partitioner(variant)]
     known = {name for node in exported.graph.nodes if (name := layer_name(node)) is not None}
     backends = {layer: placed.backend for placed in variant.placement for layer in placed.layers}
@@ -44,10 +49,44 @@ def make_partitioners(spec: ModelSpec, exported: Any) -> list[Any]:
             unknown=", ".join(unknown),
             model=spec.path,
         )
+    placed_nodes = (n for n in exported.graph.nodes if backends.get(layer_name(n)) == "vulkan")
+    _refuse_groups(spec, placed_nodes)
     wholes = {"xnnpack": _make_partitioner(Variant())}
     if variant.needs_vulkan:
         wholes["vulkan"] = _make_partitioner(Variant(backend="vulkan"))
     return [PlacingPartitioner(each, wholes, backends) for each in wholes]
+
+
+def _refuse_groups(spec: ModelSpec, nodes: Iterable[Node]) -> None:
+    wrong = [node for node in nodes if _is_miscomputed(node)]
+    if wrong:
+        name = layer_name(wrong[0]) or wrong[0].name
+        raise ExportError(
+            f"{spec.name} has a convolution in groups ({name}), which ExecuTorch's Vulkan in the "
+            "companion app computes wrongly",
+            fix="Use --backend xnnpack, or a layer with one group, with a group for each channel, "
+            f"or with a kernel larger than 1 and groups of a multiple of {_PACKED} channels.",
+            convolutions=len(wrong),
+            model=spec.path,
+        )
+
+
+def _is_miscomputed(node: Node) -> bool:
+    """A convolution in groups, neither dense nor depthwise, of which the packed library was seen to
+    give wrong outputs without an error: the pointwise kernel knows no groups, and the other one
+    takes four channels at once, of two groups where theirs are no multiple of four."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None or not schema.name.startswith("aten::conv"):
+        return False
+    given = dict(zip((each.name for each in schema.arguments), node.args, strict=False))
+    groups = (given | node.kwargs).get("groups", 1)
+    if groups == 1:
+        return False
+    outputs, inputs_of_group, *kernel = given["weight"].meta["val"].shape
+    if inputs_of_group == 1 and outputs == groups:
+        return False
+    in_fours = inputs_of_group % _PACKED == 0 and outputs // groups % _PACKED == 0
+    return max(kernel) == 1 or not in_fours
 
 
 def _make_partitioner(variant: Variant) -> Any:

@@ -25,7 +25,10 @@ from mobilekit.virtual.gpu_commands import TEXTURE_TEXELS
 from mobilekit.virtual.gpus import find_gpus
 
 SMALL = ("digits", "deep_kws_digits")
-LARGER = ("squeezenet", "deepear", "nin", "alexnet", "resnet18", "mobilenet_v2")
+LARGER = (
+    *("deepear", "svhn", "squeezenet", "nin", "alexnet", "resnet18", "mobilenet_v1"),
+    *("mobilenet_v2", "googlenet", "all_cnn_c", "places_cnds_8"),
+)
 PRECISIONS = ("fp32", "fp16")
 NO_DRIVER = {"VK_DRIVER_FILES": "/nowhere", "VK_ICD_FILENAMES": "/nowhere"}
 QUICK = ("--fast", "--no-energy")
