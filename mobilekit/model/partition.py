@@ -49,8 +49,8 @@ def make_partitioners(spec: ModelSpec, exported: Any) -> list[Any]:
             unknown=", ".join(unknown),
             model=spec.path,
         )
-    placed_nodes = (n for n in exported.graph.nodes if backends.get(layer_name(n)) == "vulkan")
-    _refuse_groups(spec, placed_nodes)
+    of_vulkan = {layer for layer, backend in backends.items() if backend == "vulkan"}
+    _refuse_groups(spec, (node for node in exported.graph.nodes if layer_name(node) in of_vulkan))
     wholes = {"xnnpack": _make_partitioner(Variant())}
     if variant.needs_vulkan:
         wholes["vulkan"] = _make_partitioner(Variant(backend="vulkan"))
