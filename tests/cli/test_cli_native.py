@@ -19,7 +19,7 @@ from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import RunFailure, RunSuccess
 from mobilekit.formats import FORMATS
 from mobilekit.results.documents import MeasurementDocument
-from mobilekit.results.network_documents import ArtifactDocument
+from mobilekit.results.network_documents import ArtifactDocument, CompressDocument
 from mobilekit.runner.abi import this_abi
 from mobilekit.virtual.companion import CompanionProcess
 
@@ -63,6 +63,30 @@ def test_a_condensed_program_is_expanded_by_the_app(cli, native_phone, tmp_path)
     assert measurement.artifact.file.size_bytes < 30_000 < measurement.artifact.dense.size_bytes
     assert measurement.result.samples.companion.name == "mobilekit native"
     assert measurement.result.samples.output_check.matches
+
+
+@pytest.mark.soak
+def test_a_search_in_the_phones_library_ends_within_50_kb(cli, native_phone, tmp_path):
+    """With the labelled examples that come with the network; every candidate is run and evaluated
+    there, and what is found is used again."""
+    file = tmp_path / "small.json"
+    budget = ("--budget-mb", "0.05", "--max-accuracy-loss", "1")
+    outcome = cli(
+        *("compress", "digits", "-d", native_phone.serial, *budget, "--json", "-o", file),
+        timeout=900,
+    )
+    assert outcome.exit_code == 0, outcome.stderr
+    choice = decode(outcome.stdout, CompressDocument, source="stdout").choice
+    assert choice.virtual
+    assert choice.judged_by == "labels"
+    assert choice.chosen.size_bytes <= 50_000 < 350_000 < choice.uncompressed.size_bytes
+    assert choice.chosen.loss_points <= 1
+    again = ("--compressed", file, "--calibration", choice.calibration, "--json")
+    outcome = cli("evaluate", "digits", "-d", native_phone.serial, "--fast", *again)
+    assert outcome.exit_code == 0, outcome.stderr
+    measurement = decode(outcome.stdout, MeasurementDocument, source="stdout").measurement
+    assert measurement.result.samples.companion.name == "mobilekit native"
+    assert measurement.artifact.file.size_bytes == choice.chosen.size_bytes
 
 
 @pytest.mark.parametrize(

