@@ -110,15 +110,7 @@ def compress(
     else:
         overlap = count_overlap(spec, data, options.calibration)
     module = load_module(spec)
-    reporter.note("Decomposing its layers")
-    layers = [each for each in find_layers(module, make_inputs(spec)) if each.largest_rank]
     screen = Screen(spec, module, data, cache_directory=cache)
-    # Two layers are worth their loss where they save what the budget is of; a size they all save.
-    timed = budget.size_bytes is None and (budget.latency_ns or budget.energy_j) is not None
-    found = time_layers(options, layers, store, reporter) if timed and layers else untimed(layers)
-    if judged_by_labels:
-        found = evaluate_layers(layers, found, screen, budget.max_loss_points, reporter)
-    screened = _screen(layers, found, screen, budget.max_loss_points, redundancy, reporter)
     search = _Search(
         options,
         budget,
@@ -130,6 +122,21 @@ def compress(
         set(),
     )
     uncompressed, examples = search.evaluate(Variant(), None)
+    layers: list[Layer] = []
+    found: tuple[CutLayer, ...] = ()
+    screened: tuple[Screened, ...] = ()
+    if ways or not search.is_settled_whole(uncompressed):
+        reporter.note("Decomposing its layers")
+        layers = [each for each in find_layers(module, make_inputs(spec)) if each.largest_rank]
+        # Two layers are worth their loss where they save what the budget is of; a size they all
+        # save.
+        timed = budget.size_bytes is None and (budget.latency_ns or budget.energy_j) is not None
+        found = untimed(layers)
+        if timed and layers:
+            found = time_layers(options, layers, store, reporter)
+        if judged_by_labels:
+            found = evaluate_layers(layers, found, screen, budget.max_loss_points, reporter)
+        screened = _screen(layers, found, screen, budget.max_loss_points, redundancy, reporter)
     coming = search.foresee(layers, screened, uncompressed)
     for variant, size_bytes in coming:
         if search.has_answer(variant, size_bytes):
@@ -257,10 +264,10 @@ class _Search(NamedTuple):
         its precision has, of what the uncompressed program takes for one. First the whole network
         in every precision, then what is cut: the largest first, or the smallest where that is the
         answer."""
+        whole = self._foresee_whole(uncompressed)
         every = uncompressed.size_bytes // WEIGHT_BYTES["fp32"]
         all_weights = sum(layer.weights for layer in layers)
         most = self.budget.max_loss_points + SLACK_POINTS
-        whole = [(Variant(precision=each), WEIGHT_BYTES[each] * every) for each in PRECISIONS]
         cut = [
             (
                 Variant(precision=precision, compression=step.compression),
@@ -272,6 +279,21 @@ class _Search(NamedTuple):
             if step.compression is not None and step.loss_points <= most
         ]
         return whole + sorted(cut, key=lambda each: each[1], reverse=self.budget.has_costs)
+
+    def _foresee_whole(self, uncompressed: Candidate) -> list[tuple[Variant, int]]:
+        every = uncompressed.size_bytes // WEIGHT_BYTES["fp32"]
+        return [(Variant(precision=each), WEIGHT_BYTES[each] * every) for each in PRECISIONS]
+
+    def is_settled_whole(self, uncompressed: Candidate) -> bool:
+        """Whether the size alone is bounded and a network with every layer whole keeps it, which
+        goes before all larger ones with cut layers: those need no look at what layers bear."""
+        budget = self.budget
+        if budget.size_bytes is None or not (budget.latency_ns is budget.energy_j is None):
+            return False
+        for variant, size_bytes in self._foresee_whole(uncompressed):
+            if not self.is_hopeless(variant, size_bytes):
+                self.consider(variant, uncompressed)
+        return choose(tuple(self.tried.values()), budget) is not None
 
     def has_answer(self, coming: Variant, size_bytes: int) -> bool:
         """Whether a network is found that comes before the coming one, and all that follow."""

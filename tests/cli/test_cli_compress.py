@@ -6,6 +6,7 @@ import pytest
 
 from mobilekit.contract.codec import decode
 from mobilekit.errors import NothingFitsError, UsageError
+from mobilekit.records.network import Variant
 from mobilekit.results.documents import MeasurementDocument
 from mobilekit.results.network_documents import CompressDocument
 
@@ -112,6 +113,18 @@ def test_a_condensed_network_is_sent_small_and_computes_the_same(
     assert artifact.model.variant.key == "dictionary20x3"
     shown = cli("results", "show", "last")
     assert "each expanding the program" in shown.stdout
+
+
+@pytest.mark.soak
+def test_a_whole_network_that_is_small_enough_is_the_answer(cli, redundant):
+    """Without a look at what its layers bear, where the size alone is bounded."""
+    arguments = ("--budget-mb", "0.15", "--max-accuracy-loss", "50", "--json")
+    outcome = cli("compress", redundant, *arguments)
+    assert outcome.exit_code == 0, outcome.stderr
+    choice = decode(outcome.stdout, CompressDocument, source="stdout").choice
+    assert choice.chosen.variant == Variant(precision="int8")
+    assert (choice.layers, choice.screened) == ((), ())
+    assert "Decomposing" not in outcome.stderr
 
 
 @pytest.mark.soak

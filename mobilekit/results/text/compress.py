@@ -128,6 +128,8 @@ def _why_uncut(choice: Choice) -> str:
     precision = choice.chosen.variant.precision
     if precision == "fp32":
         return "The uncompressed network keeps the budget, and nothing else is better."
+    if not choice.screened:
+        return f"{precision} alone keeps the budget, so that no layer has to be cut."
     if not choice.layers:
         return f"{precision} alone is better here: the network has no layer that can be cut."
     if all(each.why_whole is not None for each in choice.layers):
