@@ -33,7 +33,7 @@ from mobilekit.results.campaigns import (
     Campaigns,
 )
 
-LOOK_S = 0.3
+LOOK_S = 0.2
 """How often a host looks for what is to be stopped."""
 TELL_S = 1.0
 BEAT_S = AGENT_SILENT_S / 4

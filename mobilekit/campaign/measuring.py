@@ -16,7 +16,7 @@ from mobilekit.campaign.host import Measure, Order
 from mobilekit.contract.codec import decode, encode
 from mobilekit.records.campaign import Outcome
 
-POLL_S = 0.1
+POLL_S = 0.05
 STOP_S = 20.0
 """How long a run is given to end the phone's part of it."""
 LAST_WORDS = 300

@@ -168,7 +168,7 @@ def test_a_stopped_run_frees_its_phone_within_a_second(cli, campaigns, slow_phon
 
     assert not slow_phone.companion.running_pids()
     assert process.wait(30) == 9
-    assert taken_s < 1.0 + 1.0  # On a machine that does other things too.
+    assert taken_s < 1.0
     assert "2 stopped" in cli("campaign", "status").stdout
 
 
