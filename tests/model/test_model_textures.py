@@ -65,7 +65,11 @@ def build():
 
 @pytest.mark.parametrize(
     ("inputs", "outputs", "kernel", "groups"),
-    [(24, 24, 1, 3), (24, 60, 1, 2), (24, 60, 3, 2), (18, 24, 3, 3)],
+    [
+        *((24, 24, 1, 3), (24, 60, 3, 2)),
+        pytest.param(24, 60, 1, 2, marks=pytest.mark.soak),
+        pytest.param(18, 24, 3, 3, marks=pytest.mark.soak),
+    ],
 )
 def test_groups_that_vulkan_gets_wrong(write_model, tmp_path, inputs, outputs, kernel, groups):
     text = GROUPED.format(inputs=inputs, outputs=outputs, kernel=kernel, groups=groups)
@@ -79,7 +83,8 @@ def test_groups_that_vulkan_gets_wrong(write_model, tmp_path, inputs, outputs, k
 
 
 @pytest.mark.parametrize(
-    ("inputs", "outputs", "kernel", "groups"), [(24, 24, 3, 24), (24, 60, 3, 3)]
+    ("inputs", "outputs", "kernel", "groups"),
+    [(24, 24, 3, 24), pytest.param(24, 60, 3, 3, marks=pytest.mark.soak)],
 )
 def test_groups_that_it_gets_right(write_model, tmp_path, inputs, outputs, kernel, groups):
     text = GROUPED.format(inputs=inputs, outputs=outputs, kernel=kernel, groups=groups)
