@@ -19,11 +19,10 @@ _ROWS = {_PHASES: "phases", _WINDOWS: "energy windows", _WAITS: "waits"}
 def render_run_trace(measurements: Iterable[Measurement]) -> bytes:
     """Chrome's trace event format, which Perfetto opens: a process a run, from its own beginning.
 
-    Counters (``C``) hold their last value until the next. How many loads
-    and inferences there were, and their median, are arguments of their phase, since their own
-    moments are not told; the layers of one inference
-    are a process of their own, at the beginning of the phase that measured them. Two runs' clocks
-    have nothing to do with one another.
+    Counters (``C``) hold their last value until the next. How many loads and inferences there were,
+    and their median, are arguments of their phase, since their own moments are not told; the layers
+    of one inference are a process of their own, at the beginning of the phase that measured them.
+    Two runs' clocks have nothing to do with one another.
     """
     events: list[dict[str, object]] = []
     for number, measurement in enumerate(measurements):
