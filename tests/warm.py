@@ -212,7 +212,11 @@ def serve(listener: socket.socket) -> Order:
                         preload()
                         loaded = True
                     client, _ = listener.accept()
-                    order = receive(client)
+                    try:
+                        order = receive(client)
+                    except (OSError, ValueError, struct.error):
+                        client.close()  # Whoever asked was killed in the middle of it.
+                        continue
                     pid = os.fork()
                     if pid == 0:
                         become(order)
