@@ -271,11 +271,11 @@ READERS: dict[str, tuple[Callable[[bytes], object], Callable[[], list[bytes]]]] 
     "onnx": (on_path(onnx, ".onnx"), lambda: [onnx_seed()]),
     "baseline": (on_path(read_baseline, ".json"), baseline),
     "placement": (
-        on_path(read_placement, ".json"),
+        on_path(lambda path: read_placement(path, "nin"), ".json"),
         lambda: [encode(PlacementDocument(model="nin", placement=PLACED))],
     ),
     "compressed": (
-        on_path(read_compressed, ".json"),
+        on_path(lambda path: read_compressed(path, "nin"), ".json"),
         lambda: [
             encode(
                 CompressedDocument(
