@@ -23,7 +23,7 @@ MAX_FILE_BYTES = 2**20
 MAX_KEY_PARTS = 8
 """Of a dotted key. What Python's parser keeps of one grows with the square of them."""
 _NOT_KEYS = re.compile(
-    rb'''(?s:"""(?:[^"\\]|\\.|"(?!""))*(?:"""|\Z)|'{3}.*?(?:'{3}|\Z))'''
+    rb'''(?s:"""(?:[^"\\]|\\(?:.|\Z)|"(?!""))*(?:"""|\Z)|'{3}.*?(?:'{3}|\Z))'''
     rb"""|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?|#[^\n]*"""
 )
 """Texts and comments: in each of them there may be any number of points."""

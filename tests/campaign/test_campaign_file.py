@@ -100,6 +100,8 @@ def test_points_in_texts_are_not_those_of_keys(tmp_path):
         (SMALL + "gates = {" + ".".join(['"" '] * 9) + " = 1}", "a key of 9 parts"),
         ("[" + " . ".join(["'a=b'"] * 9) + "]", "a key of 9 parts"),
         (f'{SMALL}name = "{"a" * 600}"', "aaa[.]{3} .file"),
+        # No text that begins is read to its end more than once.
+        ('\\"""\n' * 20_000 + "\\", "line 1"),
         ('models = [{ model = "nin" }]\ndevices = ["a"]', "nin in `models` has neither"),
         ('models = [{ model = "" }]\ndevices = ["a"]', "empty name"),
         (f"repeats = 10000\nthreads = {list(range(1, 30))}\n{SMALL}", f"{MAX_RUNS:,}"),
