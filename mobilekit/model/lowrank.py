@@ -218,16 +218,22 @@ def _computes_as_its_base(layer: nn.Module) -> bool:
                 layer.kernel_size, layer.stride, layer.dilation, strict=True
             )
         ]
-        shape = (1, layer.in_channels, *sizes)
+        # And every remainder of the stride, by which "same" padding differs.
+        shapes = [
+            (1, layer.in_channels, *(size + more for size in sizes))
+            for more in range(max(layer.stride))
+        ]
     else:
-        shape = (2, layer.in_features)
-    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(layer.weight.dtype)
+        shapes = [(2, layer.in_features)]
+    generator = torch.Generator().manual_seed(0)
+    probes = [
+        scale * torch.randn(shape, generator=generator).to(layer.weight.dtype)
+        for shape in shapes
+        for scale in PROBE_SCALES
+    ]
     try:
         with torch.no_grad():
-            return all(
-                torch.allclose(layer(scale * inputs), base.forward(layer, scale * inputs), 1e-4)
-                for scale in PROBE_SCALES
-            )
+            return all(torch.allclose(layer(x), base.forward(layer, x), 1e-4) for x in probes)
     except Exception:  # It takes another input, and what its code raises is its own.
         return False
 

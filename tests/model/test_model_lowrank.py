@@ -211,8 +211,9 @@ class SamePadding(nn.Conv2d):
     """As networks carried over from TensorFlow have it."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        size = self.kernel_size[0]
-        padded = nn.functional.pad(image, ((size - 1) // 2, size // 2) * 2)
+        size, stride, side = self.kernel_size[0], self.stride[0], image.shape[-1]
+        missing = max((-(-side // stride) - 1) * stride + size - side, 0)
+        padded = nn.functional.pad(image, (missing // 2, missing - missing // 2) * 2)
         return nn.functional.conv2d(padded, self.weight, self.bias, self.stride)
 
 
@@ -228,6 +229,7 @@ class Renamed(nn.Linear):
 class Derived(nn.Module):
     def __init__(self) -> None:
         super().__init__()
+        self.strided = SamePadding(3, 3, 2, stride=2)
         self.padded = SamePadding(3, 8, 3)
         self.pointwise = SamePadding(8, 8, 1)
         self.clipped = Clipped(8 * 36, 20)
@@ -235,13 +237,13 @@ class Derived(nn.Module):
         self.last = nn.Linear(20, 4)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        hidden = self.pointwise(self.padded(image)).flatten(1)
+        hidden = self.pointwise(self.padded(self.strided(image))).flatten(1)
         return self.last(self.renamed(self.clipped(hidden)))
 
 
 def test_a_derived_layer_is_cut_where_it_computes_as_its_base() -> None:
     """One that pads or clips would not be what two layers in its place compute."""
-    network, inputs = Derived(), (torch.randn(1, 3, 6, 6),)
+    network, inputs = Derived(), (torch.randn(1, 3, 12, 12),)
     assert [each.path for each in find_layers(network, inputs)] == ["pointwise", "renamed"]
     cut = Compression(ranks=(LayerRank(layer="pointwise", rank=8),))
     before = network(*inputs)
