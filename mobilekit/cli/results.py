@@ -231,7 +231,7 @@ def history(
         Path | None,
         typer.Option(
             "--plot",
-            help="Draw each history of two runs or more: .png, .svg or .pdf.",
+            help="Draw each history of two runs or more, the newest 12: .png, .svg or .pdf.",
             metavar="FILE",
         ),
     ] = None,

@@ -25,14 +25,18 @@ DATES = 8
 """At most, along the axis."""
 
 
+MOST_DRAWN = 12
+"""Histories of one drawing: a picture of more is too long to be looked at, and to be made."""
+
+
 def draw_histories(histories: Sequence[History]) -> Figure:
-    """Below one another those of two runs or more.
+    """Below one another those of two runs or more, the first ``MOST_DRAWN`` of them.
 
     Raises ``UsageError`` where none has as many.
     """
     from matplotlib.figure import Figure
 
-    drawn = [each for each in histories if len(each.ids) > 1]
+    drawn = [each for each in histories if len(each.ids) > 1][:MOST_DRAWN]
     if not drawn:
         raise UsageError(
             "One run has no history",

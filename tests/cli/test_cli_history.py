@@ -9,7 +9,9 @@ from msgspec.structs import replace
 from schemas import check_document
 from typer.testing import CliRunner
 
+from mobilekit.analysis.history import trace_histories
 from mobilekit.cli.main import app
+from mobilekit.results.history_plot import MOST_DRAWN, draw_histories
 from mobilekit.results.store import Store
 
 
@@ -106,3 +108,9 @@ def test_what_has_no_history_is_told(store, arguments, what, tmp_path, monkeypat
     outcome = CliRunner().invoke(app, ["results", "history", *arguments])
 
     assert what in str(outcome.exception)
+
+
+def test_a_picture_has_so_many_histories_at_most(store):
+    """Of more it would be too large to be made."""
+    histories = trace_histories(store.iterate_measurements("nin"))
+    assert len(draw_histories(histories * 30).subfigs) == MOST_DRAWN
