@@ -217,6 +217,7 @@ def predict(
         fits=fits,
         format=format,
         precision=precision,
+        file_precision=None if compressed is None else variant.precision,
     )
     if layers_csv is not None:
         predicted = predict_table(

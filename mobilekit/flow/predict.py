@@ -84,6 +84,8 @@ class PhoneOptions:
     format: Format | None = None
     precision: Precision | None = None
     """``None`` in both: as most of one's own runs on it were, else as of the shipped model."""
+    file_precision: Precision | None = None
+    """Of the file that changes the network. Other than ``precision`` it asks for no own runs."""
 
     @property
     def are_of_one_phone(self) -> bool:
@@ -540,5 +542,6 @@ def _setting_of(runs: OwnRunsOf | None, options: PhoneOptions) -> Setting:
     if usual is None:
         usual = Setting(format=next(iter(FORMATS)), precision="fp32")
     return Setting(
-        format=options.format or usual.format, precision=options.precision or usual.precision
+        format=options.format or usual.format,
+        precision=options.precision or options.file_precision or usual.precision,
     )
