@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from mobilekit.contract.checks import decode_events, decode_request, decode_result
-from mobilekit.contract.codec import decode
+from mobilekit.contract.codec import MAX_DOCUMENT_BYTES, decode
 from mobilekit.contract.protocol import (
     ArtifactFile,
     ProgressEvent,
@@ -93,20 +93,13 @@ class ReplayExecutor:
         """Raises ``ProtocolError`` for a file that is not there, or longer."""
         path = self._directories[run_id] / name
         try:
-            with path.open("rb") as file:
-                data = file.read(limit_bytes + 1)
+            data = _read(path, limit_bytes)
         except OSError as error:
             raise ProtocolError(
                 f"{name} of the recording cannot be read: {error.strerror}",
                 path=path,
                 fix="Record the run anew.",
             ) from None
-        if len(data) > limit_bytes:
-            raise ProtocolError(
-                f"{name} of the recording is longer than the {limit_bytes} bytes that it may have",
-                path=path,
-                fix="Record the run anew.",
-            )
         target.write_bytes(data)
 
     def clean(self, run_id: str, corrupt: Sequence[ArtifactFile | TensorFile]) -> None:
@@ -134,11 +127,28 @@ def _phases(request: RunRequest) -> dict[str, bool]:
     }
 
 
+def _read(path: Path, limit_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """Raises ``ProtocolError`` for what is longer, or no file at all, as a pipe."""
+    if path.exists() and not path.is_file():
+        raise ProtocolError(
+            f"{path.name} of the recording is no file", path=path, fix="Record the run anew."
+        )
+    with path.open("rb") as file:
+        data = file.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise ProtocolError(
+            f"{path.name} of the recording is longer than the {limit_bytes} bytes that it may have",
+            path=path,
+            fix="Record the run anew.",
+        )
+    return data
+
+
 def open_recording(directory: Path) -> Opened:
     """Raises ``UsageError`` for a directory that holds none, ``ProtocolError`` for what is no
     message."""
     try:
-        device = (directory / "device.json").read_bytes()
+        device = _read(directory / "device.json")
         recorded = [_read_run(path) for path in sorted((directory / "runs").iterdir())]
     except OSError as error:
         raise UsageError(
@@ -151,13 +161,13 @@ def open_recording(directory: Path) -> Opened:
 
 
 def _read_run(directory: Path) -> RecordedRun:
-    request = decode_request((directory / "request.json").read_bytes())
-    events = tuple(decode_events((directory / "progress.jsonl").read_bytes()))
+    request = decode_request(_read(directory / "request.json"))
+    events = tuple(decode_events(_read(directory / "progress.jsonl")))
     result = directory / "result.json"
     return RecordedRun(
         request,
         events,
-        decode_result(result.read_bytes())
+        decode_result(_read(result))
         if result.exists()
         else interrupted(request.run_id, events, "the companion's process ended without a result"),
         directory,

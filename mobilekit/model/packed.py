@@ -101,19 +101,20 @@ def find_lacking(
     if file.format == "onnx":
         return None
     find = {"pte": _lacking_in_executorch, "tflite": _lacking_in_litert}[file.format]
-    with (
-        (directory / Path(file.path).name).open("rb") as opened,
-        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        try:
+    path = directory / Path(file.path).name
+    try:
+        with (
+            path.open("rb") as opened,
+            mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
+        ):
             if content[4:6] != _MARKS[file.format]:
                 raise ValueError(f"it begins with {content[:8]!r}")
             lacking = set(find(Table(content, _at(content, 0))))
-        except (struct.error, IndexError, TypeError, ValueError) as error:
-            raise ExportError(
-                f"{Path(file.path).name} in the cache is no .{file.format} program: {error}",
-                fix="Delete it, then run the command again, which exports it anew.",
-            ) from None
+    except (OSError, struct.error, IndexError, TypeError, ValueError) as error:
+        raise ExportError(
+            f"{path.name} in the cache is no .{file.format} program: {error}",
+            fix="Delete it, then run the command again, which exports it anew.",
+        ) from None
     if file.format == "pte" and any(tensor.dtype == "bool" for tensor in tensors):
         # Its Java classes have none: android-app's ExecuTorchEngine.
         lacking.add("boolean inputs or outputs")

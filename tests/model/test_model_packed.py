@@ -108,7 +108,7 @@ def test_an_operator_and_its_version_are_looked_up(number, version, custom, name
 
 @pytest.mark.parametrize("artifact_format", ["pte", "tflite"])
 @pytest.mark.parametrize(
-    "content", [b"x", b"\xff" * 64, bytes(64), b"\x08\0\0\0ET12" + b"\x7f" * 50]
+    "content", [b"", b"x", b"\xff" * 64, bytes(64), b"\x08\0\0\0ET12" + b"\x7f" * 50]
 )
 def test_a_file_that_is_no_program_is_told(artifact_format, content, tmp_path: Path):
     file = ArtifactFile(sha256="0" * 64, format=artifact_format, size_bytes=1, method="forward")
