@@ -102,6 +102,7 @@ class PhoneExecutor:
         self._watch = self._watch_of(request, listener)
         try:
             result = self._watch.to_end()
+            self._broken_start = None  # It has arrived all the same.
         except AppError as error:
             if self._broken_start is None:
                 raise
