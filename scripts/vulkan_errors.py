@@ -31,7 +31,7 @@ from mobilekit.virtual.gpus import find_gpus
 
 MODELS = (
     *("digits", "deep_kws_digits", "deepear", "svhn", "all_cnn_c", "squeezenet", "nin"),
-    *("alexnet", "resnet18", "mobilenet_v1", "mobilenet_v2", "shufflenet", "googlenet"),
+    *("alexnet", "resnet18", "mobilenet_v1", "mobilenet_v2", "googlenet"),
     *("inception_bn", "places_cnds_8", "resnet50", "vgg16"),
 )
 TIMEOUT_S = 1800

@@ -21,7 +21,7 @@ from mobilekit.records.network import LayerRank, Level
 
 
 class NestedLayer(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """A layer in two, at the rank of a level."""
+    """A layer that is cut at the rank of a level."""
 
     def set_level(self, number: int) -> None:
         raise NotImplementedError
@@ -75,7 +75,7 @@ class NestedConvolution(NestedLayer):
 
 
 def nest(module: nn.Module, level: Level) -> nn.Module:
-    """The network itself, whose layers are split into the ladder's blocks, at that level.
+    """The network itself, whose layers are cut as the ladder says, at that level.
 
     Raises ``UsageError`` where a layer of the ladder is not there, cannot be cut, or has no such
     rank.

@@ -52,7 +52,8 @@ class Compression(Record, frozen=True):
 
 
 class Level(Record, frozen=True):
-    """One of the nested ranks in a program, which computes with the first blocks of each layer."""
+    """One of the nested ranks in a program: of each cut layer it has the first of the largest level's
+    numbers between its two."""
 
     number: Annotated[int, Meta(ge=1)]
     """From 1, the smallest."""
