@@ -153,6 +153,10 @@ class Outbox(Store):
         for each in self.kept:
             self._forget(each.id)
 
+    def forget_gone(self, run_id: str) -> None:
+        """Its phone has nothing of it any more."""
+        self._forget(run_id)
+
     def _forget(self, run_id: str) -> None:
         with suppress(StoreError, UsageError):
             self.forget_pending(run_id)
@@ -266,8 +270,13 @@ def _outcome_of(measured: Sequence[Measurement]) -> Outcome:
 
 def _failed(error: MobilekitError, outbox: Outbox | None) -> Outcome:
     """With what there is of a run whose phone went away, which may still be collected."""
-    lost = None if outbox is None else outbox.lost
-    return Outcome(state="failed", measurements=() if lost is None else (lost,), detail=str(error))
+    measured: tuple[Measurement, ...] = ()
+    if outbox is not None and outbox.lost is not None:
+        measured = (*outbox.kept, outbox.lost)
+    elif outbox is not None:
+        # What planned a run that did not take place is nothing to collect.
+        outbox.forget_kept()
+    return Outcome(state="failed", measurements=measured, detail=str(error))
 
 
 def _options_of(placed: PlacedRun) -> DeployOptions:
@@ -357,6 +366,8 @@ def _take_up_begun(placed: PlacedRun, outbox: Outbox, say: Callable[[str], None]
                     take_up(opened.executor, each, outbox, reporter)
                     if outbox.lost is not None:
                         return
+                elif each.measurement.device.key == opened.state.info.key:
+                    outbox.forget_gone(each.measurement.id)
             outbox.lost = None
     except PhoneError as error:
         # It may say yes another time; what it has is not given up for that.

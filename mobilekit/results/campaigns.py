@@ -256,11 +256,14 @@ class Campaigns:
             return changed.rowcount == 1
 
     def _forget_begun(self, connection: sa.Connection, run: RunId, outcome: Outcome) -> None:
-        """What else was started for it is not wanted any more; of a phone that was lost there may
-        be more to collect."""
-        lost = {each.id for each in outcome.measurements if was_lost(each.result)}
-        forgotten = connection.scalars(self._steps.forget_begun, of(run)).all()
-        over = set(forgotten) - lost
+        """Once it is done, nothing else that was started for it is wanted. Of one that failed, what
+        is not stored may be on its phone yet, for its next attempt or to be collected."""
+        is_done = outcome.state == "done"
+        over = {each.id for each in outcome.measurements if not was_lost(each.result)}
+        if outcome.measurements:
+            # It took place: there is no next attempt.
+            begun = connection.scalars(self._steps.forget_begun, of(run)).all()
+            over |= set(begun) if is_done else set()
         if over:
             connection.execute(pending_table.delete().where(pending_table.c.id.in_(over)))
 

@@ -123,8 +123,8 @@ begun_runs_table = sa.Table(
     sa.Column("key", sa.String(120), nullable=False),
     sa.Index("campaign_runs_begun_by_run", "campaign", "key"),
 )
-"""The ids of runs that were started on a phone for a run of a campaign that is not over: whichever
-host has the phone then takes them up."""
+"""The ids of runs that were started on a phone for a run of a campaign that has not taken place:
+whichever host has the phone then takes them up."""
 leases_table = sa.Table(
     "phone_leases",
     TABLES,

@@ -12,7 +12,7 @@ from tiny_model import TINY_MODEL
 
 from mobilekit.campaign import child
 from mobilekit.campaign.child import ChildOrder, LineReporter, carry_out
-from mobilekit.contract.protocol import INPUT_ROOT, OUTPUT_ROOT
+from mobilekit.contract.protocol import INPUT_ROOT, OUTPUT_ROOT, RunSuccess
 from mobilekit.errors import StoppedError
 from mobilekit.executor.open import RECONNECT_VARIABLE
 from mobilekit.flow.collect import collect
@@ -207,6 +207,51 @@ def test_a_phone_that_stays_away_leaves_its_run_to_be_collected(
     (collected,) = collect(Store(place), LineReporter(print), wait=True).collected
     assert collected == Store(place).read(phone.companion.started[0])
     assert collected.campaign == order.campaign
+
+
+def test_what_an_attempt_could_not_take_up_stays_to_be_collected(
+    phone, make_order, campaigns, place
+):
+    """As where the phone goes on by itself while its host is dead, and is away for longer than the
+    next attempt waits: that fails without a result, and a resume takes up what was begun."""
+    lose(phone, make_order(patience_s=0))
+    clock = Clock()
+    order = make_order(patience_s=10)
+
+    failed = carry_out(order, print, sleep=clock.sleep, clock_s=clock)
+    finish(campaigns, order, failed)
+    pending = [each.measurement.id for each in Store(place).list_pending()]
+    campaigns.requeue(order.campaign)
+    plug_in(phone)
+    resumed = carry_out(order, print)
+
+    assert (failed.state, failed.measurements, clock.now_s) == ("failed", (), 10)
+    assert pending == phone.companion.started
+    assert resumed.state == "done"
+    assert [each.id for each in resumed.measurements] == phone.companion.started
+    campaigns.take(run_of(order)._replace(attempt=2), "desk1/x")
+    assert campaigns.finish(run_of(order)._replace(attempt=2), "desk1/x", resumed)
+    assert Store(place).list_pending() == []
+
+
+def test_what_a_full_disk_left_on_its_phone_stays_to_be_collected(
+    phone, make_order, campaigns, place, monkeypatch
+):
+    """Where there is no room for it for longer than the run waits."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(child, "write_whole", refuse)
+    order, clock = make_order(patience_s=3), Clock()
+
+    outcome = carry_out(order, print, sleep=clock.sleep, clock_s=clock)
+    finish(campaigns, order, outcome)
+    (collected,) = collect(Store(place), LineReporter(print), wait=True).collected
+
+    assert (outcome.state, outcome.measurements) == ("failed", ())
+    assert [collected.id] == phone.companion.started
+    assert isinstance(collected.result, RunSuccess)
 
 
 def test_what_the_phone_has_no_more_is_measured_anew(phone, make_order, campaigns, place):

@@ -261,6 +261,25 @@ def test_what_is_stopped_may_still_be_on_its_phone(campaigns, runs):
     assert len(campaigns.list_begun(run.campaign, run.key).pending) == 1
 
 
+def test_what_a_failed_run_left_on_its_phone_waits_to_be_collected(campaigns, runs, place):
+    """An attempt without a result has not seen its phone: the next one has what was begun. One that
+    failed on the phone gives up itself alone."""
+    unseen, failed = runs["a"]
+    begin_on_phone(campaigns, unseen, "unseen")
+    campaigns.take(unseen, "desk1/x")
+    nothing = Outcome(state="failed", measurements=(), detail="away")
+    assert campaigns.finish(unseen, "desk1/x", nothing)
+    begin_on_phone(campaigns, failed, "earlier")
+    begin_on_phone(campaigns, failed, f"{failed.key}-1")
+    campaigns.take(failed, "desk1/x")
+    assert campaigns.finish(failed, "desk1/x", outcome_of(failed, "failed"))
+
+    waiting = [each.measurement.id for each in Store(place).list_pending()]
+    assert sorted(waiting) == ["earlier", "unseen"]
+    begun = campaigns.list_begun(unseen.campaign, unseen.key).pending
+    assert [each.measurement.id for each in begun] == ["unseen"]
+
+
 def test_what_a_person_collected_first_stays(campaigns, runs, place):
     """The run takes it for its own, and stores no second one; what was lost stays to collect."""
     run, lost = runs["a"]
