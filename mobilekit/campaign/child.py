@@ -32,6 +32,7 @@ from mobilekit.contract.protocol import (
 from mobilekit.contract.samples import was_lost
 from mobilekit.errors import (
     AdbServerError,
+    DamagedResultError,
     DeviceError,
     DisconnectedError,
     MobilekitError,
@@ -219,7 +220,8 @@ def carry_out(
     sleep: Callable[[float], None] = time.sleep,
     clock_s: Callable[[], float] = time.monotonic,
 ) -> Outcome:
-    """The run, once its phone is there and as it should be, and the store can be read.
+    """The run, once its phone is there and as it should be, and the store can be read: the phone is
+    given its patience, the store whatever it takes.
 
     A run that an earlier attempt started on the phone, and whose host died or lost it, is followed
     to its end in place of another one; so is one whose phone goes away in the middle, once it is
@@ -230,6 +232,7 @@ def carry_out(
     was_away = False
     outbox: Outbox | None = None
     while True:
+        looked_s = clock_s()
         try:
             outbox = outbox or Outbox(order)
             if not outbox.has_run:
@@ -243,7 +246,15 @@ def carry_out(
             if not was_away:
                 was_away, deadline_s = True, clock_s() + run.gates.patience_s
             failed = _outcome_of((*outbox.kept, outbox.lost))
-        except (DeviceError, DisconnectedError, AdbServerError, StoreError, NotKeptError) as error:
+        except DamagedResultError as error:
+            return _failed(error, outbox)
+        except StoreError as error:
+            # Until it is back or the host ends this; the phone's patience is not spent meanwhile.
+            say(f"waits: {error.what}")
+            sleep(LOOK_S)
+            deadline_s += clock_s() - looked_s
+            continue
+        except (DeviceError, DisconnectedError, AdbServerError, NotKeptError) as error:
             waits_for = error.what
             failed = _failed(error, outbox)
         except (StoppedError, KeyboardInterrupt):

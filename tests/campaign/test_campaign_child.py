@@ -13,7 +13,7 @@ from tiny_model import TINY_MODEL
 from mobilekit.campaign import child
 from mobilekit.campaign.child import ChildOrder, LineReporter, carry_out
 from mobilekit.contract.protocol import INPUT_ROOT, OUTPUT_ROOT, RunSuccess
-from mobilekit.errors import StoppedError
+from mobilekit.errors import DamagedResultError, StoppedError, StoreError
 from mobilekit.executor.open import RECONNECT_VARIABLE
 from mobilekit.flow.collect import collect
 from mobilekit.model.files import write_whole
@@ -315,6 +315,41 @@ def test_a_run_that_is_taken_up_can_be_stopped(phone, make_order, place):
 
     assert phone.companion.running_pids() == []
     assert Store(place).list_pending() == []
+
+
+def test_a_store_that_is_away_spends_no_patience(phone, make_order, campaigns, monkeypatch):
+    """However long it is away: the phone still has all of its own afterwards."""
+    unplug(phone)
+    outage = iter([StoreError("It is away", fix="-")] * 30)
+
+    def fetch(*_):
+        error = next(outage, None)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(child, "fetch_artifact", fetch)
+    said, clock = [], Clock({34: lambda: plug_in(phone)})
+
+    outcome = carry_out(make_order(patience_s=10), said.append, sleep=clock.sleep, clock_s=clock)
+
+    assert outcome.state == "done"
+    assert said.count("waits: It is away") == 30
+    assert clock.waits == 34
+
+
+def test_a_damaged_document_is_not_waited_for(phone, make_order, monkeypatch):
+    """It will not be another one."""
+
+    def refuse(*_):
+        raise DamagedResultError("It is damaged", document=b"", fix="-")
+
+    monkeypatch.setattr(child, "fetch_artifact", refuse)
+    clock = Clock()
+
+    outcome = carry_out(make_order(), print, sleep=clock.sleep, clock_s=clock)
+
+    assert (outcome.state, clock.waits) == ("failed", 0)
+    assert "It is damaged" in outcome.detail
 
 
 def test_a_full_disk_loses_nothing(phone, make_order, monkeypatch):
