@@ -19,7 +19,7 @@ from mobilekit.campaign.expand import expand
 from mobilekit.campaign.host import Host, Measure, holding_name
 from mobilekit.campaign.measuring import measuring
 from mobilekit.campaign.planning import find_offers, place_runs, read_offers, waiting_of
-from mobilekit.errors import DeviceError, InUseError, StoreError
+from mobilekit.errors import DeviceError, InUseError, MobilekitError, StoreError
 from mobilekit.flow.ids import make_id
 from mobilekit.records.campaign import (
     OVER,
@@ -195,7 +195,7 @@ def serving_host(
 
     def requeue(run: RunId) -> None:
         with engine.open_queues(place) as queues:
-            found = campaigns.find_run(run)
+            found = campaigns.find_run(run.campaign, run.key)
             if found is not None:
                 queues.add([waiting_of(*found)])
 
@@ -256,17 +256,26 @@ def _tending_all(place: str | Path, host: str, note: Callable[[str], None]) -> I
 
     def tend() -> None:
         tended: dict[str, Tending] = {}
+        told: set[str] = set()
         while not over.wait(TEND_S):
             # A store that is away is told of by who looks after the runs.
             with suppress(StoreError), opened(place, most_connections=0) as campaigns:
-                found = campaigns.list_campaigns(are_open=True)
-                tended = {
-                    each.id: tended.get(each.id) or Tending(each, note, host) for each in found
-                }
+                found = campaigns.list_open_ids()
+                tended = {id: tended[id] for id in found if id in tended}
                 if found:
                     with engine.open_queues(place) as queues:
-                        for tending in tended.values():
-                            tending.turn(queues, campaigns)
+                        for id in found:
+                            try:
+                                if id not in tended:
+                                    tended[id] = Tending(campaigns.find(id), note, host)
+                                tended[id].turn(queues, campaigns)
+                            except StoreError:
+                                raise
+                            except MobilekitError as error:
+                                # As one that another mobilekit began: the others go on.
+                                if id not in told:
+                                    told.add(id)
+                                    note(f"{id} is not looked after here: {error}")
 
     thread = threading.Thread(target=tend, daemon=True)
     thread.start()
@@ -280,7 +289,7 @@ def _tending_all(place: str | Path, host: str, note: Callable[[str], None]) -> I
 def _revive_dead(queues: engine.Queues, campaigns: Campaigns, campaign_id: str) -> None:
     """What the engine has given up, and nobody has stopped, waits again."""
     for run in campaigns.begin_anew(queues.find_dead(campaign_id)):
-        found = campaigns.find_run(run)
+        found = campaigns.find_run(run.campaign, run.key)
         if found is not None:
             queues.add([waiting_of(*found)])
 
@@ -350,7 +359,7 @@ def _move(
         again = campaigns.move(run_id, there)
         if again is not None:
             old.append(run_id)
-            moved, _ = campaigns.find_run(again) or (run, placed)
+            moved, _ = campaigns.find_run(again.campaign, again.key) or (run, placed)
             new.append(waiting_of(moved, there))
     if not new:
         return None

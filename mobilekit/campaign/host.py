@@ -300,10 +300,9 @@ class Host:
         """Remove what was kept here for runs that are over, as of one that was moved from here."""
         for path in (places.campaigns_directory() / "kept").glob("*.*.*"):
             campaign, key, kind = path.name.split(".", 2)
-            found = self._campaigns.find_run(RunId(campaign, key, 0))
-            if found is None:
+            run = self._campaigns.find_standing(campaign, key)
+            if run is None:
                 continue  # Of another store.
-            run, _ = found
             is_newest = kind in ("measured", f"{run.attempt}.json")
             if run.state in OVER or not is_newest:
                 path.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from mobilekit.contract.codec import decode, encode
 from mobilekit.contract.samples import was_lost
-from mobilekit.errors import UsageError
+from mobilekit.errors import ProtocolError, UsageError
 from mobilekit.records.campaign import (
     AgentInfo,
     Campaign,
@@ -126,16 +126,17 @@ class Campaigns:
     def find(self, given: str) -> Campaign:
         """Of this id, this beginning that only one has, or ``last``. Raises ``UsageError``."""
         columns = campaigns_table.c
-        query = sa.select(columns.document).order_by(columns.started_at.desc(), columns.id.desc())
+        query = sa.select(columns.id, columns.document)
+        query = query.order_by(columns.started_at.desc(), columns.id.desc())
         if given == LAST:
             query = query.limit(1)
         else:
             query = query.where(columns.id.startswith(given, autoescape=True))
         with self._database.reading() as connection:
-            found = [decode_campaign(document) for document in connection.scalars(query)]
+            found = connection.execute(query).all()
         exact = [each for each in found if each.id == given]
         if exact or len(found) == 1:
-            return (exact or found)[0]
+            return decode_campaign((exact or found)[0].document)
         if not found:
             raise UsageError(
                 "There is no campaign yet" if given == LAST else f"There is no campaign {given!r}",
@@ -146,14 +147,21 @@ class Campaigns:
             f"Several campaigns begin with {given!r}", ids=ids, fix="Give more of the id."
         )
 
-    def list_campaigns(self, *, are_open: bool = False) -> list[Campaign]:
-        """The newest first; ``are_open``: those with runs that are not over."""
+    def list_campaigns(self) -> list[Campaign]:
+        """The newest first."""
         columns = campaigns_table.c
         query = sa.select(columns.document).order_by(columns.started_at.desc(), columns.id.desc())
-        if are_open:
-            query = query.where(sa.exists().where(RUNS.campaign == columns.id, IS_OPEN))
         with self._database.reading() as connection:
             return [decode_campaign(document) for document in connection.scalars(query)]
+
+    def list_open_ids(self) -> list[str]:
+        """Of campaigns with runs that are not over, whichever mobilekit began them, the newest
+        first."""
+        columns = campaigns_table.c
+        query = sa.select(columns.id).order_by(columns.started_at.desc(), columns.id.desc())
+        is_open = sa.exists().where(RUNS.campaign == columns.id, IS_OPEN)
+        with self._database.reading() as connection:
+            return list(connection.scalars(query.where(is_open)))
 
     def count_states(self, campaign_id: str) -> Counter[RunState]:
         query = (
@@ -309,9 +317,16 @@ class Campaigns:
             )
             return wait_anew(connection, run)
 
-    def find_run(self, run: RunId) -> tuple[CampaignRun, PlacedRun] | None:
-        """How it stands, whichever attempt is under way, and what it is of."""
-        query = select_runs(RUNS.document).where(*is_run(run))
+    def find_standing(self, campaign: str, key: str) -> CampaignRun | None:
+        """How a run stands, whichever attempt is under way and whichever mobilekit planned it."""
+        query = select_runs().where(RUNS.campaign == campaign, RUNS.key == key)
+        with self._database.reading() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else CampaignRun(**row)
+
+    def find_run(self, campaign: str, key: str) -> tuple[CampaignRun, PlacedRun] | None:
+        """As ``find_standing``, and what it is of."""
+        query = select_runs(RUNS.document).where(RUNS.campaign == campaign, RUNS.key == key)
         with self._database.reading() as connection:
             row = connection.execute(query).mappings().one_or_none()
         if row is None:
@@ -475,14 +490,16 @@ class Campaigns:
     ) -> list[ListedAgent]:
         columns, now_s = agents_table.c, clock_s(connection.dialect)
         silent_s = now_s - columns.beat_s
-        query = sa.select(silent_s, columns.document).where(condition).order_by(columns.name)
+        query = sa.select(columns.name, columns.place, silent_s, columns.document)
         return [
             ListedAgent(
-                info=decode(document, AgentInfo, source="the stored agent"),
+                info=_decode_agent(document, name, place),
                 silent_s=max(0.0, silent_s),
                 is_alive=silent_s < AGENT_SILENT_S,
             )
-            for silent_s, document in connection.execute(query)
+            for name, place, silent_s, document in connection.execute(
+                query.where(condition).order_by(columns.name)
+            )
         ]
 
     # --- files for other hosts ------------------------------------------------------------------
@@ -502,6 +519,17 @@ class Campaigns:
         columns = shared_files_table.c
         with self._database.reading() as connection:
             return connection.scalar(sa.select(columns.content).where(columns.name == name))
+
+
+def _decode_agent(document: bytes, name: str, place: str) -> AgentInfo:
+    """What another mobilekit says of itself may be no news to this one; that it lives is."""
+    try:
+        info: AgentInfo = decode(document, AgentInfo, source="the stored agent")
+    except ProtocolError:
+        return AgentInfo(
+            name=name, place=place, pid=0, mobilekit_version="another", started_at="", offers=()
+        )
+    return info
 
 
 @contextmanager

@@ -4,11 +4,12 @@ import errno
 import random
 import threading
 import time
+from contextlib import nullcontext
 
 import msgspec
 import pytest
 import sqlalchemy as sa
-from campaign_makers import make_campaign, make_plan, outcome_of
+from campaign_makers import make_campaign, make_plan, of_another_mobilekit, outcome_of
 from examples import measured
 from simulated_lab import Lab, counts_of, overlaps
 
@@ -22,6 +23,7 @@ from mobilekit.results.campaigns import (
     Campaigns,
     opened,
 )
+from mobilekit.results.schema import campaign_runs_table, campaigns_table
 from mobilekit.results.store import Store
 
 pytest.importorskip("dbos")
@@ -216,7 +218,8 @@ def test_a_phone_rests_between_two_runs(place):
 
 def test_what_is_kept_for_runs_that_are_over_is_swept(place, home):
     """As of a run that was moved from here in the middle and ended elsewhere; another store's
-    stays, and so does what a run of here may go on from."""
+    stays, and so does what a run of here may go on from. Which mobilekit planned them is all the
+    same."""
     campaign, placed = make_campaign(make_plan(models=["m1", "m2"], phones=["a"]))
     over, waits = [RunId(campaign.id, each.run.key, 1) for each in placed]
     kept = home / "state/campaigns/kept"
@@ -235,6 +238,8 @@ def test_what_is_kept_for_runs_that_are_over_is_swept(place, home):
         campaigns.add(campaign, placed)
         campaigns.take(over, "desk2/x")
         campaigns.finish(over, "desk2/x", outcome_of(over))
+        for run in (over, waits):
+            of_another_mobilekit(campaigns, campaign_runs_table, campaign=run.campaign, key=run.key)
         with host.Host("desk1", campaigns, None, None, print).joined():
             pass
 
@@ -259,7 +264,7 @@ def test_work_is_moved_to_who_has_the_phone_now(make_lab, place):
                 there = control.replace(placed, host="desk1")
                 assert campaigns.move(run_id, there) == run_id._replace(attempt=2)
                 old.append(run_id)
-                new.append(control.waiting_of(campaigns.find_run(run_id)[0], there))
+                new.append(control.waiting_of(campaigns.find_run(*run_id[:2])[0], there))
         campaigns.forget_leases("desk0")
         queues.add(new)
         queues.drop(old)
@@ -310,7 +315,7 @@ def test_an_agent_heals_what_nobody_follows(place, tmp_path, monkeypatch, ended)
         campaigns.add(campaign, placed)
         if ended == "given up":
             with engine.open_queues(place) as queues:
-                queues.add([control.waiting_of(*campaigns.find_run(run))])
+                queues.add([control.waiting_of(*campaigns.find_run(run.campaign, run.key))])
                 queues.drop([run])
         with control.serving_host(
             place, "desk1", print, lent=(), measure=lambda order, *_: outcome_of(order.run)
@@ -319,6 +324,32 @@ def test_an_agent_heals_what_nobody_follows(place, tmp_path, monkeypatch, ended)
             while campaigns.count_states(campaign.id) != {"done": 1}:
                 assert time.monotonic() < deadline_s
                 time.sleep(0.05)
+
+
+def test_a_campaign_of_another_mobilekit_keeps_no_agent_from_the_others(place, monkeypatch):
+    """It is told of once, and nothing else is."""
+    monkeypatch.setattr(control, "TEND_S", 0.02)
+    for id in ("newer", "older"):
+        with opened(place) as campaigns:
+            campaigns.add(*make_campaign(make_plan(models=["m"], phones=["a"]), id=id))
+    with opened(place) as campaigns:
+        of_another_mobilekit(campaigns, campaigns_table, id="newer")
+    queued, said = threading.Event(), []
+
+    class Queues:
+        def find_dead(self, campaign_id):
+            return []
+
+        def add(self, waiting):
+            assert [each.run.campaign for each in waiting] == ["older"]
+            queued.set()
+
+    monkeypatch.setattr(control.engine, "open_queues", lambda _: nullcontext(Queues()))
+    with control._tending_all(place, "desk1", said.append):
+        assert queued.wait(10)
+
+    assert len(said) == 1
+    assert said[0].startswith("newer is not looked after here: ")
 
 
 def test_an_agent_moves_the_work_of_a_host_that_stays_away(place, monkeypatch):

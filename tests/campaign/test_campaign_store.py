@@ -5,12 +5,12 @@ from collections import Counter
 
 import pytest
 import sqlalchemy as sa
-from campaign_makers import make_campaign, make_plan, outcome_of
+from campaign_makers import make_campaign, make_plan, of_another_mobilekit, outcome_of
 from examples import measured, measurement
 from msgspec.structs import replace
 
 from mobilekit.contract.samples import interrupted
-from mobilekit.errors import UsageError
+from mobilekit.errors import ProtocolError, UsageError
 from mobilekit.records.campaign import AgentInfo, Outcome
 from mobilekit.results import campaigns as campaigns_module
 from mobilekit.results.campaign_rows import (
@@ -20,6 +20,7 @@ from mobilekit.results.campaign_rows import (
 from mobilekit.results.campaigns import (
     Campaigns,
 )
+from mobilekit.results.schema import agents_table, campaigns_table
 from mobilekit.results.store import PendingRun, Store
 
 
@@ -166,20 +167,45 @@ def test_one_who_ends_gives_its_runs_back(campaigns, runs):
     assert isinstance(campaigns.take(second, "desk1/x"), Taken)
 
 
+def agent(place):
+    return AgentInfo(
+        name="desk1",
+        place=place,
+        pid=1,
+        mobilekit_version="0",
+        started_at="",
+        offers=(),
+    )
+
+
+def test_a_host_of_another_mobilekit_is_known_to_live(campaigns):
+    """What it offers is no news to this one; its name stays its own."""
+    campaigns.join(agent("there"), "1")
+    of_another_mobilekit(campaigns, agents_table, name="desk1")
+
+    (listed,) = campaigns.list_agents()
+
+    assert (listed.info.name, listed.info.place, listed.info.offers) == ("desk1", "there", ())
+    assert listed.is_alive
+    assert campaigns.join(agent("here"), "2").info.place == "there"
+
+
+def test_a_campaign_is_found_beside_one_of_another_mobilekit(campaigns):
+    """Even where that one's id begins with its own."""
+    campaigns.add(*make_campaign(make_plan(), id="night"))
+    campaigns.add(*make_campaign(make_plan(), id="night-2"))
+    of_another_mobilekit(campaigns, campaigns_table, id="night-2")
+
+    assert campaigns.find("night").id == "night"
+    assert campaigns.list_open_ids() == ["night-2", "night"]
+    with pytest.raises(ProtocolError, match="of_tomorrow"):
+        campaigns.find("night-2")
+
+
 def test_a_name_is_one_hosts(campaigns, monkeypatch):
     """While it gives signs; from its own place a dead one's is taken at once."""
     now_s = 1000.0
     monkeypatch.setattr(campaigns_module, "clock_s", lambda _: sa.literal(now_s, sa.Float(53)))
-
-    def agent(place):
-        return AgentInfo(
-            name="desk1",
-            place=place,
-            pid=1,
-            mobilekit_version="0",
-            started_at="",
-            offers=(),
-        )
 
     assert campaigns.join(agent("here"), "1") is None
     assert campaigns.join(agent("there"), "2").info.place == "here"
