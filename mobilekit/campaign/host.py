@@ -250,7 +250,10 @@ class Host:
                     raise _EndingError from None
 
     def _finish(self, run: RunId, outcome: Outcome) -> None:
-        self._campaigns.finish(run, self._holder, outcome)
+        if not self._campaigns.finish(run, self._holder, outcome):
+            found = self._campaigns.find_standing(run.campaign, run.key)
+            if found is not None and found.state not in OVER:
+                return  # What another attempt measures is kept in the same file.
         self._measured(run).unlink(missing_ok=True)
 
     def _take(self, run: RunId) -> PlacedRun | None:
@@ -304,7 +307,9 @@ class Host:
             if run is None:
                 continue  # Of another store.
             is_newest = kind in ("measured", f"{run.attempt}.json")
-            if run.state in OVER or not is_newest:
+            # One that was over when it was looked for may have been resumed since.
+            is_used = any((each.campaign, each.key) == (campaign, key) for each in [*self._flights])
+            if not is_newest or (run.state in OVER and not is_used):
                 path.unlink(missing_ok=True)
 
     # --- beside it ------------------------------------------------------------------------------

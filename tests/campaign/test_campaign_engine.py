@@ -247,6 +247,42 @@ def test_what_is_kept_for_runs_that_are_over_is_swept(place, home):
     assert {name: (kept / name).exists() for name in left} == left
 
 
+def test_a_late_attempt_leaves_what_another_one_keeps(place, home):
+    """An old attempt that hears from its store again is over, and the next one measures here, of
+    which a sweep leaves what it keeps too, though the run was over when the sweep looked."""
+    campaign, placed = make_campaign(make_plan(models=["m"], phones=["a"]))
+    first = RunId(campaign.id, placed[0].run.key, 1)
+    left = []
+
+    class Late(Campaigns):
+        def find_standing(self, *which):
+            """As it was before a resume."""
+            return msgspec.structs.replace(super().find_standing(*which), state="stopped")
+
+    def measure(order, *_):
+        order.measured.write_text("-")
+        with opened(place) as current:
+            late = host.Host("desk1", current, None, None, print)
+            late._finish(first, outcome_of(first))
+        left.append(order.measured.exists())
+        sweeper._sweep()
+        left.append(order.measured.exists())
+        return outcome_of(order.run)
+
+    campaigns = Late(place)
+    campaigns.add(campaign, placed)
+    campaigns.take(first, "desk1/old")
+    second = campaigns.give_back(first, "desk1/old")
+    (home / "state/campaigns/kept").mkdir(parents=True)
+    sweeper = host.Host("desk1", campaigns, measure, None, print)
+    sweeper.carry_out(second)
+
+    assert left == [True, True]
+    assert campaigns.count_states(campaign.id) == {"done": 1}
+    assert list((home / "state/campaigns/kept").iterdir()) == []
+    campaigns.close()
+
+
 def test_work_is_moved_to_who_has_the_phone_now(make_lab, place):
     """Of a host that was killed; what it had measured stays, and it finds nothing when it comes
     back."""
