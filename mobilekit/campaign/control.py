@@ -6,7 +6,7 @@ import platform
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -41,8 +41,9 @@ LOOK_S = 0.5
 LOOKS_BETWEEN_TURNS = 10
 """... before it is looked whether its hosts live."""
 IDLE_TURNS = 2
-"""... with nothing under way, after which what waits is brought to its queues again: who began the
-campaign, or had a run wait again, may have died between the store and the queue."""
+"""... with nothing under way on a host, after which what waits for it is brought to its queue
+again, and after twice as many each time: who began the campaign, or had a run wait again, may
+have died between the store and the queue."""
 TEND_S = 10.0
 """How often an agent looks after the campaigns that are not over."""
 LATEST_S = 60.0
@@ -231,7 +232,8 @@ class Tending:
         self._note = note
         self._host = host
         self._silent: set[str] = set()
-        self._idle_turns = 0
+        self._idle_turns: Counter[str] = Counter()
+        """By host, since something was under way there."""
 
     def turn(self, queues: engine.Queues, campaigns: Campaigns) -> None:
         """Have wait again what the engine has given up, move what has waited long enough for its
@@ -241,12 +243,19 @@ class Tending:
         self._silent = _watch_hosts(
             queues, campaigns, campaign, self._host or this_host(), self._silent, self._note
         )
-        under_way = campaigns.list_runs(
-            campaign.id, states=("running", "stopping"), host=self._host
-        )
-        self._idle_turns = 0 if under_way else self._idle_turns + 1
-        if self._idle_turns == IDLE_TURNS:
-            _enqueue(campaigns, queues, campaign.id, self._host)
+        under_way = campaigns.list_runs(campaign.id, states=("running", "stopping"))
+        waiting = {self._host} if self._host else {*campaigns.list_open_hosts(campaign.id)}
+        idle = waiting - {run.host for run in under_way}
+        self._idle_turns = Counter({host: self._idle_turns[host] + 1 for host in idle})
+        due = {host for host, turns in self._idle_turns.items() if _is_due(turns)}
+        if due:
+            _enqueue(campaigns, queues, campaign.id, due)
+
+
+def _is_due(idle_turns: int) -> bool:
+    """After ``IDLE_TURNS``, and twice, four, eight times as many: a host can be away for days."""
+    times, rest = divmod(idle_turns, IDLE_TURNS)
+    return rest == 0 and times.bit_count() == 1
 
 
 @contextmanager
@@ -386,11 +395,11 @@ def _placed_there(
 
 
 def _enqueue(
-    campaigns: Campaigns, queues: engine.Queues, campaign_id: str, host: str | None = None
+    campaigns: Campaigns, queues: engine.Queues, campaign_id: str, hosts: Set[str] | None = None
 ) -> None:
-    """``host``: only what waits for it."""
+    """``hosts``: only what waits for them."""
     queues.add(
         waiting_of(run, placed)
         for run, placed in campaigns.iterate_placed(campaign_id)
-        if run.state == "queued" and host in (None, run.host)
+        if run.state == "queued" and (hosts is None or run.host in hosts)
     )

@@ -186,15 +186,12 @@ class Campaigns:
         campaign_id: str,
         *,
         states: Sequence[RunState] | None = None,
-        host: str | None = None,
         ended_since_s: float | None = None,
     ) -> list[CampaignRun]:
         """In the order in which they are to begin."""
         query = select_runs().where(RUNS.campaign == campaign_id).order_by(RUNS.number)
         if states is not None:
             query = query.where(RUNS.state.in_(states))
-        if host is not None:
-            query = query.where(RUNS.host == host)
         if ended_since_s is not None:
             query = query.where(RUNS.ended_s >= ended_since_s)
         with self._database.reading() as connection:

@@ -362,6 +362,39 @@ def test_an_agent_heals_what_nobody_follows(place, tmp_path, monkeypatch, ended)
                 time.sleep(0.05)
 
 
+class Queues:
+    """Loses what it is given, and keeps what that was."""
+
+    def __init__(self):
+        self.added = []
+
+    def find_dead(self, campaign_id):
+        return []
+
+    def add(self, waiting):
+        self.added.append([*waiting])
+
+
+def test_what_a_queue_has_lost_is_brought_there_again_and_again(place):
+    """More and more rarely, and for each host by itself: a busy one keeps no other waiting."""
+    campaign, placed = make_campaign(
+        make_plan(models=["m"], phones=["a", "b"]), host={"a": "desk1", "b": "desk2"}.get
+    )
+    queues, turns = Queues(), []
+    with opened(place) as campaigns:
+        campaigns.add(campaign, placed)
+        busy = next(each for each in placed if each.host == "desk1")
+        campaigns.take(RunId(campaign.id, busy.run.key, 1), "desk1/x")
+        tending = control.Tending(campaign, lambda _: None)
+        for turn in range(1, 12):
+            tending.turn(queues, campaigns)
+            if len(queues.added) > len(turns):
+                turns.append(turn)
+
+    assert turns == [2, 4, 8]
+    assert [[each.host for each in waiting] for waiting in queues.added] == [["desk2"]] * 3
+
+
 def test_a_campaign_of_another_mobilekit_keeps_no_agent_from_the_others(place, monkeypatch):
     """It is told of once, and nothing else is."""
     monkeypatch.setattr(control, "TEND_S", 0.02)
@@ -370,20 +403,15 @@ def test_a_campaign_of_another_mobilekit_keeps_no_agent_from_the_others(place, m
             campaigns.add(*make_campaign(make_plan(models=["m"], phones=["a"]), id=id))
     with opened(place) as campaigns:
         of_another_mobilekit(campaigns, campaigns_table, id="newer")
-    queued, said = threading.Event(), []
-
-    class Queues:
-        def find_dead(self, campaign_id):
-            return []
-
-        def add(self, waiting):
-            assert [each.run.campaign for each in waiting] == ["older"]
-            queued.set()
-
-    monkeypatch.setattr(control.engine, "open_queues", lambda _: nullcontext(Queues()))
+    queues, said = Queues(), []
+    monkeypatch.setattr(control.engine, "open_queues", lambda _: nullcontext(queues))
     with control._tending_all(place, "desk1", said.append):
-        assert queued.wait(10)
+        deadline_s = time.monotonic() + 20
+        while not queues.added:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
 
+    assert queues.added[0][0].run.campaign == "older"
     assert len(said) == 1
     assert said[0].startswith("newer is not looked after here: ")
 
