@@ -11,10 +11,10 @@ from mobilekit.analysis.energy.doubts import (
     doubt_energy,
 )
 from mobilekit.analysis.memory import LeastNeed, measure_growth
+from mobilekit.analysis.methods import outputs_match
 from mobilekit.analysis.stats import relative_drift, two_modes
 from mobilekit.contract.protocol import (
     RunFailure,
-    RunSuccess,
     Samples,
 )
 from mobilekit.records.artifact import Artifact
@@ -54,7 +54,7 @@ def find_doubts(measurement: Measurement) -> tuple[Finding, ...]:
     """Everything doubtful about a run, errors first, with what was foreseen: its ``findings``."""
     samples, foreseen = measurement.result.samples, measurement.findings
     findings = [
-        *_of_result(measurement.result),
+        *_of_result(measurement),
         *_of_classification(measurement.classification),
         *_of_artifact(measurement.artifact),
         *_of_device(measurement.device, samples),
@@ -68,8 +68,8 @@ def find_doubts(measurement: Measurement) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
 
 
-def _of_result(result: RunSuccess | RunFailure) -> list[Finding]:
-    findings = []
+def _of_result(measurement: Measurement) -> list[Finding]:
+    findings, result = [], measurement.result
     if isinstance(result, RunFailure):
         findings.append(
             Finding(
@@ -80,7 +80,7 @@ def _of_result(result: RunSuccess | RunFailure) -> list[Finding]:
             )
         )
     check = result.samples.output_check
-    if check is not None and not check.matches:
+    if check is not None and not outputs_match(measurement, check):
         findings.append(
             Finding(
                 id="WRONG-OUTPUT",

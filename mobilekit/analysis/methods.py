@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mobilekit.contract.protocol import Samples
+from mobilekit.contract.protocol import OutputCheck, Samples
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.measurement import Measurement
 
@@ -32,3 +32,16 @@ def find_run_artifact(measurement: Measurement, samples: Samples) -> Artifact:
     """The method that the run was of: where none kept to the budget, the request's own."""
     chosen = (each.artifact for each in tried_methods(measurement, samples) if each.keeps)
     return next(chosen, measurement.artifact)
+
+
+def tolerance_of(measurement: Measurement) -> float:
+    """What the outputs may differ by. A request that leaves the method open has the largest of
+    all its methods' tolerances; what was run has its own."""
+    if measurement.request.choice is None:
+        return measurement.request.relative_tolerance
+    return measurement.artifact.relative_tolerance
+
+
+def outputs_match(measurement: Measurement, check: OutputCheck) -> bool:
+    """Whether they are what the method computes that was run."""
+    return check.matches and check.max_relative_error <= tolerance_of(measurement)

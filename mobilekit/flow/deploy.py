@@ -73,7 +73,7 @@ def deploy(
         candidates: tuple[Artifact, ...] = ()
         if options.budget_ns is not None:
             choice, candidates = plan_choice(options, prepared, options.budget_ns, reporter)
-        request = make_request(options, prepared, energy=plan, choice=choice)
+        request = make_request(options, prepared, energy=plan, choice=choice, candidates=candidates)
         if traced_iterations is not None:
             with prepared.steps("layers"):
                 read_description(

@@ -312,10 +312,11 @@ def make_request(
     preset: str | None = None,
     energy: EnergyPlan | None = None,
     choice: MethodChoice | None = None,
+    candidates: tuple[Artifact, ...] = (),
     name: str = "",
 ) -> RunRequest:
     """The run that a preset asks for, the person's unless it is given; ``name`` tells its id from
-    others'."""
+    others', and ``candidates`` are what a ``choice`` is made from."""
     artifact = prepared.artifact
     settings = PRESETS[preset or options.preset]
     # Which level it will be of is not known yet.
@@ -327,7 +328,8 @@ def make_request(
         artifact=artifact.file,
         inputs=artifact.inputs,
         reference_outputs=artifact.reference_outputs,
-        relative_tolerance=artifact.relative_tolerance,
+        # Which one's own will hold is not known yet (``analysis.methods.outputs_match``).
+        relative_tolerance=max(each.relative_tolerance for each in (artifact, *candidates)),
         choice=choice,
         threads=options.threads,
         cold_loads=settings.cold_loads,

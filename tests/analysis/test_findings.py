@@ -22,6 +22,8 @@ from mobilekit.analysis.memory import LeastNeed
 from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
     BatterySample,
+    Candidate,
+    MethodChoice,
     OutputCheck,
     RunSuccess,
     ThermalSample,
@@ -77,6 +79,20 @@ def doubts(
         )
     )
     return {finding.id: finding for finding in findings}
+
+
+@pytest.mark.parametrize("own", [0.01, 0.024])
+def test_a_chosen_method_is_judged_by_its_own_tolerance(own):
+    """Its request has the largest of all methods', since it was written before the choice."""
+    made = artifact(Variant(precision="int8"), calibration=INT8.calibration, relative_tolerance=own)
+    candidate = Candidate(method="level_2", reference_outputs=made.reference_outputs)
+    choice = MethodChoice(budget_ns=MS, iterations=30, candidates=(candidate,))
+    asked = run_request(relative_tolerance=0.024, choice=choice)
+    check = OutputCheck(matches=True, max_absolute_error=0.02, max_relative_error=0.02)
+
+    found = doubts(made, request=asked, output_check=check)
+
+    assert ("WRONG-OUTPUT" in found) == (own < 0.02)
 
 
 def delegation(delegated_macs, portable):

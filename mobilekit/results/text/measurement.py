@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from mobilekit.analysis.methods import tried_methods
+from mobilekit.analysis.methods import outputs_match, tolerance_of, tried_methods
 from mobilekit.plain import plain
 from mobilekit.records.artifact import LARGEST_TOLERANCES
 from mobilekit.records.energy import ChargeEstimate, GaugeEstimate, RateEstimate
@@ -137,12 +137,13 @@ def _output_text(measurement: Measurement) -> str:
         return "not checked"
     if check.max_relative_error == sys.float_info.max:
         return "DIFFERS from PyTorch: another shape, or values that are not finite"
-    verdict = "matches PyTorch" if check.matches else "DIFFERS from PyTorch"
+    matches = outputs_match(measurement, check)
+    verdict = "matches PyTorch" if matches else "DIFFERS from PyTorch"
     if measurement.artifact.precision != "fp32":
         verdict += " in fp32"
     return (
         f"{verdict} (by {check.max_relative_error:.2g} of the largest value, "
-        f"{'within' if check.matches else 'BEYOND'} {measurement.request.relative_tolerance:.2g})"
+        f"{'within' if matches else 'BEYOND'} {tolerance_of(measurement):.2g})"
     )
 
 
