@@ -23,6 +23,7 @@ from mobilekit.contract.protocol import (
     SYNC_PULSES,
     FailureCode,
     IterationsMeasured,
+    PhaseStarted,
     ProgressEvent,
     RunFailure,
     RunRequest,
@@ -64,7 +65,7 @@ LEFT_TO_ITSELF = "left to itself from the keyboard"
 UNPLANNED_S = 3600.0
 """What a run is given for all that sets itself no limit, as the companion app gives itself."""
 UNPLANNED_STEP_S = 10.0
-"""... and more for each load, example and profiled inference."""
+"""... and more for each load, example, profiled inference and inference of a method's trial."""
 
 
 class Patience(NamedTuple):
@@ -244,7 +245,7 @@ class Watch:
                 fix=f"Look at `adb -s {self.phone.serial} logcat -d` for {PACKAGE}.",
             )
         taken_s = self._seconds_since(self._begun_ns)
-        if self.has_begun and taken_s > _longest_run_s(self.request):
+        if self.has_begun and taken_s > longest_run_s(self.request):
             return self._failure(f"the run is not over after {taken_s:.0f} s")
         return None
 
@@ -275,7 +276,7 @@ class Watch:
 
     def _longest_silence_s(self) -> float:
         part_s = _longest_part_s(self.request, self._events)
-        return min(part_s + self._following.patience.silence_margin_s, _longest_run_s(self.request))
+        return min(part_s + self._following.patience.silence_margin_s, longest_run_s(self.request))
 
     def _is_behind_another(self) -> bool:
         """Whether the run waits for the end of one that somebody else started."""
@@ -402,6 +403,11 @@ def _longest_part_s(request: RunRequest, events: Sequence[ProgressEvent]) -> flo
     if plan is not None:
         parts_ns += [plan.idle_ns, plan.load_ns, plan.rest_ns or 0, plan.unplug_timeout_ns or 0]
         parts_ns.append(plan.temperature_gate.timeout_ns if plan.temperature_gate else 0)
+    phases = [event.phase for event in events if isinstance(event, PhaseStarted)]
+    if request.choice is not None and phases[-1:] == ["choose"]:
+        # A method is told of when its whole trial is over, and nothing limits how slow it is.
+        trial_ns = request.choice.iterations * int(UNPLANNED_STEP_S * NS_PER_S)
+        parts_ns.append(request.warmup.max_duration_ns + trial_ns)
     slowest_ns = max(
         (max(event.latency_ns) for event in events if isinstance(event, IterationsMeasured)),
         default=0,
@@ -415,12 +421,14 @@ def _longest_part_s(request: RunRequest, events: Sequence[ProgressEvent]) -> flo
     return max(parts_ns) / NS_PER_S
 
 
-def _longest_run_s(request: RunRequest) -> float:
+def longest_run_s(request: RunRequest) -> float:
     """From its beginning; windows that were spoiled and are measured again have their time too.
 
     Of what a companion tells nothing is in it, or it could have any time that it likes.
     """
-    planned_ns = request.warmup.max_duration_ns + request.max_duration_ns
+    tried = len(request.choice.candidates) if request.choice is not None else 0
+    trials = tried * request.choice.iterations if request.choice is not None else 0
+    planned_ns = (tried + 1) * request.warmup.max_duration_ns + request.max_duration_ns
     plan = request.energy
     if plan is not None:
         waits_ns = (plan.unplug_timeout_ns or 0) + (plan.rest_ns or 0)
@@ -430,5 +438,5 @@ def _longest_run_s(request: RunRequest) -> float:
         planned_ns += 2 * (waits_ns + windows_ns + patterns_ns)
     profiled = max(1, len(request.segments)) * (request.profile_iterations or 0)
     examples = request.evaluation.shape[0] if request.evaluation is not None else 0
-    steps = request.cold_loads + profiled + examples
+    steps = request.cold_loads + profiled + examples + trials
     return planned_ns / NS_PER_S + UNPLANNED_S + steps * UNPLANNED_STEP_S

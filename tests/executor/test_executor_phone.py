@@ -11,9 +11,12 @@ from mobilekit.contract.codec import encode
 from mobilekit.contract.protocol import (
     MAX_FILE_BYTES,
     PROTOCOL_VERSION,
+    Candidate,
     Evaluation,
     IterationsMeasured,
     LoadMeasured,
+    MethodChoice,
+    MethodTrial,
     PhaseStart,
     PhaseStarted,
     RunSuccess,
@@ -23,7 +26,7 @@ from mobilekit.contract.protocol import (
 from mobilekit.errors import AppError, DisconnectedError, PhoneError, TimedOutError
 from mobilekit.executor.base import Listener
 from mobilekit.executor.phone import SILENT, PhoneExecutor
-from mobilekit.executor.watch import Patience
+from mobilekit.executor.watch import UNPLANNED_STEP_S, Patience, longest_run_s
 from mobilekit.hashing import bytes_md5
 from mobilekit.phone.adb import (
     ShellResult,
@@ -34,19 +37,21 @@ NS_PER_S = 10**9
 NO_SUCH_COMMAND = ShellResult(b"", b"", 127)
 
 
+EVALUATING = (
+    IterationsMeasured(latency_ns=(NS_PER_S // 20,) * 30),
+    PhaseStarted(phase="evaluate", at_ns=0),
+)
+
+
 class BusyPhone:
     """Tells of 50 ms for an iteration, and has its result 900 s later without a word between."""
 
     serial = "busy"
 
-    def __init__(self, request):
+    def __init__(self, request, events=EVALUATING):
         self.now_s = 0.0
         self._request = request
-        self._events = [
-            RunTaken(pid=7),
-            IterationsMeasured(latency_ns=(NS_PER_S // 20,) * 30),
-            PhaseStarted(phase="evaluate", at_ns=0),
-        ]
+        self._events = [RunTaken(pid=7), *events]
 
     def sleep(self, duration_s):
         self.now_s += duration_s
@@ -71,6 +76,15 @@ class BusyPhone:
             outputs = TensorFile(sha256="e" * 64, dtype="float32", shape=(examples, 1, 10))
             asked["phases"] = (*PHASES, PhaseStart(phase="evaluate", at_ns=5 * NS_PER_S))
             asked["evaluation"] = Evaluation(outputs=outputs, latency_ns=(MS,) * examples)
+        if self._request.choice is not None:
+            choice = self._request.choice
+            asked["phases"] = (PHASES[0], PhaseStart(phase="choose", at_ns=0), *PHASES[1:])
+            asked["trials"] = tuple(
+                MethodTrial(
+                    method=each.method, load_ns=MS, latency_ns=(NS_PER_S // 5,) * choice.iterations
+                )
+                for each in choice.candidates
+            )
         return RunSuccess(
             protocol_version=PROTOCOL_VERSION,
             run_id=self._request.run_id,
@@ -100,8 +114,8 @@ def follow_or_stop(executor, request, listener=SILENT):
         return executor.stop(request)
 
 
-def follow(request):
-    phone = BusyPhone(request)
+def follow(request, events=EVALUATING):
+    phone = BusyPhone(request, events)
     return executor_of(phone, clock_ns=clock_of(phone)).follow(request, SILENT)
 
 
@@ -110,6 +124,39 @@ def test_many_examples_may_take_their_time():
     examples = TensorFile(sha256="d" * 64, dtype="float32", shape=(10_000, 1, 3, 224, 224))
 
     assert isinstance(follow(run_request(evaluation=examples)), RunSuccess)
+
+
+def choosing(iterations, levels=1):
+    outputs = run_request().reference_outputs
+    candidates = tuple(
+        Candidate(method=f"level_{number}", reference_outputs=outputs)
+        for number in range(levels, 0, -1)
+    )
+    return run_request(
+        choice=MethodChoice(budget_ns=MS // 2, iterations=iterations, candidates=candidates)
+    )
+
+
+def test_a_slow_level_may_be_tried_to_its_end():
+    """1,000 inferences of 200 ms and more are told of when the last one is over."""
+    began = (PhaseStarted(phase="choose", at_ns=0),)
+
+    assert isinstance(follow(choosing(1000), began), RunSuccess)
+
+
+@pytest.mark.parametrize("phase", ["verify", "load"])
+def test_a_run_that_is_to_choose_may_not_be_silent_for_long_elsewhere(phase):
+    result = follow(choosing(1000), (PhaseStarted(phase=phase, at_ns=0),))
+
+    assert "silent" in result.message
+
+
+def test_a_run_that_tries_levels_has_their_time():
+    """As the companion gives itself: each is warmed up, and then runs so many times."""
+    alone, several = run_request(), choosing(30, levels=4)
+    warmup_s = alone.warmup.max_duration_ns / NS_PER_S
+
+    assert longest_run_s(several) - longest_run_s(alone) == 4 * (warmup_s + 30 * UNPLANNED_STEP_S)
 
 
 def test_a_silent_companion_is_given_up():
