@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields, is_dataclass
 from functools import wraps
 from typing import Any, TypeVar
@@ -75,3 +75,15 @@ def _refuse_repeated(given: list[Any]) -> None:
             continue
         spellings = "/".join(option.opts[:1] + option.secondary_opts[:1])
         raise UsageError(f"{spellings} is given more than once", fix="Give it once.")
+
+
+def find_given(context: typer.Context, names: Collection[str]) -> list[str]:
+    """Which of these parameters the command line itself sets, as it writes them: what a variable of
+    the environment sets holds for every command, and is asked of none."""
+    given = []
+    for each in context.command.params:
+        source = context.get_parameter_source(each.name or "")
+        if each.name in names and source is not None and source.name == "COMMANDLINE":
+            is_off = each.secondary_opts and context.params[each.name] is False
+            given.append((each.secondary_opts if is_off else each.opts)[0])
+    return given

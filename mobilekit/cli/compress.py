@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from mobilekit.cli.command import find_given
 from mobilekit.cli.options import (
     ApkOption,
     CalibrationOption,
@@ -28,9 +29,12 @@ from mobilekit.records.network import StorageWay
 from mobilekit.units import NS_PER_MS
 
 J_PER_MJ = 1e-3
+OF_RUNS = ("device", "apk", "install", "require_phone", "threads", "store")
+"""Parameters that --levels, which runs nothing on a device and stores nothing, has no use for."""
 
 
 def compress(
+    context: typer.Context,
     model: ModelArgument,
     given: GivenOptions,
     device: Annotated[
@@ -166,6 +170,13 @@ def compress(
             "no --storage and no --redundancy",
             fix="`mobilekit deploy --level auto --budget-ms` chooses one of the levels, and "
             "`mobilekit tradeoff --data` tells the accuracy of each.",
+        )
+    given_for_runs = find_given(context, OF_RUNS)
+    if levels is not None and given_for_runs:
+        raise UsageError(
+            "--levels runs nothing on a device and stores nothing: it takes no "
+            f"{' and no '.join(given_for_runs)}",
+            fix="Leave that out; `mobilekit tradeoff` measures the levels on a device.",
         )
     if levels is not None and format != "pte":
         raise UsageError(

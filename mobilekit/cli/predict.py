@@ -151,7 +151,7 @@ def predict(
         raise UsageError("--networks is of --calibrate", fix="Give both, or leave it out.")
     if calibrate:
         is_asked = any(each is not None for each in (layers_csv, known, fits, dram_gbps))
-        is_asked = is_asked or compressed is not None
+        is_asked = is_asked or compressed is not None or level is not None
         if models or score or layers or given != NOTHING or is_asked:
             raise UsageError(
                 "--calibrate measures networks of its own choice, and predicts none",
@@ -173,7 +173,7 @@ def predict(
         return
     if score:
         options_of_predictions = (layers_csv, known, fits, dram_gbps, threads, format, precision)
-        is_asked = any(each is not None for each in (*options_of_predictions, compressed))
+        is_asked = any(each is not None for each in (*options_of_predictions, compressed, level))
         if models or devices or layers or given != NOTHING or is_asked:
             raise UsageError(
                 "--score is of all predictions that were stored, and predicts none",

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from native import needs_native
+from typer.testing import CliRunner
 
+from mobilekit.cli.main import app
 from mobilekit.contract.codec import decode
 from mobilekit.errors import NothingFitsError, UsageError
 from mobilekit.results.documents import MeasurementDocument
@@ -173,6 +175,33 @@ def test_what_does_not_go_together_is_said(cli, wide, tmp_path, command, said):
 
     assert outcome.exit_code == UsageError.exit_code
     assert said in outcome.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-d nexus7 --no-install", "it takes no --device and no --no-install"),
+        ("--require-phone --threads 1", "it takes no --require-phone and no --threads"),
+        ("--apk a.apk --store sqlite://", "it takes no --apk and no --store"),
+    ],
+)
+def test_making_levels_refuses_what_is_of_runs(words, said):
+    """None of it would be looked at."""
+    with pytest.raises(UsageError, match=said):
+        compress_digits(*words.split())
+
+
+def test_making_levels_passes_over_what_the_environment_says_of_runs(monkeypatch):
+    """It holds for every command."""
+    monkeypatch.setenv("MOBILEKIT_REQUIRE_PHONE", "1")
+    monkeypatch.setenv("MOBILEKIT_STORE", "sqlite://")
+    with pytest.raises(UsageError, match="--format onnx asks"):
+        compress_digits("--format", "onnx")
+
+
+def compress_digits(*words):
+    line = ["compress", "digits", "--levels", "2", *words]
+    CliRunner().invoke(app, line, catch_exceptions=False)
 
 
 @pytest.mark.parametrize(

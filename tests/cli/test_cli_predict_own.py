@@ -313,7 +313,14 @@ def test_intervals_widen_by_what_was_scored(keep, url, usual_ms):
 def test_score_predicts_nothing_by_the_way(url):
     with pytest.raises(UsageError, match="--score is of all predictions"):
         predict(url, "nin", "-d", "nexus7", "--score")
-    ignored = ("--threads 2", "--dram-gbps 0", "--layers", "--fits latency<1s", "--format pte")
+    ignored = (
+        "--threads 2",
+        "--dram-gbps 0",
+        "--layers",
+        "--fits latency<1s",
+        "--format pte",
+        "--level 2",
+    )
     for words in map(str.split, ignored):
         with pytest.raises(UsageError, match="--score is of all predictions"):
             predict(url, "--score", *words)
@@ -331,6 +338,7 @@ def test_score_predicts_nothing_by_the_way(url):
         (("--calibrate",), "--calibrate is of one phone"),
         (("-d", "pc", "--calibrate", "--layers"), "--calibrate measures networks of its own"),
         (("-d", "pc", "--calibrate", "--dram-gbps", "0"), "--calibrate measures networks of its"),
+        (("-d", "pc", "--calibrate", "--level", "2"), "--calibrate measures networks of its own"),
         (("--calibrate", "-d", "pc", "-d", "nexus7"), "--calibrate is of one phone"),
         (("nin", "-d", "pc", "--networks", "1"), "--networks is of --calibrate"),
     ],
