@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from mobilekit import places
 from mobilekit.analysis.energy.doubts import doubt_battery
 from mobilekit.analysis.findings import (
@@ -45,7 +47,7 @@ from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import DeviceState
 from mobilekit.records.energy import GaugeGain, GaugeOutcome, GaugeRefusal, GaugeVerdict
 from mobilekit.records.finding import Finding
-from mobilekit.records.network import ModelSpec, Variant
+from mobilekit.records.network import ModelSpec, Variant, with_level
 from mobilekit.results.store import Store
 from mobilekit.results.text.measurement import render_findings
 
@@ -170,17 +172,34 @@ def prepare_all(
         every = []
         for each, steps, spec, choice in zip(options, all_steps, specs, choices, strict=True):
             with steps("export"):
-                artifact = each.exported or export_artifact(
-                    spec,
-                    choice.format,
-                    calibration=each.calibration,
-                    cache_directory=places.artifacts_directory(),
-                    on_progress=reporter.note,
-                )
-            every.append(_prepared(opened, artifact, store, reporter, steps, energy=each.energy))
+                artifact = each.exported or _export(each, spec, choice, reporter)
+                first = artifact
+                if each.budget_ns is not None:
+                    first = _export(each, _largest_level(spec), choice, reporter)
+            every.append(
+                _prepared(opened, artifact, store, reporter, steps, first=first, energy=each.energy)
+            )
         for prepared in every:
             prepared.deliver(prepared.artifact.files, reporter)
         yield tuple(every)
+
+
+def _export(
+    options: DeployOptions, spec: ModelSpec, choice: FormatChoice, reporter: Reporter
+) -> Artifact:
+    return export_artifact(
+        spec,
+        choice.format,
+        calibration=options.calibration,
+        cache_directory=places.artifacts_directory(),
+        on_progress=reporter.note,
+    )
+
+
+def _largest_level(spec: ModelSpec) -> ModelSpec:
+    level = spec.variant.level
+    assert level is not None
+    return replace(spec, variant=with_level(spec.variant, level.of))
 
 
 def find_network(options: DeployOptions) -> ModelSpec:
@@ -234,8 +253,11 @@ def _prepared(
     reporter: Reporter,
     steps: Steps,
     *,
+    first: Artifact,
     energy: bool,
 ) -> Prepared:
+    """``first`` is what is loaded first, and needs the most: where the device chooses a level, the
+    largest; else the artifact itself."""
     state, executor = opened
     lacking = find_lacking(
         artifact.program,
@@ -244,20 +266,20 @@ def _prepared(
     )
     if lacking is not None and executor.outlives:  # as a run on a phone does, real or virtual
         raise lacking.refusal(artifact.model.name)
-    description = find_description(artifact.model, cache_directory=places.artifacts_directory())
+    description = find_description(first.model, cache_directory=places.artifacts_directory())
     predicted = (
         None
         # What a graphics processor holds is not among what was measured.
-        if description is None or not artifact.model.variant.has_usual_backend
+        if description is None or not first.model.variant.has_usual_backend
         else predict_memory(
             description,
-            artifact.file.format,
-            artifact.precision,
+            first.file.format,
+            first.precision,
             load_memory_models(),
             abi=state.info.abi,
         )
     )
-    foreseen = foresee_doubts(least_need(artifact, description), predicted, state.info)
+    foreseen = foresee_doubts(least_need(first, description), predicted, state.info)
     if energy:
         foreseen += doubt_battery(state)
     if description is not None:
