@@ -102,8 +102,8 @@ def compress(
             "--levels",
             min=2,
             max=16,
-            help="In place of a search: so many nested ranks in one program, of which a device "
-            "chooses while it runs.",
+            help="In place of a search: so many nested ranks in one program. `deploy --level` runs "
+            "one of them; with auto, the device chooses it before it measures.",
             show_default=False,
         ),
     ] = None,

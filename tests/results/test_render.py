@@ -1,11 +1,22 @@
 import msgspec
 import pytest
-from examples import energy_estimate, measurement
+from examples import MS, artifact, energy_estimate, measurement, run_request, samples
 
 from mobilekit.analysis.answer import derive_answer
+from mobilekit.analysis.tradeoff import make_rungs
+from mobilekit.contract.protocol import (
+    PROTOCOL_VERSION,
+    Candidate,
+    MethodChoice,
+    MethodTrial,
+    RunSuccess,
+)
+from mobilekit.records.network import Compression, LayerRank, Level, Variant
 from mobilekit.results.listing import results_table
+from mobilekit.results.network_documents import TradeoffDocument
 from mobilekit.results.tables.text import render_text
 from mobilekit.results.text.measurement import render_measurement
+from mobilekit.results.text.tradeoff import render_tradeoff
 
 
 @pytest.mark.parametrize(("ratio", "shown"), [(1.05, False), (1.6, True)])
@@ -25,3 +36,58 @@ def test_a_mean_far_from_the_median_is_shown_beside_the_energy(ratio, shown):
     assert ("1.60 times the p50" in text) is shown
     assert ("\n  mean " in text) is shown
     assert ("(at 1.60 x the p50)" in render_text(results_table([(run, answer)]))) is shown
+
+
+LADDER = tuple(Compression(ranks=(LayerRank(layer="conv1", rank=rank),)) for rank in (8, 16))
+
+
+def level(number):
+    return artifact(Variant(level=Level(number=number, ladder=LADDER)))
+
+
+@pytest.mark.parametrize(
+    ("budget_ms", "row"),
+    [
+        (20, "level 1 chosen for 20.0 ms (level 2: p50 31.0 ms, level 1: p50 18.0 ms)"),
+        (10, "NONE keeps to 10.0 ms (level 2: p50 31.0 ms, level 1: p50 18.0 ms)"),
+    ],
+)
+def test_each_level_that_was_tried_is_told_with_its_time(budget_ms, row):
+    candidates = (level(2), level(1))
+    trials = tuple(
+        MethodTrial(method=f"level_{number}", load_ns=MS, latency_ns=(ms * MS,) * 30)
+        for number, ms in ((2, 31), (1, 18))
+    )
+    choice = MethodChoice(
+        budget_ns=budget_ms * MS,
+        iterations=30,
+        candidates=tuple(
+            Candidate(method=each.method, reference_outputs=candidates[0].reference_outputs)
+            for each in trials
+        ),
+    )
+    result = RunSuccess(
+        protocol_version=PROTOCOL_VERSION, run_id="r", samples=samples(trials=trials)
+    )
+    run = measurement(
+        artifact=candidates[1],
+        candidates=candidates,
+        request=run_request(choice=choice),
+        result=result,
+    )
+
+    assert f"\n  choice    {row}\n" in render_measurement(run, derive_answer(run))
+
+
+def test_levels_that_save_no_time_are_named_without_a_cause():
+    """Both took as long as the uncompressed network; nothing measured why."""
+    runs = [measurement(artifact=each) for each in (level(1), level(2), artifact())]
+    document = TradeoffDocument(
+        model="nin", device="nexus7", virtual=False, rungs=tuple(make_rungs(runs))
+    )
+
+    (verdict,) = (line for line in render_tradeoff(document).splitlines() if "verdict" in line)
+
+    assert verdict == (
+        "  verdict   the latency p50 of levels 1, 2 is not below the uncompressed network's"
+    )

@@ -98,14 +98,15 @@ def _left_whole(choice: Choice) -> list[str]:
     """The layers that stay whole, by why: the first few."""
     lines = []
     for why, text in (
-        ("slower", "below the floor, no rank is faster"),
-        ("loses", "lose too much alone"),
+        ("slower", "that no rank makes faster"),
+        ("loses", "whose cutting alone loses too much"),
     ):
         found = [each for each in choice.layers if each.why_whole == why]
         if found:
             told = ", ".join(map(_told, found[:MOST_TOLD]))
             more = f" and {len(found) - MOST_TOLD} more" if len(found) > MOST_TOLD else ""
-            lines.append(f"  whole     {len(found)} layers {text}: {told}{more}")
+            layers = f"{len(found)} layer{'s' if len(found) > 1 else ''}"
+            lines.append(f"  whole     {layers} {text}: {told}{more}")
     return lines
 
 
@@ -153,9 +154,9 @@ def render_levels(
         f"level {count} alone ({format_bytes(levels.largest_alone_bytes)}), and "
         f"{levels.file.size_bytes / levels.uncompressed_bytes:.3f} x the uncompressed network's",
         render_text(levels_table(levels)),
-        "  the ranks are of "
-        f"{', '.join(each.layer for each in levels.ladder[-1].ranks)}; what each level is right "
-        "in, `mobilekit tradeoff` measures",
+        f"  layers    {', '.join(each.layer for each in levels.ladder[-1].ranks)}: in this order "
+        "the ranks are told",
+        "  accuracy  not measured: `mobilekit tradeoff` tells each level's",
     ]
     if written is not None:
         more = "" if calibration is None else f" --calibration {calibration}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from mobilekit.analysis.methods import outputs_match, tolerance_of, tried_methods
+from mobilekit.analysis.methods import Tried, outputs_match, tolerance_of, tried_methods
 from mobilekit.plain import plain
 from mobilekit.records.artifact import LARGEST_TOLERANCES
 from mobilekit.records.energy import ChargeEstimate, GaugeEstimate, RateEstimate
@@ -79,12 +79,17 @@ def _choice_rows(measurement: Measurement) -> list[tuple[str, str]]:
     tried = list(tried_methods(measurement, measurement.result.samples))
     if choice is None or not tried:
         return []
-    told = ", ".join(
-        f"{each.artifact.model.variant.text} {format_duration(each.p50_ns)}" for each in tried
-    )
+    told = ", ".join(f"{_level_text(each)}: p50 {format_duration(each.p50_ns)}" for each in tried)
     budget = format_duration(choice.budget_ns)
-    verdict = "chosen for" if any(each.keeps for each in tried) else "NONE keeps to"
-    return [("level", f"{verdict} {budget}: p50 of {told}")]
+    kept = next((each for each in tried if each.keeps), None)
+    verdict = "NONE keeps to" if kept is None else f"{_level_text(kept)} chosen for"
+    return [("choice", f"{verdict} {budget} ({told})")]
+
+
+def _level_text(tried: Tried) -> str:
+    """Which level it is; the heading has of how many."""
+    variant = tried.artifact.model.variant
+    return variant.text if variant.level is None else f"level {variant.level.number}"
 
 
 def _expected_rows(measurement: Measurement, answer: Answer) -> list[tuple[str, str]]:

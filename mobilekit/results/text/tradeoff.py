@@ -43,7 +43,7 @@ def render_tradeoff(document: TradeoffDocument, width: int | None = None) -> str
 
 
 def _verdicts(document: TradeoffDocument) -> Iterator[str]:
-    """What speaks against levels here."""
+    """What speaks against levels here, by the medians alone."""
     *levels, whole = document.rungs
     if whole.latency is None:
         return
@@ -53,11 +53,8 @@ def _verdicts(document: TradeoffDocument) -> Iterator[str]:
         if each.latency is not None and each.latency.p50_ns >= whole.latency.p50_ns
     ]
     if slower:
-        are = "s {} are" if len(slower) > 1 else " {} is"
-        yield (
-            f"level{are.format(', '.join(slower))} no faster here than the uncompressed network: "
-            "calls of small kernels cost more than the products that they save"
-        )
+        levels_text = f"level{'s' if len(slower) > 1 else ''} {', '.join(slower)}"
+        yield f"the latency p50 of {levels_text} is not below the uncompressed network's"
 
 
 def tradeoff_table(document: TradeoffDocument) -> Table:
