@@ -33,9 +33,15 @@ LEAST_FOR_SPELLS = 12
 """Runs; of fewer, too few orders are unlike to tell a spell, and to look for it costs power."""
 SPELL_ENDS = 60
 """Places at which a spell may begin or end, before each is moved to where it fits best."""
-SHUFFLES = 999
-_BATCH = 37
-"""Of orders that are in memory at once."""
+LEAST_ORDERS = 999
+ORDERS = 10
+"""So many at least may be as good: fewer would leave it to luck."""
+SPELLS_SHARE = 0.25
+"""Of what may be by chance; the more it is, the longer two levels alone have to be."""
+_FIRST_BATCH = 37
+"""Of orders; most figures did not change, which few orders tell. Each further one is twice as
+large, up to so many gains in memory at once:"""
+_MOST_GAINS = 1_000_000
 _NORMAL_95 = 1.959964
 
 
@@ -200,23 +206,26 @@ def find_changes(quantities: Sequence[Quantity]) -> tuple[Split, ...]:
     one. A run's weight is the inverse of its variance: that of its own interval, and between runs
     that of DerSimonian and Laird ("Meta-analysis in clinical trials", Controlled Clinical Trials
     7, 1986), which a run's own interval does not tell. It counts where at most ``FALSE_CHANGES``
-    of ``SHUFFLES`` orders of the same runs have one as good, which runs that did not change have
-    that seldom, however they are distributed; half that share in each of two parts, and so on. The
-    orders are those of one fixed seed, so that a history says the same each time it is asked.
+    of the orders of the same runs have one as good, which runs that did not change have that
+    seldom, however they are distributed. A part has that share of it which it has of the runs, so
+    that all parts together have no more, however many there are (Meinshausen, "Hierarchical testing
+    of variable importance", Biometrika 95, 2008). As many orders are drawn as a share so small
+    needs, from one fixed seed, so that a history says the same each time.
     """
     values = np.array([each.value for each in quantities])
     is_log = bool((values > 0).all())
     scaled = np.log(values) if is_log else values
     variances = np.array([_variance(each, is_log=is_log) for each in quantities])
     found: list[Split] = []
-    open_parts = [(0, len(values), FALSE_CHANGES)]
+    open_parts = [(0, len(values))]
     while open_parts:
-        begin, end, allowed = open_parts.pop()
+        begin, end = open_parts.pop()
+        allowed = FALSE_CHANGES * (end - begin) / max(len(values), 1)
         splits = _find_splits(scaled[begin:end], variances[begin:end], allowed)
         found += [Split(begin + split.at, split.chance) for split in splits]
         edges = [begin, *(begin + split.at for split in splits), end]
         if splits:
-            open_parts += [(*part, allowed / len(splits) / 2) for part in pairwise(edges)]
+            open_parts += pairwise(edges)
     return tuple(_moved(sorted(found), scaled, variances))
 
 
@@ -247,8 +256,9 @@ def _find_splits(values: np.ndarray, variances: np.ndarray, allowed: float) -> t
     begins, stops = np.meshgrid(ends, ends, indexing="ij")
     wide = stops - begins >= LEAST_RUNS
     spells = np.stack([begins[wide], stops[wide]])
-    return _tested(centred, weights, single, allowed / 2) or _tested(
-        centred, weights, spells, allowed / 2
+    of_spells = SPELLS_SHARE * allowed
+    return _tested(centred, weights, single, allowed - of_spells) or _tested(
+        centred, weights, spells, of_spells
     )
 
 
@@ -259,14 +269,19 @@ def _tested(
     gains = _gains(values[None], weights[None], spans)[0]
     best = int(np.argmax(gains))
     random = np.random.default_rng(0)
-    as_good = 0
-    for _ in range(SHUFFLES // _BATCH):
-        orders = random.permuted(np.tile(np.arange(len(values)), (_BATCH, 1)), axis=1)
+    needed = max(LEAST_ORDERS, math.ceil(ORDERS / allowed))
+    as_good = drawn = 0
+    batch = _FIRST_BATCH
+    while drawn < needed:
+        batch = min(batch, needed - drawn)
+        orders = random.permuted(np.tile(np.arange(len(values)), (batch, 1)), axis=1)
         shuffled = _gains(values[orders], weights[orders], spans).max(axis=1)
         as_good += int(np.count_nonzero(shuffled >= gains[best] * (1 - 1e-9)))
-        chance = (as_good + 1) / (SHUFFLES + 1)
-        if chance > allowed:
+        if (as_good + 1) / (needed + 1) > allowed:
             return ()
+        drawn += batch
+        batch = max(1, min(2 * batch, _MOST_GAINS // spans.shape[1]))
+    chance = (as_good + 1) / (needed + 1)
     return tuple(Split(int(at), chance) for at in spans[:, best] if at > 0)
 
 

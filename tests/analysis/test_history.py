@@ -1,6 +1,8 @@
 """Levels and changes, by simulated runs whose changes are known."""
 
+import itertools
 import math
+import operator
 
 import numpy as np
 import pytest
@@ -56,6 +58,36 @@ def test_several_changes_are_found():
 
     assert [split.at for split in splits] == [12, 24, 36]
     assert [split.at for split in later] == pytest.approx([96, 192, 288], abs=1)
+
+
+@pytest.mark.parametrize("of_each", [6, 10])
+def test_every_level_of_a_staircase_is_found(of_each):
+    """Sixteen, a tenth apart: clear changes are found however many there are."""
+    factors = [1.1**level for level in range(16) for _ in range(of_each)]
+
+    splits = find_changes(list(simulated(1, factors, 0.004, 0.003)))
+
+    assert [split.at for split in splits] == list(range(of_each, 16 * of_each, of_each))
+
+
+def test_growing_steps_are_all_found():
+    """The largest is split off first each time, so that the first is the last to be looked at."""
+    levels = itertools.accumulate([1.0, 1.03, 1.07, 1.14, 1.3], operator.mul)
+    factors = [factor for factor in levels for _ in range(6)]
+
+    splits = find_changes(list(simulated(1, factors, 0.003, 0.001)))
+
+    assert [split.at for split in splits] == [6, 12, 18, 24]
+
+
+def test_one_change_brings_no_false_ones_along():
+    """At most one history of twenty tells another beside it."""
+    factors = [1.0] * 30 + [1.3] * 30
+
+    found = [find_changes(list(simulated(seed, factors, 0.01))) for seed in range(HISTORIES // 2)]
+
+    assert all(any(abs(split.at - 30) <= 1 for split in splits) for splits in found)
+    assert sum(len(splits) > 1 for splits in found) <= 0.05 * len(found)
 
 
 def test_an_uncertain_run_counts_for_little():

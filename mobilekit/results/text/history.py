@@ -85,7 +85,9 @@ def change_text(change: Change) -> str:
 
 
 def _chance_text(change: Change) -> str:
-    return "exact" if change.chance == 0 else f"{change.chance:.1%}"
+    if change.chance == 0:
+        return "exact"
+    return "<0.1%" if change.chance < 0.001 else f"{change.chance:.1%}"
 
 
 def _differences_text(change: Change) -> str:
