@@ -75,8 +75,17 @@ def _phase_events(samples: Samples, process: int, begun_ns: int) -> Iterator[dic
     ]
     if samples.ended_ns is not None:
         ends.append(samples.ended_ns)
+    elif samples.phases:
+        # A failed run's last phase lasted at least as long as what is known of it.
+        last = samples.phases[-1]
+        ends += [
+            last.at_ns + sum(durations.get(last.phase, ())),
+            *(each.at_ns for each in samples.memory),
+            *(each.at_ns for each in samples.battery),
+            *(each.at_ns for each in samples.thermal),
+        ]
     starts: list[tuple[str, int]] = [(each.phase, each.at_ns) for each in samples.phases]
-    if ends:
+    if starts:
         starts.append(("", max(ends)))
     for (phase, at_ns), (_, until_ns) in pairwise(starts):
         taken = list(durations.get(phase, ()))

@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 import pandas
 import pytest
-from examples import MS, artifact, device_info, measured, traced_run
+from examples import MS, THERMAL, artifact, device_info, measured, traced_run
+from msgspec.structs import replace
 
+from mobilekit.contract.protocol import PhaseStart
 from mobilekit.errors import UsageError
 from mobilekit.records.prediction import EarlierPrediction
 from mobilekit.results.exchange import (
@@ -158,6 +160,23 @@ def test_a_run_is_a_trace(simulated):
         for name in ("power_w", "power_w, low", "power_w, high")
     }
     assert {one["name"] for one in events if one["pid"] == 3 and one["ph"] == "X"} >= {"0", "1"}
+
+
+@pytest.mark.parametrize(("read_at_ns", "lasted_us"), [(20 * MS, 30_000), (150 * MS, 50_000)])
+def test_a_failed_runs_trace_has_the_phase_that_it_failed_in(read_at_ns, lasted_us):
+    """As long as it is known to have lasted."""
+    begun = (("verify", 0), ("load", 10 * MS), ("warmup", 60 * MS), ("iterate", 100 * MS))
+    phases = tuple(PhaseStart(phase=phase, at_ns=at_ns) for phase, at_ns in begun)
+    thermal = (replace(THERMAL, at_ns=read_at_ns),)
+    run = measured(
+        phases=phases, iteration_ns=(10 * MS,) * 3, memory=(), thermal=thermal, ended_ns=None
+    )
+
+    events = json.loads(render_run_trace([run]))["traceEvents"]
+
+    spans = [(one["name"], one["ts"], one["dur"]) for one in events if one.get("cat") == "phase"]
+    assert [name for name, *_ in spans] == ["verify", "load", "warmup", "iterate"]
+    assert spans[-1] == ("iterate", 100_000, lasted_us)
 
 
 def test_a_benchmark_without_threads_has_a_name():
