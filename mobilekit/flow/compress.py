@@ -86,8 +86,9 @@ def compress(
     What was found of ranks and candidates is kept and found again, so that a search that was
     killed goes on where it was, and those of a day judge by the same figures.
 
-    Raises ``NothingFitsError``, what ``evaluate`` raises, and ``UsageError`` or ``DeviceError`` for
-    a bound on energy where none can be measured.
+    Raises ``NothingFitsError``, what ``evaluate`` raises, ``UsageError`` or ``DeviceError`` for a
+    bound on energy where none can be measured, and ``UsageError`` for ``ways`` where no layer can
+    be stored in any.
     """
     options = options._replace(energy=budget.energy_j is not None)
     spec = find_network(_as_variant(options, Variant()))
@@ -100,6 +101,7 @@ def compress(
     from mobilekit.model.lowrank import find_layers
     from mobilekit.model.reference import make_inputs
     from mobilekit.model.screening import Screen
+    from mobilekit.model.storage import check_storable
 
     overlap, cache = 0, places.artifacts_directory()
     if not judged_by_labels:
@@ -110,6 +112,8 @@ def compress(
     else:
         overlap = count_overlap(spec, data, options.calibration)
     module = load_module(spec)
+    if ways:
+        check_storable(module)
     screen = Screen(spec, module, data, cache_directory=cache)
     search = _Search(
         options,
@@ -320,10 +324,16 @@ class _Search(NamedTuple):
         )
 
     def consider(self, variant: Variant, uncompressed: Candidate) -> None:
-        """Find out of it as much as tells whether it keeps the budget."""
+        """Find out of it as much as tells whether it keeps the budget.
+
+        A precision of which no program can be made is left out; of a way to store the weights that
+        raises ``ExportError``.
+        """
         try:
             found = self.tried.get(variant.key) or self._try(variant)
         except ExportError as error:
+            if variant.storage is not None:
+                raise
             self.reporter.note(f"{variant.precision} is left out: {error.what}")
             self.left_out.add(variant.precision)
             return
@@ -338,11 +348,16 @@ class _Search(NamedTuple):
 
     def follow(self, ladder: Sequence[Variant], uncompressed: Candidate) -> None:
         """Down to the first that keeps the budget, which is changed least, or to the smallest where
-        that is the answer; until it is hopeless."""
+        that is the answer; until it is hopeless, or a step cannot be made or run. What was found
+        before stands then."""
         for variant in ladder:
-            self.consider(variant, uncompressed)
-            found = self.tried.get(variant.key)
-            if found is None or (self.budget.has_costs and keeps(found, self.budget)):
+            try:
+                self.consider(variant, uncompressed)
+            except (ExportError, RunFailedError, UsageError) as error:
+                self.reporter.note(f"{variant.text} and what follows it are left out: {error.what}")
+                return
+            found = self.tried[variant.key]
+            if self.budget.has_costs and keeps(found, self.budget):
                 return
             loss = found.loss_points
             if loss is not None and loss > self.budget.max_loss_points + SLACK_POINTS:

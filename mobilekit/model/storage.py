@@ -55,19 +55,23 @@ def store(module: nn.Module, storage: Storage) -> nn.Module:
     Raises ``UsageError`` where there is no layer that can be stored so.
     """
     fold(module)
+    check_storable(module)
     layers = list(_layers(module))
-    if not layers:
-        raise UsageError(
-            f"No layer of this network has {LEAST_WEIGHTS} weights of its own",
-            storage=storage.text,
-            fix="Leave the storage out; a network without modules of PyTorch's own has none.",
-        )
     for number, (path, layer) in enumerate(layers):
         weights = layer.weight.detach().numpy().astype(np.float32)
         form = _form(path, weights, storage, is_last=number == len(layers) - 1)
         layer.weight = nn.Parameter(torch.from_numpy(form.weights), requires_grad=False)
         setattr(layer, _FORM, form)
     return module
+
+
+def check_storable(module: nn.Module) -> None:
+    """Raises ``UsageError`` where there is no layer that can be stored in any of the ways."""
+    if next(_layers(module), None) is None:
+        raise UsageError(
+            f"No layer of this network has {LEAST_WEIGHTS} weights of its own",
+            fix="Leave the storage out; a network without modules of PyTorch's own has none.",
+        )
 
 
 def find_forms(module: nn.Module) -> tuple[Form, ...]:

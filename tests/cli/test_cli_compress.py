@@ -27,6 +27,21 @@ def build():
 '''
 
 
+DERIVED = """
+from torch import nn
+
+INPUT_SHAPES = ((1, 300),)
+
+
+class Own(nn.Linear):
+    pass
+
+
+def build():
+    return Own(300, 40)
+"""
+
+
 @pytest.fixture
 def redundant(tmp_path):
     path = tmp_path / "redundant.py"
@@ -141,6 +156,16 @@ def test_a_way_to_store_is_searched_and_written(cli, redundant, tmp_path):
     assert json.loads(file.read_bytes())["storage"] == json.loads(outcome.stdout)["choice"][
         "chosen"
     ]["variant"].get("storage")
+
+
+def test_a_network_that_cannot_be_stored_is_refused_before_the_search(cli, tmp_path):
+    """Its layers are of a class of their own, whose computing is not known."""
+    model = tmp_path / "derived.py"
+    model.write_text(DERIVED)
+    outcome = cli("compress", model, "--budget-mb", "5", "--storage", "all")
+    assert outcome.exit_code == UsageError.exit_code
+    assert "No layer of this network" in outcome.stderr
+    assert "Trying" not in outcome.stderr
 
 
 def test_shared_values_are_refused_in_int8(cli, redundant, tmp_path):
