@@ -334,7 +334,7 @@ def _export(
     from mobilekit.model import describe, half, load, reference
 
     on_progress(f"Building {spec.name}")
-    module = load.load_module(spec)
+    module = load.load_module(spec, on_progress)
     (inputs, *others), whole_bytes = _make_examples(spec, target, module)
     calibrating = others or [inputs]
     on_progress("Computing the reference outputs in PyTorch")

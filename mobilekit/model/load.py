@@ -25,7 +25,7 @@ from mobilekit.model.zoo import BUILD, needs_arguments
 from mobilekit.records.network import ModelSpec
 
 
-def load_module(spec: ModelSpec) -> nn.Module:
+def load_module(spec: ModelSpec, on_progress: Callable[[str], None] = lambda _: None) -> nn.Module:
     """Build the network in evaluation mode, with its weights if it has any, for inference alone:
     no parameter needs a gradient.
 
@@ -40,7 +40,7 @@ def load_module(spec: ModelSpec) -> nn.Module:
     is_model_file = Path(spec.path).suffix == ".py"
     module = _build(spec) if is_model_file else foreign.load_network(spec)
     # What its state is computed from would need one, too.
-    return apply_variant(module.requires_grad_(False), spec.variant)
+    return apply_variant(module.requires_grad_(False), spec.variant, on_progress)
 
 
 def _build(spec: ModelSpec) -> nn.Module:

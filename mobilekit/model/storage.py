@@ -17,10 +17,11 @@ Nothing is trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse
 import torch
 from torch import nn
 
@@ -41,6 +42,9 @@ DICTIONARY_ROUNDS = 10
 LARGEST_CODE = 127
 RIDGE = 1e-8
 """Keeps atoms that are almost the same from being told apart by huge codes."""
+PIECE_NUMBERS = 1 << 20
+"""Of a dictionary's products that are looked at at once: a large layer has columns by the ten
+thousand, each with as many products as there are atoms."""
 _FORM = "mobilekit_form"
 
 Matrix = npt.NDArray[np.float64]
@@ -48,9 +52,12 @@ Indices = npt.NDArray[np.int64]
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def store(module: nn.Module, storage: Storage) -> nn.Module:
+def store(
+    module: nn.Module, storage: Storage, on_progress: Callable[[str], None] = lambda _: None
+) -> nn.Module:
     """The module itself, with other weights; batch normalization after a convolution becomes a part
     of it first, as exporters have it, or the weights that a program holds were others.
+    ``on_progress`` is told each layer for which a dictionary is sought.
 
     Raises ``UsageError`` where there is no layer that can be stored so.
     """
@@ -58,6 +65,8 @@ def store(module: nn.Module, storage: Storage) -> nn.Module:
     check_storable(module)
     layers = list(_layers(module))
     for number, (path, layer) in enumerate(layers):
+        if isinstance(storage, Dictionary):
+            on_progress(f"Finding a dictionary for layer {path} ({number + 1} of {len(layers)})")
         weights = layer.weight.detach().numpy().astype(np.float32)
         form = _form(path, weights, storage, is_last=number == len(layers) - 1)
         layer.weight = nn.Parameter(torch.from_numpy(form.weights), requires_grad=False)
@@ -162,11 +171,12 @@ def find_dictionary(matrix: Matrix, count: int, each: int) -> condense.Dictionar
     atoms = _unit(np.concatenate([left, more], axis=1)[:, :count])
     for _ in range(DICTIONARY_ROUNDS):
         indices, codes = _pursue(atoms, matrix, each)
-        spread = _spread(indices, codes, atoms.shape[1])
-        atoms = matrix @ spread.T @ np.linalg.pinv(spread @ spread.T)
+        by_column = _sparse(indices, codes, atoms.shape[1])
+        together = (by_column.T @ by_column).toarray()
+        atoms = (by_column.T @ matrix.T).T @ np.linalg.pinv(together, hermitian=True)
         unused = np.linalg.norm(atoms, axis=0) < RIDGE
         if unused.any():
-            wrong = np.linalg.norm(matrix - atoms @ spread, axis=0)
+            wrong = np.linalg.norm(matrix - (by_column @ atoms.T).T, axis=0)
             atoms[:, unused] = matrix[:, np.argsort(-wrong, kind="stable")[: unused.sum()]]
         atoms = _unit(atoms)
     indices, codes = _pursue(atoms, matrix, each)
@@ -180,30 +190,45 @@ def find_dictionary(matrix: Matrix, count: int, each: int) -> condense.Dictionar
 
 
 def _pursue(atoms: Matrix, matrix: Matrix, each: int) -> tuple[Indices, Matrix]:
-    """Orthogonal matching pursuit of all columns at once: each one's atoms and codes, both (columns
-    x ``each``)."""
-    products, towards = atoms.T @ atoms, atoms.T @ matrix
-    columns = np.arange(matrix.shape[1])
-    indices = np.zeros((len(columns), 0), np.int64)
-    codes: Matrix = np.zeros((len(columns), 0))
+    """Orthogonal matching pursuit of each column: its atoms and codes, both (columns x
+    ``each``)."""
+    products = atoms.T @ atoms
+    width = max(1, PIECE_NUMBERS // atoms.shape[1])
+    pieces = [
+        _pursue_piece(products, matrix[:, begin : begin + width].T @ atoms, each)
+        for begin in range(0, matrix.shape[1], width)
+    ]
+    return (
+        np.concatenate([indices for indices, _ in pieces]),
+        np.concatenate([codes for _, codes in pieces]),
+    )
+
+
+def _pursue_piece(products: Matrix, towards: Matrix, each: int) -> tuple[Indices, Matrix]:
+    """``towards`` (columns x atoms) are the columns' products with the atoms, ``products`` those of
+    the atoms with one another."""
+    columns = np.arange(len(towards))[:, np.newaxis]
+    indices = np.zeros((len(towards), 0), np.int64)
+    codes: Matrix = np.zeros((len(towards), 0))
     left = towards
     for taken in range(each):
         reach = np.abs(left)
-        reach[indices.T, columns] = -1
-        indices = np.concatenate([indices, reach.argmax(axis=0)[:, np.newaxis]], axis=1)
+        reach[columns, indices] = -1
+        indices = np.concatenate([indices, reach.argmax(axis=1)[:, np.newaxis]], axis=1)
         among = products[indices[:, :, np.newaxis], indices[:, np.newaxis, :]]
         among = among + RIDGE * np.eye(taken + 1)
-        along = towards[indices, columns[:, np.newaxis]]
+        along = towards[columns, indices]
         codes = np.asarray(np.linalg.solve(among, along[:, :, np.newaxis])[:, :, 0], np.float64)
-        left = towards - products @ _spread(indices, codes, atoms.shape[1])
+        if taken + 1 < each:
+            left = towards - _sparse(indices, codes, len(products)) @ products
     return indices, codes
 
 
-def _spread(indices: Indices, codes: Matrix, atoms: int) -> Matrix:
-    """The codes as a matrix (atoms x columns)."""
-    spread = np.zeros((atoms, len(indices)))
-    spread[indices.T, np.arange(len(indices))] = codes.T
-    return spread
+def _sparse(indices: Indices, codes: Matrix, atoms: int) -> scipy.sparse.csr_array:
+    """The codes as a matrix (columns x atoms)."""
+    begins = np.arange(0, indices.size + 1, indices.shape[1])
+    shape = (len(indices), atoms)
+    return scipy.sparse.csr_array((codes.ravel(), indices.ravel(), begins), shape=shape)
 
 
 def _unit(atoms: Matrix) -> Matrix:

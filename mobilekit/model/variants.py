@@ -62,12 +62,14 @@ class _Swap(TorchFunctionMode):  # type: ignore[misc]  # torch is untyped here
         return function(*args, **kwargs)
 
 
-def apply_variant(module: nn.Module, variant: Variant) -> nn.Module:
+def apply_variant(
+    module: nn.Module, variant: Variant, on_progress: Callable[[str], None] = lambda _: None
+) -> nn.Module:
     """The module itself, changed as ``variant`` says; raises ``UsageError`` where it cannot be."""
     if variant.compression is not None:
         compress(module, variant.compression)
     if variant.storage is not None:
-        store(module, variant.storage)
+        store(module, variant.storage, on_progress)
     if variant.activation is not None:
         module = _swap_activations(module, variant.activation)
     return module if variant.level is None else nest(module, variant.level)

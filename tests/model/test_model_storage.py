@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from mobilekit.contract.condensed import expand, read_head
 from mobilekit.errors import UsageError
 from mobilekit.model.condense import condense
 from mobilekit.model.storage import (
+    _pursue,
     find_dictionary,
     find_forms,
     fold,
@@ -79,6 +81,26 @@ def test_more_codes_and_more_atoms_are_nearer() -> None:
     assert by_codes[-1] < 0.02
     by_atoms = [dictionary_error(matrix, count, 2) for count in (4, 8, 16, 32)]
     assert by_atoms == sorted(by_atoms, reverse=True)
+
+
+def test_a_large_layer_is_looked_at_in_pieces() -> None:
+    """Its columns' products with all atoms would take 41 MB, four times over."""
+    matrix = weights(32, 20_000).astype(np.float64)
+    tracemalloc.start()
+    try:
+        indices, codes = _pursue(matrix[:, :256], matrix, 3)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert indices.shape == codes.shape == (20_000, 3)
+    assert most < 80e6
+
+
+def test_a_dictionary_says_which_layer_it_is_at() -> None:
+    notes: list[str] = []
+    network = nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 20))
+    store(network, Dictionary(atoms_percent=25, codes=2), notes.append)
+    assert [note.split(" layer ")[1] for note in notes] == ["0 (1 of 2)", "2 (2 of 2)"]
 
 
 @pytest.mark.parametrize(
