@@ -20,7 +20,11 @@ from mobilekit.errors import UsageError
 from mobilekit.plain import plain
 from mobilekit.records.statistics import Interval
 from mobilekit.results.exchange import benchmark_name
-from mobilekit.results.report.document import ReportDocument, make_report_document
+from mobilekit.results.report.document import (
+    ReportDocument,
+    _newest_of_each_way,
+    make_report_document,
+)
 from mobilekit.results.report.page import html_rows, render_report
 from mobilekit.results.report.sections import make_sections
 from mobilekit.results.store import Store
@@ -128,6 +132,24 @@ def test_a_later_run_of_another_network_hides_no_pair():
     assert (comparison.against.id, like.id, unlike.id) == ("pc", "phone-old", "other-new")
     assert not any(each.refuses for each in like.differences)
     assert [each.id for each in unlike.differences if each.refuses] == ["network"]
+
+
+def test_a_run_of_an_older_mobilekit_is_no_way_of_its_own():
+    """Of runs that may be compared with one another the newest of each device alone counts."""
+
+    def older(run):
+        return replace(run, host=replace(run.host, mobilekit_version="0.0.1"))
+
+    runs = [
+        run("phone-new", 1000, hour=14),
+        here("pc-new", 12.0, hour=13),
+        older(run("phone-old", 1080, hour=12)),
+        older(here("pc-old", 12.5, hour=11)),
+    ]
+
+    newest = _newest_of_each_way(runs)
+
+    assert [each.id for each in newest] == ["phone-new", "pc-new"]
 
 
 # --- the page ----------------------------------------------------------------------------------

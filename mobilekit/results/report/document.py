@@ -21,7 +21,6 @@ from mobilekit.analysis.repeats import (
 from mobilekit.analysis.stats import relative_drift
 from mobilekit.contract.codec import Record
 from mobilekit.errors import RunFailedError
-from mobilekit.presets import bounds_of
 from mobilekit.records.finding import Finding
 from mobilekit.records.measurement import Answer, Measurement, Purpose
 from mobilekit.records.meter import MeterResult
@@ -171,21 +170,12 @@ def _compare_with_computer(measurements: Iterable[Measurement]) -> Iterable[Comp
 
 
 def _newest_of_each_way(runs: Iterable[Measurement]) -> list[Measurement]:
-    """Of those that differ in nothing that could keep them from a comparison."""
-    newest: dict[object, Measurement] = {}
+    """Of each device's those that differ in nothing that keeps them from a comparison."""
+    newest: list[Measurement] = []
     for run in runs:
-        request = run.request
-        way = (
-            run.device.key,
-            run.artifact.model.content_sha256,
-            request.inputs,
-            bounds_of(request),
-            request.protocol_version,
-            request.threads,
-            run.host.mobilekit_version,
-        )
-        newest.setdefault(way, run)
-    return list(newest.values())
+        if not any(run.device.key == each.device.key and _is_like(run, each) for each in newest):
+            newest.append(run)
+    return newest
 
 
 def _like_pair(
@@ -193,9 +183,13 @@ def _like_pair(
 ) -> tuple[Measurement, Measurement] | None:
     for phone in phones:
         for computer in computers:
-            if not any(each.refuses for each in find_differences(phone, computer)):
+            if _is_like(phone, computer):
                 return phone, computer
     return None
+
+
+def _is_like(one: Measurement, other: Measurement) -> bool:
+    return not any(each.refuses for each in find_differences(one, other))
 
 
 def _is_computer(measurement: Measurement) -> bool:
