@@ -4,8 +4,8 @@
 
 A level's own program is the network cut to the level's ranks, exported alone, as ``compress`` makes
 it. Both run in ExecuTorch here with one thread, in fp32. ``--output`` replaces the part of that
-file between the two markers, or adds it at its end; the table is printed in any case. What is exported is kept: run it
-once, and again on a quiet computer.
+file between the two markers, or adds it at its end; the table is printed in any case. What is
+exported is kept: run it once, and again on a quiet computer.
 """
 
 from __future__ import annotations

@@ -42,16 +42,15 @@ def estimate_life_of(
         else life_basis(store.read(measurement_id))
     )
     if basis is None:
-        changed, option = (
-            ("", "") if variant is None else (f" ({variant.text})", " --compressed FILE")
-        )
+        changed = "" if variant is None else f" ({variant.text})"
+        option = "" if variant is None else " --compressed FILE"
         raise UsageError(
             f"No energy of {model}{changed} has been measured; pilots and calibrations do not "
             "count",
             result=measurement_id or "-",
             device=device or "-",
-            fix=f"`mobilekit energy {model} --device D{option}` measures it; a phone of whose battery the "
-            "capacity is not known (CAPACITY-UNKNOWN) needs a device profile for it.",
+            fix=f"`mobilekit energy {model} --device D{option}` measures it; a phone of whose "
+            "battery the capacity is not known (CAPACITY-UNKNOWN) needs a device profile for it.",
         )
     estimate = estimate_life(
         basis.energy,

@@ -52,8 +52,8 @@ class Compression(Record, frozen=True):
 
 
 class Level(Record, frozen=True):
-    """One of the nested ranks in a program: of each cut layer it has the first of the largest level's
-    numbers between its two."""
+    """One of the nested ranks in a program: of each cut layer it has the first of the numbers that
+    the largest level has between its two."""
 
     number: Annotated[int, Meta(ge=1)]
     """From 1, the smallest."""
