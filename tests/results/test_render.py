@@ -11,10 +11,12 @@ from mobilekit.contract.protocol import (
     MethodTrial,
     RunSuccess,
 )
+from mobilekit.records.compression import Levels
 from mobilekit.records.network import Compression, LayerRank, Level, Variant
 from mobilekit.results.listing import results_table
 from mobilekit.results.network_documents import TradeoffDocument
 from mobilekit.results.tables.text import render_text
+from mobilekit.results.text.compress import render_levels
 from mobilekit.results.text.measurement import render_measurement
 from mobilekit.results.text.tradeoff import render_tradeoff
 
@@ -91,3 +93,24 @@ def test_levels_that_save_no_time_are_named_without_a_cause():
     assert verdict == (
         "  verdict   the latency p50 of levels 1, 2 is not below the uncompressed network's"
     )
+
+
+def test_levels_that_were_made_are_told_with_their_layers():
+    made = level(2)
+    levels = Levels(
+        precision="fp32",
+        ladder=LADDER,
+        file=made.file,
+        costs=(made.cost, made.cost),
+        relative_errors=(1e-6, 1e-6),
+        largest_alone_bytes=30,
+        uncompressed_bytes=60,
+        uncompressed_cost=made.cost,
+    )
+
+    lines = render_levels(made.model, levels, None, None).splitlines()
+
+    assert lines[-2:] == [
+        "  layers    conv1: in this order the ranks are told",
+        "  accuracy  not measured: `mobilekit tradeoff` tells each level's",
+    ]
