@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from model_files import SMALL, Export, Known, WriteModel
 
 from mobilekit.contract.protocol import Format
@@ -12,6 +14,18 @@ from mobilekit.model.export import export_artifact
 from mobilekit.model.zoo import read_spec, with_variant
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.network import ModelSpec, Precision, Variant
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Each test draws the same in torch, whichever ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Each test's own."""
+    return np.random.default_rng(5)
 
 
 @pytest.fixture

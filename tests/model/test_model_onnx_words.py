@@ -20,12 +20,11 @@ from mobilekit.model.zoo import find_model
 from mobilekit.records.network import ModelSpec
 
 node = helper.make_node
-RANDOM = np.random.default_rng(0)
 MAP = (1, 3, 4, 4)
 
 
 def real(*shape: int) -> Any:
-    return RANDOM.standard_normal(shape, dtype=np.float32)
+    return np.random.default_rng(shape).standard_normal(shape, dtype=np.float32)
 
 
 def number(value: float, dtype: str = "float32") -> Any:
@@ -163,7 +162,7 @@ def test_quantized_weights_and_activations(tmp_path: Path, kind: str) -> None:
     weights = {
         "s": number(0.05),
         "z": number(7, kind),
-        "weight": RANDOM.integers(-99, 99, (4, 3, 3, 3)).astype("int8"),
+        "weight": np.random.default_rng(0).integers(-99, 99, (4, 3, 3, 3)).astype("int8"),
         "ws": np.array([0.01, 0.02, 0.03, 0.004], np.float32),
         "wz": np.zeros(4, "int8"),
     }

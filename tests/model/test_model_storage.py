@@ -27,33 +27,44 @@ from mobilekit.model.storage_ladders import storage_ladders
 from mobilekit.model.variants import apply_variant
 from mobilekit.records.network import Dictionary, Pruned, SharedValues, Variant
 
-RANDOM = np.random.default_rng(5)
+Random = np.random.Generator
 
 
-def weights(*shape: int) -> np.ndarray:
-    return RANDOM.normal(size=shape).astype(np.float32)
+def weights(random: Random, *shape: int) -> np.ndarray:
+    return random.normal(size=shape).astype(np.float32)
 
 
-def test_planted_values_are_found_again() -> None:
+@pytest.mark.parametrize("turn", [1, 2])
+def test_each_test_draws_the_same(random: Random, turn: int) -> None:
+    """What came before it, and in which order, is another worker's in each run."""
+    assert np.array_equal(
+        random.integers(0, 99, turn), np.random.default_rng(5).integers(0, 99, turn)
+    )
+    assert torch.equal(
+        torch.randn(turn), torch.randn(turn, generator=torch.Generator().manual_seed(0))
+    )
+
+
+def test_planted_values_are_found_again(random: Random) -> None:
     """Also where there are few of one of them, and where the weights are one value alone."""
     planted = np.array([-1, -0.5, 0.25, 2], np.float32)
-    given = planted[RANDOM.choice(4, (30, 20), p=[0.5, 0.3, 0.19, 0.01])]
+    given = planted[random.choice(4, (30, 20), p=[0.5, 0.3, 0.19, 0.01])]
     assert np.array_equal(share_values(given, 4), given)
-    near = (given + RANDOM.normal(size=given.shape) / 1000).astype(np.float32)
+    near = (given + random.normal(size=given.shape) / 1000).astype(np.float32)
     assert np.abs(share_values(near, 6) - near).max() < 0.01
     assert np.array_equal(share_values(np.full((3, 3), 2.5, np.float32), 8), np.full((3, 3), 2.5))
 
 
-def test_more_values_are_nearer() -> None:
-    given = weights(64, 50)
+def test_more_values_are_nearer(random: Random) -> None:
+    given = weights(random, 64, 50)
     errors = [np.square(share_values(given, count) - given).sum() for count in (2, 3, 4, 8, 16, 64)]
     assert errors == sorted(errors, reverse=True)
     # Of a normal distribution the best quantizer of 4 levels has 0.1175 of the variance (Max 1960).
     assert errors[2] / np.square(given).sum() == pytest.approx(0.1175, rel=0.05)
 
 
-def test_the_smallest_are_pruned() -> None:
-    given = weights(40, 25)
+def test_the_smallest_are_pruned(random: Random) -> None:
+    given = weights(random, 40, 25)
     left = prune(given, 70)
     assert (left == 0).sum() == 700
     assert np.abs(given[left == 0]).max() <= np.abs(given[left != 0]).min()
@@ -66,16 +77,16 @@ def dictionary_error(matrix: np.ndarray, count: int, each: int) -> float:
     return float(np.linalg.norm(again - matrix) / np.linalg.norm(matrix))
 
 
-def test_a_planted_dictionary_is_recovered() -> None:
+def test_a_planted_dictionary_is_recovered(random: Random) -> None:
     """Columns along eight directions, up to what rounding to int8 leaves."""
-    atoms = np.linalg.qr(RANDOM.normal(size=(32, 8)))[0]
-    matrix = atoms[:, RANDOM.integers(0, 8, 200)] * RANDOM.uniform(1, 2, 200)
+    atoms = np.linalg.qr(random.normal(size=(32, 8)))[0]
+    matrix = atoms[:, random.integers(0, 8, 200)] * random.uniform(1, 2, 200)
     assert dictionary_error(matrix, 8, 1) < 0.02
     assert dictionary_error(matrix, 4, 1) > 0.3
 
 
-def test_more_codes_and_more_atoms_are_nearer() -> None:
-    matrix = weights(16, 90).astype(np.float64)
+def test_more_codes_and_more_atoms_are_nearer(random: Random) -> None:
+    matrix = weights(random, 16, 90).astype(np.float64)
     by_codes = [dictionary_error(matrix, 16, each) for each in (1, 2, 4, 8, 16)]
     assert by_codes == sorted(by_codes, reverse=True)
     assert by_codes[-1] < 0.02
@@ -83,9 +94,9 @@ def test_more_codes_and_more_atoms_are_nearer() -> None:
     assert by_atoms == sorted(by_atoms, reverse=True)
 
 
-def test_a_large_layer_is_looked_at_in_pieces() -> None:
+def test_a_large_layer_is_looked_at_in_pieces(random: Random) -> None:
     """Its columns' products with all atoms would take 41 MB, four times over."""
-    matrix = weights(32, 20_000).astype(np.float64)
+    matrix = weights(random, 32, 20_000).astype(np.float64)
     tracemalloc.start()
     try:
         indices, codes = _pursue(matrix[:, :256], matrix, 3)
@@ -113,14 +124,14 @@ def test_a_dictionary_says_which_layer_it_is_at() -> None:
 )
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1), (2, 3, 1, 0)])
 def test_a_program_is_small_and_comes_back(
-    tmp_path: Path, storage: object, share: float, order: tuple[int, ...]
+    random: Random, tmp_path: Path, storage: object, share: float, order: tuple[int, ...]
 ) -> None:
     """However the exporter has ordered the axes, and whatever else is in the file; a dictionary
     needs the outputs to be rows."""
     torch.manual_seed(1)
     network = store(nn.Sequential(nn.Conv2d(32, 64, 3), nn.Conv2d(64, 24, 3)), storage)  # type: ignore[arg-type]
     forms = find_forms(network)
-    noise = RANDOM.bytes(501)
+    noise = random.bytes(501)
     program = noise + b"".join(form.weights.transpose(order).tobytes() + noise for form in forms)
     small, again = tmp_path / "small", tmp_path / "again"
     assert condense(program, forms, small) == ()
@@ -133,9 +144,9 @@ def test_a_program_is_small_and_comes_back(
         assert small.stat().st_size < share * len(program)
 
 
-def test_weights_that_the_program_lacks_are_told(tmp_path: Path) -> None:
+def test_weights_that_the_program_lacks_are_told(random: Random, tmp_path: Path) -> None:
     network = store(nn.Sequential(nn.Linear(40, 30)), SharedValues(values=4))
-    program = RANDOM.bytes(9000)
+    program = random.bytes(9000)
     assert condense(program, find_forms(network), tmp_path / "small") == ("0",)
     expand(tmp_path / "small", tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == program
