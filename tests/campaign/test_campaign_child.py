@@ -216,7 +216,7 @@ def test_what_an_attempt_could_not_take_up_stays_to_be_collected(
     next attempt waits: that fails without a result, and a resume takes up what was begun."""
     lose(phone, make_order(patience_s=0))
     clock = Clock()
-    order = make_order(patience_s=10)
+    order = make_order(patience_s=2)
 
     failed = carry_out(order, print, sleep=clock.sleep, clock_s=clock)
     finish(campaigns, order, failed)
@@ -225,7 +225,7 @@ def test_what_an_attempt_could_not_take_up_stays_to_be_collected(
     plug_in(phone)
     resumed = carry_out(order, print)
 
-    assert (failed.state, failed.measurements, clock.now_s) == ("failed", (), 10)
+    assert (failed.state, failed.measurements, clock.now_s) == ("failed", (), 2)
     assert pending == phone.companion.started
     assert resumed.state == "done"
     assert [each.id for each in resumed.measurements] == phone.companion.started
