@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+import sqlalchemy as sa
 from examples import measured
 from recordings import write_recording
 from schemas import check_document
@@ -77,14 +78,34 @@ def names_of(campaigns):
     return [agent.info.name for agent in campaigns.list_agents() if agent.is_alive]
 
 
+def suspend(processes, url):
+    """Between their transactions: in one, what they hold would be waited for by who plans, until
+    they count as gone."""
+    engine = sa.create_engine(url)
+    under_way = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
+    )
+    while True:
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        with engine.connect() as connection:
+            if not connection.execute(under_way).scalar_one():
+                break
+        for process in processes:
+            process.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+    engine.dispose()
+
+
 def test_a_host_without_the_model_measures_it(cli, campaigns, start_agent, tmp_path, url):
     """The network reaches it through the store, exported once where the campaign was begun."""
     phones = {name: f"replay:{write_recording(tmp_path / name, measured())}" for name in ("a", "b")}
     agents = {name: start_agent(f"desk-{name}", "--lend", phones[name]) for name in phones}
     wait_until(lambda: names_of(campaigns) == ["desk-a", "desk-b"])
     # They do nothing until the model is gone.
-    for process in agents.values():
-        process.send_signal(signal.SIGSTOP)
+    suspend(agents.values(), url)
     models = tmp_path / "models"
     models.mkdir()
     # No other test has exported this one into the cache that all share.
