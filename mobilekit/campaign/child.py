@@ -119,7 +119,7 @@ class Outbox(Store):
         self.lost = None
         code = result.code if isinstance(result, RunFailure) else None
         if code == "interrupted" and measurement.id in self._on_phone - self._mine:
-            self._forget(measurement.id)
+            self.forget(measurement.id)
             return  # What was under way when its host ended is measured again.
         kept = (*self.kept, replace(measurement, campaign=self._order.campaign))
         try:
@@ -152,13 +152,10 @@ class Outbox(Store):
     def forget_kept(self) -> None:
         """Of what is kept its phone has nothing any more to be collected."""
         for each in self.kept:
-            self._forget(each.id)
+            self.forget(each.id)
 
-    def forget_gone(self, run_id: str) -> None:
+    def forget(self, run_id: str) -> None:
         """Its phone has nothing of it any more."""
-        self._forget(run_id)
-
-    def _forget(self, run_id: str) -> None:
         with suppress(StoreError, UsageError):
             self.forget_pending(run_id)
 
@@ -378,7 +375,7 @@ def _take_up_begun(placed: PlacedRun, outbox: Outbox, say: Callable[[str], None]
                     if outbox.lost is not None:
                         return
                 elif each.measurement.device.key == opened.state.info.key:
-                    outbox.forget_gone(each.measurement.id)
+                    outbox.forget(each.measurement.id)
             outbox.lost = None
     except PhoneError as error:
         # It may say yes another time; what it has is not given up for that.
