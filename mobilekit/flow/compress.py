@@ -19,7 +19,7 @@ from mobilekit.errors import DeviceError, ExportError, NothingFitsError, RunFail
 from mobilekit.flow.deploy import deploy
 from mobilekit.flow.evaluate import evaluate
 from mobilekit.flow.layers_alone import evaluate_layers, time_layers, untimed
-from mobilekit.flow.prepare import DeployOptions, find_network, open_device_of
+from mobilekit.flow.prepare import DeployOptions, export_network, find_network, open_device_of
 from mobilekit.flow.reporter import Reporter
 from mobilekit.model.calibration import calibration_sha256
 from mobilekit.model.examples import (
@@ -28,7 +28,6 @@ from mobilekit.model.examples import (
     split_examples,
     write_agreement,
 )
-from mobilekit.model.export import export_artifact
 from mobilekit.model.kept_lines import KeptLines
 from mobilekit.model.ranks import Layer, make_ladder
 from mobilekit.model.storage_ladders import storage_ladders
@@ -395,13 +394,7 @@ class _Search(NamedTuple):
         options, chosen = _as_variant(self.options, variant), self.options.format
         assert chosen != "auto"
         self.reporter.note(f"Trying {variant.text}")
-        artifact = export_artifact(
-            find_network(options),
-            chosen,
-            calibration=options.calibration,
-            cache_directory=places.artifacts_directory(),
-            on_progress=self.reporter.note,
-        )
+        artifact = export_network(options, find_network(options), chosen, self.reporter)
         kept = self._known(variant)
         if kept is not None and kept.sha256 == artifact.file.sha256:
             return kept.candidate

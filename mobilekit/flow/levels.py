@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from mobilekit import places
 from mobilekit.contract.protocol import Candidate, MethodChoice
 from mobilekit.errors import UsageError
-from mobilekit.flow.prepare import DeployOptions, Prepared, find_network
+from mobilekit.flow.prepare import DeployOptions, Prepared, export_network, find_network
 from mobilekit.flow.reporter import Reporter
-from mobilekit.model.export import export_artifact
 from mobilekit.model.ranks import LEAST_WEIGHTS, RANK_STEP, make_levels
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.compression import Levels
@@ -99,10 +97,5 @@ def plan_choice(
 
 
 def _export(options: DeployOptions, variant: Variant, reporter: Reporter) -> Artifact:
-    return export_artifact(
-        find_network(options._replace(variant=variant)),
-        "pte",
-        calibration=options.calibration,
-        cache_directory=places.artifacts_directory(),
-        on_progress=reporter.note,
-    )
+    spec = find_network(options._replace(variant=variant))
+    return export_network(options, spec, "pte", reporter)

@@ -24,6 +24,7 @@ from mobilekit.contract.protocol import (
     PROTOCOL_VERSION,
     ArtifactFile,
     EnergyPlan,
+    Format,
     MethodChoice,
     RunRequest,
     TensorFile,
@@ -172,10 +173,10 @@ def prepare_all(
         every = []
         for each, steps, spec, choice in zip(options, all_steps, specs, choices, strict=True):
             with steps("export"):
-                artifact = each.exported or _export(each, spec, choice, reporter)
+                artifact = each.exported or export_network(each, spec, choice.format, reporter)
                 first = artifact
                 if each.budget_ns is not None:
-                    first = _export(each, _largest_level(spec), choice, reporter)
+                    first = export_network(each, _largest_level(spec), choice.format, reporter)
             every.append(
                 _prepared(opened, artifact, store, reporter, steps, first=first, energy=each.energy)
             )
@@ -184,12 +185,13 @@ def prepare_all(
         yield tuple(every)
 
 
-def _export(
-    options: DeployOptions, spec: ModelSpec, choice: FormatChoice, reporter: Reporter
+def export_network(
+    options: DeployOptions, spec: ModelSpec, format: Format, reporter: Reporter
 ) -> Artifact:
+    """As ``export_artifact``, with the options' calibration and this computer's cache."""
     return export_artifact(
         spec,
-        choice.format,
+        format,
         calibration=options.calibration,
         cache_directory=places.artifacts_directory(),
         on_progress=reporter.note,
