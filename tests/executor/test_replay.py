@@ -1,5 +1,7 @@
 """Recorded runs, played again."""
 
+import os
+
 import pytest
 from examples import energy_plan, measured, run_request
 from recordings import recorded, replaying, write_recording
@@ -98,3 +100,14 @@ def test_a_file_of_a_recording_that_is_missing_or_too_long_is_told(tmp_path):
     assert not target.exists()
     executor.fetch(request.run_id, "trace.bin", target, limit_bytes=11)
     assert target.read_bytes() == bytes(11)
+
+
+def test_a_pipe_in_a_recording_is_no_file(tmp_path):
+    """Whoever opened it would wait for a writer, without end."""
+    recording = write_recording(tmp_path / "recording", FAST)
+    (progress,) = recording.glob("runs/*/progress.jsonl")
+    progress.unlink()
+    os.mkfifo(progress)
+
+    with pytest.raises(ProtocolError, match="is no file"):
+        open_recording(recording)
