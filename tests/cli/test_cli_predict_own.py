@@ -391,3 +391,26 @@ def test_a_virtual_phone_is_calibrated(keep, url, exports, cli):
     told = cli("predict", "googlenet", "-d", "virtual:nexus7", "--store", url, "--json").document
     (phone,) = told["devices"]
     assert (phone["own"]["origin"], told["predictions"][0]["origin"]) == ("simulated", "predicted")
+
+
+def test_a_file_in_fp32_is_predicted_in_fp32(keep, url, usual_ms, tmp_path):
+    """Whatever precision is usual on the phone."""
+    for device in (PIXEL, OTHER):
+        keep("squeezenet", usual_ms["squeezenet"], device, "int8")
+    model, file = tmp_path / "layers.py", tmp_path / "small.json"
+    layers = (
+        "nn.Conv2d(64, 64, 1), nn.ReLU(), nn.Conv2d(64, 64, 1), nn.Flatten(), nn.Linear(50176, 4)"
+    )
+    model.write_text(
+        "from torch import nn\n\nINPUT_SHAPES = ((1, 64, 28, 28),)\n\n\n"
+        f"def build():\n    return nn.Sequential({layers})\n"
+    )
+    ranks = '{"ranks": [{"layer": "0", "rank": 8}]}'
+    file.write_text(
+        '{"schema": "mobilekit.compressed/1", "model": "layers", "precision": "fp32", '
+        f'"compression": {ranks}}}'
+    )
+
+    told = document(url, str(model), "-d", "PIX1", "--compressed", str(file))
+
+    assert told["devices"][0]["own"]["setting"]["precision"] == "fp32"
