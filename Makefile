@@ -21,12 +21,13 @@ demo: install
 	$(BIN)/mobilekit deploy nin --device nexus7
 
 # The app comes before the Python tests, some of which run its core, and is built while the
-# environment is installed, which takes about as long. Without a C compiler its native libraries do
-# not run here: that is said, and the tests that need them are skipped.
+# environment is installed, which takes about as long. The tests begin with a minute of imports in
+# one process, which the types share. Without a C compiler the app's native libraries do not run
+# here: that is said, and the tests that need them are skipped.
 test:
-	$(MAKE) --jobs=2 --output-sync=target lint types app
+	$(MAKE) --jobs=2 --output-sync=target lint app
 	-$(MAKE) -C android-app/native
-	$(MAKE) python-tests
+	$(MAKE) --jobs=2 types python-tests
 
 app:
 	$(MAKE) -C android-app apk $(APP_FLAGS)
@@ -65,12 +66,16 @@ soak: install-dev
 install: $(VENV)/installed
 install-dev: $(VENV)/installed-dev
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	@echo "Installing into $(VENV): about 2.5 GB to download, most of it PyTorch. A few minutes."
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV): about 2.5 GB to download, most of it PyTorch. A few minutes."
 	$(INSTALL) --editable .
 	touch $@
 
-$(VENV)/installed-dev: $(VENV)/installed
+# All that the main job needs, and what the tests need: resolved and installed once.
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV): about 2.6 GB to download, most of it PyTorch. A few minutes."
 	$(INSTALL) --editable '.[dev]'
-	touch $@
+	touch $(VENV)/installed $@
