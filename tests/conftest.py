@@ -6,11 +6,12 @@ import asyncio
 import gc
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from servers import (
     RunningPhone,
     running_adb_server,
 )
-from warm import WarmPopen, running_nursery
+from warm import FreshPopen, WarmPopen, running_nursery
 
 from mobilekit.records.device import DeviceProfile
 from mobilekit.virtual.device import Battery, Companion
@@ -49,7 +50,30 @@ def pytest_configure(config: pytest.Config) -> None:
         session.enter_context(running_nursery(directory))
         (directory / "exports").mkdir()
         os.environ[EXPORTS_VARIABLE] = str(directory / "exports")
+        if config.getoption("numprocesses", None):
+            session.enter_context(compiling_tests(config.args))
     subprocess.Popen = WarmPopen  # type: ignore[misc]
+
+
+@contextmanager
+def compiling_tests(arguments: list[str]) -> Iterator[None]:
+    """Compile the tests' modules for all workers, which wait for the nursery's imports meanwhile.
+
+    Otherwise each of them would do it, as those of an environment that keeps no bytecode do.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    process = FreshPopen(
+        [sys.executable, "-m", "pytest", "--collect-only", "-qq", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def pytest_collection() -> None:
