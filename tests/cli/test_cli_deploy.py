@@ -337,7 +337,8 @@ def test_an_apk_that_does_not_fit(cli, bench_phone, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["tiny.py", "squeezenet", pytest.param("nin", marks=pytest.mark.soak)]
+    "name",
+    ["tiny.py", *(pytest.param(each, marks=pytest.mark.soak) for each in ("squeezenet", "nin"))],
 )
 def test_onnx_runs_on_the_virtual_phone(cli, name):
     """ONNX Runtime computes what PyTorch does, and energy is measured as for ExecuTorch."""
