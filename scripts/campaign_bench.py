@@ -5,10 +5,11 @@
 
 Runs only take time, in hosts that are processes (``tests/simulated_lab.py``), on a PostgreSQL of
 the script's own. Three parts: what the engine adds to a run, with a short and a long queue; what a
-lab of so many phones asks of PostgreSQL while nothing goes wrong; and a lab in which hosts and,
-every tenth time, PostgreSQL are killed at random moments, after which every run must be stored
-once and no phone have been used twice at once. It ends with 1 where that is not so. ``--output``
-replaces the parts of that file between their markers; they are printed in any case.
+lab of so many phones asks of PostgreSQL while nothing goes wrong; and a lab in which hosts, who
+planned the campaign and follows it, and PostgreSQL are killed at random moments, after which every
+run must be stored once and no phone have been used twice at once. It ends with 1 where that is not
+so. ``--output`` replaces the parts of that file between their markers, and draws the last of them
+beside it (``campaigns.png``); they are printed in any case.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -31,10 +33,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
 from bench import put_section  # noqa: E402
 from databases import Postgres, running_postgres  # noqa: E402
-from simulated_lab import Interval, Lab, overlaps  # noqa: E402
+from simulated_lab import CAMPAIGN, PLANNER, Interval, Lab, overlaps  # noqa: E402
 
-from mobilekit.campaign.control import Tending  # noqa: E402
-from mobilekit.campaign.engine import open_queues  # noqa: E402
 from mobilekit.results.campaigns import opened  # noqa: E402
 from mobilekit.results.store import Store  # noqa: E402
 
@@ -43,6 +43,9 @@ STEADY_ROUNDS = 2
 KILLED_RUN_S = 0.5
 PARTS = ("overhead", "steady", "killed")
 LONGEST_S = 6 * 3600.0
+PICTURE = "campaigns.png"
+KINDS = {"host": "#4477aa", "planner": "#ee7733", "PostgreSQL": "#cc3311"}
+"""What is killed, and the colour that it is drawn in."""
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -70,15 +73,22 @@ class Steady(NamedTuple):
     gap_p95_s: float
 
 
+class Kill(NamedTuple):
+    at_s: float
+    """Since the lab's first process was started; so are all times here."""
+    what: str
+
+
 class Survival(NamedTuple):
     runs: int
     phones: int
     hosts: int
-    kills: int
-    restarts: int
+    kills: tuple[Kill, ...]
     seconds: float
-    stored: int
+    ended_s: tuple[float, ...]
+    """When each run that is stored was, in order."""
     distinct: int
+    """Results."""
     overlaps: int
     measured: int
     """To their end, those that were measured twice counted twice."""
@@ -153,56 +163,60 @@ def measure_steady(
 def measure_survival(
     server: Postgres, place: str, directory: Path, hosts: int, phones: int, runs: int, kills: int
 ) -> Survival:
-    """Kill one after the other, evenly over the campaign."""
+    """Kill one after the other, evenly over the campaign, from its planning on."""
     with closing(Lab(place, directory, hosts, KILLED_RUN_S)) as lab:
-        campaign = lab.plan(phones=phones, runs=runs)
         chance = random.Random(1)
-        began_s = time.monotonic()
-        lab.keep_alive()
-        killed = restarts = 0
-        next_done = 0.0
-        while killed < kills:
-            next_done += runs / (kills + 1)
-            lab.wait(campaign.id, LONGEST_S, done=int(next_done), between=lab.keep_alive)
+        lab.plan_apart(phones, runs)
+        began_s = time.time()
+
+        def look() -> None:
+            lab.keep_alive()
+            time.sleep(0.5)
+
+        look()
+        killed: list[Kill] = []
+        while len(killed) < kills:
+            next_done = (len(killed) + 1) * runs // (kills + 1)
+            lab.wait(CAMPAIGN, LONGEST_S, done=next_done, between=look)
             time.sleep(chance.random())
-            if killed % 10 == 9:
-                server.stop(abruptly=True)
-                time.sleep(chance.random() * 3)
-                server.start()
-                restarts += 1
-            else:
-                alive = [name for name in lab.names if name in lab.processes]
-                lab.kill(chance.choice(alive))
-            killed += 1
-            print(f"{killed} kills, {next_done:.0f} of {runs} runs", file=sys.stderr)
-        tending = Tending(campaign, print)
-        lab.wait(campaign.id, LONGEST_S, between=lambda: _tend(lab, tending))
-        seconds = time.monotonic() - began_s
-        intervals = lab.intervals()
+            what = _kill_at_random(server, lab, len(killed), chance)
+            killed.append(Kill(time.time() - began_s, what))
+            print(f"{len(killed)} kills, {next_done} of {runs} runs", file=sys.stderr, flush=True)
+        lab.wait(CAMPAIGN, LONGEST_S, between=look)
+        seconds = time.time() - began_s
         lab.close()
+        intervals = lab.intervals()
         with opened(place) as campaigns:
-            stored = [run.result_id for run in campaigns.list_runs(campaign.id, states=["done"])]
+            done = campaigns.list_runs(CAMPAIGN, states=["done"])
+        stored = [run.result_id for run in done]
         assert sorted(filter(None, stored)) == sorted(Store(place).result_ids())
         return Survival(
             runs,
             phones,
             hosts,
-            killed - restarts,
-            restarts,
+            tuple(killed),
             seconds,
-            len(stored),
+            tuple(sorted((run.ended_s or 0.0) - began_s for run in done)),
             len(set(stored)),
             len(overlaps(intervals)),
             sum(each.whole for each in intervals),
         )
 
 
-def _tend(lab: Lab, tending: Tending) -> None:
-    """As who follows a campaign does."""
+def _kill_at_random(server: Postgres, lab: Lab, number: int, chance: random.Random) -> str:
+    """A host, one of ten times PostgreSQL, and three of them who planned the campaign, at first
+    while that is still being done; what it was."""
+    if number % 10 == 9:
+        server.stop(abruptly=True)
+        time.sleep(chance.random() * 3)
+        server.start()
+        return "PostgreSQL"
     lab.keep_alive()
-    with opened(lab.place) as campaigns, open_queues(lab.place) as queues:
-        tending.turn(queues, campaigns)
-    time.sleep(2)
+    if number % 10 in (0, 3, 6) and lab.processes[PLANNER].poll() is None:
+        lab.kill(PLANNER)
+        return "planner"
+    lab.kill(chance.choice(lab.names))
+    return "host"
 
 
 def _gaps(intervals: list[Interval]) -> list[float]:
@@ -263,24 +277,70 @@ def render_overhead(found: list[Overhead], machine: str) -> list[str]:
     ]
 
 
-def render_steady(found: Steady) -> list[str]:
+def render_steady(found: Steady, machine: str) -> list[str]:
+    per_s = STEADY_ROUNDS * found.phones / found.seconds
     return [
         f"{found.phones:,} phones on {found.hosts} hosts, each busy with runs of "
-        f"{found.run_s:.0f} s on the average, for {found.seconds:.0f} s: PostgreSQL took "
+        f"{found.run_s:.0f} s on the average, for {found.seconds:.0f} s on {machine}, "
+        f"{per_s:.0f} runs a second: PostgreSQL took "
         f"{found.postgres_share:.0%} of a core and {found.connections} connections, a host "
         f"{found.hosts_share:.0%} of a core; a phone did nothing between two runs for "
         f"{found.gap_p50_s:.2f} s (p50) and {found.gap_p95_s:.2f} s (p95).",
     ]
 
 
-def render_survival(found: Survival) -> list[str]:
+def render_survival(found: Survival, machine: str) -> list[str]:
+    killed = Counter(each.what for each in found.kills)
+    stored = len(found.ended_s)
+    rows = {
+        "runs": f"{found.runs:,} of {KILLED_RUN_S} s on the average",
+        "phones, hosts": f"{found.phones:,}, {found.hosts}",
+        **{f"kills of {_named(what)}": str(killed[what]) for what in KINDS},
+        "time": f"{found.seconds:,.0f} s",
+        "runs that have a result, distinct results": f"{stored:,}, {found.distinct:,}",
+        "times that two runs had one phone at once": str(found.overlaps),
+        "runs measured to their end a second time, whose host died before it had kept them": str(
+            found.measured - stored
+        ),
+    }
     return [
-        f"{found.runs:,} runs of {KILLED_RUN_S} s on {found.phones:,} phones, {found.hosts} hosts, "
-        f"in {found.seconds:.0f} s, while a host was killed {found.kills} times and PostgreSQL "
-        f"{found.restarts} times at random moments: {found.stored:,} results stored, "
-        f"{found.distinct:,} of them distinct; {found.overlaps} times was a phone used by two runs "
-        f"at once; {found.measured - found.runs} were measured to their end a second time.",
+        "While hosts, who planned the campaign and follows it, and PostgreSQL are killed at random "
+        f"moments, and started again, all on {machine}:",
+        "",
+        "| | |",
+        "|---|--:|",
+        *(f"| {name} | {value} |" for name, value in rows.items()),
     ]
+
+
+def _named(what: str) -> str:
+    return {"host": "hosts", "planner": "the planner"}.get(what, what)
+
+
+def draw(found: Survival, path: Path) -> None:
+    """Results over time, and below it each kill."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot(found.ended_s, range(1, len(found.ended_s) + 1), color="black", linewidth=1.2)
+    above.set(ylabel="results stored", ylim=(0, None), xlim=(0, found.seconds))
+    above.yaxis.set_major_formatter("{x:,.0f}")
+    above.set_title(
+        f"{found.runs:,} runs on {found.phones:,} phones of {found.hosts} hosts", fontsize=10
+    )
+    for row, (what, colour) in enumerate(KINDS.items()):
+        at_s = [each.at_s for each in found.kills if each.what == what]
+        below.eventplot(at_s, lineoffsets=-row, linelengths=0.8, colors=colour)
+    counts = Counter(each.what for each in found.kills)
+    below.set_yticks(
+        [-row for row in range(len(KINDS))],
+        [f"{_named(what)}: {counts[what]} kills" for what in KINDS],
+    )
+    below.set_xlabel("time, s")
+    for axis in (above, below):
+        axis.grid(axis="x", linewidth=0.3)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -329,7 +389,7 @@ def main() -> None:
             found = measure_steady(
                 server, fresh(), scratch / "steady", given.hosts, given.phones, given.run_s
             )
-            tell("steady", render_steady(found))
+            tell("steady", render_steady(found, given.machine))
         if "killed" in given.only:
             survival = measure_survival(
                 server,
@@ -340,8 +400,12 @@ def main() -> None:
                 given.runs,
                 given.kills,
             )
-            tell("killed", render_survival(survival))
-            stored = (survival.stored, survival.distinct, survival.overlaps)
+            lines = render_survival(survival, given.machine)
+            if given.output is not None:
+                lines += ["", f"![Results stored over time, and each kill]({PICTURE})"]
+                draw(survival, given.output.with_name(PICTURE))
+            tell("killed", lines)
+            stored = (len(survival.ended_s), survival.distinct, survival.overlaps)
             is_sound = stored == (survival.runs, survival.runs, 0)
     sys.exit(0 if is_sound else 1)
 

@@ -1,7 +1,8 @@
 """A lab whose phones are names: real hosts, engine and store, and runs that only take time.
 
-``python tests/simulated_lab.py PLACE NAME DIRECTORY RUN_S`` is one of its hosts; each run that
-begins and ends there is a line of ``DIRECTORY/NAME.log``.
+``python tests/simulated_lab.py host PLACE NAME DIRECTORY RUN_S`` is one of its hosts; each run
+that begins and ends there is a line of ``DIRECTORY/NAME.log``. With ``plan PLACE ID PHONES RUNS
+HOSTS`` it is who begins a campaign and follows it; started again after a death, it goes on with it.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 from campaign_makers import make_campaign, make_plan, outcome_of  # noqa: E402
 
-from mobilekit.campaign import engine  # noqa: E402
+from mobilekit.campaign import control, engine  # noqa: E402
 from mobilekit.campaign.host import Order  # noqa: E402
 from mobilekit.campaign.planning import waiting_of  # noqa: E402
-from mobilekit.records.campaign import Campaign, Outcome  # noqa: E402
+from mobilekit.errors import UsageError  # noqa: E402
+from mobilekit.records.campaign import Campaign, CampaignRun, Outcome, PlacedRun  # noqa: E402
 from mobilekit.results.campaign_rows import RunId  # noqa: E402
 from mobilekit.results.campaigns import Campaigns, opened  # noqa: E402
+
+CAMPAIGN = "lab-1"
+PLANNER = "planner"
 
 
 class Interval(NamedTuple):
@@ -45,46 +50,38 @@ class Interval(NamedTuple):
 
 
 class Lab:
-    """Hosts that can be killed."""
+    """Hosts that can be killed, and who plans what they do."""
 
     def __init__(self, place: str, directory: Path, hosts: int, run_s: float) -> None:
         self.place, self.directory = place, directory
         self.names = [f"desk{number}" for number in range(hosts)]
-        self._run_s = run_s
+        self._words = {
+            name: ["host", place, name, str(directory), str(run_s)] for name in self.names
+        }
+        """Of each process."""
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.killed_s: dict[str, list[float]] = defaultdict(list)
         directory.mkdir(parents=True, exist_ok=True)
 
-    def plan(self, phones: int, runs: int, id: str = "lab-1") -> Campaign:
-        """``runs`` in all, spread over ``phones``, and those over the hosts."""
-        plan = make_plan(
-            models=[f"m{number}" for number in range(runs // phones)],
-            phones=[f"phone{number}" for number in range(phones)],
-        )
-        campaign, placed = make_campaign(
-            plan, id=id, host=lambda phone: self.names[int(phone[5:]) % len(self.names)]
-        )
+    def plan(self, phones: int, runs: int) -> Campaign:
+        campaign, placed = _make_campaign(CAMPAIGN, phones, runs, len(self.names))
         with opened(self.place) as campaigns:
             campaigns.add(campaign, placed)
-        self.enqueue(id)
+        self.enqueue(campaign.id)
         return campaign
 
     def enqueue(self, id: str) -> None:
-        with opened(self.place) as campaigns, engine.open_queues(self.place) as queues:
-            queues.add(
-                waiting_of(run, placed)
-                for run, placed in campaigns.iterate_placed(id)
-                if run.state == "queued"
-            )
+        _enqueue(self.place, id)
+
+    def plan_apart(self, phones: int, runs: int) -> None:
+        """By a process that can be killed as hosts can."""
+        numbers = (str(number) for number in (phones, runs, len(self.names)))
+        self._words[PLANNER] = ["plan", self.place, CAMPAIGN, *numbers]
 
     def start(self, name: str) -> None:
         with (self.directory / f"{name}.said").open("ab") as said:
             self.processes[name] = subprocess.Popen(
-                [
-                    sys.executable,
-                    __file__,
-                    *(self.place, name, str(self.directory), str(self._run_s)),
-                ],
+                [sys.executable, __file__, *self._words[name]],
                 env={**os.environ, "MOBILEKIT_HOME": str(self.directory / f"home-{name}")},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
@@ -98,10 +95,11 @@ class Lab:
         self.killed_s[name].append(time.time())
 
     def keep_alive(self) -> None:
-        """As a supervisor does: start what is not there, and what has ended."""
-        for name in self.names:
+        """As a supervisor does: start what is not there, and what has ended otherwise than it
+        should."""
+        for name in self._words:
             process = self.processes.get(name)
-            if process is not None and process.poll() is not None:
+            if process is not None and process.poll() not in (None, 0):
                 self.killed_s[name].append(time.time())
                 process = None
             if process is None:
@@ -126,13 +124,13 @@ class Lab:
         between: Callable[[], None] = lambda: None,
         done: int | None = None,
     ) -> None:
-        """Until nothing of it is open, or so many runs are done."""
+        """Until it is there and nothing of it is open, or so many runs are done."""
         deadline_s = time.monotonic() + timeout_s
         with opened(self.place) as campaigns:
             while True:
                 counts = counts_of(campaigns, campaign_id)
                 left = sum(counts[state] for state in ("queued", "running", "stopping"))
-                if left == 0 or (done is not None and counts["done"] >= done):
+                if (counts and left == 0) or (done is not None and counts["done"] >= done):
                     return
                 assert time.monotonic() < deadline_s, f"it does not end: {dict(counts)}"
                 between()
@@ -192,9 +190,52 @@ def overlaps(intervals: list[Interval]) -> list[tuple[Interval, Interval]]:
     return found
 
 
-def serve(place: str, name: str, directory: str, run_s: float) -> None:
-    from mobilekit.campaign.control import serving_host
+def _make_campaign(id: str, phones: int, runs: int, hosts: int) -> tuple[Campaign, list[PlacedRun]]:
+    """``runs`` in all, spread over ``phones``, and those over the hosts."""
+    plan = make_plan(
+        models=[f"m{number}" for number in range(runs // phones)],
+        phones=[f"phone{number}" for number in range(phones)],
+    )
+    made: tuple[Campaign, list[PlacedRun]] = make_campaign(
+        plan, id=id, host=lambda phone: f"desk{int(phone[5:]) % hosts}"
+    )
+    return made
 
+
+def _enqueue(place: str, id: str) -> None:
+    with opened(place) as campaigns, engine.open_queues(place) as queues:
+        queues.add(
+            waiting_of(run, placed)
+            for run, placed in campaigns.iterate_placed(id)
+            if run.state == "queued"
+        )
+
+
+class _Teller:
+    """What who follows a campaign hears, a line each."""
+
+    def note(self, text: str) -> None:
+        print(text, flush=True)
+
+    def ended(self, run: CampaignRun) -> None:
+        """There are many."""
+
+    def stands(self, standing: control.Standing) -> None:
+        """As above."""
+
+
+def plan_and_follow(place: str, id: str, phones: int, runs: int, hosts: int) -> None:
+    with opened(place) as campaigns:
+        try:
+            campaign = campaigns.find(id)
+        except UsageError:
+            campaign, placed = _make_campaign(id, phones, runs, hosts)
+            campaigns.add(campaign, placed)
+            _enqueue(place, id)
+    control.follow(place, campaign, _Teller())
+
+
+def serve(place: str, name: str, directory: str, run_s: float) -> None:
     log = os.open(f"{directory}/{name}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def tell(what: str, phone: str, run: RunId) -> None:
@@ -216,11 +257,15 @@ def serve(place: str, name: str, directory: str, run_s: float) -> None:
         signal.signal(number, lambda *_: over.set())
     with ExitStack() as stack:
         host = stack.enter_context(
-            serving_host(place, name, lambda text: print(text, flush=True), measure=measure)
+            control.serving_host(place, name, lambda text: print(text, flush=True), measure=measure)
         )
         while not over.wait(0.2) and not host.replaced.is_set():
             pass
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    what, *words = sys.argv[1:]
+    if what == "plan":
+        plan_and_follow(words[0], words[1], *map(int, words[2:]))
+    else:
+        serve(words[0], words[1], words[2], float(words[3]))
