@@ -206,7 +206,7 @@ def _enqueue(place: str, id: str) -> None:
     with opened(place) as campaigns, engine.open_queues(place) as queues:
         queues.add(
             waiting_of(run, placed)
-            for run, placed in campaigns.iterate_placed(id)
+            for run, placed in campaigns.iterate_open(id)
             if run.state == "queued"
         )
 

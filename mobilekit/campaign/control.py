@@ -351,9 +351,7 @@ def _move(
     by_device = {offer.device: (each.name, offer) for each in alive for offer in each.offers}
     old: list[RunId] = []
     new = []
-    for run, placed in campaigns.iterate_placed(campaign.id):
-        if run.state in OVER or run.host != source:
-            continue
+    for run, placed in campaigns.iterate_open(campaign.id, [source]):
         shared = offers.get(placed.phone)
         found = shared or (
             by_device.get(placed.run.device) if placed.phone.startswith(f"{source}/") else None
@@ -400,6 +398,6 @@ def _enqueue(
     """``hosts``: only what waits for them."""
     queues.add(
         waiting_of(run, placed)
-        for run, placed in campaigns.iterate_placed(campaign_id)
-        if run.state == "queued" and (hosts is None or run.host in hosts)
+        for run, placed in campaigns.iterate_open(campaign_id, hosts)
+        if run.state == "queued"
     )

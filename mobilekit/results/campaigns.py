@@ -7,7 +7,7 @@ that is over stays over, whoever comes late with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -197,9 +197,14 @@ class Campaigns:
         with self._database.reading() as connection:
             return [CampaignRun(**row) for row in connection.execute(query).mappings()]
 
-    def iterate_placed(self, campaign_id: str) -> Iterator[tuple[CampaignRun, PlacedRun]]:
-        """What each run is of, in the order of ``list_runs``."""
-        query = select_runs(RUNS.document).where(RUNS.campaign == campaign_id)
+    def iterate_open(
+        self, campaign_id: str, hosts: Collection[str] | None = None
+    ) -> Iterator[tuple[CampaignRun, PlacedRun]]:
+        """What each run is of that is not over, in the order of ``list_runs``; of all hosts, or of
+        these."""
+        query = select_runs(RUNS.document).where(RUNS.campaign == campaign_id, IS_OPEN)
+        if hosts is not None:
+            query = query.where(RUNS.host.in_(hosts))
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(RUNS.number)).mappings().all()
         for row in rows:

@@ -294,7 +294,7 @@ def test_work_is_moved_to_who_has_the_phone_now(make_lab, place):
     lab.kill("desk0")
     with opened(place) as campaigns, engine.open_queues(place) as queues:
         old, new = [], []
-        for run, placed in campaigns.iterate_placed(campaign.id):
+        for run, placed in campaigns.iterate_open(campaign.id):
             if run.host == "desk0" and run.state in ("queued", "running"):
                 run_id = engine.run_of(f"{campaign.id}/{run.key}/{run.attempt}")
                 there = control.replace(placed, host="desk1")
