@@ -99,9 +99,13 @@ def adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A server of this worker's own, with a database for each test that makes one."""
-    with running_postgres(tmp_path_factory.mktemp("postgres")) as server:
+    # Not among pytest's directories: another pytest that begins keeps the server's user out there.
+    with (
+        tempfile.TemporaryDirectory(prefix="mobilekit-postgres-") as directory,
+        running_postgres(Path(directory)) as server,
+    ):
         yield server
 
 
