@@ -64,7 +64,7 @@
     const isWide = positive && Math.max(...values) / Math.min(...values) > 20;
     return isWide
       ? { type: "log", label: `${label}, logarithmic`, ...LOGARITHMIC }
-      : { type: "linear", label, zero: true, nice: true };
+      : { type: "linear", label, zero: true, nice: true, ...(Math.max(...values) < 1e5 ? {} : { tickFormat: "~s" }) };
   }
 
   const intervalMark = (rows) =>
@@ -193,7 +193,8 @@
     const middle = (each) => (each.from + each.to) / 2;
     return Plot.plot({
       width: container.clientWidth || 960,
-      height: 270,
+      height: 280,
+      marginTop: 30,
       marginBottom: 45,
       x: { label: "time in the energy phase (s)", grid: true },
       y: { label: `power (W), ${series.origin}`, grid: true, zero: true, nice: true },

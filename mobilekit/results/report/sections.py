@@ -412,32 +412,38 @@ def _proportion(told: Proportion) -> Number:
 
 
 def _predicted(document: ReportDocument) -> Section:
-    if not document.predicted:
-        return Section("predicted", "", (), ())
-    told = [each for item in document.predicted for each in item.predictions]
-    table = predicted_table(document.predicted, document.comparisons, papers_on(document.predicted))
-    notes = [
-        f"{each.network} on the real {each.device} cannot be told: {each.reasons[0]}"
-        for each in told
+    parts = []
+    told = [
+        item
+        for item in document.predicted
+        if any(each.latency_ms is not None for each in item.predictions)
+    ]
+    if told:
+        engines = dict.fromkeys(device.engine for item in told for device in item.devices)
+        table = predicted_table(told, document.comparisons, papers_on(told))
+        parts.append(
+            Part(
+                "Beside what was measured without them",
+                _headed(table, "network", "figure"),
+                notes=tuple(
+                    f"Predicted as of {engine}, with 90 % intervals." for engine in engines
+                ),
+            )
+        )
+    reasons = [
+        (each.network, each.device, each.reasons[0])
+        for item in document.predicted
+        for each in item.predictions
         if each.latency_ms is None
     ]
-    engines = dict.fromkeys(
-        device.engine
-        for item in document.predicted
-        for device, each in zip(item.devices, item.predictions, strict=True)
-        if each.latency_ms is not None
-    )
-    notes += [f"Predicted as of {engine}, with 90 % intervals." for engine in engines]
-    part = Part(
-        "Beside what was measured without them",
-        _headed(table, "network", "figure"),
-        notes=tuple(notes),
-    )
+    if reasons:
+        table = make_table(("network", "real phone", "why"), reasons)
+        parts.append(Part("What cannot be told", table))
     return Section(
         "predicted",
         "Predicted of real phones",
         ("What virtual phones cannot tell of the phones that they stand in for.",),
-        (part,),
+        tuple(parts),
     )
 
 
