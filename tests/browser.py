@@ -17,6 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+AXE = "axe-core@4.14.1"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_S = 60
 
@@ -107,6 +110,16 @@ class Page:
         made = self.call("Page.printToPDF", preferCSSPageSize=True, printBackground=True)
         return base64.b64decode(made["data"])
 
+    def serious_findings(self, axe: str) -> list[str]:
+        """Of the accessibility checker that ``fetch_axe`` gives: which rule, and where."""
+        self.evaluate(axe + ";0")
+        found = json.loads(self.evaluate("axe.run().then((all) => JSON.stringify(all.violations))"))
+        return [
+            f"{each['id']}: {each['nodes'][0]['html']}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+
     @property
     def complaints(self) -> list[str]:
         """All that its console and its log hold, uncaught errors and refusals by its policy too."""
@@ -120,6 +133,19 @@ class Page:
             for each in self.events
             if each.get("method") == "Network.requestWillBeSent"
         ]
+
+
+def fetch_axe(directory: Path) -> str:
+    """The checker's script. Raises ``pytest.skip`` where npm does not give it."""
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm")
+    packed = subprocess.run(
+        ["npm", "pack", "--silent", AXE], cwd=directory, capture_output=True, text=True, timeout=60
+    )
+    if packed.returncode:
+        pytest.skip(f"needs {AXE}, which npm does not give: {packed.stderr[-200:]}")
+    shutil.unpack_archive(directory / packed.stdout.strip(), directory)
+    return (directory / "package/axe.min.js").read_text("utf-8")
 
 
 @contextmanager

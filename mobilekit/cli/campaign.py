@@ -37,25 +37,37 @@ DetachFlag = Annotated[
         "--detach", help="Return once everything waits for the hosts' agents, which carry it out."
     ),
 ]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write its results as a page once it is over, as `mobilekit report` does.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
 def run(
     file: Annotated[Path, typer.Argument(help="The campaign's file, such as campaign.toml.")],
     detach: DetachFlag = False,
+    report: ReportOption = None,
     store: StoreOption = None,
     as_json: RunJsonFlag = False,
 ) -> None:
     """Begin a campaign and carry it out: here, and on the hosts whose agents offer its devices."""
     from mobilekit.campaign.file import read_plan
 
-    run_plan(read_plan(file), store, as_json=as_json, detach=detach)
+    _check_report(report, detach=detach)
+    run_plan(read_plan(file), store, as_json=as_json, detach=detach, report=report)
 
 
 @app.command()
 def resume(
     campaign: CampaignArgument = "last",
     detach: DetachFlag = False,
+    report: ReportOption = None,
     store: StoreOption = None,
     as_json: RunJsonFlag = False,
 ) -> None:
@@ -63,8 +75,10 @@ def resume(
     from mobilekit import places
     from mobilekit.campaign import control
 
+    _check_report(report, detach=detach)
     place = store or places.default_store()
-    _follow(place, control.resume(place, campaign), as_json=as_json, detach=detach)
+    resumed = control.resume(place, campaign)
+    _follow(place, resumed, as_json=as_json, detach=detach, report=report)
 
 
 @app.command()
@@ -148,7 +162,30 @@ def move(
     control.move(store or places.default_store(), campaign, source, target, say)
 
 
-def run_plan(plan: CampaignPlan, store: str | None, *, as_json: bool, detach: bool = False) -> None:
+def _check_report(report: Path | None, *, detach: bool) -> None:
+    """Before anything is measured."""
+    from mobilekit.errors import UsageError
+    from mobilekit.results.output_file import check_writable
+
+    if report is None:
+        return
+    if detach:
+        raise UsageError(
+            "With --detach nobody is there at the end to write a report",
+            report=report,
+            fix="Leave --report out; `mobilekit report CAMPAIGN` writes it once it is over.",
+        )
+    check_writable(report)
+
+
+def run_plan(
+    plan: CampaignPlan,
+    store: str | None,
+    *,
+    as_json: bool,
+    detach: bool = False,
+    report: Path | None = None,
+) -> None:
     """Begin a campaign, and follow it to its end unless it is left to the hosts."""
     from mobilekit import places
     from mobilekit.campaign import control
@@ -157,16 +194,21 @@ def run_plan(plan: CampaignPlan, store: str | None, *, as_json: bool, detach: bo
     place = store or places.default_store()
     with TerminalReporter() as reporter:
         campaign = control.begin(place, plan, reporter.note)
-    _follow(place, campaign, as_json=as_json, detach=detach)
+    _follow(place, campaign, as_json=as_json, detach=detach, report=report)
 
 
-def _follow(place: str | Path, campaign: Campaign, *, as_json: bool, detach: bool) -> None:
+def _follow(
+    place: str | Path, campaign: Campaign, *, as_json: bool, detach: bool, report: Path | None
+) -> None:
     from mobilekit.campaign import control
+    from mobilekit.cli.failure import after_the_answer, show_failure
     from mobilekit.cli.following import CampaignReporter
+    from mobilekit.cli.report import write_report
     from mobilekit.contract.codec import encode
     from mobilekit.errors import StoppedError
     from mobilekit.results.campaigns import opened
     from mobilekit.results.documents import make_campaign_document
+    from mobilekit.results.store import Store
     from mobilekit.results.text.campaign import render_campaign
 
     with opened(place) as campaigns:
@@ -188,6 +230,10 @@ def _follow(place: str | Path, campaign: Campaign, *, as_json: bool, detach: boo
         say(encode(make_campaign_document(campaign, runs)))
     else:
         say(render_campaign(campaign, runs, width=terminal_width()))
+    if report is not None and any(run.result_id for run in runs):
+        with after_the_answer():
+            written = write_report([campaign.id], report, Store(place), show_failure)
+        say(written, err=as_json)
     if not detach:
         _exit_for(standing)
 

@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from browser import CHROMIUM, fetch_axe, running_browser
 from examples import measured
 from msgspec.structs import replace
 from recordings import write_recording
@@ -106,12 +107,17 @@ def test_a_killed_campaign_is_resumed(cli, write_campaign, campaigns, store):
 
 
 def test_every_line_is_a_document(cli, write_campaign):
-    """A line for each run as it ends, and the whole at the end."""
-    outcome = cli.start("campaign", "run", write_campaign(phones=1), "--json")
+    """A line for each run as it ends, and the whole at the end; a page, where one is asked for."""
+    path, page = write_campaign(phones=1), cli.directory / "page.html"
+    refused = cli("campaign", "run", path, "--detach", "--report", page)
+    assert (refused.exit_code, page.exists()) == (2, False)
+    outcome = cli.start("campaign", "run", path, "--json", "--report", page)
     stdout, stderr = outcome.communicate(timeout=120)
     *events, whole = [check_document(line) for line in stdout.splitlines()]
 
     assert outcome.returncode == 0, stderr
+    assert f"Wrote {page}: 2 results" in stderr
+    assert all(run["result_id"] in page.read_text("utf-8") for run in whole["runs"])
     assert {event["schema"] for event in events} == {"mobilekit.campaign-event/1"}
     assert {event["run"]["key"] for event in events} == {run["key"] for run in whole["runs"]}
     assert whole["counts"] == {"done": 2}
@@ -210,8 +216,8 @@ def test_phones_that_compute_nothing_here_go_side_by_side(cli, campaigns, make_p
 
 
 @pytest.mark.soak
-def test_six_networks_on_three_virtual_phones_unattended(cli, campaigns):
-    """From one file, without a terminal; they take turns, since they compute here."""
+def test_six_networks_on_three_virtual_phones_unattended(cli, campaigns, tmp_path):
+    """From one file to a page, without a terminal; they take turns, since they compute here."""
     for number in range(6):
         source = TINY_MODEL.replace("8, 4", f"8, {number + 4}")
         (cli.directory / f"net{number}.py").write_text(source, encoding="utf-8")
@@ -221,13 +227,26 @@ def test_six_networks_on_three_virtual_phones_unattended(cli, campaigns):
         f'models = {models}\ndevices = {devices}\npreset = "fast"\nenergy = "on-battery"\n',
         encoding="utf-8",
     )
-    outcome = cli("campaign", "run", "night.toml", timeout=1200)
+    outcome = cli("campaign", "run", "night.toml", "--report", "report.html", timeout=1200)
 
     assert outcome.exit_code == 0, outcome.stderr
     runs = campaigns.list_runs(campaigns.find("last").id)
     assert len(runs) == 18
     in_turn = sorted(runs, key=lambda run: run.started_s)
     assert all(first.ended_s <= second.started_s for first, second in itertools.pairwise(in_turn))
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
+    axe = fetch_axe(tmp_path)
+    with running_browser(tmp_path / "chromium") as browser:
+        browser.size(1280, 900)
+        for theme in ("light", "dark"):
+            browser.theme(theme)
+            browser.open(cli.directory / "report.html")
+            (tmp_path / f"{theme}.png").write_bytes(browser.picture())
+            assert browser.complaints == []
+            assert browser.serious_findings(axe) == []
+            rows = "document.querySelector('#measured table').tBodies[0].rows.length"
+            assert browser.evaluate(rows) == 18
 
 
 def test_ctrl_c_ends_the_run_and_a_resume_goes_on(cli, campaigns, slow_phone):
