@@ -81,7 +81,8 @@ class Lab:
     def start(self, name: str) -> None:
         with (self.directory / f"{name}.said").open("ab") as said:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, __file__, *self._words[name]],
+                [sys.executable, "-m", Path(__file__).stem, *self._words[name]],
+                cwd=Path(__file__).parent,
                 env={**os.environ, "MOBILEKIT_HOME": str(self.directory / f"home-{name}")},
                 stdin=subprocess.DEVNULL,
                 stdout=said,

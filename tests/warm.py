@@ -37,6 +37,8 @@ from typing import Any, NamedTuple
 SOCKET_VARIABLE = "MOBILEKIT_TEST_NURSERY"
 STATUS = struct.Struct("i")
 PACKAGE = "mobilekit"
+OURS = (PACKAGE, "simulated_lab")
+"""What of ``python -m`` is forked: the command, and the hosts of ``tests/simulated_lab.py``."""
 WORKER = ["-u", "-c", "import sys;exec(eval(sys.stdin.readline()))"]
 """What pytest-xdist starts Python with, for each process that takes a share of the tests. Another
 release may start it otherwise: then its workers import for themselves what they need."""
@@ -85,7 +87,7 @@ class WarmPopen(subprocess.Popen):
         executable, preexec_fn, _close_fds, pass_fds, cwd, env = rest[:6]
         words = [os.fsdecode(word) for word in args] if isinstance(args, (list, tuple)) else []
         environment = {os.fsdecode(k): os.fsdecode(v) for k, v in (env or os.environ).items()}
-        is_ours = words[1:2] == ["-m"] and words[2].partition(".")[0] == PACKAGE
+        is_ours = words[1:2] == ["-m"] and words[2].partition(".")[0] in OURS
         if (
             words[:1] != [sys.executable]
             or not (is_ours or words[1:] == WORKER)
