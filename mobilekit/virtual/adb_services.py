@@ -26,6 +26,10 @@ OLD_PROGRAMS = {name: program for name, program in PROGRAMS.items() if name != "
 PACKET = struct.Struct("<BI")
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
 INTERRUPTED = 130
+REFUSALS = {
+    "root": b"adbd cannot run as root in production builds\n",
+    "unroot": b"adbd not running as root\n",
+}
 
 
 def open_service(device: Device, link: Link, name: str) -> Service | None:
@@ -45,6 +49,8 @@ def open_service(device: Device, link: Link, name: str) -> Service | None:
         return lambda stream: device.reverse_forwards.serve(link, stream, rest)
     if kind == "reboot":
         return lambda stream: _reboot(device)
+    if kind in REFUSALS:
+        return lambda stream: stream.write(REFUSALS[kind])
     if kind == "tcp" or kind.startswith("local"):
         return device.sockets.service(name)
     kind, *options = kind.split(",")

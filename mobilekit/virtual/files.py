@@ -97,7 +97,8 @@ class PhoneFiles:
     def resolve(self, path: str, *, follow: bool = True) -> str:
         """The path without links and dots; ``follow`` also a link that is its last component.
 
-        With a slash at its end, as in ``/sdcard/``, that is always followed.
+        With a slash at its end, as in ``/sdcard/``, that is always followed, and a directory where
+        it is there at all.
         """
         follow = follow or path.endswith("/")
         pending = [part for part in reversed(path.split("/")) if part]
@@ -129,7 +130,10 @@ class PhoneFiles:
                     raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 self._check(here, SEARCH)
             resolved.append(name)
-        return "/" + "/".join(resolved)
+        found = "/" + "/".join(resolved)
+        if path.endswith("/") and self._is_no_directory(found):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        return found
 
     def host_path(self, path: str) -> Path:
         """Where a phone's file lies on this computer, for the companion."""
@@ -340,6 +344,12 @@ class PhoneFiles:
 
     def _host(self, resolved: str) -> Path:
         return self._root / resolved.lstrip("/")
+
+    def _is_no_directory(self, resolved: str) -> bool:
+        status = self._lstat(resolved)
+        return (status is not None and not modes.S_ISDIR(status.st_mode)) or (
+            resolved in self._generated or resolved in DEVICES
+        )
 
     def _lstat(self, resolved: str) -> os.stat_result | None:
         try:

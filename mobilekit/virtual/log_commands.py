@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import get_args
@@ -11,6 +12,7 @@ from mobilekit.virtual.logcat import LEVELS, Buffer, Layout, Level, LogEntry
 from mobilekit.virtual.shell import Call, CommandError, to_bytes
 
 FOLLOW_S = 0.1
+MOMENT = re.compile(r"\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}")
 LAYOUTS: dict[str, Layout] = {layout: layout for layout in get_args(Layout)}
 BUFFERS = {"main", "system", "radio", "events", "crash", "kernel", "security", "stats"}
 LONG_OPTIONS = {"--clear": "-c", "--dump": "-d"}
@@ -35,8 +37,8 @@ async def run_logcat(call: Call) -> int:
     call.device.log_crashes()
     entries = [entry for entry in call.device.log.since(0) if shows(entry)]
     newest = options.get("t") or options.get("T")
-    if newest is not None and newest.isdecimal():
-        entries = entries[len(entries) - min(int(newest), len(entries)) :]
+    if newest is not None:
+        entries = _newest(entries, newest)
     await call.print(f"--------- beginning of {told[0]}\n")
     await call.print("".join(entry.render(layout) for entry in entries))
     if "d" in options or "t" in options:
@@ -50,6 +52,16 @@ async def run_logcat(call: Call) -> int:
         text = "".join(entry.render(layout) for entry in new if shows(entry))
         # Even of nothing, so that a reader that is gone ends it.
         await call.streams.stdout.write(to_bytes(text))
+
+
+def _newest(entries: list[LogEntry], given: str) -> list[LogEntry]:
+    """As many as ``-t`` and ``-T`` say, or those since the moment that they name, such as
+    ``11-29 08:15:30.000``."""
+    if given.isdecimal():
+        return entries[len(entries) - min(int(given), len(entries)) :]
+    if MOMENT.fullmatch(given) is None:
+        raise CommandError(f'Invalid parameter "{given}"')
+    return [entry for entry in entries if entry.moment >= given]
 
 
 def _buffers(given: str) -> tuple[str, ...]:

@@ -25,13 +25,17 @@ class LogEntry(Record, frozen=True):
     message: str
     buffer: Buffer
 
+    @property
+    def moment(self) -> str:
+        """By the phone's clock: month, day and time, without the year."""
+        second = time.strftime("%m-%d %H:%M:%S", time.gmtime(self.at_s))
+        return f"{second}.{int(self.at_s % 1 * 1000):03}"
+
     def render(self, layout: Layout = "threadtime") -> str:
         """As ``logcat -v LAYOUT`` does."""
-        moment = time.strftime("%m-%d %H:%M:%S", time.gmtime(self.at_s))
-        moment = f"{moment}.{int(self.at_s % 1 * 1000):03}"
         start = {
-            "threadtime": f"{moment} {self.pid:5} {self.pid:5} {self.level} {self.tag}: ",
-            "time": f"{moment} {self.level}/{self.tag:8}({self.pid:5}): ",
+            "threadtime": f"{self.moment} {self.pid:5} {self.pid:5} {self.level} {self.tag}: ",
+            "time": f"{self.moment} {self.level}/{self.tag:8}({self.pid:5}): ",
             "brief": f"{self.level}/{self.tag:8}({self.pid:5}): ",
             "tag": f"{self.level}/{self.tag:8}: ",
             "process": f"{self.level}({self.pid:5}) ",

@@ -224,9 +224,11 @@ def test_no_path_leaves_the_phone(phone, tmp_path, path):
 
 
 def test_unknown_services_are_refused(phone):
-    for command in ("jdwp", "root", "remount"):
+    for command in ("jdwp", "remount"):
         done = phone.adb(command, timeout=10, may_fail=True)
         assert "closed" in done.stderr + done.stdout
+    assert "cannot run as root in production builds" in phone.adb("root").stdout
+    assert "not running as root" in phone.adb("unroot").stdout
     assert phone.adb("get-state").stdout == "device\n"
 
 

@@ -102,3 +102,14 @@ def test_storage_has_an_end_and_deleting_makes_room(files):
     files.remove_file(f"{TMP}/a")
     files.write_bytes(f"{TMP}/b", bytes(200))
     assert files.read_bytes(f"{TMP}/b") == bytes(200)
+
+
+def test_a_slash_at_the_end_means_a_directory(files):
+    """Clients ask for `FILE/` to learn whether it is one."""
+    files.create(f"{TMP}/file", 0o644).close()
+    files.make_link("file", f"{TMP}/link")
+
+    for path in (f"{TMP}/file", f"{TMP}/link", "/proc/meminfo", "/dev/null"):
+        assert _code(files.status, f"{path}/", follow=False) == errno.ENOTDIR
+    assert _code(files.status, "/sdcard/", follow=False) is None
+    assert _code(files.status, f"{TMP}/nothing/") == errno.ENOENT

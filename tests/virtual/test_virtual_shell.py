@@ -496,6 +496,15 @@ def test_a_hash_alone_and_the_log_in_other_layouts(shell):
     assert shell("logcat -d -v what").status == 1
 
 
+def test_the_log_since_a_moment(shell):
+    shell("logcat -c; log one; sleep 0.01; log two")
+    moment = re.search(r"(\d\d-\d\d [\d:.]+) .* two\n", shell("logcat -d").stdout)[1]
+    since = shell(f"logcat -t '{moment}'").stdout
+
+    assert since.endswith(" two\n") and " one\n" not in since
+    assert shell("logcat -t yesterday").stderr == 'logcat: Invalid parameter "yesterday"\n'
+
+
 def test_users_and_services(shell):
     assert shell("am get-current-user").stdout == "0\n"
     assert "UserInfo{0:Owner" in shell("dumpsys user").stdout
