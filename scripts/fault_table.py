@@ -6,7 +6,7 @@
 Each pair is a deploy of a small network on a virtual phone of its own behind a real adb server,
 whose companion plays a run again that took place at the beginning. ``--profile`` names another
 phone than one with Android 14, such as nexus7, whose Android 6 has other shells. ``--output``
-replaces the part of that file between the two markers. Ends with 1 where a pair has a traceback,
+replaces that phone's part of the file, between two markers. Ends with 1 where a pair has a traceback,
 takes longer than it may, or loses a sample.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,8 @@ ALLOWED_SILENCE_S = 220.0
 """``--fast`` has parts of 60 s, and a run may be silent for 120 s longer than its longest part; the
 call that began before, and the one that is under way, may take 20 s each."""
 GRACE_S = 5.0
+RUN_TIME = r"-\d{8}-\d{6}-[0-9a-f]{4}"
+"""Of a run's id: no two tables would be alike."""
 PAIRS: list[tuple[FaultName, Moment]] = [
     (fault, moment) for fault in FAULTS for moment in MOMENTS if fault != "none" and moment != "now"
 ]
@@ -106,7 +109,7 @@ def render(outcomes: list[Outcome]) -> str:
 
 def _first_sentence(message: str) -> str:
     text = " ".join(message.removeprefix("Error: ").split())
-    text = text.partition(" (")[0].partition(". ")[0]
+    text = re.sub(RUN_TIME, "-...", text.partition(" (")[0].partition(". ")[0])
     return "".join(c if c.isprintable() else "?" for c in text)[:140].replace("|", "\\|")
 
 
@@ -156,7 +159,7 @@ def main() -> None:
             )
     table = render(outcomes)
     if given.output is not None:
-        put_section(given.output, "faults", table)
+        put_section(given.output, f"faults-{given.profile}", table)
     bad = [outcome for outcome in outcomes if faults_of(outcome)]
     for outcome in bad:
         print(f"{outcome.fault} at {outcome.moment}: {', '.join(faults_of(outcome))}")

@@ -70,7 +70,7 @@ def decode_events(data: bytes) -> Iterator[ProgressEvent]:
         yield decode(line, ProgressEvent, source="a line of progress.jsonl")
 
 
-class _Versioned(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True):
     """Any message, of which only its version is read."""
 
     protocol_version: int
@@ -80,7 +80,7 @@ def _decode_whole(data: bytes, message: Any, source: str) -> Any:
     """A message that is a file; its version is told before anything else of it."""
     if len(data) > MAX_FILE_BYTES:
         raise ProtocolError(f"{source} is longer than {MAX_FILE_BYTES} bytes", fix=SAME_VERSION)
-    found = decode(data, _Versioned, source=source).protocol_version
+    found = decode(data, Message, source=source).protocol_version
     if found != PROTOCOL_VERSION:
         raise OtherVersionError(
             f"$.protocol_version: {found} is not {PROTOCOL_VERSION}", fix=SAME_VERSION

@@ -23,6 +23,12 @@ _TRIAL = sa.Table(
     "mobilekit_trial", sa.MetaData(), sa.Column("document", sa.LargeBinary, nullable=False)
 )
 """Only there while it is tried whether anything can be written."""
+_FIXES = {
+    "database is locked": "Another program has it open and is writing: wait until that is done, or "
+    "end it, then run the command again.",
+    "database or disk is full": "Make room where it is, or give another place with --store.",
+}
+"""For what SQLite says of a place that is right."""
 _LOCK_KEY = 0x6D6F62696C656B69
 """Of PostgreSQL's advisory lock: ``mobileki`` in ASCII."""
 
@@ -131,8 +137,11 @@ class Database:
         return StoreError(
             f"The results database cannot be used: {reason}",
             url=self.shown_url,
-            fix="Check --store or MOBILEKIT_STORE; it takes an SQLAlchemy URL such as "
-            "sqlite:///results.sqlite.",
+            fix=_FIXES.get(
+                reason,
+                "Check --store or MOBILEKIT_STORE; it takes an SQLAlchemy URL such as "
+                "sqlite:///results.sqlite.",
+            ),
         )
 
     @contextmanager

@@ -234,7 +234,9 @@ class PhoneFiles:
         if self._refusal == errno.EACCES and _is_below_any(path, WRITABLE):
             raise OSError(errno.EACCES, os.strerror(errno.EACCES))
         self._check(path, READ)
-        descriptor = os.open(self._host(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # A pipe without a writer is empty, and not waited for.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._host(path), flags)
         if modes.S_ISDIR(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -240,6 +240,22 @@ class LateStartPhone(LeavingPhone):
         self.now_s += duration_s
 
 
+class DeafToTheSecond(LateStartPhone):
+    """... having heard of it all the same; it has carried out `run-0`, and takes no other."""
+
+    def shell(self, command, check=True, limit_bytes=None):
+        if command.startswith("md5sum"):
+            return NO_SUCH_COMMAND
+        if "/run-0/" not in command or "rm -rf" in command:
+            return super().shell(command, check, limit_bytes)
+        if command.startswith("cat"):
+            result = RunSuccess(
+                protocol_version=PROTOCOL_VERSION, run_id="run-0", samples=samples()
+            )
+            return ShellResult(encode(result), b"", 0)
+        return ShellResult(b"over\n", b"", 0)
+
+
 TAKEN = encode_event(RunTaken(pid=7))
 BEGUN = encode_event(PhaseStarted(phase="verify", at_ns=0))
 PROGRESS = (
@@ -509,6 +525,20 @@ def test_a_run_that_was_not_started_because_the_link_broke():
         AppError, match=r"did not start the run: the link broke.*: The phone is gone"
     ):
         executor.follow(run_request(), SILENT)
+
+
+def test_a_broken_start_that_arrived_is_not_blamed_for_a_later_run():
+    """One start is of several runs: who took the first of them has heard of it."""
+    phone = DeafToTheSecond()
+    executor = executor_of(phone, clock_ns=clock_of(phone))
+    first, second = run_request(run_id="run-0"), run_request(run_id="run-1")
+    executor.start([first, second])
+
+    assert isinstance(executor.follow(first, SILENT), RunSuccess)
+    with pytest.raises(AppError) as caught:
+        executor.follow(second, SILENT)
+
+    assert caught.value.what == "The companion app did not start the run"
 
 
 def test_progress_that_is_none():

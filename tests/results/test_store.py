@@ -250,8 +250,9 @@ def test_a_database_that_another_process_holds_is_waited_for_once(url, tmp_path,
             lambda: Store(new),
         ):
             began = time.monotonic()
-            with pytest.raises(StoreError, match="database is locked"):
+            with pytest.raises(StoreError, match="database is locked") as caught:
                 use()
+            assert "wait until that is done" in caught.value.fix
             assert time.monotonic() - began < 2
 
 
