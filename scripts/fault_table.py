@@ -6,8 +6,8 @@
 Each pair is a deploy of a small network on a virtual phone of its own behind a real adb server,
 whose companion plays a run again that took place at the beginning. ``--profile`` names another
 phone than one with Android 14, such as nexus7, whose Android 6 has other shells. ``--output``
-replaces that phone's part of the file, between two markers. Ends with 1 where a pair has a traceback,
-takes longer than it may, or loses a sample.
+replaces that phone's part of the file, between two markers. Ends with 1 where a pair has a
+traceback, takes longer than it may, or loses a sample.
 """
 
 from __future__ import annotations

@@ -386,6 +386,11 @@ class Phone:
             return f"Free space on the phone (`{shell} rm -r {INPUT_ROOT}`), then run it again."
         if "permission denied" in lowered or "read-only" in lowered:
             return f"Check that nobody else owns that path: `{shell} ls -l` on it."
+        if "file exists" in lowered or "not a directory" in lowered:
+            return (
+                f"Something else lies in the way: look at it with `{shell} ls -l` and remove it, "
+                "then run the command again."
+            )
         return f"Run it by hand with `{shell}` to see what the phone says."
 
     def _send_file(

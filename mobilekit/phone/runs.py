@@ -57,15 +57,17 @@ def deliver(
     companion checks every hash before a run.
     ``on_bytes`` gets bytes done and bytes in all. Raises ``PhoneError``, ``DisconnectedError``.
     """
+    sources = {file.path: directory / Path(file.path).name for file in files}
+    # Asked for by name: whatever else lies there costs nothing.
+    names = " ".join(sorted({source.name for source in sources.values()}))
     listing = phone.shell(
         f"mkdir -p {INPUT_ROOT}/artifacts {INPUT_ROOT}/runs && "
         f"chmod 755 {INPUT_ROOT} {INPUT_ROOT}/artifacts {INPUT_ROOT}/runs && "
-        f"cd {INPUT_ROOT}/artifacts && stat -c '%s %n' * 2>/dev/null; true"
+        f"cd {INPUT_ROOT}/artifacts && stat -c '%s %n' {names} 2>/dev/null; true"
     ).text
     present = {
         name: size for size, _, name in (line.partition(" ") for line in listing.splitlines())
     }
-    sources = {file.path: directory / Path(file.path).name for file in files}
     missing = {
         path: source
         for path, source in sources.items()

@@ -11,6 +11,7 @@ import pytest
 from adbutils.errors import AdbTimeout
 from servers import running_adb_server
 
+from mobilekit.contract.protocol import INPUT_ROOT, ArtifactFile
 from mobilekit.errors import (
     AdbServerError,
     DeviceError,
@@ -23,6 +24,7 @@ from mobilekit.phone.adb import (
     Phone,
     _Answer,
 )
+from mobilekit.phone.runs import deliver
 from mobilekit.phone.server_address import (
     split_server,
 )
@@ -146,6 +148,34 @@ def test_a_push_arrives_whole_and_readable(handle, phone, big_file):
     assert handle.shell(f"sha256sum {TARGET}").text.split()[0] == digest
     assert int(handle.shell(f"stat -c %a {TARGET}").text, 8) & 0o444 == 0o444
     assert sum(sizes) == big_file.stat().st_size
+
+
+def test_only_what_is_missing_is_delivered(handle, tmp_path):
+    """Whatever else lies there is not looked at; a file of another length is pushed again."""
+    files = [
+        ArtifactFile(sha256=letter * 64, format="pte", size_bytes=9, method="forward")
+        for letter in "abc"
+    ]
+    for file in files:
+        (tmp_path / f"{file.sha256}.pte").write_bytes(b"a program")
+
+    assert deliver(handle, files[:1], tmp_path, on_bytes=lambda *_: None) == 9
+    handle.shell(f"cd {INPUT_ROOT}/artifacts && touch other && echo cut > {'b' * 64}.pte")
+    told = []
+    assert deliver(handle, files, tmp_path, on_bytes=lambda *two: told.append(two)) == 18
+    assert told[-1] == (18, 18)
+    assert deliver(handle, files, tmp_path, on_bytes=lambda *_: None) == 0
+
+
+def test_something_in_the_way_of_a_delivery(handle, tmp_path):
+    file = ArtifactFile(sha256="a" * 64, format="pte", size_bytes=9, method="forward")
+    (tmp_path / f"{file.sha256}.pte").write_bytes(b"a program")
+    handle.shell(f"mkdir -p {INPUT_ROOT} && touch {INPUT_ROOT}/artifacts")
+
+    with pytest.raises(PhoneError, match="File exists") as caught:
+        deliver(handle, [file], tmp_path, on_bytes=lambda *_: None)
+
+    assert "in the way" in caught.value.fix
 
 
 def test_a_pull_is_the_phones_file_byte_for_byte(handle, tmp_path, big_file):
