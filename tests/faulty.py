@@ -9,9 +9,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from replaying import SAMPLES, ReplayCompanion
@@ -57,6 +58,19 @@ class Outcome:
     """Kinds of samples that the phone had written, and that nobody has in the end."""
 
 
+class StruckPhone(VirtualPhone):
+    """A virtual phone to which anything may happen in a fault's place."""
+
+    strike_as: Callable[[], None] | None = None
+
+    async def _strike(self) -> None:
+        if self.strike_as is None:
+            await super()._strike()
+        elif self._is_due:
+            self._is_due, self.struck_at_s = False, time.time()
+            await asyncio.to_thread(self.strike_as)
+
+
 @dataclass(frozen=True)
 class Bench:
     """Where deploys are made to fail: an adb server, and a home with the network exported."""
@@ -68,23 +82,40 @@ class Bench:
     samples: Samples
     scratch: Path
 
-    def deploy(self, fault: FaultName, moment: Moment, *, profile: str = "pixel8") -> Outcome:
+    def deploy(
+        self,
+        fault: FaultName,
+        moment: Moment,
+        *,
+        profile: str = "pixel8",
+        instead: Callable[[VirtualPhone, Path], None] | None = None,
+    ) -> Outcome:
+        """``instead``: what happens in the fault's place, to the phone or in the command's home."""
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="pair-") as name:
-            return self._deploy(Path(name), fault, moment, profile)
+            return self._deploy(Path(name), fault, moment, profile, instead)
 
-    def _deploy(self, directory: Path, fault: FaultName, moment: Moment, profile: str) -> Outcome:
+    def _deploy(
+        self,
+        directory: Path,
+        fault: FaultName,
+        moment: Moment,
+        profile: str,
+        instead: Callable[[VirtualPhone, Path], None] | None,
+    ) -> Outcome:
         home, phone_directory = directory / "home", directory / "phone"
         (home / "cache").mkdir(parents=True)
         (home / "cache/artifacts").symlink_to(self.cache, target_is_directory=True)
         phone_directory.mkdir()
         companion = ReplayCompanion(phone_directory, self.samples, PACE_S)
-        phone = VirtualPhone(
+        phone = StruckPhone(
             load_profiles()[profile],
             phone_directory,
             this_abi(),
             FakeBattery(plugged=False),
             companion,
         )
+        if instead is not None:
+            phone.strike_as = partial(instead, phone, home)
         self._call(phone.start())
         try:
             self._attach(phone.serial)

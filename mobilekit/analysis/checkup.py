@@ -153,7 +153,7 @@ def _judge_adb_server(facts: AdbFacts) -> Iterator[Check]:
     elif facts.server == "none":
         yield _fault(
             "adb server",
-            f"none runs at {place} and none can be started: {facts.failure}",
+            f"none runs at {place}: {facts.failure}",
             f"`adb -P {facts.port} start-server` shows adb's own words",
         )
     else:

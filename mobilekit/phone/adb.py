@@ -33,6 +33,7 @@ from mobilekit.errors import (
 )
 from mobilekit.phone.attaching import advice, attach_again, not_ready
 from mobilekit.phone.server_address import (
+    ADDRESS_VARIABLE,
     SERVER_ADDRESS,
     read_address,
     read_port,
@@ -126,9 +127,11 @@ class AdbServer:
             )
         try:
             command = [adbutils.adb_path(), "-P", str(self.port), "start-server"]
+            # Where that variable says 127.0.0.1, adb takes it for elsewhere, and starts none.
+            environment = {k: v for k, v in self._environment.items() if k != ADDRESS_VARIABLE}
             done = subprocess.run(
                 command,
-                env=self._environment,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

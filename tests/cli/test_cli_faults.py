@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
+import socketserver
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -21,7 +24,8 @@ from faulty import IN_THE_RUN, SILENT, running_bench
 
 from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import Samples
-from mobilekit.virtual.faults import FAULTS, MOMENTS
+from mobilekit.results.database import LOCK_TIMEOUT_S
+from mobilekit.virtual.faults import FAULTS, MOMENTS, read_faults
 
 SOAK_DEPLOYS = int(os.environ.get("MOBILEKIT_SOAK_DEPLOYS", "500"))
 SOAK_WORKERS = 4
@@ -62,6 +66,84 @@ def test_a_fault_at_a_moment(bench, fault, moment, profile, exit_code, words, ke
     assert (outcome.exit_code, outcome.lost) == (exit_code, ())
     assert words in outcome.message
     assert kept in outcome.kept
+    assert not outcome.has_traceback
+    assert outcome.seconds < 60
+
+
+def lock_store(phone, home):
+    """For longer than it is waited for."""
+    held = sqlite3.connect(
+        home / "results.sqlite", isolation_level=None, timeout=20, check_same_thread=False
+    )
+    held.execute("BEGIN EXCLUSIVE")
+    threading.Timer(LOCK_TIMEOUT_S + 4, held.close).start()
+
+
+class OtherVersion(socketserver.BaseRequestHandler):
+    """An adb server of long ago, which knows nothing that is asked of it."""
+
+    def handle(self):
+        length = self.request.recv(4)
+        is_version = length and self.request.recv(int(length, 16)) == b"host:version"
+        self.request.sendall(b"OKAY00040020" if is_version else b"FAIL0014unknown host service")
+
+
+def take_servers_port(phone, home):
+    port = read_faults(home.parent / "phone").adb_server_port
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"0009host:kill")
+        connection.recv(1)
+    socketserver.ThreadingTCPServer.allow_reuse_address = True
+    other = socketserver.ThreadingTCPServer(("127.0.0.1", port), OtherVersion)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+
+    def leave():
+        other.shutdown()
+        other.server_close()
+
+    threading.Timer(12, leave).start()
+
+
+def result_of(home):
+    return next((home.parent / "phone/files").rglob("result.json"))
+
+
+def put_directory(phone, home):
+    result = result_of(home)
+    result.unlink()
+    result.mkdir()
+
+
+def grow_result(phone, home):
+    def grow():
+        with suppress(OSError):
+            for _ in range(800):
+                with result.open("ab") as file:
+                    file.write(b" ")
+                time.sleep(0.01)
+
+    result = result_of(home)
+    threading.Thread(target=grow).start()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("happens", "moment", "exit_code", "words"),
+    [
+        (lock_store, "measuring", 1, "wait until that is done"),
+        (lock_store, "fetching", 1, "wait until that is done"),
+        (take_servers_port, "measuring", 4, "unknown host service"),
+        (put_directory, "fetching", 4, "Is a directory"),
+        (grow_result, "fetching", 4, "is not what is on the phone"),
+    ],
+)
+def test_what_no_fault_is_named_after(bench, happens, moment, exit_code, words):
+    outcome = bench.deploy("slow", moment, instead=happens)
+
+    assert outcome.came
+    assert (outcome.exit_code, outcome.lost) == (exit_code, ())
+    assert words in outcome.message
+    assert outcome.kept in ("all, by `collect`", "all, on the phone")
     assert not outcome.has_traceback
     assert outcome.seconds < 60
 

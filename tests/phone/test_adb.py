@@ -330,6 +330,20 @@ def test_no_server_and_none_can_be_started(monkeypatch):
     assert caught.value.facts["port"] == "1"
 
 
+def test_a_server_on_this_computer_is_started_however_it_is_named(monkeypatch, tmp_path):
+    """As by `--adb 127.0.0.1:PORT`, which adb itself would take for one elsewhere."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("ANDROID_ADB_SERVER_ADDRESS", "127.0.0.1")
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
+    monkeypatch.setenv("ANDROID_ADB_LOG_PATH", str(tmp_path / "adb.log"))
+    monkeypatch.setenv("ADB_MDNS", "0")
+    server = AdbServer()
+
+    server.ensure_running()
+    server.stop()
+
+
 @pytest.mark.parametrize(
     ("text", "server"),
     [
