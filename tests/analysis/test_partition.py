@@ -131,6 +131,25 @@ def test_a_crossing_that_noise_makes_negative_is_none():
     assert found.largest_residual_ns > 1
 
 
+TIMES = st.floats(1.0, 1000.0)
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_no_plan_takes_less_than_nothing(data):
+    """However far the measured programs contradict each other."""
+    chart = data.draw(st.one_of(charts(), st.integers(2, 5).map(chain)))
+    count = len(chart.segments)
+    candidates = {"vulkan": range(count), "portable": range(1, count)}
+    observed = [
+        Observed(assignment=each, latency_ns=data.draw(TIMES))
+        for each in boundary_assignments(count, candidates)
+    ]
+    costs = fit_costs(chart, candidates, observed)
+    assert costs.usual_ns == observed[0].latency_ns
+    assert brute_force_ns(chart, costs) >= -1e-6
+
+
 def test_segments_that_are_no_candidates_stay():
     programs = boundary_assignments(4, {"portable": (1, 3)})
     assert programs == [

@@ -53,59 +53,63 @@ def _on(segments: int, backend: str, places: Sequence[int]) -> Assignment:
 def fit_costs(
     chart: Chart, candidates: Mapping[str, Sequence[int]], observed: Sequence[Observed]
 ) -> Costs:
-    """The costs that come nearest to what was measured (least squares; no crossing is negative).
+    """The costs that come nearest to what was measured (least squares; no crossing is negative, and
+    no segment takes less than nothing on any backend, so that no assignment does).
 
     ``observed`` holds the usual backend's own program, and of a backend and a chain as many
     equations as unknowns with ``boundary_assignments``.
     """
     from scipy.optimize import lsq_linear  # at no command's start, as in ``energy.budget``
 
+    count, flows = len(chart.segments), len(chart.flows)
     usual_ns = next(each.latency_ns for each in observed if set(each.assignment) == {USUAL})
+    # Of each segment the time on the usual backend, then of each other backend the segments' times
+    # there and the tensors' crossings.
     columns: dict[tuple[str, str, int], int] = {}
-    for backend, places in candidates.items():
+    for backend, places in ((USUAL, range(count)), *candidates.items()):
         for place in places:
             columns[backend, "segment", place] = len(columns)
-        for number in range(len(chart.flows)):
+        for number in range(flows if backend != USUAL else 0):
             columns[backend, "flow", number] = len(columns)
-    rest = [each for each in observed if set(each.assignment) != {USUAL}]
-    matrix = np.zeros((len(rest), len(columns)))
-    for row, each in enumerate(rest):
+    matrix = np.zeros((len(observed), len(columns)))
+    for row, each in enumerate(observed):
         for place, backend in enumerate(each.assignment):
-            if backend != USUAL:
-                matrix[row, columns[backend, "segment", place]] = 1
+            matrix[row, columns[backend, "segment", place]] = 1
         for number, flow in enumerate(chart.flows):
             for backend in _crossed(flow, each.assignment):
                 matrix[row, columns[backend, "flow", number]] += 1
-    more_ns = np.array([each.latency_ns - usual_ns for each in rest])
-    values, residual_ns = np.zeros(len(columns)), 0.0
-    if len(columns) and len(rest):
-        lowest = [0.0 if kind == "flow" else -np.inf for _, kind, _ in columns]
-        scale = max(float(np.abs(more_ns).max()), 1.0)
-        # Of costs that only occur together, such as those around a segment whose neighbours are
-        # not tried, the smallest: the sum alone is told, and counts.
-        system = np.vstack([matrix, SMALLEST * np.eye(len(columns))])
-        target = np.concatenate([more_ns / scale, np.zeros(len(columns))])
-        values = lsq_linear(system, target, bounds=(lowest, np.inf), method="bvls").x * scale
-        residual_ns = float(np.abs(matrix @ values - more_ns).max())
+    taken_ns = np.array([each.latency_ns for each in observed])
+    # Of costs that only occur together, such as those around a segment whose neighbours are not
+    # tried, the smallest: the sum alone is told, and counts. How the usual backend's time is spread
+    # over its segments nothing tells but what others are faster by.
+    smallest = np.eye(len(columns))
+    for (backend, kind, place), column in columns.items():
+        if kind == "segment" and backend != USUAL:
+            smallest[column, columns[USUAL, "segment", place]] = -1
+    even = np.where(np.arange(len(columns)) < count, usual_ns / count, 0.0)
+    scale = max(float(taken_ns.max()), 1.0)
+    system = np.vstack([matrix, SMALLEST * smallest])
+    target = np.concatenate([taken_ns, SMALLEST * even]) / scale
+    values = lsq_linear(system, target, bounds=(0.0, np.inf), method="bvls").x * scale
+    values[:count] *= usual_ns / (values[:count].sum() or 1.0)
     return Costs(
         usual_ns=usual_ns,
         others=tuple(
             BackendCosts(
                 backend=backend,
                 extra_ns=tuple(
-                    float(values[columns[backend, "segment", place]])
+                    float(values[columns[backend, "segment", place]] - values[place])
                     if (backend, "segment", place) in columns
                     else None
-                    for place in range(len(chart.segments))
+                    for place in range(count)
                 ),
                 crossing_ns=tuple(
-                    max(float(values[columns[backend, "flow", number]]), 0.0)
-                    for number in range(len(chart.flows))
+                    float(values[columns[backend, "flow", number]]) for number in range(flows)
                 ),
             )
             for backend in candidates
         ),
-        largest_residual_ns=residual_ns,
+        largest_residual_ns=float(np.abs(matrix @ values - taken_ns).max()),
     )
 
 
