@@ -108,9 +108,7 @@ def _deploy_many(
         "--input": run.input,
         "--inputs": run.inputs,
         "--calibration": run.calibration,
-        "--placement": run.placement,
-        "--compressed": run.compressed,
-        "--level": run.level,
+        "--level auto": run.chooses_level,
         "--apk": on.apk,
         "--no-install": not on.install or None,
         "--require-phone": on.require_phone or None,
@@ -138,6 +136,9 @@ def _deploy_many(
         energy="on-battery" if energy else "none",
         gates=Gates(),
         seed=secrets.randbelow(2**31),
+        changed=tuple(run.variant_of(model, models) for model in models)
+        if run.placement or run.compressed
+        else (),
     )
     run_plan(plan, store, as_json=output.as_json)
 

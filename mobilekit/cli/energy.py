@@ -116,7 +116,9 @@ def measure(
     opened = Store(store or places.default_store())
     measurements: list[Measurement] = []
     order = random.sample(models, len(models))
-    options = [deploy_options(model, on, run, length, backend=run.backend) for model in order]
+    options = [
+        deploy_options(model, on, run, length, backend=run.backend, among=models) for model in order
+    ]
 
     def show(measurement: Measurement) -> None:
         measurements.append(measurement)

@@ -235,9 +235,10 @@ class NetworkOptions(GivenOptions):
     def chooses_level(self) -> bool:
         return self.level == "auto"
 
-    def variant_of(self, model: str) -> Variant:
+    def variant_of(self, model: str, among: Sequence[str] = ()) -> Variant:
         """Of the network of that name or file; raises ``UsageError`` where a file of it is of
-        another one."""
+        another one. Of several, which ``among`` are, a file changes the one that it was made
+        for."""
         if self.placement is not None and self.compressed is not None:
             raise UsageError(
                 "--placement names layers of the whole network, which --compressed cuts",
@@ -249,6 +250,9 @@ class NetworkOptions(GivenOptions):
                 fix="Give --compressed FILE too: `mobilekit compress MODEL --levels 4 -o FILE` "
                 "writes one.",
             )
+        file = self.placement or self.compressed
+        if file is not None and len(among) > 1 and self._is_for_another(file, model, among):
+            return Variant(precision=self.precision)
         if self.placement is not None:
             from mobilekit.model.zoo import network_name
             from mobilekit.results.saved import read_placement
@@ -269,6 +273,14 @@ class NetworkOptions(GivenOptions):
                 fix="Leave --precision out.",
             )
         return variant if self.level is None else self._at_level(variant)
+
+    def _is_for_another(self, file: Path, model: str, among: Sequence[str]) -> bool:
+        """Whether the file is of one of ``among``, and not of this one."""
+        from mobilekit.model.zoo import network_name
+        from mobilekit.results.saved import read_changed_network
+
+        made_for = read_changed_network(file)
+        return made_for != network_name(model) and made_for in map(network_name, among)
 
     def _at_level(self, variant: Variant) -> Variant:
         """Where the device chooses, the smallest: it is run where none keeps to the budget."""
@@ -387,8 +399,10 @@ def deploy_options(
     energy: bool = True,
     backend: BackendOrAuto = "xnnpack",
     budget_ms: float | None = None,
+    among: Sequence[str] = (),
 ) -> DeployOptions:
-    """What a command's options ask for; ``budget_ms`` is what --level auto chooses by."""
+    """What a command's options ask for; ``budget_ms`` is what --level auto chooses by, ``among``
+    are all networks that it is about."""
     check_level_choice(run, budget_ms)
     from mobilekit.flow.prepare import DeployOptions
 
@@ -401,7 +415,9 @@ def deploy_options(
         energy=energy,
         require_phone=on.require_phone,
         format=run.format,
-        variant=with_backend(run.variant_of(model), "xnnpack" if backend == "auto" else backend),
+        variant=with_backend(
+            run.variant_of(model, among), "xnnpack" if backend == "auto" else backend
+        ),
         seek_backend=backend == "auto",
         calibration=run.calibration,
         apk=on.apk,

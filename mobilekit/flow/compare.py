@@ -3,6 +3,7 @@ can be set side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mobilekit.analysis.compare.comparison import MeasuredSide, compare
@@ -42,30 +43,28 @@ class Measured(NamedTuple):
 
 
 def measure_pairs(
-    models: list[str],
-    options: DeployOptions,
-    against: DeployOptions,
+    sides: Sequence[tuple[DeployOptions, DeployOptions]],
     store: Store,
     reporter: Reporter,
     *,
     traced_iterations: Iterations | None,
 ) -> Measured:
-    """Deploy each model as ``options`` says, and again as ``against`` does; every run is stored.
+    """Deploy each network on both of its sides; every run is stored.
 
-    The two are alike but for their device and backend, and their models do not matter.
+    The two sides are alike but for their device and backend, and all first ones have one device, as
+    all second ones do.
 
     An export that fails ends that network alone; anything else ends them all, and is raised where
     there is no pair yet. What can be known of the networks and of the second device comes before
     anything is measured.
     """
-    for model in models:
-        for each in (options, against):
-            find_network(each._replace(model=model))
-    check_device(against, reporter)
+    for both in sides:
+        for each in both:
+            find_network(each)
+    check_device(sides[0][1], reporter)
     measured = Measured([], [])
-    for model in models:
+    for both in sides:
         try:
-            both = options._replace(model=model), against._replace(model=model)
             pair = _measure_pair(both, store, reporter, traced_iterations)
         except MobilekitError as error:
             # A device that is gone is gone for the other networks too.
@@ -73,7 +72,7 @@ def measure_pairs(
             # One that could not be saved holds its measurement.
             if isinstance(error, UnsavedError) or (not goes_on and not measured.pairs):
                 raise
-            measured.unmeasured.append((model, error))
+            measured.unmeasured.append((both[0].model, error))
             if goes_on:
                 continue
             break

@@ -111,6 +111,19 @@ def read_compressed(path: Path, network: str) -> Variant:
     return Variant(precision=document.precision, level=level, storage=document.storage)
 
 
+def read_changed_network(path: Path) -> str:
+    """The name of the network that a file of either kind was made for. Raises ``UsageError``."""
+    document: PlacementDocument | CompressedDocument = _read(
+        path,
+        PlacementDocument | CompressedDocument,
+        LARGEST_VARIANT_BYTES,
+        unread=f"{path.name} cannot be read",
+        refused=f"{path.name} changes no network",
+        fix="Give a file that `mobilekit compress -o` or `mobilekit partition --save` wrote.",
+    )
+    return document.model
+
+
 def _refuse_other_network(path: Path, made_for: str, network: str) -> None:
     """Layers of two networks may have one name, and other weights."""
     if made_for != network:

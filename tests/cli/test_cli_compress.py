@@ -3,10 +3,13 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from mobilekit.campaign.expand import expand
+from mobilekit.cli.main import app
 from mobilekit.contract.codec import decode
 from mobilekit.errors import NothingFitsError, UsageError
-from mobilekit.records.network import Variant
+from mobilekit.records.network import Compression, LayerRank, Variant
 from mobilekit.results.documents import MeasurementDocument
 from mobilekit.results.network_documents import CompressDocument
 
@@ -282,9 +285,34 @@ def test_a_compressed_network_takes_no_placement(cli, redundant, tmp_path):
     assert "Give one of them" in outcome.stderr
 
 
-@pytest.mark.parametrize("option", ["--compressed", "--placement"])
-def test_several_networks_are_not_deployed_as_one_is_changed(cli, redundant, option, tmp_path):
-    """It would be left out without a word."""
-    outcome = cli("deploy", redundant, "digits", "--device", "pc", option, tmp_path / "a.json")
-    assert outcome.exit_code == UsageError.exit_code
-    assert option in outcome.stderr
+@pytest.fixture
+def deploy_in_campaign(monkeypatch, tmp_path):
+    """Deploys several networks as far as to the campaign that they are, which is returned."""
+    plans = []
+    monkeypatch.setattr(
+        "mobilekit.cli.campaign.run_plan", lambda plan, *_, **__: plans.append(plan)
+    )
+
+    def deploy(*words):
+        outcome = CliRunner().invoke(app, ["deploy", *map(str, words)])
+        if outcome.exception is not None:
+            raise outcome.exception
+        return plans.pop()
+
+    return deploy
+
+
+def test_a_file_changes_its_own_network_of_several(deploy_in_campaign, redundant, tmp_path):
+    """On every device; the others are measured whole, in the precision that is asked for."""
+    file = tmp_path / "small.json"
+    ranks = '{"ranks": [{"layer": "0", "rank": 3}]}'
+    file.write_text(f'{{{TAG}, "model": "redundant", "precision": "int8", "compression": {ranks}}}')
+    asked = ("digits", redundant, "-d", "pc", "-d", "nexus7", "--compressed", file)
+    plan = deploy_in_campaign(*asked)
+    found = {(run.model, run.device): run.variant for run in expand(plan)}
+    cut = Compression(ranks=(LayerRank(layer="0", rank=3),))
+    for device in ("pc", "nexus7"):
+        assert found["digits", device] == Variant()
+        assert found[str(redundant), device] == Variant(precision="int8", compression=cut)
+    with pytest.raises(UsageError, match="made for redundant"):
+        deploy_in_campaign("digits", "nin", "-d", "pc", "--compressed", file)

@@ -60,11 +60,16 @@ class FakeReporter:
         self.notes.append(text)
 
 
+def sides_of(models, options=OPTIONS, against="pc"):
+    each = [options._replace(model=model) for model in models]
+    return [(first, first._replace(device=against)) for first in each]
+
+
 def pairs_of(monkeypatch, models, failures=None, *, runs=None, segment_failure=None, iterations=3):
     flow, reporter = FakeFlow(failures or {}, runs or {}, segment_failure), FakeReporter()
     monkeypatch.setattr(comparison, "deploy", flow.deploy)
     monkeypatch.setattr(comparison, "profile", flow.profile)
-    pairs = measure_pairs(models, OPTIONS, ON_PC, None, reporter, traced_iterations=iterations)
+    pairs = measure_pairs(sides_of(models), None, reporter, traced_iterations=iterations)
     return pairs, flow.asked, reporter.notes
 
 
@@ -124,7 +129,7 @@ def test_an_unknown_model_is_found_before_anything_is_measured(monkeypatch):
     monkeypatch.setattr(comparison, "deploy", flow.deploy)
 
     with pytest.raises(UnknownModelError):
-        measure_pairs(["nin", "nothing"], OPTIONS, ON_PC, None, FakeReporter(), traced_iterations=3)
+        measure_pairs(sides_of(["nin", "nothing"]), None, FakeReporter(), traced_iterations=3)
 
     assert flow.asked == []
 
@@ -201,9 +206,7 @@ def test_what_can_be_known_is_known_before_anything_is_measured(
     monkeypatch.setattr(comparison, "deploy", flow.deploy)
     with pytest.raises(error):
         measure_pairs(
-            models,
-            OPTIONS._replace(**changes),
-            OPTIONS._replace(**changes, device=against),
+            sides_of(models, OPTIONS._replace(**changes), against),
             None,
             FakeReporter(),
             traced_iterations=None,
