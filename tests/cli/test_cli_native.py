@@ -82,7 +82,7 @@ def test_a_search_in_the_phones_library_ends_within_50_kb(cli, native_phone, tmp
     assert choice.chosen.size_bytes <= 50_000 < 350_000 < choice.uncompressed.size_bytes
     assert choice.chosen.loss_points <= 1
     again = ("--compressed", file, "--calibration", choice.calibration, "--json")
-    outcome = cli("evaluate", "digits", "-d", native_phone.serial, "--fast", *again)
+    outcome = cli("evaluate", "digits", "-d", native_phone.serial, *again)
     assert outcome.exit_code == 0, outcome.stderr
     measurement = decode(outcome.stdout, MeasurementDocument, source="stdout").measurement
     assert measurement.result.samples.companion.name == "mobilekit native"
