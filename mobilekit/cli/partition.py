@@ -34,6 +34,13 @@ def partition(
             show_default=False,
         ),
     ] = None,
+    energy: Annotated[
+        bool,
+        typer.Option(
+            "--energy/--no-energy",
+            help="Measure what each backend draws where the device runs on its battery.",
+        ),
+    ] = True,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -56,7 +63,7 @@ def partition(
     from mobilekit.results.text.partition import render_partition
 
     run = FormatOptions(**asdict(network), format="pte")
-    options = deploy_options(model, on, run, energy=False)
+    options = deploy_options(model, on, run, energy=energy)
     opened = Store(store or places.default_store())
     if save is not None:
         check_writable(save)

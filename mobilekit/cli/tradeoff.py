@@ -10,6 +10,7 @@ import typer
 from mobilekit.cli.failure import after_the_answer, exit_for
 from mobilekit.cli.options import (
     CalibrationOption,
+    DataOption,
     DeviceOptions,
     FormatOptions,
     GivenOptions,
@@ -23,6 +24,7 @@ from mobilekit.cli.options import (
 )
 from mobilekit.cli.terminal import say, terminal_width
 from mobilekit.errors import UsageError
+from mobilekit.records.network import LEAST_LEVELS, MOST_LEVELS
 
 
 def tradeoff(
@@ -42,20 +44,13 @@ def tradeoff(
         int | None,
         typer.Option(
             "--levels",
-            min=2,
-            max=16,
+            min=LEAST_LEVELS,
+            max=MOST_LEVELS,
             help="How many levels are made, without --compressed. [default: 4]",
             show_default=False,
         ),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            help="A directory of labelled examples. [default: what comes with the model]",
-            show_default=False,
-        ),
-    ] = None,
+    data: DataOption = None,
     precision: PrecisionOption = "fp32",
     calibration: CalibrationOption = None,
     threads: ThreadsOption = None,

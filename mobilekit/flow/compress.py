@@ -25,13 +25,13 @@ from mobilekit.model.calibration import calibration_sha256
 from mobilekit.model.examples import (
     check_examples,
     count_overlap,
+    has_examples,
     split_examples,
     write_agreement,
 )
 from mobilekit.model.kept_lines import KeptLines
 from mobilekit.model.ranks import Layer, make_ladder
 from mobilekit.model.storage_ladders import storage_ladders
-from mobilekit.model.zoo import read_front_end
 from mobilekit.records.compression import (
     Budget,
     Candidate,
@@ -91,7 +91,7 @@ def compress(
     """
     options = options._replace(energy=budget.energy_j is not None)
     spec = find_network(_as_variant(options, Variant()))
-    judged_by_labels = data is not None or _has_examples(spec)
+    judged_by_labels = has_examples(spec, data)
     if judged_by_labels:
         check_examples(spec, data)
     state = _look_at(options, reporter)
@@ -466,10 +466,6 @@ def _kept_candidates(
 def _as_variant(options: DeployOptions, variant: Variant) -> DeployOptions:
     calibration = options.calibration if variant.precision == "int8" else None
     return options._replace(variant=variant, calibration=calibration)
-
-
-def _has_examples(spec: ModelSpec) -> bool:
-    return spec.path.endswith(".py") and read_front_end(spec).data is not None
 
 
 def _sound(measurement: Measurement) -> Measurement:

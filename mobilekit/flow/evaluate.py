@@ -6,12 +6,17 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from mobilekit import places
 from mobilekit.flow.deploy import with_found_backend
-from mobilekit.flow.prepare import DeployOptions, find_network, make_request, prepare
+from mobilekit.flow.prepare import (
+    DeployOptions,
+    deliver_examples,
+    find_network,
+    make_request,
+    prepare,
+)
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
-from mobilekit.model.examples import check_examples, prepare_examples
+from mobilekit.model.examples import check_examples
 from mobilekit.records.measurement import (
     Measurement,
 )
@@ -29,14 +34,7 @@ def evaluate(
     check_examples(find_network(options), data)
     options = with_found_backend(options, store, reporter)
     with prepare(options, store, reporter) as prepared:
-        with prepared.steps("examples"):
-            examples = prepare_examples(
-                prepared.artifact.model,
-                data,
-                cache_directory=places.artifacts_directory(),
-                on_progress=reporter.note,
-            )
-        prepared.deliver((examples.inputs,), reporter)
+        examples = deliver_examples(prepared, data, reporter)
         request = replace(make_request(options, prepared), evaluation=examples.inputs)
         begun = begin(prepared, request, "evaluate", examples=examples)
         return run(prepared, begun, store, reporter)

@@ -2,22 +2,25 @@
 
 For each number of threads one run times the programs of every boundary (``analysis.partition``
 says which), as segments of the ``profile`` phase, in rounds that take turns. The cheapest plan is
-then run against each single backend that came near it, in a run that also checks its outputs.
+then run against each single backend that came near it, in a run that also checks its outputs. Of
+each backend a run of the whole network tells what it draws, where the device can tell that.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from mobilekit import places
+from mobilekit.analysis.answer import derive_answer
 from mobilekit.analysis.partition.costs import boundary_assignments, fit_costs
 from mobilekit.analysis.partition.plan import beats, cheapest, kept, verdict_on
 from mobilekit.contract.protocol import OutputCheck, RunFailure, Segment
 from mobilekit.errors import ExportError, RunFailedError
+from mobilekit.flow.deploy import deploy, plan_deployed_energy
 from mobilekit.flow.prepare import (
     DeployOptions,
     Prepared,
@@ -28,14 +31,15 @@ from mobilekit.flow.prepare import (
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
 from mobilekit.model.export import export_artifact
-from mobilekit.model.export_segments import read_chart
+from mobilekit.model.export_segments import export_segments, read_chart
 from mobilekit.model.packed import find_lacking
-from mobilekit.records.artifact import Artifact
+from mobilekit.records.artifact import Artifact, SegmentArtifact
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import Description, Placed, Variant
 from mobilekit.records.partition import (
     USUAL,
     Assignment,
+    BackendPower,
     Candidate,
     Chart,
     Observed,
@@ -77,6 +81,7 @@ def partition(
     runs: list[Measurement] = []
     with prepare(options, store, reporter) as prepared:
         spec = prepared.artifact.model
+        tells_energy = plan_deployed_energy(options, prepared) is not None
         with prepared.steps("segments"):
             reporter.note(f"Cutting {spec.name} into segments")
             chart, description = read_chart(
@@ -94,14 +99,26 @@ def partition(
         wanted = list(dict.fromkeys([*boundary_assignments(count, candidates), *pure]))
         with prepared.steps("segments"):
             made = programs.make(wanted)
-        prepared.deliver([file for each in made for file in each.files], reporter)
+            alone = export_segments(
+                spec,
+                "pte",
+                cache_directory=places.artifacts_directory(),
+                on_progress=reporter.note,
+            )
+        prepared.deliver([file for each in (*made, alone) for file in each.files], reporter)
+        every = (*made, *alone.programs)
         for number in threads:
             measured, rounds = _time(
-                options, prepared, made, ROUNDS, number, store, reporter, f"threads{number}"
+                options, prepared, every, ROUNDS, number, store, reporter, f"threads{number}"
             )
             runs.append(measured)
             # The least of a program's medians: other work on the device only ever adds to it.
-            least = {each: min(of) for each, of in zip(wanted, rounds, strict=True)}
+            least = {each: min(of) for each, of in zip(wanted, rounds, strict=False)}
+            *own_ns, call_ns = map(min, rounds[len(wanted) :])
+            of_layers = {
+                each.layers: max(own - call_ns, 0.0)
+                for each, own in zip(alone.segments, own_ns, strict=True)
+            }
             costs = fit_costs(
                 chart,
                 candidates,
@@ -110,6 +127,7 @@ def partition(
                     for each in wanted
                     if _covers(each, candidates)
                 ],
+                [of_layers[each] for each in chart.segments],
             )
             assignment, predicted_ns = cheapest(
                 chart, costs, [(each, least[each]) for each in pure]
@@ -128,7 +146,7 @@ def partition(
             singles.append(
                 [
                     _candidate(each[0], number, of)
-                    for each, of in zip(wanted, rounds, strict=True)
+                    for each, of in zip(wanted, rounds, strict=False)
                     if each in pure
                 ]
             )
@@ -144,6 +162,11 @@ def partition(
         ours = next(each for each in trial if each.name == "plan")
         right = check is not None and check.matches
         adopted = right and beats(ours, [each for each in trial if each.name != "plan"])
+    powers: tuple[BackendPower, ...] = ()
+    if tells_energy:
+        backends = (USUAL, *candidates)
+        powers, drawn = _measure_powers(options, chart, plan, backends, store, reporter)
+        runs[:0] = drawn
     placement = _placement(chart, kept(trial, plan.assignment, adopted=adopted))
     return Partitioned(
         runs[-1],
@@ -158,6 +181,7 @@ def partition(
             adopted=adopted,
             verdict=verdict_on(trial, check, adopted=adopted),
             placement=placement,
+            powers=powers,
             runs=tuple(each.id for each in runs),
         ),
     )
@@ -246,7 +270,7 @@ class _Programs:
 def _time(
     options: DeployOptions,
     prepared: Prepared,
-    programs: Sequence[Artifact],
+    programs: Sequence[Artifact | SegmentArtifact],
     rounds: int,
     threads: int,
     store: Store,
@@ -282,6 +306,36 @@ def _candidate(name: str, threads: int, rounds: tuple[float, ...]) -> Candidate:
     return Candidate(
         name=name, threads=threads, round_p50_ns=rounds, p50_ns=statistics.median(rounds)
     )
+
+
+def _measure_powers(
+    options: DeployOptions,
+    chart: Chart,
+    plan: PartitionPlan,
+    backends: Iterable[str],
+    store: Store,
+    reporter: Reporter,
+) -> tuple[tuple[BackendPower, ...], list[Measurement]]:
+    """What the whole network draws on each backend, with the run of each; without those whose run
+    tells no energy."""
+    found, runs = [], []
+    for backend in backends:
+        reporter.note(f"Measuring what {backend} draws")
+        variant = _variant(chart, (backend,) * len(chart.segments))
+        alone = options._replace(variant=variant, threads=plan.threads)
+        measured = deploy(alone, store, reporter, purpose="partition")
+        runs.append(measured)
+        energy = derive_answer(measured).energy
+        if energy is not None:
+            found.append(
+                BackendPower(
+                    backend=backend,
+                    origin=energy.origin,
+                    power_w=energy.load_w,
+                    inference_j=energy.gross_j,
+                )
+            )
+    return tuple(found), runs
 
 
 def _try(

@@ -37,6 +37,7 @@ from mobilekit.flow.reporter import Reporter, Steps
 from mobilekit.flow.shipped import load_memory_models
 from mobilekit.formats import FormatOrAuto
 from mobilekit.model.describe import find_description
+from mobilekit.model.examples import prepare_examples
 from mobilekit.model.export import check_request, export_artifact
 from mobilekit.model.given import Given
 from mobilekit.model.packed import find_lacking
@@ -48,6 +49,7 @@ from mobilekit.records.artifact import Artifact
 from mobilekit.records.device import DeviceState
 from mobilekit.records.energy import GaugeGain, GaugeOutcome, GaugeRefusal, GaugeVerdict
 from mobilekit.records.finding import Finding
+from mobilekit.records.measurement import Examples
 from mobilekit.records.network import ModelSpec, Variant, with_level
 from mobilekit.results.store import Store
 from mobilekit.results.text.measurement import render_findings
@@ -311,6 +313,19 @@ def open_device_of(options: DeployOptions, reporter: Reporter) -> AbstractContex
         gpu=options.variant.needs_vulkan or options.seek_backend,
         on_note=reporter.note,
     )
+
+
+def deliver_examples(prepared: Prepared, data: Path | None, reporter: Reporter) -> Examples:
+    """The labelled examples of ``evaluate``, where the artifact is to run."""
+    with prepared.steps("examples"):
+        examples = prepare_examples(
+            prepared.artifact.model,
+            data,
+            cache_directory=places.artifacts_directory(),
+            on_progress=reporter.note,
+        )
+    prepared.deliver((examples.inputs,), reporter)
+    return examples
 
 
 def _refuse_occupied(opened: Opened, store: Store) -> None:

@@ -8,14 +8,18 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from mobilekit import places
 from mobilekit.errors import MobilekitError
 from mobilekit.flow.deploy import plan_deployed_energy
-from mobilekit.flow.prepare import DeployOptions, find_network, make_request, prepare_all
+from mobilekit.flow.prepare import (
+    DeployOptions,
+    deliver_examples,
+    find_network,
+    make_request,
+    prepare_all,
+)
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import Queued, begin, run_queue
-from mobilekit.model.examples import check_examples, prepare_examples
-from mobilekit.model.zoo import read_front_end
+from mobilekit.model.examples import check_examples, has_examples
 from mobilekit.records.measurement import Measurement, Purpose
 from mobilekit.records.network import Compression, Level, Variant
 from mobilekit.results.store import Store
@@ -47,9 +51,7 @@ def measure_tradeoff(
     ]
     every = [options._replace(variant=variant, format="pte") for variant in variants]
     spec = find_network(every[-1])
-    has_labels = data is not None or (
-        spec.path.endswith(".py") and read_front_end(spec).data is not None
-    )
+    has_labels = has_examples(spec, data)
     if has_labels:
         check_examples(spec, data)
     else:
@@ -59,14 +61,7 @@ def measure_tradeoff(
         for each, prepared in zip(every, all_prepared, strict=True):
             examples = None
             if has_labels:
-                with prepared.steps("examples"):
-                    examples = prepare_examples(
-                        prepared.artifact.model,
-                        data,
-                        cache_directory=places.artifacts_directory(),
-                        on_progress=reporter.note,
-                    )
-                prepared.deliver((examples.inputs,), reporter)
+                examples = deliver_examples(prepared, data, reporter)
             planned = plan_deployed_energy(each, prepared)
             if planned is not None and not queue:
                 reporter.planned_energy(planned, simulated=prepared.state.info.virtual)

@@ -29,6 +29,8 @@ from mobilekit.contract.condensed import (
 LEVEL = 9
 """Of zlib: it is written once and read often."""
 LARGEST_CODEBOOK = 256
+MARK_NUMBERS = 64
+"""Of a layer's weights, by which it is looked for in a program."""
 
 
 class Dictionary(NamedTuple):
@@ -93,11 +95,15 @@ def _find(program: bytes, forms: Sequence[Form]) -> tuple[list[_Found], tuple[st
     """In the program's order, no two of which overlap."""
     found: list[_Found] = []
     missing = []
+    fitted: dict[int, tuple[int, ...]] = {}
     for form in sorted(forms, key=lambda form: -form.weights.size):
-        for order in _orders(form.weights.ndim):
+        axes = form.weights.ndim
+        # What an exporter did to the layer before it does to most.
+        for order in sorted(_orders(axes), key=lambda order: order != fitted.get(axes)):
             place = _place(program, form, order, found)
             if place is not None:
                 found.append(place)
+                fitted[axes] = order
                 break
         else:
             missing.append(form.layer)
@@ -112,11 +118,18 @@ def _orders(axes: int) -> list[tuple[int, ...]]:
 def _place(
     program: bytes, form: Form, order: tuple[int, ...], taken: list[_Found]
 ) -> _Found | None:
-    weights = np.ascontiguousarray(form.weights.transpose(order), "<f4")
-    pattern, start = weights.tobytes(), -1
-    while (start := program.find(pattern, start + 1)) >= 0:
-        if all(start >= each.end or start + len(pattern) <= each.start for each in taken):
-            return _Found(start, weights.ravel(), _reordered(form, order))
+    weights = np.ascontiguousarray(form.weights.transpose(order), "<f4").ravel()
+    # Those around the largest: others may be zeros, as much of a program is.
+    middle = int(np.abs(weights).argmax()) - MARK_NUMBERS // 2
+    first = max(0, min(middle, weights.size - MARK_NUMBERS))
+    pattern, ahead = weights.tobytes(), weights.itemsize * first
+    mark, at = pattern[ahead : ahead + weights.itemsize * MARK_NUMBERS], ahead - 1
+    while (at := program.find(mark, at + 1)) >= 0:
+        start = at - ahead
+        if program.startswith(pattern, start) and all(
+            start >= each.end or start + len(pattern) <= each.start for each in taken
+        ):
+            return _Found(start, weights, _reordered(form, order))
     return None
 
 

@@ -15,6 +15,7 @@ from mobilekit.errors import DataError
 from mobilekit.model.calibration import read_examples
 from mobilekit.model.dataset import INPUTS, LABELS, class_indices, open_dataset
 from mobilekit.model.files import put_in_place, reporting_full_disk, written_aside
+from mobilekit.model.zoo import read_front_end
 from mobilekit.records.measurement import Examples
 from mobilekit.records.network import ModelSpec
 
@@ -23,6 +24,13 @@ def check_examples(spec: ModelSpec, directory: Path | None) -> None:
     """Find the examples and read the first; raises as ``prepare_examples`` does."""
     with open_dataset(spec, directory) as dataset:
         dataset.read(0)
+
+
+def has_examples(spec: ModelSpec, directory: Path | None) -> bool:
+    """Whether there are any: those of the directory, or those that come with the network."""
+    return directory is not None or (
+        spec.path.endswith(".py") and read_front_end(spec).data is not None
+    )
 
 
 def prepare_examples(

@@ -51,19 +51,24 @@ class Compression(Record, frozen=True):
         return f"low rank in {layers} layer{'s' if layers != 1 else ''}"
 
 
+LEAST_LEVELS, MOST_LEVELS = 2, 16
+
+
 class Level(Record, frozen=True):
     """One of the nested ranks in a program: of each cut layer it has the first of the numbers that
     the largest level has between its two."""
 
     number: Annotated[int, Meta(ge=1)]
     """From 1, the smallest."""
-    ladder: Annotated[tuple[Compression, ...], Meta(min_length=2, max_length=16)]
+    ladder: Annotated[
+        tuple[Compression, ...], Meta(min_length=LEAST_LEVELS, max_length=MOST_LEVELS)
+    ]
     """The ranks of every level in the program, from the smallest: of the same layers, none falling
     and at least one rising from each level to the next."""
 
     def __post_init__(self) -> None:
         # The bounds above are the decoder's; this holds however it was made.
-        if self.of < 2:
+        if self.of < LEAST_LEVELS:
             raise ValueError("ladder: it has fewer than two levels")
         if self.number > self.of:
             raise ValueError(f"number: {self.number} is more than the {self.of} levels")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import OutputCheck
 from mobilekit.records.network import Placed
+from mobilekit.records.statistics import Origin
 
 Assignment = tuple[str, ...]
 """Of each segment the backend that computes it: ``xnnpack``, ``vulkan`` or ``portable``."""
@@ -57,6 +58,8 @@ class Costs(Record, frozen=True):
 
     usual_ns: float
     """With every segment on the usual backend."""
+    usual_segments_ns: tuple[float, ...]
+    """Of each segment its part of that, as segments that ran alone tell it."""
     others: tuple[BackendCosts, ...]
     largest_residual_ns: float
     """The farthest that a measured program is from what these costs make of it."""
@@ -85,6 +88,16 @@ class PartitionPlan(Record, frozen=True):
     """What the fastest program of one backend was measured to take."""
 
 
+class BackendPower(Record, frozen=True):
+    """What the whole network draws on one backend, with the plan's threads."""
+
+    backend: str
+    origin: Origin
+    power_w: float
+    """Of the whole device while it computes: gross."""
+    inference_j: float
+
+
 class Partition(Record, frozen=True):
     """What came of it."""
 
@@ -107,5 +120,7 @@ class Partition(Record, frozen=True):
     """For people."""
     placement: tuple[Placed, ...]
     """What a ``Variant`` takes; empty where XNNPACK alone is best."""
+    powers: tuple[BackendPower, ...]
+    """Of each backend that the device has; empty where its energy was not measured."""
     runs: tuple[str, ...]
     """The ids of the stored runs that it was told from."""

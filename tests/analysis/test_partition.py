@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilekit.analysis.partition.costs import boundary_assignments, fit_costs, price_ns
+from mobilekit.analysis.partition.costs import boundary_assignments, fit_costs, price_ns, segment_ns
 from mobilekit.analysis.partition.plan import (
     beats,
     cheapest,
@@ -60,7 +60,15 @@ def costs_of(draw, chart: Chart, *, gaps: bool) -> Costs:
         )
         for backend in draw(st.sampled_from([("vulkan",), ("vulkan", "portable")]))
     )
-    return Costs(usual_ns=1000.0, others=others, largest_residual_ns=0.0)
+    return costs_with(1000.0, others, len(chart.segments))
+
+
+def costs_with(usual_ns, others, count):
+    """The usual backend's time spread evenly."""
+    parts = (usual_ns / count,) * count
+    return Costs(
+        usual_ns=usual_ns, usual_segments_ns=parts, others=tuple(others), largest_residual_ns=0.0
+    )
 
 
 def brute_force_ns(chart: Chart, costs: Costs) -> float:
@@ -95,7 +103,7 @@ def test_costs_are_recovered_from_the_boundary_programs(data):
     observed = [
         Observed(assignment=each, latency_ns=price_ns(chart, costs, each)) for each in programs
     ]
-    found = fit_costs(chart, candidates, observed)
+    found = fit_costs(chart, candidates, observed, [1.0] * len(chart.segments))
     for ours, truth in zip(found.others, costs.others, strict=True):
         assert ours.extra_ns == pytest.approx(truth.extra_ns, abs=1e-3)
         assert ours.crossing_ns == pytest.approx(truth.crossing_ns, abs=1e-3)
@@ -112,7 +120,7 @@ def test_costs_of_branches_are_recovered(data):
         Observed(assignment=each, latency_ns=price_ns(chart, costs, each))
         for each in boundary_assignments(len(chart.segments), candidates)
     ]
-    found = fit_costs(chart, candidates, observed)
+    found = fit_costs(chart, candidates, observed, [1.0] * len(chart.segments))
     for each in product((USUAL, candidates and next(iter(candidates))), repeat=len(chart.segments)):
         assert price_ns(chart, found, each) == pytest.approx(price_ns(chart, costs, each), abs=1e-2)
 
@@ -126,7 +134,7 @@ def test_a_crossing_that_noise_makes_negative_is_none():
         ("vulkan", "vulkan"): 100.0,
     }
     observed = [Observed(assignment=each, latency_ns=ns) for each, ns in times.items()]
-    found = fit_costs(chart, {"vulkan": range(2)}, observed)
+    found = fit_costs(chart, {"vulkan": range(2)}, observed, [1.0, 1.0])
     assert found.others[0].crossing_ns == pytest.approx((0.0,), abs=1e-6)
     assert found.largest_residual_ns > 1
 
@@ -145,9 +153,31 @@ def test_no_plan_takes_less_than_nothing(data):
         Observed(assignment=each, latency_ns=data.draw(TIMES))
         for each in boundary_assignments(count, candidates)
     ]
-    costs = fit_costs(chart, candidates, observed)
-    assert costs.usual_ns == observed[0].latency_ns
+    costs = fit_costs(chart, candidates, observed, [1.0] * len(chart.segments))
+    assert costs.usual_ns == observed[0].latency_ns == pytest.approx(sum(costs.usual_segments_ns))
+    for place, backend in product(range(count), (USUAL, *candidates)):
+        assert (segment_ns(costs, backend, place) or 0) >= -1e-6
     assert brute_force_ns(chart, costs) >= -1e-6
+
+
+def test_the_usual_time_is_spread_as_segments_alone_took():
+    """And further only where another backend is faster by more than that."""
+    chart = chain(3)
+    times = {
+        ("xnnpack", "xnnpack", "xnnpack"): 100.0,
+        ("vulkan", "xnnpack", "xnnpack"): 70.0,
+        ("xnnpack", "vulkan", "vulkan"): 120.0,
+        ("vulkan", "vulkan", "xnnpack"): 80.0,
+        ("xnnpack", "xnnpack", "vulkan"): 110.0,
+        ("vulkan", "vulkan", "vulkan"): 90.0,
+    }
+    observed = [Observed(assignment=each, latency_ns=ns) for each, ns in times.items()]
+    found = fit_costs(chart, {"vulkan": range(3)}, observed, [5.0, 3.0, 2.0])
+    assert found.usual_segments_ns == pytest.approx((50, 30, 20), abs=0.01)
+    assert segment_ns(found, "vulkan", 0) == pytest.approx(20, abs=0.01)
+    found = fit_costs(chart, {"vulkan": range(3)}, observed, [1.0, 6.0, 3.0])
+    assert found.usual_segments_ns[0] == pytest.approx(30, abs=0.01)
+    assert found.usual_segments_ns[1:] == pytest.approx((50, 20), abs=0.01)
 
 
 def test_segments_that_are_no_candidates_stay():
@@ -163,7 +193,7 @@ def test_segments_that_are_no_candidates_stay():
 def test_a_single_backend_that_was_measured_faster_is_the_plan():
     chart = chain(2)
     other = BackendCosts(backend="vulkan", extra_ns=(-5.0, 5.0), crossing_ns=(1.0,))
-    costs = Costs(usual_ns=100.0, others=(other,), largest_residual_ns=0.0)
+    costs = costs_with(100.0, [other], 2)
     pure = ("vulkan", "vulkan")
     assert cheapest(chart, costs, [(("xnnpack",) * 2, 100.0), (pure, 95.9)]) == (pure, 95.9)
     assert cheapest(chart, costs, [(("xnnpack",) * 2, 100.0), (pure, 97.0)]) == (

@@ -75,6 +75,7 @@ def test_a_network_is_planned_on_this_computer(cli, chain, tmp_path):
     # 240,000 MACs are not tried on loops of scalars.
     assert costs.extra_ns[0] is None
     assert None not in costs.extra_ns[1:]
+    assert found.powers == ()
     assert {each.name for each in found.trial} >= {"xnnpack"}
     purposes = {each["purpose"] for each in cli("results", "list", "--json").document["results"]}
     assert purposes == {"partition"}
@@ -141,6 +142,21 @@ def test_a_placement_that_is_not_there_is_refused(cli, chain):
     outcome = cli("deploy", chain, "-d", "pc", "--placement", "nowhere.json")
     assert outcome.exit_code == 2
     assert "The placement cannot be read" in outcome.stderr
+
+
+@pytest.mark.soak
+def test_a_phone_tells_what_each_backend_draws(cli, chain, bench_phone):
+    """And what a segment takes of it there, which sums up to an inference's."""
+    arguments = ("-d", bench_phone.serial, "--threads", "1")
+    found = partition_of(cli("partition", chain, *arguments, "--json", timeout=600))
+    assert [each.backend for each in found.powers] == ["xnnpack", "portable"]
+    for each in found.powers:
+        assert each.origin == "simulated"
+        assert 0.1 < each.power_w < 20
+        assert each.inference_j > 0
+    shown = cli("partition", chain, *arguments, timeout=600)
+    assert "xnnpack energy" in shown.stdout
+    assert "uJ an inference, simulated" in shown.stdout
 
 
 @needs_native

@@ -31,6 +31,11 @@ from mobilekit.records.partition import (
 SMALLEST = 1e-4
 """Weight of every cost being none, beside 1 of a program's time being what was measured."""
 
+EXACT = 1e3
+"""Weight of the usual backend's own program, which all else is told against."""
+TINY_NS = 1e-3
+"""Of a segment that takes no time alone, so that even none that do can be spread by."""
+
 
 def boundary_assignments(
     segments: int, candidates: Mapping[str, Sequence[int]]
@@ -51,15 +56,19 @@ def _on(segments: int, backend: str, places: Sequence[int]) -> Assignment:
 
 
 def fit_costs(
-    chart: Chart, candidates: Mapping[str, Sequence[int]], observed: Sequence[Observed]
+    chart: Chart,
+    candidates: Mapping[str, Sequence[int]],
+    observed: Sequence[Observed],
+    alone_ns: Sequence[float],
 ) -> Costs:
     """The costs that come nearest to what was measured (least squares; no crossing is negative, and
     no segment takes less than nothing on any backend, so that no assignment does).
 
     ``observed`` holds the usual backend's own program, and of a backend and a chain as many
-    equations as unknowns with ``boundary_assignments``.
+    equations as unknowns with ``boundary_assignments``. ``alone_ns`` is what each segment takes on
+    the usual backend when it runs alone, by which that program's time is spread over them.
     """
-    from scipy.optimize import lsq_linear  # at no command's start, as in ``energy.budget``
+    from scipy.optimize import nnls  # at no command's start, as in ``energy.budget``
 
     count, flows = len(chart.segments), len(chart.flows)
     usual_ns = next(each.latency_ns for each in observed if set(each.assignment) == {USUAL})
@@ -80,20 +89,23 @@ def fit_costs(
                 matrix[row, columns[backend, "flow", number]] += 1
     taken_ns = np.array([each.latency_ns for each in observed])
     # Of costs that only occur together, such as those around a segment whose neighbours are not
-    # tried, the smallest: the sum alone is told, and counts. How the usual backend's time is spread
-    # over its segments nothing tells but what others are faster by.
+    # tried, the smallest: the sum alone is told, and counts. Of how the usual backend's time is
+    # spread over its segments these programs tell no more than what others are faster by.
     smallest = np.eye(len(columns))
     for (backend, kind, place), column in columns.items():
         if kind == "segment" and backend != USUAL:
             smallest[column, columns[USUAL, "segment", place]] = -1
-    even = np.where(np.arange(len(columns)) < count, usual_ns / count, 0.0)
+    spread = np.zeros(len(columns))
+    spread[:count] = usual_ns * (np.array(alone_ns) + TINY_NS) / (sum(alone_ns) + count * TINY_NS)
     scale = max(float(taken_ns.max()), 1.0)
-    system = np.vstack([matrix, SMALLEST * smallest])
-    target = np.concatenate([taken_ns, SMALLEST * even]) / scale
-    values = lsq_linear(system, target, bounds=(0.0, np.inf), method="bvls").x * scale
+    weights = np.where([set(each.assignment) == {USUAL} for each in observed], EXACT, 1.0)
+    system = np.vstack([weights[:, np.newaxis] * matrix, SMALLEST * smallest])
+    target = np.concatenate([weights * taken_ns, SMALLEST * spread]) / scale
+    values = nnls(system, target)[0] * scale
     values[:count] *= usual_ns / (values[:count].sum() or 1.0)
     return Costs(
         usual_ns=usual_ns,
+        usual_segments_ns=tuple(values[:count].tolist()),
         others=tuple(
             BackendCosts(
                 backend=backend,
@@ -120,6 +132,13 @@ def _crossed(flow: Flow, assignment: Assignment) -> Iterator[str]:
     if targets and source != USUAL:
         yield source
     yield from sorted(targets - {USUAL})
+
+
+def segment_ns(costs: Costs, backend: str, place: int) -> float | None:
+    """Of a segment on a backend; ``None`` where it was not tried there."""
+    usual_ns = costs.usual_segments_ns[place]
+    extra_ns = {each.backend: each.extra_ns[place] for each in costs.others}.get(backend, 0.0)
+    return None if extra_ns is None else usual_ns + extra_ns
 
 
 def price_ns(chart: Chart, costs: Costs, assignment: Assignment) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from mobilekit.analysis.partition.costs import segment_ns
 from mobilekit.plain import plain
-from mobilekit.records.partition import USUAL, Candidate, Partition
+from mobilekit.records.partition import USUAL, BackendPower, Candidate, Partition
 from mobilekit.results.network_documents import PartitionDocument
 from mobilekit.results.tables.cells import Absent, Cell, Column, Number, Table, make_table
 from mobilekit.results.tables.text import render_text
 from mobilekit.results.text.words import VIRTUAL_LABEL
-from mobilekit.units import format_duration
+from mobilekit.units import NS_PER_S, format_duration, format_energy, format_power
 
 
 def render_partition(document: PartitionDocument) -> str:
@@ -35,12 +36,20 @@ def render_partition(document: PartitionDocument) -> str:
             f"  outputs    of the plan differ from PyTorch's by "
             f"{found.check.max_relative_error:.2g} of the largest{matches}"
         )
+    lines += [
+        plain(
+            f"  {each.backend:<10} draws {format_power(each.power_w)}, "
+            f"{format_energy(each.inference_j)} an inference, {each.origin}"
+        )
+        for each in found.powers
+    ]
     lines += [f"  saved      {', '.join(found.runs)}", plain(f"Verdict: {found.verdict}.")]
     return "\n".join(lines)
 
 
 def segments_table(found: Partition) -> Table:
-    """A segment a row: where the plan has it, and what other backends cost more there."""
+    """A segment a row: where the plan has it, what it takes on the usual backend, what others cost
+    more, and where that was measured what it takes of energy on each."""
     plan = found.plans[found.best]
     others = plan.costs.others
     after = [
@@ -58,16 +67,19 @@ def segments_table(found: Partition) -> Table:
         (
             "segment",
             "plan",
+            Column(USUAL, holds="numbers"),
             *(
                 Column(f"{each.backend} {what}", holds="numbers")
                 for each in others
                 for what in ("more", "crossing")
             ),
+            *(Column(f"{each.backend} energy", holds="numbers") for each in found.powers),
         ),
         (
             (
                 " ".join(layers),
                 plan.assignment[place],
+                Number(plan.costs.usual_segments_ns[place], "ns"),
                 *(
                     cell
                     for each in others
@@ -75,6 +87,10 @@ def segments_table(found: Partition) -> Table:
                         _difference(each.extra_ns[place]),
                         Number(after[place][each.backend], "ns"),
                     )
+                ),
+                *(
+                    _energy(segment_ns(plan.costs, each.backend, place), each)
+                    for each in found.powers
                 ),
             )
             for place, layers in enumerate(found.chart.segments)
@@ -84,6 +100,13 @@ def segments_table(found: Partition) -> Table:
 
 def _difference(extra_ns: float | None) -> Cell:
     return Absent("not tried") if extra_ns is None else Number(extra_ns, "ns", signed=True)
+
+
+def _energy(taken_ns: float | None, power: BackendPower) -> Cell:
+    """Of a segment, at what the whole network draws there."""
+    if taken_ns is None:
+        return Absent("not tried")
+    return Number(power.power_w * taken_ns / NS_PER_S, "J", origin=power.origin)
 
 
 def trial_table(found: Partition) -> Table:
