@@ -47,16 +47,21 @@ class Screen:
             inputs = [torch.from_numpy(each) for each in arrays]
             classes = run_eager(spec, module, inputs[:1])[0].numel()
             labels = class_indices(dataset, classes)
-        self._inputs = inputs
-        self._labels = [labels[index] for index in chosen]
+        known = [labels[index] for index in chosen]
         digest = hashlib.sha256()
-        for array, label in zip(arrays, self._labels, strict=True):
+        for array, label in zip(arrays, known, strict=True):
             digest.update(array.tobytes())
             digest.update(b"%d" % label)
         self.examples_sha256 = digest.hexdigest()
         parts = [SCREENING_VERSION, spec.content_sha256, self.examples_sha256, torch.__version__]
         self._kept = KeptLines(cache_directory, "screened", parts, int)
-        self._whole = self._count_right(None)
+        outputs = [run_eager(spec, module, (each,))[0].flatten() for each in inputs]
+        margins = list(map(_margin, outputs, known))
+        # What loses too much loses what is nearly wrong first, and is given up the sooner.
+        order = sorted(range(len(known)), key=margins.__getitem__)
+        self._inputs = [inputs[place] for place in order]
+        self._labels = [known[place] for place in order]
+        self._whole = sum(map(_is_right, outputs, known))
 
     def loss_points(self, compression: Compression | None, most: float = math.inf) -> float:
         """Of accuracy, beside the whole network; below 0 where it is righter.
@@ -64,19 +69,21 @@ class Screen:
         What loses more than ``most`` is not followed to the end, and is told to lose as much as was
         seen, which is more than ``most`` too.
         """
+        if compression is None:
+            return 0.0
         examples = len(self._labels)
         least_right = math.ceil(max(0.0, self._whole - most * examples / 100))
         return 100 * (self._whole - self._count_right(compression, least_right)) / examples
 
-    def _count_right(self, compression: Compression | None, least_right: int = 0) -> int:
+    def _count_right(self, compression: Compression, least_right: int) -> int:
         """Below ``least_right`` it is as many as there may be at most."""
-        key = "whole" if compression is None else compression.key
+        key = compression.key
         given_up = f"{key}-below-{least_right}"
         known: int | None = self._kept.get(key)
         if known is None:
             known = self._kept.get(given_up)
         if known is None:
-            known = self._run(() if compression is None else compression.ranks, least_right)
+            known = self._run(compression.ranks, least_right)
             self._kept.add(key if known >= least_right else given_up, known)
         return known
 
@@ -94,7 +101,7 @@ class Screen:
             )
             possible = len(self._labels)
             for output, label in zip(outputs, self._labels, strict=True):
-                possible -= int(output.argmax()) != label
+                possible -= not _is_right(output, label)
                 if possible < least_right:
                     break
             return possible
@@ -105,3 +112,15 @@ class Screen:
     def _put(self, path: str, layer: nn.Module) -> None:
         parent, _, name = path.rpartition(".")
         setattr(self._module.get_submodule(parent), name, layer)
+
+
+def _is_right(outputs: torch.Tensor, label: int) -> bool:
+    return int(outputs.argmax()) == label
+
+
+def _margin(outputs: torch.Tensor, label: int) -> float:
+    """By how much a network's outputs tell the label before all other classes; below 0 where they
+    tell another."""
+    right = float(outputs[label])
+    others = [float(part.max()) for part in (outputs[:label], outputs[label + 1 :]) if len(part)]
+    return right - max(others, default=-math.inf)

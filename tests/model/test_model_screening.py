@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mobilekit.model import screening
 from mobilekit.model.examples import count_overlap
 from mobilekit.model.load import load_module
 from mobilekit.model.screening import Screen
@@ -66,6 +67,16 @@ def test_what_loses_too_much_is_given_up_and_counted_where_more_is_allowed(judge
     assert screen.loss_points(cut(3), 10) == pytest.approx(200 / 12)
     assert screen.loss_points(cut(3), 80) == pytest.approx(75)
     assert screen.loss_points(cut(3), 10) == pytest.approx(75)
+
+
+def test_what_is_nearly_wrong_is_looked_at_first(judged, tmp_path, monkeypatch):
+    """Wherever it lies among the examples: what loses it is given up at once."""
+    spec, data = judged
+    screen = Screen(spec, load_module(spec), data, cache_directory=tmp_path / "cache")
+    run, runs = screening.run_eager, []
+    monkeypatch.setattr(screening, "run_eager", lambda *each: runs.append(each) or run(*each))
+    assert screen.loss_points(cut(3), 0) == pytest.approx(100 / 12)
+    assert len(runs) == 1
 
 
 def test_other_examples_are_judged_anew(judged, tmp_path):
