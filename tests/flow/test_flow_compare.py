@@ -22,7 +22,6 @@ from mobilekit.records.network import Variant
 
 INT8 = Variant(precision="int8")
 OPTIONS = deploy_options("nin", DeviceOptions(device="nexus7"), RunOptions(), energy=False)
-ON_PC = OPTIONS._replace(device="pc")
 
 
 class FakeFlow:

@@ -48,7 +48,7 @@ def compare(sides: Sequence[MeasuredSide], against: MeasuredSide) -> Comparison:
     artifact = reference.artifact
     known = [each for each in (*profiles, reference_profile) if each is not None]
     return Comparison(
-        model=artifact.model.name,
+        model=artifact.model.network_label,
         precision=artifact.precision,
         network=Network(
             parameters=artifact.cost.parameters,
