@@ -105,8 +105,9 @@ def partition(
                 cache_directory=places.artifacts_directory(),
                 on_progress=reporter.note,
             )
-        prepared.deliver([file for each in (*made, alone) for file in each.files], reporter)
-        every = (*made, *alone.programs)
+        files = [file for each in made for file in each.files]
+        prepared.deliver([*files, *alone.files], reporter)
+        every: list[Artifact | SegmentArtifact] = [*made, *alone.programs]
         for number in threads:
             measured, rounds = _time(
                 options, prepared, every, ROUNDS, number, store, reporter, f"threads{number}"
