@@ -2,8 +2,8 @@
 
     python scripts/parallel_methods.py [--output docs/partitioning.md]
 
-DeepEar's three networks, and the four branches of each of GoogLeNet's inception modules, exported
-to XNNPACK as methods of one `.pte`. The phone's own library (``make native``) calls them after one
+DeepEar's three networks, and the four branches of the first inception module of each of GoogLeNet's
+three stages, exported to XNNPACK as methods of one `.pte`. The phone's own library (``make native``) calls them after one
 another and each in a thread of its own, in rounds that take turns, with one thread of the engine;
 beside them the whole network or module as one method, with one thread and with two. ``--output``
 replaces the part of that file between the two markers; the table is printed in any case.
@@ -71,9 +71,10 @@ def groups() -> Iterator[tuple[str, Part, tuple[Part, ...]]]:
     (value,) = make_inputs(spec)
     names = iter(("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"))
     for layer in load_module(spec):
-        if all(hasattr(layer, each) for each in BRANCHES):
+        name = next(names) if all(hasattr(layer, each) for each in BRANCHES) else ""
+        if name.endswith("a"):
             parts = tuple(Part(each, getattr(layer, each), (value,)) for each in BRANCHES)
-            yield f"googlenet, {next(names)}", Part("whole", layer, (value,)), parts
+            yield f"googlenet, {name}", Part("whole", layer, (value,)), parts
         with torch.no_grad():
             value = layer(value)
 
