@@ -3,10 +3,11 @@
     python scripts/parallel_methods.py [--output docs/partitioning.md]
 
 DeepEar's three networks, and the four branches of the first inception module of each of GoogLeNet's
-three stages, exported to XNNPACK as methods of one `.pte`. The phone's own library (``make native``) calls them after one
-another and each in a thread of its own, in rounds that take turns, with one thread of the engine;
-beside them the whole network or module as one method, with one thread and with two. ``--output``
-replaces the part of that file between the two markers; the table is printed in any case.
+three stages, exported to XNNPACK as methods of one `.pte`. The phone's own library (``make
+native``) calls them after one another and each in a thread of its own, in rounds that take turns,
+with one thread of the engine; beside them the whole network or module as one method, with one
+thread and with two. ``--output`` replaces the part of that file between the two markers; the table
+is printed in any case.
 """
 
 from __future__ import annotations
