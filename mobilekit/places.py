@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import platformdirs
@@ -70,6 +69,8 @@ def why_not_writable(directory: Path) -> str | None:
 
     Of a directory that is not there, the nearest above it that is is tried.
     """
+    import tempfile
+
     there = next(each for each in (directory, *directory.parents) if os.path.lexists(each))
     try:
         with tempfile.NamedTemporaryFile(dir=there, prefix=".mobilekit-") as probe:

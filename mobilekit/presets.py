@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import RunRequest, TemperatureGate, WarmupRule
 from mobilekit.units import NS_PER_S
+
+PresetName = Literal["fast", "default", "rigorous"]
 
 
 class Preset(Record, frozen=True):

@@ -13,7 +13,8 @@ from mobilekit.contract.codec import Record
 from mobilekit.errors import CampaignFileError, UsageError
 from mobilekit.formats import FormatOrAuto
 from mobilekit.model.zoo import network_name
-from mobilekit.records.campaign import CampaignPlan, EnergyWanted, Gates, PresetName
+from mobilekit.presets import PresetName
+from mobilekit.records.campaign import CampaignPlan, EnergyWanted, Gates
 from mobilekit.records.network import Backend, Precision, Variant
 from mobilekit.results.saved import read_compressed, read_placement
 

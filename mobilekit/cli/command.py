@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
+from mobilekit.cli.values import PlainValues
 from mobilekit.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -57,7 +58,7 @@ def spread_options(function: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-class _Command(TyperCommand):
+class _Command(PlainValues, TyperCommand):
     """Refuses an option that is given twice, where the last would win without a word."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -6,8 +6,10 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+from mobilekit.cli.values import PlainValues
 
-class Group(TyperGroup):
+
+class Group(PlainValues, TyperGroup):
     """Called alone it prints its help and ends with 0, as if it had been asked for it.
 
     typer's ``no_args_is_help`` prints it too, but as an error.

@@ -11,7 +11,7 @@ import typer
 
 from mobilekit.errors import UsageError
 from mobilekit.formats import BackendOrAuto, FormatOrAuto, formats_text
-from mobilekit.records.campaign import PresetName
+from mobilekit.presets import PresetName
 from mobilekit.records.network import Precision, Variant, with_backend, with_level
 from mobilekit.units import NS_PER_MS
 

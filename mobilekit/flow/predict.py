@@ -47,8 +47,6 @@ from mobilekit.records.device import (
     VIRTUAL_PREFIX,
     DeviceProfile,
 )
-from mobilekit.records.energy import EnergyEstimate
-from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import Description, ModelSpec, Precision, Variant
 from mobilekit.records.prediction import (
     Criterion,
@@ -65,6 +63,8 @@ from mobilekit.records.prediction import (
 from mobilekit.runner.host import COMPUTER
 
 if TYPE_CHECKING:
+    from mobilekit.records.energy import EnergyEstimate
+    from mobilekit.records.measurement import Measurement
     from mobilekit.results.store import Store
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -14,14 +14,14 @@ from mobilekit.analysis.predict.power import PowerModel
 from mobilekit.contract.codec import Record, decode
 
 R = TypeVar("R", bound=Record)
-_PLACE = files("mobilekit").joinpath("prediction")
+_PLACE = Path(__file__).parents[1] / "prediction"
 
 
 @lru_cache(maxsize=1)
 def load_predictor() -> Predictor:
     """Of latencies."""
-    with _PLACE.joinpath("latency_whitener.npy").open("rb") as file:
-        return Predictor(_read("latency.json", LatencyModel), np.load(file))
+    packed = np.load(_PLACE / "latency_whitener.npy")
+    return Predictor(_read("latency.json", LatencyModel), packed)
 
 
 @lru_cache(maxsize=1)
@@ -36,6 +36,6 @@ def load_memory_models() -> MemoryModels:
 
 
 def _read(name: str, kind: type[R]) -> R:
-    data = _PLACE.joinpath(name).read_bytes()
+    data = (_PLACE / name).read_bytes()
     model: R = decode(data, kind, source=name)
     return model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import tokenize
 import zipfile
 import zlib
@@ -29,6 +28,8 @@ BAD_ARRAYS = (
 @contextmanager
 def written_aside(directory: Path) -> Iterator[Path]:
     """An empty file in ``directory`` to write to and then ``put_in_place``; else it is removed."""
+    import tempfile
+
     directory.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=directory, prefix=".", suffix=".part")
     os.close(handle)

@@ -6,7 +6,6 @@ Reading what a file declares imports no torch; ``load_network`` does.
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +63,8 @@ def read_spec(path: Path, *, weights: Path | None) -> ModelSpec:
         )
     digest = hashlib.sha256(path.suffix.encode())
     if path.suffix == ".onnx":
+        from importlib.metadata import version
+
         from mobilekit.model import onnx_file
 
         signature = onnx_file.read_signature(path)

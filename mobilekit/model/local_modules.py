@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,6 +93,8 @@ def _is_own(file: Path) -> bool:
 
 
 def _installed_version(package: str) -> str:
+    from importlib.metadata import packages_distributions, version
+
     names = packages_distributions().get(package.partition(".")[0], ())
     return ", ".join(f"{name} {version(name)}" for name in sorted(set(names)))
 

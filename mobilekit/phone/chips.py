@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping
-from importlib.resources import files
+from functools import lru_cache
+from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
 from mobilekit.records.chip import Chip, Core
+
+_TABLES = Path(__file__).parents[1] / "prediction"
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -66,19 +69,21 @@ class KnownChip(msgspec.Struct, frozen=True):
 
 def load_sources() -> dict[str, Source]:
     """By the name that tables have."""
-    data = files("mobilekit").joinpath("prediction", "sources.toml").read_bytes()
+    data = (_TABLES / "sources.toml").read_bytes()
     return msgspec.toml.decode(data, type=dict[str, Source])
 
 
+@lru_cache(maxsize=1)
 def load_cores() -> Mapping[str, KnownCore]:
     """By name, in capitals: ``A76``, ``KRYO``."""
-    data = files("mobilekit").joinpath("prediction", "cores.toml").read_bytes()
+    data = (_TABLES / "cores.toml").read_bytes()
     return {core.name.upper(): core for core in msgspec.toml.decode(data, type=_Cores).core}
 
 
-def load_chips() -> list[KnownChip]:
-    text = files("mobilekit").joinpath("prediction", "chips.csv").read_text(encoding="utf-8")
-    return [
+@lru_cache(maxsize=1)
+def load_chips() -> tuple[KnownChip, ...]:
+    text = (_TABLES / "chips.csv").read_text(encoding="utf-8")
+    return tuple(
         KnownChip(
             name=row["name"],
             title=row["title"],
@@ -89,7 +94,7 @@ def load_chips() -> list[KnownChip]:
             also=tuple(filter(None, row["also"].split(";"))),
         )
         for row in csv.DictReader(text.splitlines())
-    ]
+    )
 
 
 def _read_dram(words: str) -> Dram:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -31,11 +31,15 @@ def load_profiles() -> dict[str, DeviceProfile]:
 
     Raises ``ProfileError`` naming file and field for one that is not valid.
     """
-    packaged = sorted(files("mobilekit").joinpath("profiles").iterdir(), key=lambda path: path.name)
     own = sorted(places.profiles_directory().glob("*.toml"))
-    profiles = [parse_profile(path.read_bytes(), str(path)) for path in packaged]
-    profiles += [parse_profile(_read(path), str(path)) for path in own]
+    profiles = [*_packaged_profiles(), *(parse_profile(_read(path), str(path)) for path in own)]
     return {profile.name: profile for profile in profiles}
+
+
+@lru_cache(maxsize=1)
+def _packaged_profiles() -> tuple[DeviceProfile, ...]:
+    paths = sorted((Path(__file__).parents[1] / "profiles").iterdir())
+    return tuple(parse_profile(path.read_bytes(), str(path)) for path in paths)
 
 
 def parse_profile(data: bytes, source: str) -> DeviceProfile:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import Format
 from mobilekit.formats import FormatOrAuto
+from mobilekit.presets import PresetName
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.measurement import Measurement
 from mobilekit.records.network import Backend, Precision, Variant, with_backend
@@ -17,7 +18,6 @@ EnergyWanted = Literal["none", "on-battery", "unplug"]
 """``on-battery``: energy is measured where the phone is on its battery when its turn comes, as
 ``deploy`` does it; ``unplug``: the cable is asked to be pulled and waited for, as ``energy`` does
 it."""
-PresetName = Literal["fast", "default", "rigorous"]
 RunState = Literal["queued", "running", "stopping", "done", "failed", "stopped"]
 """``failed``: it took place and failed, and has a result; or it could not begin, and has none.
 ``stopping`` was asked to stop and has not yet."""

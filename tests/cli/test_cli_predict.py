@@ -621,7 +621,16 @@ def test_a_file_that_is_no_table_of_layers_says_so(text, reason, tmp_path):
 def test_nothing_heavy_is_imported(words, as_json, cli, tmp_path):
     """A prediction is there at once, of what has been described and with nothing stored."""
     arguments = ["mobilekit", "predict", *words, *(["--json"] if as_json else [])]
-    heavy = ("torch", "scipy", "pandas", "pint", "matplotlib", "sqlalchemy", "rich.progress")
+    heavy = (
+        "torch",
+        "scipy",
+        "pandas",
+        "pint",
+        "matplotlib",
+        "sqlalchemy",
+        "rich.progress",
+        "pydantic",
+    )
     cli_code = (
         "import sys; from mobilekit.cli.main import app; "
         f"sys.argv = {arguments}\n"

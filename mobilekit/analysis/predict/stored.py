@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from mobilekit.contract.protocol import RunSuccess
 from mobilekit.records.device import DeviceInfo
-from mobilekit.records.measurement import Measurement
 from mobilekit.records.prediction import Population, ScoredPrediction, StoredLatency
+
+if TYPE_CHECKING:
+    from mobilekit.records.measurement import Measurement
 
 
 def latency_of(measurement: Measurement) -> StoredLatency | None:
