@@ -33,13 +33,16 @@ def read_layer_table(path: Path) -> tuple[NetworkWork, ...]:
     """The networks of a table with ``LAYER_COLUMNS``, in the order of their first layers.
 
     Raises ``DataError`` for a file that cannot be read, a column that is missing and a count that
-    is no whole number of at least 0, or is more groups than there are numbers, with its line.
+    is no whole number of at least 0, or is more groups than there are numbers, with its line; and
+    for a layer that is there twice, which would count twice.
     """
     layers: dict[str, list[LayerWork]] = {}
+    told: set[tuple[str, str]] = set()
     for line, row in _rows(path, LAYER_COLUMNS):
         counts = {name: _count(path, line, name, row[name]) for name in _COUNTS}
         # What they tell of a layer's time is in its kind: they only have to make sense.
         groups = _count(path, line, "groups", row["groups"])
+        _count(path, line, "stride", row["stride"])
         if groups > max(1, counts["output_elements"]):
             raise _fault(
                 path,
@@ -47,8 +50,17 @@ def read_layer_table(path: Path) -> tuple[NetworkWork, ...]:
                 f"groups is {groups}, and output_elements {counts['output_elements']}",
                 "Each group writes at least one element.",
             )
-        layers.setdefault(_name(path, line, row["network"]), []).append(
-            LayerWork(name=row["index"], type=row["type"], kind=row["kind"], **counts)
+        network, index = _name(path, line, row["network"]), row["index"].strip()
+        if (network, index) in told:
+            raise _fault(
+                path,
+                line,
+                f"layer {index!r} of {network} is there a second time",
+                "Write each layer once, with an index of its own.",
+            )
+        told.add((network, index))
+        layers.setdefault(network, []).append(
+            LayerWork(name=index, type=row["type"].strip(), kind=row["kind"].strip(), **counts)
         )
     if not layers:
         raise DataError("The table has no layers", path=path, fix="Give one row for each layer.")
@@ -80,17 +92,27 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str
     except UnicodeDecodeError:
         raise DataError("The table is no text in UTF-8", path=path, fix=fix) from None
     try:
-        reader = csv.DictReader(io.StringIO(text), strict=True)
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        reader = csv.DictReader(io.StringIO(text), strict=True, skipinitialspace=True)
+        heading = [name.strip() for name in reader.fieldnames or ()]
+        reader.fieldnames = heading
+        missing = [name for name in columns if name not in heading]
         if missing:
             raise DataError(f"The table has no column {', '.join(missing)}", path=path, fix=fix)
-        rows = [(reader.line_num, row) for row in reader]
+        twice = [name for name in columns if heading.count(name) > 1]
+        if twice:
+            raise DataError(f"The table has two columns {', '.join(twice)}", path=path, fix=fix)
+        rows = [(reader.line_num, row) for row in reader if not _is_blank(row)]
     except csv.Error as error:
         raise DataError(f"The table cannot be read: {error}", path=path, fix=fix) from None
     for line, row in rows:
         if None in row or None in row.values():
             raise _fault(path, line, "it has not as many fields as the heading line", fix)
     return rows
+
+
+def _is_blank(row: dict[str, str]) -> bool:
+    first, *others = row.values()
+    return not first.strip() and not any(others)
 
 
 def _name(path: Path, line: int, text: str) -> str:

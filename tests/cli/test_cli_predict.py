@@ -515,6 +515,8 @@ REFUSED = {
         "goes into the weights of fully connected layers",
     ),
     "negative count": ({"change": only(macs=-5)}, "macs is '-5'"),
+    "stride": ({"change": only(stride=-1)}, "stride is '-1'"),
+    "a layer twice": ({"change": only(index=7)}, "layer '7' of squeezenet is there a second time"),
     "groups": ({"change": only(groups=10**17)}, "Each group writes at least one element"),
     "groups that are none": ({"change": only(groups="many")}, "groups is 'many'"),
     "count beyond all": ({"change": only(macs=10**30)}, "macs is '1000000"),
@@ -579,6 +581,28 @@ def test_a_known_latency_tells_no_power(table, tmp_path):
     assert any("an energy run on it tells" in each["reason"] for each in told["untold"])
 
 
+def test_a_table_may_be_written_otherwise(tmp_path):
+    """As other programs write one: other line ends, an order of their own, columns more, blanks."""
+    with LAYERS.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    columns = [*reversed(rows[0]), "note"]
+    lines = [columns, *([row.get(name, "mine") for name in columns] for row in rows), [" "]]
+    text = "\r\n\r\n".join(", ".join(line) for line in lines)
+    (tmp_path / "layers.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "known.csv").write_bytes(b"ms , network\r\n6, squeezenet\r\n\r\n")
+    (tmp_path / "plain.csv").write_text("network,ms\nsqueezenet,6\n", encoding="utf-8")
+
+    otherwise = predict(
+        "--json", "--known", tmp_path / "known.csv", layers=tmp_path / "layers.csv",
+        chip=" 4 x Cortex A76 @ 2.4 , 4Xa55@1.8GHz"
+    )  # fmt: skip
+
+    told = check_document(otherwise.stdout)["predictions"]
+    plain = check_document(predict("--json", "--known", tmp_path / "plain.csv").stdout)
+    of_plain = {each["network"]: each["latency_ms"] for each in plain["predictions"]}
+    assert {each["network"]: each["latency_ms"] for each in told} == of_plain
+
+
 def test_one_network_that_cannot_be_told_leaves_the_others(tmp_path):
     """It says why, and the command succeeds."""
     text = LAYERS.read_text(encoding="utf-8")
@@ -601,6 +625,11 @@ def test_one_network_that_cannot_be_told_leaves_the_others(tmp_path):
         ("network,ms\nmine\n", "no column"),
         ('"unclosed', "cannot be read"),
         ("\x00", "no column"),
+        (LAYERS.read_text(encoding="utf-8").replace("groups", "macs", 1), "no column groups"),
+        (
+            LAYERS.read_text(encoding="utf-8").replace("groups", "groups,macs", 1),
+            "two columns macs",
+        ),
     ],
 )
 def test_a_file_that_is_no_table_of_layers_says_so(text, reason, tmp_path):

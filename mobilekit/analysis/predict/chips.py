@@ -34,7 +34,7 @@ them are in-order; log of that sum; log of their mean rate over the slowest one'
 memory's GB/s (NaN: unknown); log of all cores' sum of rates."""
 
 _CLUSTER = re.compile(
-    r"(?P<count>\d{1,4})\s*[xX]\s*(?P<core>[A-Za-z][\w.+-]*?)\s*@\s*(?P<ghz>\d+(\.\d*)?|\.\d+)"
+    r"(?P<count>\d{1,4})\s*[xX]\s*(?P<core>[A-Za-z][\w.+ -]*?)\s*@\s*(?P<ghz>\d+(\.\d*)?|\.\d+)"
     r"(\s*(GHz|ghz|GHZ))?",
     re.ASCII,  # or digits of every script are some
 )
