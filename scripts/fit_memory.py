@@ -52,8 +52,8 @@ USED: dict[Format, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
     "onnx": (
         ("weights", "small_product_weights", "large_product_weights", "layers"),
-        ("activations", "pointers", "inputs"),
-        ("convolution_weights", "weights", "program"),
+        ("arena", "program"),
+        ("weights", "largest_convolution", "program"),
     ),
     "tflite": (
         ("weights", "inputs", "activations", "pointers", "layers", "program"),
@@ -62,6 +62,13 @@ USED: dict[Format, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 """The parts of load, of inference and of the load's peak: what each runtime is known to hold."""
+OF_ONNX_IN_INT8 = (
+    USED["onnx"][0],
+    ("activations", "pointers", "inputs"),
+    ("convolution_weights", "weights", "program"),
+)
+"""Which of its convolutions ONNX Runtime computes in int8 a description does not tell, and so not
+how large a tensor is."""
 FREED = 1.03
 """A peak that is so many times an inference's growth is of the load."""
 
@@ -87,7 +94,11 @@ def read_measured() -> dict[tuple[Format, Precision], list[Measured]]:
         )
         load, inference, peak = (statistics.median(each) for each in zip(*values, strict=True))
         found[artifact_format, precision].append(
-            Measured(network, parts_of(description, precision), (load, inference, peak))
+            Measured(
+                network,
+                parts_of(description, precision, is_onnx=artifact_format == "onnx"),
+                (load, inference, peak),
+            )
         )
     return found
 
@@ -97,7 +108,8 @@ def read_measured() -> dict[tuple[Format, Precision], list[Measured]]:
 
 def fit(artifact_format: Format, precision: Precision, measured: list[Measured]) -> MemoryModel:
     """The factors, without the spreads."""
-    of_load, of_inference, of_peak = USED[artifact_format]
+    is_onnx_in_int8 = (artifact_format, precision) == ("onnx", "int8")
+    of_load, of_inference, of_peak = OF_ONNX_IN_INT8 if is_onnx_in_int8 else USED[artifact_format]
     load, inference, peak = np.array([each.bytes for each in measured], dtype=np.float64).T
     parts = [each.parts for each in measured]
     freed = peak > FREED * inference

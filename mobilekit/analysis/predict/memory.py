@@ -79,7 +79,12 @@ def predict_memory(
         ),
         None,
     )
-    parts = parts_of(description, precision, pointer_bytes=4 if abi in NARROW else 8)
+    parts = parts_of(
+        description,
+        precision,
+        pointer_bytes=4 if abi in NARROW else 8,
+        is_onnx=artifact_format == "onnx",
+    )
     reasons = (*_against_program(artifact_format, precision, model, abi),)
     if model is None or reasons:
         return _refused(artifact_format, precision, reasons)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from mobilekit.analysis.predict.arena import Tensor, arena_bytes
 from mobilekit.analysis.predict.work import is_depthwise, is_folded
 from mobilekit.records.network import Description, LayerSpec, Precision
 
@@ -21,12 +22,20 @@ _MAPS = 4
 """What a local normalization holds at once, in fp32 in every precision: its input, its squares, a
 sum and a slice of them, which it is exported as (``model/rewrite.py``)."""
 
+_WINDOW = 5
+"""How many channels a local normalization sums, in AlexNet and GoogLeNet; descriptions do not tell
+it."""
+_SUBSTEPS = 16
+"""Of a layer's step, so that what is in it has an order."""
+
 
 class MemoryParts(NamedTuple):
     """Bytes, unless it says otherwise."""
 
     weights: int
     convolution_weights: int
+    largest_convolution: int
+    """The weights of one layer."""
     small_product_weights: int
     """Of fully connected layers with less than 32 MiB each."""
     large_product_weights: int
@@ -37,22 +46,20 @@ class MemoryParts(NamedTuple):
     """The input too, all laid out in one block."""
     pointers: int
     """By which XNNPACK's convolutions and poolings find what lies below their window."""
+    arena: int
+    """What ONNX Runtime's has been written to, in fp32; 0 for other formats."""
     layers: int
     """How many, not bytes."""
     program: int
     """1."""
 
 
-class Tensor(NamedTuple):
-    """An activation, from the step that writes it to the last that reads it."""
-
-    size_bytes: int
-    first: int
-    last: int
-
-
 def parts_of(
-    description: Description, precision: Precision, *, pointer_bytes: int = 8
+    description: Description,
+    precision: Precision,
+    *,
+    pointer_bytes: int = 8,
+    is_onnx: bool = False,
 ) -> MemoryParts:
     """What a network occupies whose weights and activations have that precision."""
     layers = {layer.name: layer for layer in description.layers}
@@ -65,11 +72,13 @@ def parts_of(
     return MemoryParts(
         weights=weights,
         convolution_weights=sum(each.parameters for each in convolutions) * width,
+        largest_convolution=max((each.parameters for each in convolutions), default=0) * width,
         small_product_weights=sum(each for each in product_bytes if each < _RETURNED_BYTES),
         large_product_weights=sum(each for each in product_bytes if each >= _RETURNED_BYTES),
         inputs=description.input_bytes,
         activations=block_bytes(_tensors(description, width)),
         pointers=sum(_pointers(layer) for layer in kept) * pointer_bytes,
+        arena=arena_bytes(_tensors_of_onnx(description)) if is_onnx else 0,
         layers=len(kept),
         program=1,
     )
@@ -99,7 +108,48 @@ def block_bytes(tensors: Sequence[Tensor]) -> int:
 
 
 def _tensors(description: Description, width: int) -> list[Tensor]:
-    """Of numbers of that many bytes."""
+    """Of numbers of that many bytes, as XNNPACK and LiteRT hold them."""
+    narrow = [
+        each._replace(size_bytes=each.size_bytes * width // _FP32_BYTES)
+        for each in _held(description)
+    ]
+    scratch = [
+        Tensor(_MAPS * layer.output_bytes - 2 * layer.output_bytes * width // _FP32_BYTES, at, at)
+        for at, layer in enumerate(description.layers)
+        if _is_local(layer)
+    ]
+    return narrow + scratch
+
+
+def _tensors_of_onnx(description: Description) -> list[Tensor]:
+    """As ONNX Runtime holds them: without the input, which is the caller's, and with what a local
+    normalization is exported as (``model/rewrite.py``): the squares, those with channels of zeros
+    around them, and a slice of these for each channel of its window, all at once."""
+    of_network = [
+        Tensor(each.size_bytes, each.first * _SUBSTEPS, each.last * _SUBSTEPS)
+        for each in _held(description)[1:]
+    ]
+    of_layers = []
+    for at, layer in enumerate(description.layers):
+        if _is_local(layer):
+            squared = at * _SUBSTEPS - _SUBSTEPS + 1
+            sliced = squared + 2 + _WINDOW
+            spans = [
+                (squared, squared + 1),
+                (squared + 1, sliced),
+                *((squared + 2 + each, sliced + 1) for each in range(_WINDOW)),
+            ]
+            of_layers += [Tensor(layer.output_bytes, *span) for span in spans]
+    return of_network + of_layers
+
+
+def _is_local(layer: LayerSpec) -> bool:
+    """Whether it is a local response normalization, which has no weights."""
+    return layer.type == "normalization" and not layer.weights_bytes
+
+
+def _held(description: Description) -> list[Tensor]:
+    """The input and what is written over nothing else, in fp32."""
     layers = {layer.name: layer for layer in description.layers}
     last_read = {name: step for step, layer in enumerate(layers.values()) for name in layer.reads}
     holder: dict[str, str] = {}
@@ -118,14 +168,7 @@ def _tensors(description: Description, width: int) -> list[Tensor]:
     for name in layers:
         if name not in last_read:
             spans[holder[name]] = spans[holder[name]]._replace(last=len(layers))
-    held = [Tensor(description.input_bytes, 0, reads_input), *spans.values()]
-    narrow = [each._replace(size_bytes=each.size_bytes * width // _FP32_BYTES) for each in held]
-    scratch = [
-        Tensor(_MAPS * layer.output_bytes - 2 * layer.output_bytes * width // _FP32_BYTES, at, at)
-        for at, layer in enumerate(layers.values())
-        if layer.type == "normalization" and not layer.weights_bytes
-    ]
-    return narrow + scratch
+    return [Tensor(description.input_bytes, 0, reads_input), *spans.values()]
 
 
 def _overwritten(

@@ -1,0 +1,78 @@
+"""What ONNX Runtime's arena is told to hold."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mobilekit.analysis.predict.arena import Tensor, arena_bytes, pattern_bytes
+from mobilekit.analysis.predict.memory_parts import parts_of
+from mobilekit.flow.shipped import load_memory_models
+from mobilekit.model.describe import PACKAGED, read_description
+from mobilekit.model.zoo import find_model
+
+KIB, MIB = 1 << 10, 1 << 20
+
+tensors = st.lists(
+    st.tuples(st.integers(1, 3 * MIB), st.integers(0, 9), st.integers(0, 9)).map(
+        lambda made: Tensor(made[0], min(made[1:]), max(made[1:]))
+    ),
+    max_size=8,
+)
+
+
+def test_one_tensor_is_written_once():
+    """The block of later inferences fits where it was."""
+    assert arena_bytes([Tensor(500 * KIB, 0, 1)]) == 500 * KIB
+
+
+def test_later_inferences_hold_all_in_one_block():
+    """Two of 600 KiB lie in regions of 1 and 2 MiB, neither of which had 1,200 KiB written."""
+    both = [Tensor(600 * KIB, 0, 2), Tensor(600 * KIB, 1, 2)]
+
+    assert pattern_bytes(both) == 1200 * KIB
+    assert arena_bytes(both) == 600 * KIB + 1200 * KIB
+
+
+def test_a_region_is_as_large_as_what_needs_it():
+    """What is too large for 2 MiB has 4 MiB, in which the block of both lies."""
+    both = [Tensor(MIB, 0, 1), Tensor(3 * MIB, 1, 2)]
+
+    assert arena_bytes(both) == MIB + 4 * MIB
+
+
+def test_what_is_freed_is_used_again():
+    """One after the other they are one, also in the block."""
+    made = [Tensor(900 * KIB, step, step) for step in range(5)]
+
+    assert pattern_bytes(made) == arena_bytes(made) == 900 * KIB
+
+
+@given(tensors)
+@settings(max_examples=60)
+def test_an_arena_holds_what_is_alive_together(made):
+    """Never less than the largest sum, and no more than everything twice, in whole pages."""
+    alive = [
+        sum(one.size_bytes for one in made if one.first <= step <= one.last) for step in range(10)
+    ]
+    rounded = sum(one.size_bytes + 8192 for one in made)
+
+    assert max(alive) <= pattern_bytes(made) <= rounded
+    assert max(alive) <= arena_bytes(made) <= 2 * rounded
+
+
+@pytest.mark.parametrize(
+    ("network", "measured_mb"), [("squeezenet", 12.76), ("googlenet", 40.28), ("alexnet", 15.54)]
+)
+def test_it_is_what_was_measured(network, measured_mb):
+    """Without a factor: GoogLeNet and AlexNet with the slices of their local normalizations."""
+    description = read_description(find_model(network), cache_directory=PACKAGED)
+
+    told = parts_of(description, "fp32", is_onnx=True).arena
+
+    assert told / 1e6 == pytest.approx(measured_mb, rel=0.08)
+
+
+def test_the_shipped_factor_is_one():
+    shipped = {(each.format, each.precision): each for each in load_memory_models().models}
+
+    assert shipped["onnx", "fp32"].inference["arena"] == pytest.approx(1, abs=0.1)
