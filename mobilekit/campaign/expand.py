@@ -11,6 +11,7 @@ import re
 from msgspec.structs import replace
 
 from mobilekit.errors import UsageError
+from mobilekit.model.export import refuse_variant
 from mobilekit.records.campaign import CampaignPlan, PlannedRun
 from mobilekit.records.network import Variant
 
@@ -22,10 +23,34 @@ LONGEST_WORDS = 80
 def expand(plan: CampaignPlan) -> tuple[PlannedRun, ...]:
     """Every run, in the order of the plan's seed.
 
-    Vulkan is a backend of ``.pte`` alone: with another format it is no combination. A network that
-    a file changes has the file's precision alone. Raises ``UsageError`` where no run is left.
+    What cannot be computed, such as Vulkan with another format than ``.pte``, is no combination. A
+    network that a file changes has the file's precision alone. Raises ``UsageError`` for a network
+    of which no run is left.
     """
-    runs = [
+    runs: list[PlannedRun] = []
+    for model, path, changed in plan.networks:
+        left, obstacle = [], None
+        for run in _runs_of(plan, model, path, changed):
+            found = refuse_variant(run.variant, run.format)
+            obstacle = obstacle or found
+            if found is None:
+                left.append(run)
+        if not left and obstacle is not None:
+            raise UsageError(
+                f"The campaign has no runs of {model}: {obstacle.what}",
+                formats=", ".join(plan.formats),
+                backends=", ".join(plan.backends),
+                fix="Add to `formats`, `precisions` or `backends` what it can be computed with.",
+            )
+        runs += left
+    # By key first, so that the order of the file's lists does not count.
+    runs.sort(key=lambda run: run.key)
+    random.Random(plan.seed).shuffle(runs)
+    return tuple(runs)
+
+
+def _runs_of(plan: CampaignPlan, model: str, path: str, changed: Variant) -> list[PlannedRun]:
+    return [
         PlannedRun(
             key=key_of(model, changed, device, format, precision, backend, threads, repeat),
             model=path,
@@ -40,7 +65,6 @@ def expand(plan: CampaignPlan) -> tuple[PlannedRun, ...]:
             gates=plan.gates,
             changed=changed,
         )
-        for model, path, changed in plan.networks
         for device, format, precision, backend, threads, repeat in itertools.product(
             plan.devices,
             plan.formats,
@@ -49,18 +73,7 @@ def expand(plan: CampaignPlan) -> tuple[PlannedRun, ...]:
             plan.threads,
             range(1, plan.repeats + 1),
         )
-        if backend == "xnnpack" or format in ("auto", "pte")
     ]
-    if not runs:
-        raise UsageError(
-            "The campaign has no runs: Vulkan computes .pte alone",
-            formats=", ".join(plan.formats),
-            fix="Add pte or auto to `formats`, or xnnpack to `backends`.",
-        )
-    # By key first, so that the order of the file's lists does not count.
-    runs.sort(key=lambda run: run.key)
-    random.Random(plan.seed).shuffle(runs)
-    return tuple(runs)
 
 
 def key_of(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilekit.cli.command import Commands
-from mobilekit.cli.failure import exit_with
+from mobilekit.cli.failure import exit_for_damage, exit_with
 from mobilekit.cli.group import Group
 from mobilekit.cli.options import JsonFlag, StoreOption
 from mobilekit.cli.terminal import say, terminal_width
 
 if TYPE_CHECKING:
     from mobilekit.campaign.control import Standing
+    from mobilekit.errors import ProtocolError
     from mobilekit.records.campaign import Campaign, CampaignPlan
 
 app = Commands(
@@ -130,8 +131,10 @@ def list_campaigns(store: StoreOption = None, as_json: JsonFlag = False) -> None
     from mobilekit.results.listing import campaigns_table
     from mobilekit.results.tables.text import render_text
 
+    unread: list[ProtocolError] = []
     with opened(store or places.default_store()) as campaigns:
-        listed = [(each, campaigns.count_states(each.id)) for each in campaigns.list_campaigns()]
+        found = campaigns.list_campaigns(unread.append)
+        listed = [(each, campaigns.count_states(each.id)) for each in found]
     if as_json:
         document = CampaignsDocument(
             campaigns=tuple(
@@ -141,8 +144,9 @@ def list_campaigns(store: StoreOption = None, as_json: JsonFlag = False) -> None
         say(encode_pretty(document), nl=False)
     elif listed:
         say(render_text(campaigns_table(listed), terminal_width()))
-    else:
+    elif not unread:
         say("There is no campaign yet. `mobilekit campaign run FILE` begins one.")
+    exit_for_damage(unread)
 
 
 @app.command()

@@ -10,7 +10,6 @@ import typer
 
 from mobilekit.cli.terminal import say
 from mobilekit.errors import (
-    DamagedResultError,
     DisconnectedError,
     MobilekitError,
     NothingFitsError,
@@ -50,8 +49,8 @@ def exit_with(error: MobilekitError) -> NoReturn:
     raise typer.Exit(error.exit_code)
 
 
-def exit_for_damage(damaged: Sequence[DamagedResultError]) -> None:
-    """End the program for stored results that were left out of the answer, where there are any."""
+def exit_for_damage(damaged: Sequence[MobilekitError]) -> None:
+    """End the program for what is stored and was left out of the answer, where there is any."""
     for error in damaged:
         show_failure(error)
     if damaged:

@@ -85,13 +85,9 @@ def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: P
     not go together with, and for examples that are not wanted, not there or do not fit,
     ``ExportError`` for packages that are missing."""
     precision = spec.variant.precision
-    for obstacle in (
-        refuse_backend(spec.variant, artifact_format),
-        _refuse_level(spec.variant, artifact_format),
-        _refuse_storage(spec.variant),
-    ):
-        if obstacle is not None:
-            raise obstacle
+    obstacle = refuse_variant(spec.variant, artifact_format)
+    if obstacle is not None:
+        raise obstacle
     if calibration is not None and precision != "int8":
         raise UsageError(
             f"--calibration is for int8, and this is {precision}",
@@ -102,6 +98,15 @@ def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: P
     if artifact_format != "auto":
         facts = FORMATS[artifact_format]
         check_packages(facts, facts.export_packages[precision])
+
+
+def refuse_variant(variant: Variant, artifact_format: FormatOrAuto) -> UsageError | None:
+    """What it does not go together with, in itself or with that format."""
+    return (
+        refuse_backend(variant, artifact_format)
+        or _refuse_level(variant, artifact_format)
+        or _refuse_storage(variant)
+    )
 
 
 def refuse_backend(variant: Variant, artifact_format: FormatOrAuto) -> UsageError | None:

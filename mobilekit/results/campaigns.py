@@ -7,7 +7,7 @@ that is over stays over, whoever comes late with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -147,12 +147,27 @@ class Campaigns:
             f"Several campaigns begin with {given!r}", ids=ids, fix="Give more of the id."
         )
 
-    def list_campaigns(self) -> list[Campaign]:
-        """The newest first."""
+    def list_campaigns(self, on_unread: Callable[[ProtocolError], None]) -> list[Campaign]:
+        """The newest first. One that cannot be read, as of another mobilekit, is told, and keeps
+        none of the others back."""
         columns = campaigns_table.c
-        query = sa.select(columns.document).order_by(columns.started_at.desc(), columns.id.desc())
+        query = sa.select(columns.id, columns.document)
+        query = query.order_by(columns.started_at.desc(), columns.id.desc())
         with self._database.reading() as connection:
-            return [decode_campaign(document) for document in connection.scalars(query)]
+            rows = connection.execute(query).all()
+        listed = []
+        for id, document in rows:
+            try:
+                listed.append(decode_campaign(document))
+            except ProtocolError as error:
+                on_unread(
+                    ProtocolError(
+                        f"A campaign cannot be read: {error.what}",
+                        campaign=id,
+                        fix="The mobilekit that began it can: use that, or update this one.",
+                    )
+                )
+        return listed
 
     def list_open_ids(self) -> list[str]:
         """Of campaigns with runs that are not over, whichever mobilekit began them, the newest

@@ -116,15 +116,15 @@ def save_measurement(connection: sa.Connection, measurement: Measurement) -> boo
     there already, and whole, and what is stored stays."""
     row = measurement_row(measurement)
     inserting = insert_or_not(connection.dialect, measurements_table)
-    inserting = inserting.on_conflict_do_nothing().returning(measurements_table.c.id)
-    if connection.execute(inserting, row).first() is not None:
+    once = inserting.on_conflict_do_nothing().returning(measurements_table.c.id)
+    if connection.execute(once, row).first() is not None:
         return True
-    same = measurements_table.c.id == measurement.id
-    stored = connection.scalar(sa.select(measurements_table.c.document).where(same))
+    # Locked: of two that would replace what is partial the second one finds the first one's.
+    query = sa.select(measurements_table.c.document).with_for_update()
+    stored = connection.scalar(query.where(measurements_table.c.id == measurement.id))
     if stored is not None and not _is_partial(stored):
         return False
-    connection.execute(measurements_table.delete().where(same))
-    connection.execute(measurements_table.insert().values(row))
+    connection.execute(inserting.values(row).on_conflict_do_update(index_elements=["id"], set_=row))
     return True
 
 

@@ -12,12 +12,20 @@ from tiny_model import TINY_MODEL
 
 from mobilekit.campaign import child
 from mobilekit.campaign.child import ChildOrder, LineReporter, carry_out
-from mobilekit.contract.protocol import INPUT_ROOT, OUTPUT_ROOT, RunSuccess
+from mobilekit.contract.codec import decode
+from mobilekit.contract.protocol import (
+    INPUT_ROOT,
+    OUTPUT_ROOT,
+    RunRequest,
+    RunSuccess,
+    WaitStarted,
+)
 from mobilekit.errors import DamagedResultError, StoppedError, StoreError
 from mobilekit.executor.open import RECONNECT_VARIABLE
 from mobilekit.flow.collect import collect
 from mobilekit.model.files import write_whole
 from mobilekit.phone.profiles import load_profiles
+from mobilekit.presets import REST_NS, UNPLUG_TIMEOUT_NS
 from mobilekit.records.campaign import Gates
 from mobilekit.results.campaign_rows import RunId
 from mobilekit.results.campaigns import (
@@ -52,14 +60,16 @@ class WarmBattery(FakeBattery):
 
 
 class CountingCompanion(ReplayCompanion):
-    """Keeps which runs were started."""
+    """Keeps which runs were started, and what of."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
-        self.started = []
+        self.started, self.requests = [], []
 
     def start(self, run_id):
+        path = self._files.host_path(INPUT_ROOT) / "runs" / run_id / "request.json"
         self.started.append(run_id)
+        self.requests.append(decode(path.read_bytes(), RunRequest, source="the request"))
         return super().start(run_id)
 
 
@@ -419,3 +429,26 @@ def test_a_phone_is_waited_for_until_it_is_as_it_should_be(
     assert why in given_up.detail
     assert f"waits: {why}" in said
     assert (outcome.state, clock.waits) == ("done", 2)
+
+
+@pytest.mark.parametrize("energy", ["unplug", "on-battery", "none"])
+def test_a_phone_on_its_cable_is_asked_off_it_where_energy_needs_it(phone, make_order, energy):
+    """With ``unplug`` its run waits for that, and says so; else it is measured without energy."""
+    order = make_order()
+    order = replace(
+        order, placed=replace(order.placed, run=replace(order.placed.run, energy=energy))
+    )
+
+    def end_once_running(_):
+        if phone.companion.requests:
+            raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, StoppedError)):
+        carry_out(order, end_once_running)
+    told = []
+    LineReporter(told.append).event(WaitStarted(reason="unplug", at_ns=0))
+
+    (request,) = phone.companion.requests
+    waits_ns = request.energy and (request.energy.unplug_timeout_ns, request.energy.rest_ns)
+    assert waits_ns == ((UNPLUG_TIMEOUT_NS, REST_NS) if energy == "unplug" else None)
+    assert told[0].startswith("waits: Pull the cable now")

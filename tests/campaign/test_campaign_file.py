@@ -161,12 +161,12 @@ def test_the_order_is_the_seeds(tmp_path):
 
 
 def test_vulkan_is_not_asked_of_other_formats(tmp_path):
-    """A combination that cannot be is no run; a plan of such alone is refused."""
+    """A combination that cannot be is no run; a network that has such alone is refused."""
     both = plan_of(f'{SMALL}backends = ["xnnpack", "vulkan"]\nformats = ["pte", "onnx"]', tmp_path)
     none = msgspec.structs.replace(both, backends=("vulkan",), formats=("onnx",))
 
     assert len(expand(both)) == 3
-    with pytest.raises(UsageError, match="no runs"):
+    with pytest.raises(UsageError, match=r"no runs of nin: --backend vulkan is for \.pte"):
         expand(none)
 
 
@@ -204,6 +204,31 @@ def test_a_network_that_a_file_changes_is_a_run_of_its_own(tmp_path):
     assert variants[placed].variant.placement
     # What hosts are told is what was read.
     assert decode(encode(plan), CampaignPlan, source="store") == plan
+
+
+def test_what_a_changed_network_cannot_be_is_no_run(tmp_path):
+    """And keeps none of the others back: a placement in another format or on one backend, int8 on
+    Vulkan."""
+    (tmp_path / "small.json").write_text(COMPRESSED)
+    (tmp_path / "plan.json").write_text(PLACEMENT)
+    runs = expand(
+        plan_of(
+            'models = ["nin", { model = "nin", placement = "plan.json" }, { model = "nin", '
+            'compressed = "small.json" }]\ndevices = ["pc"]\nformats = ["pte", "onnx"]\n'
+            'backends = ["xnnpack", "vulkan"]',
+            tmp_path,
+        )
+    )
+
+    found = sorted((run.variant.is_by_file, run.precision, run.format, run.backend) for run in runs)
+    assert found == [
+        (False, "fp32", "onnx", "xnnpack"),
+        (False, "fp32", "pte", "vulkan"),
+        (False, "fp32", "pte", "xnnpack"),
+        (True, "fp32", "pte", "xnnpack"),
+        (True, "int8", "onnx", "xnnpack"),
+        (True, "int8", "pte", "xnnpack"),
+    ]
 
 
 def test_a_file_of_another_network_is_refused(tmp_path):

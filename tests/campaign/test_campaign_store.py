@@ -2,17 +2,21 @@
 
 import threading
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 import sqlalchemy as sa
 from campaign_makers import make_campaign, make_plan, of_another_mobilekit, outcome_of
 from examples import measured, measurement
 from msgspec.structs import replace
+from typer.testing import CliRunner
 
-from mobilekit.contract.samples import interrupted
-from mobilekit.errors import ProtocolError, UsageError
+from mobilekit.cli.main import app
+from mobilekit.contract.samples import interrupted, was_lost
+from mobilekit.errors import ProtocolError, StoreError, UsageError
 from mobilekit.records.campaign import AgentInfo, Outcome
 from mobilekit.results import campaigns as campaigns_module
+from mobilekit.results import store as store_module
 from mobilekit.results.campaign_rows import (
     RunId,
     Taken,
@@ -20,7 +24,7 @@ from mobilekit.results.campaign_rows import (
 from mobilekit.results.campaigns import (
     Campaigns,
 )
-from mobilekit.results.schema import agents_table, campaigns_table
+from mobilekit.results.schema import agents_table, campaigns_table, decode_measurement
 from mobilekit.results.store import PendingRun, Store
 
 
@@ -323,3 +327,48 @@ def test_what_a_person_collected_first_stays(campaigns, runs, place):
 
     assert sorted(Store(place).result_ids()) == ["first", "second"]
     assert [each.measurement.id for each in Store(place).list_pending()] == ["second"]
+
+
+def test_a_campaign_that_cannot_be_read_is_told_and_hides_no_other(campaigns, place):
+    """By its id, after the list of the others."""
+    for id in ("newer", "older"):
+        campaigns.add(*make_campaign(make_plan(models=["m"], phones=["a"]), id=id))
+    of_another_mobilekit(campaigns, campaigns_table, id="newer")
+
+    outcome = CliRunner().invoke(app, ["campaign", "list", "--store", place])
+
+    assert "older" in outcome.stdout
+    assert outcome.exit_code == ProtocolError.exit_code
+    assert "A campaign cannot be read" in outcome.stderr
+    assert "campaign: newer" in outcome.stderr
+
+
+def test_of_two_that_replace_a_lost_run_one_does(place, monkeypatch):
+    """As a person's ``collect`` and a campaign's host at the same moment: the other one finds it
+    whole."""
+    lost = interrupted("nin-nexus7-1", [], "gone", "disconnected")
+    stores = [Store(place), Store(place)]
+    stores[0].save(measurement(result=lost))
+    both = threading.Barrier(2)
+
+    def is_partial(document):
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)
+        return was_lost(decode_measurement(document).result)
+
+    monkeypatch.setattr(store_module, "_is_partial", is_partial)
+    said = []
+
+    def save(store):
+        try:
+            store.save(measurement())
+        except StoreError as error:
+            said.append(error.what)
+
+    threads = [threading.Thread(target=save, args=(store,)) for store in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert said == ["The results database cannot be used: nin-nexus7-1 is stored already"]

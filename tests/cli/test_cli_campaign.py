@@ -86,7 +86,7 @@ def test_a_killed_campaign_is_resumed(cli, write_campaign, campaigns, store):
     process = cli.start("campaign", "run", write_campaign(phones=6, repeats=5))
     wait_until(
         lambda: (
-            campaigns.list_campaigns()
+            campaigns.list_campaigns(print)
             and campaigns.count_states(campaigns.find("last").id)["done"] >= 15
         )
     )
