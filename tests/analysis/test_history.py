@@ -11,7 +11,7 @@ from mobilekit.analysis.compare.records import Quantity
 from mobilekit.analysis.history import find_changes
 from mobilekit.records.statistics import Interval
 
-HISTORIES = 200
+of_histories = pytest.mark.parametrize("histories", [100, pytest.param(200, marks=pytest.mark.soak)])
 
 
 def simulated(seed, factors, between, within=0.01, *, is_heavy=False):
@@ -25,27 +25,29 @@ def simulated(seed, factors, between, within=0.01, *, is_heavy=False):
         yield Quantity(value=value, interval=Interval(low=value / half, high=value * half))
 
 
+@of_histories
 @pytest.mark.parametrize(("between", "is_heavy"), [(0.002, False), (0.02, False), (0.02, True)])
-def test_what_did_not_change_is_seldom_said_to_have(between, is_heavy):
+def test_what_did_not_change_is_seldom_said_to_have(between, is_heavy, histories):
     """At most one history of twenty, whatever the spread between runs and its tails."""
     found = [
         find_changes(list(simulated(seed, [1.0] * 20, between, is_heavy=is_heavy)))
-        for seed in range(HISTORIES)
+        for seed in range(histories)
     ]
 
-    assert sum(bool(each) for each in found) <= 0.05 * HISTORIES
+    assert sum(bool(each) for each in found) <= 0.05 * histories
 
 
+@of_histories
 @pytest.mark.parametrize(("runs", "between"), [(10, 0.01), (12, 0.02), (20, 0.02)])
-def test_a_step_by_a_tenth_is_found_where_it_is(runs, between):
-    """In nineteen of twenty, at most one run beside its place."""
+def test_a_step_by_a_tenth_is_found_where_it_is(runs, between, histories):
+    """In nine of ten, at most one run beside its place."""
     half = runs // 2
     factors = [1.0] * half + [1.1] * half
 
-    found = [find_changes(list(simulated(seed, factors, between))) for seed in range(HISTORIES)]
+    found = [find_changes(list(simulated(seed, factors, between))) for seed in range(histories)]
 
     right = [any(abs(split.at - half) <= 1 for split in splits) for splits in found]
-    assert sum(right) >= 0.9 * HISTORIES
+    assert sum(right) >= 0.9 * histories
 
 
 def test_several_changes_are_found():
@@ -80,11 +82,12 @@ def test_growing_steps_are_all_found():
     assert [split.at for split in splits] == [6, 12, 18, 24]
 
 
-def test_one_change_brings_no_false_ones_along():
+@of_histories
+def test_one_change_brings_no_false_ones_along(histories):
     """At most one history of twenty tells another beside it."""
     factors = [1.0] * 30 + [1.3] * 30
 
-    found = [find_changes(list(simulated(seed, factors, 0.01))) for seed in range(HISTORIES // 2)]
+    found = [find_changes(list(simulated(seed, factors, 0.01))) for seed in range(histories // 2)]
 
     assert all(any(abs(split.at - 30) <= 1 for split in splits) for splits in found)
     assert sum(len(splits) > 1 for splits in found) <= 0.05 * len(found)
