@@ -1,4 +1,4 @@
-"""Rows of campaigns' runs: which they are, what is told of them, and what makes one wait anew."""
+"""Rows of campaigns: which run one is, what it tells, and what makes a run wait anew."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 import sqlalchemy as sa
 
 from mobilekit.contract.codec import decode
-from mobilekit.records.campaign import OVER, Campaign, CampaignRun, PlacedRun
+from mobilekit.errors import ProtocolError
+from mobilekit.records.campaign import OVER, AgentInfo, Campaign, CampaignRun, PlacedRun
 from mobilekit.records.measurement import Measurement
 from mobilekit.results.schema import campaign_runs_table
 from mobilekit.results.store import PendingRun
@@ -83,3 +84,14 @@ def decode_campaign(document: bytes) -> Campaign:
 def decode_placed(document: bytes) -> PlacedRun:
     placed: PlacedRun = decode(document, PlacedRun, source="the stored run of a campaign")
     return placed
+
+
+def decode_agent(document: bytes, name: str, place: str) -> AgentInfo:
+    """What another mobilekit says of itself may be no news to this one; that it lives is."""
+    try:
+        info: AgentInfo = decode(document, AgentInfo, source="the stored agent")
+    except ProtocolError:
+        return AgentInfo(
+            name=name, place=place, pid=0, mobilekit_version="another", started_at="", offers=()
+        )
+    return info

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from mobilekit.contract.codec import decode, encode
+from mobilekit.contract.codec import encode
 from mobilekit.contract.samples import was_lost
 from mobilekit.errors import ProtocolError, UsageError
 from mobilekit.records.campaign import (
@@ -34,6 +34,7 @@ from mobilekit.results.campaign_rows import (
     Taken,
     anew,
     clock_s,
+    decode_agent,
     decode_campaign,
     decode_placed,
     is_run,
@@ -510,7 +511,7 @@ class Campaigns:
         query = sa.select(columns.name, columns.place, silent_s, columns.document)
         return [
             ListedAgent(
-                info=_decode_agent(document, name, place),
+                info=decode_agent(document, name, place),
                 silent_s=max(0.0, silent_s),
                 is_alive=silent_s < AGENT_SILENT_S,
             )
@@ -536,17 +537,6 @@ class Campaigns:
         columns = shared_files_table.c
         with self._database.reading() as connection:
             return connection.scalar(sa.select(columns.content).where(columns.name == name))
-
-
-def _decode_agent(document: bytes, name: str, place: str) -> AgentInfo:
-    """What another mobilekit says of itself may be no news to this one; that it lives is."""
-    try:
-        info: AgentInfo = decode(document, AgentInfo, source="the stored agent")
-    except ProtocolError:
-        return AgentInfo(
-            name=name, place=place, pid=0, mobilekit_version="another", started_at="", offers=()
-        )
-    return info
 
 
 @contextmanager

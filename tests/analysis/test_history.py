@@ -11,7 +11,8 @@ from mobilekit.analysis.compare.records import Quantity
 from mobilekit.analysis.history import find_changes
 from mobilekit.records.statistics import Interval
 
-of_histories = pytest.mark.parametrize("histories", [100, pytest.param(200, marks=pytest.mark.soak)])
+SOAKED = pytest.param(200, marks=pytest.mark.soak)
+of_histories = pytest.mark.parametrize("histories", [100, SOAKED])
 
 
 def simulated(seed, factors, between, within=0.01, *, is_heavy=False):
