@@ -11,8 +11,9 @@ from mobilekit.analysis.compare.records import Quantity
 from mobilekit.analysis.history import find_changes
 from mobilekit.records.statistics import Interval
 
-SOAKED = pytest.param(200, marks=pytest.mark.soak)
-of_histories = pytest.mark.parametrize("histories", [100, SOAKED])
+of_histories = pytest.mark.parametrize(
+    "histories", [100, pytest.param(200, marks=pytest.mark.soak)]
+)
 
 
 def simulated(seed, factors, between, within=0.01, *, is_heavy=False):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import lzma
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from mobilekit.cli.main import app
 from mobilekit.results.store import Store
+from mobilekit.results.text.words import PLANE_NAMES
 
 CAPTURED = Path(__file__).parents[1] / "captured/store-2.sqlite.xz"
 
@@ -94,6 +96,22 @@ def test_an_import_is_a_result_with_its_plane(store, trace):
     assert json.loads(run("results", "export", made["id"]).stdout) == made
     refused = CliRunner().invoke(app, ["results", "profile", made["id"]])
     assert "no measurement of a run" in str(refused.exception)
+
+
+def test_an_import_is_on_the_page_as_measured_by_a_meter(store, trace, tmp_path):
+    """With its file, where its meter was, and its energy with the mark of what is measured."""
+    made = import_trace(trace, "--device", "nexus7")
+
+    run("report", made["id"], "plain-7", "-o", str(tmp_path / "page.html"))
+    page = (tmp_path / "page.html").read_text("utf-8")
+    row = page.partition("Traces of external meters</h3>")[2].partition(made["id"])[2]
+    cells = re.sub(r"<[^>]*>", "|", row.partition("</tr>")[0])
+
+    assert "1 result, 1 meter trace" in page
+    assert "|nexus7|" in cells
+    assert "|shunt wire.csv|" in cells
+    assert f"|{PLANE_NAMES['usb']}|" in cells
+    assert "|●||measured: || 599 mJ [" in cells
 
 
 def test_an_import_that_fails_stores_nothing(store, trace):

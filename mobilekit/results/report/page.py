@@ -24,7 +24,7 @@ from mobilekit.results.tables.cells import Absent, Cell, CellOrigin, Number, Tab
 LIBRARIES = ("d3.min.js", "plot.umd.min.js", "sortable.min.js")
 """In the order in which they need each other."""
 MARKS: dict[CellOrigin, tuple[str, str]] = {
-    "measured": ("●", "on the device itself"),
+    "measured": ("●", "on the device itself, or by a meter"),
     "virtual": ("◆", "measured on the computer that a virtual phone ran on: no phone's time"),
     "simulated": ("▲", "by a virtual phone's battery"),
     "predicted": ("■", "of a phone that was not there"),
