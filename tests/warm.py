@@ -221,6 +221,10 @@ def serve(listener: socket.socket) -> Order:
                         continue
                     pid = os.fork()
                     if pid == 0:
+                        # Their numbers become the program's: to close them later would close those.
+                        selector.close()
+                        for each in (listener, client, *running.values()):
+                            each.detach()
                         become(order)
                         return order
                     for descriptor in order.descriptors.values():
