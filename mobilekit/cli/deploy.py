@@ -137,7 +137,7 @@ def _deploy_many(
         gates=Gates(),
         seed=secrets.randbelow(2**31),
         changed=tuple(run.variant_of(model, models) for model in models)
-        if run.placement or run.compressed
+        if run.placement or run.compressed or run.level
         else (),
     )
     run_plan(plan, store, as_json=output.as_json)
