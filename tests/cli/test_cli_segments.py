@@ -117,15 +117,20 @@ def test_the_engines_that_trace_are_cut_where_asked(cli, bench_phone, forked):
         *("profile", forked, "--device", bench_phone.serial, "--format", "pte", "--fast", "-n", 5),
         *("--segments", "--all"),
     )
-    again = cli("results", "profile", "last", "--all", **NO_PHONE)
+    assert outcome.exit_code == 0, outcome.stderr
+    # A pass that was disturbed is repeated, and the better one is shown.
+    listed = cli("results", "list", "--json", **NO_PHONE).document["results"]
+    (id,) = (
+        each["id"]
+        for each in listed
+        if cli("results", "profile", each["id"], "--all", **NO_PHONE).stdout == outcome.stdout
+    )
     document = decode(
-        cli("results", "profile", "last", "--json", **NO_PHONE).stdout,
+        cli("results", "profile", id, "--json", **NO_PHONE).stdout,
         ProfileDocument,
         source="stdout",
     )
 
-    assert outcome.exit_code == 0, outcome.stderr
-    assert again.stdout == outcome.stdout
     lines = outcome.stdout.splitlines()
     assert lines[0].endswith("by segments")
     assert any(line.split()[:4] == ["stem.1", "normalization", "in", "stem.0"] for line in lines)
