@@ -39,6 +39,8 @@ TAKING_S = 60
 READINGS = 3
 """Of a file that does not arrive as it is on the phone."""
 NO_COMMAND = 127
+NAMES_AT_ONCE = 40
+"""Before Android 7 a command holds 4 KiB at most; a name is 64 digits and an extension."""
 RunState = Literal["over", "running", "waiting", "dead", "dropped"]
 """``waiting`` for its turn, or to be taken by the companion; ``dead``: it left no result, and no
 process carries it any more; ``dropped``: the same before it began."""
@@ -59,12 +61,15 @@ def deliver(
     """
     sources = {file.path: directory / Path(file.path).name for file in files}
     # Asked for by name: whatever else lies there costs nothing.
-    names = " ".join(sorted({source.name for source in sources.values()}))
-    listing = phone.shell(
-        f"mkdir -p {INPUT_ROOT}/artifacts {INPUT_ROOT}/runs && "
-        f"chmod 755 {INPUT_ROOT} {INPUT_ROOT}/artifacts {INPUT_ROOT}/runs && "
-        f"cd {INPUT_ROOT}/artifacts && stat -c '%s %n' {names} 2>/dev/null; true"
-    ).text
+    names = sorted({source.name for source in sources.values()})
+    listing = ""
+    for start in range(0, len(names) or 1, NAMES_AT_ONCE):
+        asked = " ".join(names[start : start + NAMES_AT_ONCE])
+        listing += phone.shell(
+            f"mkdir -p {INPUT_ROOT}/artifacts {INPUT_ROOT}/runs && "
+            f"chmod 755 {INPUT_ROOT} {INPUT_ROOT}/artifacts {INPUT_ROOT}/runs && "
+            f"cd {INPUT_ROOT}/artifacts && stat -c '%s %n' {asked} 2>/dev/null; true"
+        ).text
     present = {
         name: size for size, _, name in (line.partition(" ") for line in listing.splitlines())
     }

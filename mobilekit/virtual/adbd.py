@@ -37,6 +37,9 @@ VERSION = 0x01000001
 """The first version without checksums; with them Python is five times slower."""
 OLDEST_VERSION = 0x01000000
 MAX_PAYLOAD = 1024 * 1024
+OLD_NAME_BYTES = 4096
+"""Of a service before ``FEATURES_SDK``, whose packets hold no more (AOSP, ``adb.h``: MAX_PAYLOAD,
+since Android 7 MAX_PAYLOAD_V1)."""
 FEATURES = (
     "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir,sendrecv_v2,sendrecv_v2_dry_run_send,abb,abb_exec"
 )
@@ -288,6 +291,9 @@ class Link(asyncio.BufferedProtocol):
                 stream.receive(payload)
 
     def _open(self, remote_id: int, payload: memoryview) -> None:
+        if len(payload) > self._adbd.longest_name_bytes:
+            self.abort()
+            return
         name = bytes(payload).rstrip(b"\0").decode("utf-8", "surrogateescape")
         service = self._adbd.open_service(self, name)
         if service is None:
@@ -324,9 +330,14 @@ class Adbd:
     """Listens on this computer only, and keeps the links."""
 
     def __init__(
-        self, banner: bytes, open_service: Opener, on_lost: Callable[[Link], None]
+        self,
+        banner: bytes,
+        open_service: Opener,
+        on_lost: Callable[[Link], None],
+        longest_name_bytes: int,
     ) -> None:
         self.banner = banner
+        self.longest_name_bytes = longest_name_bytes
         self.open_service = open_service
         self.on_lost = on_lost
         self.links: set[Link] = set()

@@ -16,7 +16,17 @@ from mobilekit.contract.protocol import OUTPUT_ROOT, PACKAGE
 from mobilekit.errors import ProtocolError
 from mobilekit.records.device import DeviceProfile
 from mobilekit.virtual.adb_services import open_service
-from mobilekit.virtual.adbd import FEATURES, FEATURES_SDK, Adbd, Cable, Link, Service, Stream
+from mobilekit.virtual.adbd import (
+    FEATURES,
+    FEATURES_SDK,
+    MAX_PAYLOAD,
+    OLD_NAME_BYTES,
+    Adbd,
+    Cable,
+    Link,
+    Service,
+    Stream,
+)
 from mobilekit.virtual.device import Battery, Companion, Device
 from mobilekit.virtual.faults import (
     DISTORTIONS,
@@ -98,11 +108,13 @@ class VirtualPhone:
             for name in ("ro.product.name", "ro.product.model", "ro.product.device")
         }
         described = "".join(f"{name}={value};" for name, value in values.items())
-        features = f"features={FEATURES}" if profile.android_sdk >= FEATURES_SDK else ""
+        has_features = profile.android_sdk >= FEATURES_SDK
+        features = f"features={FEATURES}" if has_features else ""
         self._adbd = Adbd(
             f"device::{described}{features}".encode(),
             self._open,
             self.device.reverse_forwards.forget,
+            MAX_PAYLOAD if has_features else OLD_NAME_BYTES,
         )
 
     @property

@@ -24,6 +24,7 @@ from mobilekit.phone.adb import (
     Phone,
     _Answer,
 )
+from mobilekit.phone.profiles import load_profiles
 from mobilekit.phone.runs import deliver
 from mobilekit.phone.server_address import (
     split_server,
@@ -165,6 +166,21 @@ def test_only_what_is_missing_is_delivered(handle, tmp_path):
     assert deliver(handle, files, tmp_path, on_bytes=lambda *two: told.append(two)) == 18
     assert told[-1] == (18, 18)
     assert deliver(handle, files, tmp_path, on_bytes=lambda *_: None) == 0
+
+
+def test_an_old_phone_gets_many_files(make_phone, tmp_path):
+    """As the segments of a large network are; its packets hold commands of 4 KiB at most."""
+    phone = make_phone(profile=load_profiles()["nexus7"])
+    files = [
+        ArtifactFile(sha256=f"{number:064x}", format="pte", size_bytes=1, method="forward")
+        for number in range(100)
+    ]
+    for file in files:
+        (tmp_path / f"{file.sha256}.pte").write_bytes(b"a")
+    old = AdbServer(phone.server.port).phone(phone.serial)
+
+    assert deliver(old, files, tmp_path, on_bytes=lambda *_: None) == 100
+    assert deliver(old, files, tmp_path, on_bytes=lambda *_: None) == 0
 
 
 def test_something_in_the_way_of_a_delivery(handle, tmp_path):
