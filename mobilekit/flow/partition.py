@@ -113,9 +113,10 @@ def partition(
                 options, prepared, every, ROUNDS, number, store, reporter, f"threads{number}"
             )
             runs.append(measured)
+            of_programs, of_segments = rounds[: len(made)], rounds[len(made) :]
             # The least of a program's medians: other work on the device only ever adds to it.
-            least = {each: min(of) for each, of in zip(wanted, rounds, strict=False)}
-            *own_ns, call_ns = map(min, rounds[len(wanted) :])
+            least = {each: min(of) for each, of in zip(wanted, of_programs, strict=True)}
+            *own_ns, call_ns = map(min, of_segments)
             of_layers = {
                 each.layers: max(own - call_ns, 0.0)
                 for each, own in zip(alone.segments, own_ns, strict=True)
@@ -147,7 +148,7 @@ def partition(
             singles.append(
                 [
                     _candidate(each[0], number, of)
-                    for each, of in zip(wanted, rounds, strict=False)
+                    for each, of in zip(wanted, of_programs, strict=True)
                     if each in pure
                 ]
             )
