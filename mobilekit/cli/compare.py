@@ -118,29 +118,22 @@ def compare(
     refuse_shared_weights(models, run.weights)
     publication = load_publication(published) if published else None
     with_energy = publication is not None if energy is None else energy
-    first, second = _sides(on, against, backend)
+    sides = [
+        [
+            deploy_options(
+                model, device, run, length, energy=with_energy, backend=each, among=models
+            )
+            for model in models
+        ]
+        for device, each in _sides(on, against, backend)
+    ]
     opened = open_to_read(store) if stored else Store(store or places.default_store())
     if stored:
         measured = read_pairs(models, opened)
     else:
-        options, others = (
-            [
-                deploy_options(
-                    model,
-                    device,
-                    run,
-                    length,
-                    energy=with_energy,
-                    backend=each,
-                    among=models,
-                )
-                for model in models
-            ]
-            for device, each in (first, second)
-        )
         with TerminalReporter() as reporter:
             measured = measure_pairs(
-                list(zip(options, others, strict=True)),
+                list(zip(*sides, strict=True)),
                 opened,
                 reporter,
                 traced_iterations="auto" if layers else None,

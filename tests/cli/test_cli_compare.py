@@ -182,6 +182,7 @@ def test_one_network_that_cannot_be_exported_ends_itself_alone(cli, broken_model
         pytest.param(("tiny.py", "--plot", "plot.doc"), ".png", id="no such plot"),
         pytest.param(("--results", "a"), "in pairs", id="one result"),
         pytest.param(("--results", "a", "b"), "There is no result", id="unknown result"),
+        pytest.param(("--results", "a", "b", "--level", "2"), "no --compressed", id="no levels"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_measured(cli, arguments, words):
