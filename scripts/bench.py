@@ -388,6 +388,13 @@ def put_section(path: Path, name: str, text: str) -> None:
         path.write_text(f"{page.rstrip()}\n\n{part}".lstrip("\n"), encoding="utf-8")
 
 
+def tell_section(path: Path | None, name: str, text: str) -> None:
+    """Print a script's part, and put it into the page where one is given."""
+    print(text)
+    if path is not None:
+        put_section(path, name, text)
+
+
 def markers(name: str) -> tuple[str, str]:
     return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 

@@ -22,7 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import markdown_table, put_section
+from bench import markdown_table, tell_section
 from layers_bench import run
 
 from mobilekit.contract.codec import encode
@@ -155,9 +155,7 @@ def main() -> None:
         if not found:
             continue
         text = "\n".join(markdown_table(header, found))
-        print(f"{text}\n")
-        if arguments.output:
-            put_section(arguments.output, name, f"{text}\n")
+        tell_section(arguments.output, name, f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from bench import REST_S, interleave, put_section, wall_ms
+from bench import REST_S, interleave, tell_section, wall_ms
 
 from mobilekit import places
 from mobilekit.contract.protocol import Format
@@ -300,9 +300,7 @@ def main() -> None:
         results.append(measure(spec, arguments.rounds, arguments.threads))
         gc.collect()
     text = render(results, arguments.rounds, arguments.threads)
-    print(text)
-    if arguments.output:
-        put_section(arguments.output, "formats", text)
+    tell_section(arguments.output, "formats", text)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 

@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import markdown_table, put_section
+from bench import markdown_table, tell_section
 
 from mobilekit.analysis.layers.profile import RECONCILED_WITHIN
 from mobilekit.model.zoo import list_models
@@ -125,9 +125,7 @@ def main() -> None:
                 profiles = profile_pair(model, artifact_format, store)
                 rows += [row(model, artifact_format, *item) for item in profiles.items()]
     text = render(rows)
-    print(text)
-    if arguments.output:
-        put_section(arguments.output, "layers", text)
+    tell_section(arguments.output, "layers", text)
 
 
 if __name__ == "__main__":

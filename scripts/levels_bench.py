@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import torch
-from bench import markdown_table, put_section
+from bench import markdown_table, tell_section
 from executorch.extension.pybindings import _C
 
 from mobilekit import places
@@ -99,9 +99,7 @@ def main() -> None:
     ]
     table = [row for model in arguments.models for row in rows(model, arguments.rounds)]
     text = "\n".join(markdown_table(header, table))
-    print(text)
-    if arguments.output:
-        put_section(arguments.output, "levels", text)
+    tell_section(arguments.output, "levels", text)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from bench import markdown_table, put_section
+from bench import markdown_table, tell_section
 from torch import Tensor, nn
 
 from mobilekit import places
@@ -158,9 +158,7 @@ def main() -> None:
     )
     found = [row for each in groups() for row in rows(*each)]
     text = "\n".join(markdown_table(header, found))
-    print(text)
-    if arguments.output:
-        put_section(arguments.output, "parallel", f"{text}\n")
+    tell_section(arguments.output, "parallel", f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import markdown_table, put_section
+from bench import markdown_table, tell_section
 from layers_bench import run
 
 from mobilekit.units import format_duration
@@ -83,9 +83,7 @@ def main() -> None:
             rows.append(row(model, run("partition", model, *options, store=store)["partition"]))
             print(" | ".join(rows[-1]), file=sys.stderr)
     text = render(rows, arguments.device)
-    print(text)
-    if arguments.output:
-        put_section(arguments.output, "plans", text)
+    tell_section(arguments.output, "plans", text)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import markdown_table, put_section
+from bench import markdown_table, tell_section
 from layers_bench import run
 
 from mobilekit.units import format_duration
@@ -96,9 +96,7 @@ def main() -> None:
                 found = profile(model, artifact_format, store, "--segments")
                 rows.append(row(model, artifact_format, found, beside))
     text = render(rows)
-    print(text)
-    if arguments.output:
-        put_section(arguments.output, "segments", text)
+    tell_section(arguments.output, "segments", text)
 
 
 if __name__ == "__main__":

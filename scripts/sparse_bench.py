@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from bench import markdown_table, put_section
+from bench import markdown_table, tell_section
 
 from mobilekit.units import format_bytes, format_duration
 
@@ -143,9 +143,7 @@ def main() -> None:
     rows = [row(size, share, random) for size in SIZES for share in SHARES]
     header = ["layer", "zeros", "dense", "sparse", f"sparse, blocks of {BLOCK}"]
     text = "\n".join(markdown_table(header, rows))
-    print(text)
-    if arguments.output:
-        put_section(arguments.output, "sparse", f"{text}\n")
+    tell_section(arguments.output, "sparse", f"{text}\n")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bench import markdown_table, put_section
+from bench import markdown_table, tell_section
 from layers_bench import run
 from torch import Tensor
 
@@ -158,9 +158,7 @@ def main() -> None:
         where = Path(data) if data else None
         tables.append(table(model, where, arguments.device, arguments.max_loss))
     text = "\n\n".join(tables)
-    print(text)
-    if arguments.output:
-        put_section(arguments.output, "storage", f"{text}\n")
+    tell_section(arguments.output, "storage", f"{text}\n")
 
 
 if __name__ == "__main__":
