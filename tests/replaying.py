@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -129,7 +128,7 @@ class ReplayCompanion:
                 file.write(encode_event(event))
                 self.written.append(event)
                 if isinstance(event, PhaseStarted):
-                    time.sleep(self._pace_s)
+                    ended.wait(self._pace_s)
         self._goes_on.wait()
         if ended.is_set():
             return
