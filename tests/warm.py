@@ -46,7 +46,7 @@ MANY_FDS = 1000
 """Above all numbers that a program is given descriptors under."""
 
 PRELOADED = (
-    *("adbutils", "jsonschema", "matplotlib.figure", "numpy", "pandas", "pytest"),
+    *("adbutils", "dbos", "jsonschema", "matplotlib.figure", "numpy", "pandas", "pytest"),
     *("pydantic.type_adapter", "xdist.remote"),
     *("rich._emoji_codes", "rich.console", "rich.table", "safetensors.torch"),
     *("scipy.cluster.vq", "scipy.stats", "sqlalchemy.orm", "tomllib", "typer", "typer._adapters"),

@@ -79,12 +79,16 @@ def names_of(campaigns):
 
 
 def suspend(processes, url):
-    """Between their transactions: in one, what they hold would be waited for by who plans, until
-    they count as gone."""
+    """Where they hold nothing that who plans would wait for until they count as gone: after their
+    start, in which they make the engine's tables under a lock, and while they write nothing. (One
+    of them always has a transaction open, which does the engine's jobs and changes no row.)"""
+    for process in processes:
+        while "lends its phones" not in process.stderr.readline():
+            assert process.poll() is None
     engine = sa.create_engine(url)
     under_way = sa.text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND xact_start IS NOT NULL AND pid <> pg_backend_pid()"
+        " AND backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
     )
     while True:
         for process in processes:
@@ -103,7 +107,6 @@ def test_a_host_without_the_model_measures_it(cli, campaigns, start_agent, tmp_p
     """The network reaches it through the store, exported once where the campaign was begun."""
     phones = {name: f"replay:{write_recording(tmp_path / name, measured())}" for name in ("a", "b")}
     agents = {name: start_agent(f"desk-{name}", "--lend", phones[name]) for name in phones}
-    wait_until(lambda: names_of(campaigns) == ["desk-a", "desk-b"])
     # They do nothing until the model is gone.
     suspend(agents.values(), url)
     models = tmp_path / "models"
@@ -159,12 +162,11 @@ def test_a_name_is_taken_once(cli, campaigns, start_agent, tmp_path):
     assert again.wait(END_S) == 130
 
 
-def test_a_dead_hosts_work_is_moved(cli, campaigns, start_agent, tmp_path):
+def test_a_dead_hosts_work_is_moved(cli, campaigns, start_agent, tmp_path, url):
     """By command, to one that lends the same; the follower told of the silence."""
     phone = f"replay:{write_recording(tmp_path / 'a', measured())}"
     first = start_agent("desk1", "--lend", phone)
-    wait_until(lambda: names_of(campaigns) == ["desk1"])
-    first.send_signal(signal.SIGSTOP)
+    suspend([first], url)
     (tmp_path / "tiny.py").write_text(TINY_MODEL, encoding="utf-8")
     (tmp_path / "night.toml").write_text(
         f'models = ["tiny.py"]\ndevices = ["desk1/{phone}"]\nrepeats = 2\n', encoding="utf-8"
