@@ -26,6 +26,7 @@ from mobilekit.contract.protocol import (
     WarmupMeasured,
 )
 from mobilekit.phone.profiles import load_profiles
+from mobilekit.records.measurement import Measurement
 from mobilekit.results.store import Store
 from mobilekit.runner.abi import this_abi
 from mobilekit.virtual.faults import FaultName, Faults, Moment
@@ -56,6 +57,8 @@ class Outcome:
     kept: str
     lost: tuple[str, ...]
     """Kinds of samples that the phone had written, and that nobody has in the end."""
+    stored: Measurement | None
+    """In the end, after what was pending has been collected."""
 
 
 class StruckPhone(VirtualPhone):
@@ -134,12 +137,13 @@ class Bench:
             collected = bool(store.list_pending())
             if collected:
                 self._mobilekit(home, "collect", "--wait")
-            stored = [each.result.samples for each in store.iterate_measurements()]
+            stored = next(iter(store.iterate_measurements()), None)
+            samples = None if stored is None else stored.result.samples
             waiting = bool(store.list_pending())
         finally:
             self._call(phone.stop())
             self.server.adb("disconnect", phone.serial, may_fail=True)
-        lost = _lost(written, stored[0] if stored else None)
+        lost = _lost(written, samples)
         return Outcome(
             fault=fault,
             moment=moment,
@@ -148,8 +152,9 @@ class Bench:
             came=came_s is not None,
             message=message,
             has_traceback="Traceback" in message,
-            kept=_kept(written, stored[0] if stored else None, collected, waiting),
+            kept=_kept(written, samples, collected, waiting),
             lost=() if waiting else lost,
+            stored=stored,
         )
 
     def _call(self, work):

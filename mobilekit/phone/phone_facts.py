@@ -121,9 +121,9 @@ def _ask(phone: Phone, command: str) -> str:
 def _compare_clocks(phone: Phone) -> tuple[float | None, float | None]:
     """By how much the phone's clock is ahead of this computer's, and how sure that is: it tells
     whole seconds, at some moment between question and answer."""
-    before_s = time.time()
+    asked_s, started_s = time.time(), time.monotonic()
     told_s = parse_integer(_ask(phone, "date +%s").strip())
-    after_s = time.time()
+    half_s = (time.monotonic() - started_s) / 2
     if told_s is None:
         return None, None
-    return told_s + 0.5 - (before_s + after_s) / 2, 0.5 + (after_s - before_s) / 2
+    return told_s + 0.5 - (asked_s + half_s), 0.5 + half_s

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
+import signal
 import socket
 import socketserver
 import sqlite3
@@ -16,15 +18,19 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
 from faulty import IN_THE_RUN, SILENT, running_bench
+from jumping_clock import JumpingClock
+from warm import FreshPopen
 
 from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import Samples
 from mobilekit.results.database import LOCK_TIMEOUT_S
+from mobilekit.units import NS_PER_S
 from mobilekit.virtual.faults import FAULTS, MOMENTS, read_faults
 
 SOAK_DEPLOYS = int(os.environ.get("MOBILEKIT_SOAK_DEPLOYS", "500"))
@@ -68,6 +74,45 @@ def test_a_fault_at_a_moment(bench, fault, moment, profile, exit_code, words, ke
     assert kept in outcome.kept
     assert not outcome.has_traceback
     assert outcome.seconds < 60
+
+
+@pytest.fixture
+def clock(bench, tmp_path, monkeypatch):
+    """Of the computers that deploy, whose processes are no forks: those have a clock already."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc makes the clock")
+    clock = JumpingClock(tmp_path)
+    for name, value in clock.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("faulty.subprocess.Popen", FreshPopen)
+    return clock
+
+
+HOUR_S = 3600
+HEARD_S = 0.8
+"""After which the command has asked a phone again, early in a run."""
+
+
+def test_a_clock_that_jumps_in_mid_run_ends_nothing(bench, clock):
+    """An hour forth and two hours back, while the run is silent: every limit, and every duration
+    that is stored, is of a clock that does not jump."""
+
+    def jump(phone, home):
+        phone.device.companion.signal(signal.SIGSTOP)
+        for ahead_s in (0, HOUR_S, -HOUR_S):
+            clock.jump_to(ahead_s)
+            time.sleep(HEARD_S)
+        phone.device.companion.signal(signal.SIGCONT)
+
+    outcome = bench.deploy("slow", "measuring", instead=jump)
+
+    assert outcome.came
+    assert (outcome.exit_code, outcome.kept, outcome.lost) == (0, "all", ()), outcome
+    assert 3 * HEARD_S < outcome.seconds < 60
+    begun = datetime.fromisoformat(outcome.stored.started_at)
+    assert abs(datetime.now(timezone.utc) - begun) < timedelta(minutes=5)
+    spent_s = [spent.duration_ns / NS_PER_S for spent in outcome.stored.time_spent]
+    assert 3 * HEARD_S < sum(spent_s) < 300
 
 
 def lock_store(phone, home):
