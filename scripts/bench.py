@@ -11,13 +11,14 @@ import json
 import os
 import platform
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import adbutils
@@ -30,9 +31,11 @@ from mobilekit.phone.adb import (
     AdbServer,
 )
 from mobilekit.phone.profiles import load_profiles
+from mobilekit.records.device import DeviceProfile
 from mobilekit.runner.abi import this_abi
 from mobilekit.units import format_significant
 from mobilekit.virtual import service
+from mobilekit.virtual.faults import FAULTS_PERIOD_S
 
 MODELS = ("nin", "alexnet", "googlenet", "squeezenet")
 PUSH_BYTES = 256 * 1024 * 1024
@@ -262,6 +265,78 @@ def bench_deploy(rounds: int) -> list[dict]:
     return rows
 
 
+def bench_devices(rounds: int) -> list[dict]:
+    """``mobilekit devices`` with five virtual phones, and while one of them hangs, against one."""
+    profiles = list(load_profiles().values())[:5]
+    hanging = profiles[0].name
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        # In place of the user's own, and so of the user's phones.
+        server = AdbServer(free_port(), {"HOME": str(scratch)})
+        server.ensure_running()
+        stack.callback(server.stop)
+        one, five = scratch / "one", scratch / "five"
+        for home, present in ((one, profiles[:1]), (five, profiles)):
+            stack.enter_context(phones_running(home, present))
+
+        def listed(home: Path, answering: int) -> float:
+            def list_devices() -> None:
+                done = subprocess.run(
+                    [sys.executable, "-m", "mobilekit", "devices", "--json"],
+                    env={
+                        **os.environ,
+                        "MOBILEKIT_HOME": str(home),
+                        "ANDROID_ADB_SERVER_PORT": str(server.port),
+                    },
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    check=True,
+                )
+                told = [device["info"] for device in json.loads(done.stdout)["devices"]]
+                assert len(told) - told.count(None) == answering, done.stdout
+
+            return wall_ms(list_devices)
+
+        def listed_beside_hanging() -> float:
+            with own_home(str(five)):
+                service.break_phone(hanging, "stall", "now")
+                time.sleep(2 * FAULTS_PERIOD_S)
+                try:
+                    return listed(five, len(profiles) - 1)
+                finally:
+                    service.break_phone(hanging, "none", "now")
+                    time.sleep(2 * FAULTS_PERIOD_S)
+
+        candidates = {
+            "one alone": lambda: listed(one, 1),
+            "five": lambda: listed(five, len(profiles)),
+            "five, one of them hangs": listed_beside_hanging,
+        }
+        interleave(candidates, 1)
+        times = interleave(candidates, rounds)
+    return [
+        row("", times, "five", "one alone"),
+        row("", times, "five, one of them hangs", "one alone"),
+    ]
+
+
+@contextmanager
+def phones_running(home: Path, profiles: list[DeviceProfile]) -> Iterator[None]:
+    """A virtual phone of each profile, with a home and an adb server of their own."""
+    with own_home(str(home)), ExitStack() as stack:
+        for profile in profiles:
+            stack.enter_context(service.phone_running(profile))
+        server = AdbServer(service.server_port(), service.server_environment())
+        stack.callback(server.stop)
+        yield
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 PARTS: dict[str, tuple[str, str, Callable[[int], list[dict]], int]] = {
     "overhead": (
         "The runner against a bare loop",
@@ -283,6 +358,13 @@ PARTS: dict[str, tuple[str, str, Callable[[int], list[dict]], int]] = {
         "part asserts.",
         bench_push,
         9,
+    ),
+    "devices": (
+        "`mobilekit devices`",
+        "Whole processes, which read virtual phones; these take the same processors. One that "
+        "hangs may cost the others no more than 20 s.",
+        bench_devices,
+        5,
     ),
     "help": ("Starting up", "Whole processes; the bar is a ratio of 1.2.", bench_help, 41),
     "deploy": (

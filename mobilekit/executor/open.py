@@ -54,7 +54,7 @@ from mobilekit.phone.device import (
 )
 from mobilekit.phone.formats import usable_formats
 from mobilekit.phone.profiles import generic_profile, load_profiles
-from mobilekit.phone.side_by_side import read_side_by_side
+from mobilekit.phone.side_by_side import BEHIND_S, read_side_by_side
 from mobilekit.records.device import (
     VIRTUAL_PREFIX,
     AttachedDevice,
@@ -319,12 +319,15 @@ def attached_phones() -> Iterator[tuple[str, Executor]]:
 
 def list_devices() -> list[ListedDevice]:
     """Everything attached to the user's adb server, and every virtual phone that runs."""
-    return _look_at_each(list_attachments())
+    return _look_at_each(list_attachments(), behind_s=BEHIND_S)
 
 
-def _look_at_each(attachments: Sequence[Attachment]) -> list[ListedDevice]:
+def _look_at_each(
+    attachments: Sequence[Attachment], *, behind_s: float | None = None
+) -> list[ListedDevice]:
     profiles = load_profiles()
-    looked = read_side_by_side([partial(_look_at, each, profiles) for each in attachments])
+    readers = [partial(_look_at, each, profiles) for each in attachments]
+    looked = read_side_by_side(readers, behind_s=behind_s)
     return [
         found or unknown(each.attached) for each, found in zip(attachments, looked, strict=True)
     ]

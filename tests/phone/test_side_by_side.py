@@ -25,6 +25,33 @@ def test_one_that_hangs_costs_its_own_time_only():
     assert 0.2 <= took_s < 5
 
 
+@pytest.mark.parametrize(("first_s", "at_least_s"), [(0.0, 0.1), (0.1, 0.5)])
+def test_one_is_given_up_earlier_where_others_have_answered(first_s, at_least_s):
+    """Later where the computer is slow for all of them."""
+    over = threading.Event()
+    readers = [over.wait, lambda: time.sleep(first_s) or "first"]
+
+    started_s = time.monotonic()
+    results = read_side_by_side(readers, limit_s=60, behind_s=0.1)
+    took_s = time.monotonic() - started_s
+    over.set()
+
+    assert results == [None, "first"]
+    assert at_least_s <= took_s < 30
+
+
+def test_one_alone_has_all_its_time():
+    over = threading.Event()
+
+    started_s = time.monotonic()
+    results = read_side_by_side([over.wait], limit_s=0.3, behind_s=0.1)
+    took_s = time.monotonic() - started_s
+    over.set()
+
+    assert results == [None]
+    assert took_s >= 0.3
+
+
 def test_all_read_at_once():
     """Each of them waits until all have begun."""
     together = threading.Barrier(5)
