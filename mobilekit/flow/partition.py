@@ -16,10 +16,17 @@ from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.analysis.answer import derive_answer
+from mobilekit.analysis.energy.doubts import doubt_energy
 from mobilekit.analysis.partition.costs import boundary_assignments, fit_costs
 from mobilekit.analysis.partition.plan import beats, cheapest, kept, verdict_on
 from mobilekit.contract.protocol import OutputCheck, RunFailure, Segment
-from mobilekit.errors import ExportError, RunFailedError
+from mobilekit.errors import (
+    ExportError,
+    MobilekitError,
+    RunFailedError,
+    StoppedError,
+    UnsavedError,
+)
 from mobilekit.flow.deploy import deploy, plan_deployed_energy
 from mobilekit.flow.prepare import (
     DeployOptions,
@@ -165,9 +172,12 @@ def partition(
         right = check is not None and check.matches
         adopted = right and beats(ours, [each for each in trial if each.name != "plan"])
     powers: tuple[BackendPower, ...] = ()
+    powers_unknown: dict[str, str] = {}
     if tells_energy:
         backends = (USUAL, *candidates)
-        powers, drawn = _measure_powers(options, chart, plan, backends, store, reporter)
+        powers, powers_unknown, drawn = _measure_powers(
+            options, chart, plan, backends, store, reporter
+        )
         runs[:0] = drawn
     placement = _placement(chart, kept(trial, plan.assignment, adopted=adopted))
     return Partitioned(
@@ -184,6 +194,7 @@ def partition(
             verdict=verdict_on(trial, check, adopted=adopted),
             placement=placement,
             powers=powers,
+            powers_unknown=powers_unknown,
             runs=tuple(each.id for each in runs),
         ),
     )
@@ -317,18 +328,26 @@ def _measure_powers(
     backends: Iterable[str],
     store: Store,
     reporter: Reporter,
-) -> tuple[tuple[BackendPower, ...], list[Measurement]]:
-    """What the whole network draws on each backend, with the run of each; without those whose run
-    tells no energy."""
-    found, runs = [], []
+) -> tuple[tuple[BackendPower, ...], dict[str, str], list[Measurement]]:
+    """What the whole network draws on each backend, why that of others is not known, and the runs
+    that were stored. Times were measured before: what breaks here takes no verdict away."""
+    found, unknown, runs = [], {}, []
     for backend in backends:
         reporter.note(f"Measuring what {backend} draws")
         variant = _variant(chart, (backend,) * len(chart.segments))
         alone = options._replace(variant=variant, threads=plan.threads)
-        measured = deploy(alone, store, reporter, purpose="partition")
+        try:
+            measured = deploy(alone, store, reporter, purpose="partition")
+        except (StoppedError, UnsavedError):
+            raise
+        except MobilekitError as error:
+            unknown[backend] = error.what
+            continue
         runs.append(measured)
         energy = derive_answer(measured).energy
-        if energy is not None:
+        if energy is None:
+            unknown[backend] = _why_no_energy(measured)
+        else:
             found.append(
                 BackendPower(
                     backend=backend,
@@ -337,7 +356,14 @@ def _measure_powers(
                     inference_j=energy.gross_j,
                 )
             )
-    return tuple(found), runs
+    return tuple(found), unknown, runs
+
+
+def _why_no_energy(measured: Measurement) -> str:
+    if isinstance(measured.result, RunFailure):
+        return f"its run failed: {measured.result.message}"
+    doubts = [*measured.findings, *doubt_energy(measured)]
+    return "; ".join(each.summary for each in doubts) or "its run told none"
 
 
 def _try(

@@ -122,5 +122,7 @@ class Partition(Record, frozen=True):
     """What a ``Variant`` takes; empty where XNNPACK alone is best."""
     powers: tuple[BackendPower, ...]
     """Of each backend that the device has; empty where its energy was not measured."""
+    powers_unknown: dict[str, str]
+    """Backends whose run for that broke off or told no energy, and why."""
     runs: tuple[str, ...]
     """The ids of the stored runs that it was told from."""

@@ -43,6 +43,10 @@ def render_partition(document: PartitionDocument) -> str:
         )
         for each in found.powers
     ]
+    lines += [
+        plain(f"  {backend:<10} draws an unknown power: {why}")
+        for backend, why in found.powers_unknown.items()
+    ]
     lines += [f"  saved      {', '.join(found.runs)}", plain(f"Verdict: {found.verdict}.")]
     return "\n".join(lines)
 
