@@ -12,13 +12,19 @@ from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.analysis.answer import derive_answer
-from mobilekit.analysis.choice import choose, keeps, keeps_costs, nearest
+from mobilekit.analysis.choice import choose, foresee_share, keeps, keeps_costs, nearest
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import RunFailure
 from mobilekit.errors import DeviceError, ExportError, NothingFitsError, RunFailedError, UsageError
 from mobilekit.flow.deploy import deploy
 from mobilekit.flow.evaluate import evaluate
-from mobilekit.flow.layers_alone import evaluate_layers, time_layers, untimed
+from mobilekit.flow.layers_alone import (
+    KEPT_S,
+    KeptTimes,
+    evaluate_layers,
+    time_layers,
+    untimed,
+)
 from mobilekit.flow.prepare import DeployOptions, export_network, find_network, open_device_of
 from mobilekit.flow.reporter import Reporter
 from mobilekit.model.calibration import calibration_sha256
@@ -55,10 +61,10 @@ WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 SLACK_POINTS = 2.0
 """Beyond the loss allowed that a step of the ladder may have in PyTorch and still be tried: another
 precision and another engine move a few examples to either side."""
+FORESEEN_SLACK = 1.25
+"""By how much what is foreseen of a network may miss the budget before it is not tried."""
 HOPELESS_STEPS = 2
 """Steps of the ladder in a row beyond that, after which it is not followed further down."""
-KEPT_S = 24 * 3600
-"""For how long what was measured of a candidate on a device stands for it."""
 
 
 def compress(
@@ -114,13 +120,14 @@ def compress(
     if ways:
         check_storable(module)
     screen = Screen(spec, module, data, cache_directory=cache)
+    parts = _measured_of(options, spec, state, screen.examples_sha256)
     search = _Search(
         options,
         budget,
         data,
         store,
         reporter,
-        _kept_candidates(options, spec, state, screen.examples_sha256),
+        KeptLines(cache, "candidates", parts, _KeptCandidate),
         {},
         set(),
     )
@@ -136,7 +143,8 @@ def compress(
         timed = budget.size_bytes is None and (budget.latency_ns or budget.energy_j) is not None
         found = untimed(layers)
         if timed and layers:
-            found = time_layers(options, layers, store, reporter)
+            kept = KeptLines(cache, "layers", parts, KeptTimes)
+            found = time_layers(options, layers, kept, store, reporter)
         if judged_by_labels:
             found = evaluate_layers(layers, found, screen, budget.max_loss_points, reporter)
         screened = _screen(layers, found, screen, budget.max_loss_points, redundancy, reporter)
@@ -144,7 +152,7 @@ def compress(
     for variant, size_bytes in coming:
         if search.has_answer(variant, size_bytes):
             break
-        if not search.is_hopeless(variant, size_bytes):
+        if not search.is_hopeless(variant, size_bytes) and not search.is_too_slow(variant, found):
             search.consider(variant, uncompressed)
     most = budget.max_loss_points + SLACK_POINTS
     ranks = [step.compression for step in screened if step.loss_points <= most]
@@ -153,8 +161,8 @@ def compress(
     tried = tuple(search.tried.values())
     chosen = choose(tried, budget)
     if chosen is None:
-        if budget.size_bytes is not None:
-            # What is beyond the size was not tried; the smallest tells how far beyond it is.
+        if budget.has_costs:
+            # What is beyond the budget was not tried; the smallest tells how far beyond it is.
             search.consider(min(coming, key=lambda each: each[1])[0], uncompressed)
             tried = tuple(search.tried.values())
         raise _nothing_fits(spec, budget, tried, found)
@@ -322,6 +330,21 @@ class _Search(NamedTuple):
             if each.variant.compression is None and each.size_bytes < size_bytes
         )
 
+    def is_too_slow(self, coming: Variant, layers: Sequence[CutLayer]) -> bool:
+        """Whether by what its layers took alone it misses the time or the energy by far, beside the
+        whole network of its precision."""
+        whole = self.tried.get(replace(coming, compression=None).key)
+        if whole is None or coming.compression is None:
+            return False
+        share = foresee_share(layers, coming.compression, self.tried[Variant().key].latency_p50_ns)
+        return any(
+            cost is not None and bound is not None and cost * share > FORESEEN_SLACK * bound
+            for cost, bound in (
+                (whole.latency_p50_ns, self.budget.latency_ns),
+                (whole.energy_j, self.budget.energy_j),
+            )
+        )
+
     def consider(self, variant: Variant, uncompressed: Candidate) -> None:
         """Find out of it as much as tells whether it keeps the budget.
 
@@ -393,7 +416,7 @@ class _Search(NamedTuple):
     def _try(self, variant: Variant) -> Candidate:
         options, chosen = _as_variant(self.options, variant), self.options.format
         assert chosen != "auto"
-        self.reporter.note(f"Trying {variant.text}")
+        self.reporter.note(f"Trying network {len(self.tried) + 1}: {_told(variant)}")
         artifact = export_network(options, find_network(options), chosen, self.reporter)
         kept = self._known(variant)
         if kept is not None and kept.sha256 == artifact.file.sha256:
@@ -440,6 +463,13 @@ class _Search(NamedTuple):
         self.kept.add(variant.key, line)
 
 
+def _told(variant: Variant) -> str:
+    """With its ranks, by which steps differ."""
+    if variant.compression is None:
+        return variant.text
+    return f"{variant.text}, ranks {', '.join(str(cut.rank) for cut in variant.compression.ranks)}"
+
+
 def _lacks_run(found: Candidate, budget: Budget) -> bool:
     """Whether what a run tells is bounded and not known yet."""
     return (budget.latency_ns is not None and found.latency_p50_ns is None) or (
@@ -447,11 +477,12 @@ def _lacks_run(found: Candidate, budget: Budget) -> bool:
     )
 
 
-def _kept_candidates(
+def _measured_of(
     options: DeployOptions, spec: ModelSpec, state: DeviceState, examples_sha256: str
-) -> KeptLines:
+) -> list[str | int | None]:
+    """All that what is measured in a search depends on, besides the variant."""
     calibration = options.calibration
-    parts = [
+    return [
         spec.content_sha256,
         examples_sha256,
         None if calibration is None else calibration_sha256(calibration),
@@ -460,7 +491,6 @@ def _kept_candidates(
         options.preset,
         options.threads,
     ]
-    return KeptLines(places.artifacts_directory(), "candidates", parts, _KeptCandidate)
 
 
 def _as_variant(options: DeployOptions, variant: Variant) -> DeployOptions:

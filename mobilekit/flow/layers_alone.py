@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from mobilekit import places
+from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import ArtifactFile, RunFailure, Segment, TensorFile
 from mobilekit.errors import RunFailedError
 from mobilekit.flow.prepare import DeployOptions, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
 from mobilekit.model.export_layers import export_layers
+from mobilekit.model.kept_lines import KeptLines
 from mobilekit.model.packed import find_lacking
 from mobilekit.model.ranks import Layer
 from mobilekit.records.compression import CutLayer, TriedRank
-from mobilekit.records.network import Compression, LayerRank
+from mobilekit.records.network import Compression, LayerRank, Variant
 from mobilekit.results.store import Store
 
 if TYPE_CHECKING:
@@ -32,6 +35,16 @@ TIMED_MACS = 10**9
 FEWEST_TIMED, MOST_TIMED = 20, 200
 """Inferences of each program in a round: as many as ``TIMED_MACS`` hold, within these."""
 ROUNDS = 3
+KEPT_S = 24 * 3600
+"""For how long what a search measured on a device stands for it."""
+
+
+class KeptTimes(Record, frozen=True):
+    """What ``time_layers`` found."""
+
+    measured_at_s: float
+    """Unix time."""
+    layers: tuple[CutLayer, ...]
 
 
 def ranks_to_try(layer: Layer) -> tuple[int, ...]:
@@ -41,14 +54,26 @@ def ranks_to_try(layer: Layer) -> tuple[int, ...]:
 
 
 def time_layers(
-    options: DeployOptions, layers: Sequence[Layer], store: Store, reporter: Reporter
+    options: DeployOptions,
+    layers: Sequence[Layer],
+    kept: KeptLines,
+    store: Store,
+    reporter: Reporter,
 ) -> tuple[CutLayer, ...]:
     """Every layer alone in fp32 on the device of ``options``, whole and at some ranks, in one run.
 
     ``most_rank`` is the highest tried rank that is faster than the whole layer, with all lower
-    ones. Raises as ``deploy``, and ``RunFailedError``.
+    ones. What was found within a day, of ``KeptTimes`` in ``kept``, is not measured anew: searches
+    of one day cut the same layers, to whichever budget. Raises as ``deploy``, and
+    ``RunFailedError``.
     """
     wanted = {layer.path: ranks_to_try(layer) for layer in layers}
+    key = repr(wanted)
+    known: KeptTimes | None = kept.get(key)
+    if known is not None and 0 <= time.time() - known.measured_at_s < KEPT_S:
+        return known.layers
+    # The whole network is of fp32 as well, which nothing calibrates.
+    options = options._replace(variant=Variant(), calibration=None)
     with prepare(options, store, reporter) as prepared:
         spec = prepared.artifact.model
         with prepared.steps("segments"):
@@ -91,7 +116,7 @@ def time_layers(
     def time_of(path: str, rank: int | None) -> float:
         return max(0.0, least[programs.by_rank[path, rank]] - call_ns)
 
-    return tuple(
+    found = tuple(
         _judged(
             layer,
             time_of(layer.path, None),
@@ -99,6 +124,8 @@ def time_layers(
         )
         for layer in layers
     )
+    kept.add(key, KeptTimes(measured_at_s=time.time(), layers=found))
+    return found
 
 
 def _judged(layer: Layer, whole_ns: float, by_rank: dict[int, float]) -> CutLayer:

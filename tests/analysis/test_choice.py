@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mobilekit.analysis.choice import choose, keeps, nearest
-from mobilekit.records.compression import Budget, Candidate
+from mobilekit.analysis.choice import choose, foresee_share, keeps, nearest
+from mobilekit.records.compression import Budget, Candidate, CutLayer, TriedRank
 from mobilekit.records.network import Compression, LayerRank, Variant
 
 
@@ -105,3 +105,37 @@ def test_a_tighter_time_does_not_lead_to_a_larger_network():
     small, fast = candidate(1, 5, 5.0), candidate(3, 8, 3.0, loss=0.9)
     found = [choose([small, fast], budget(latency=each)) for each in (6, 4)]
     assert found == [fast, fast]
+
+
+def timed_layer(name, whole_ns, **by_rank):
+    return CutLayer(
+        layer=name,
+        whole_latency_ns=whole_ns,
+        tried=tuple(
+            TriedRank(rank=int(rank[1:]), latency_ns=ns, loss_points=None)
+            for rank, ns in by_rank.items()
+        ),
+        least_rank=1,
+        most_rank=40,
+        why_whole=None,
+    )
+
+
+def test_what_a_cut_network_takes_is_foreseen_from_its_layers():
+    """At a tried rank, between two, and below all: of 1,000 what both layers save is gone."""
+    layers = (timed_layer("a", 400.0, r40=300.0, r20=200.0), timed_layer("b", 100.0, r10=50.0))
+
+    def share(**ranks):
+        cut = tuple(LayerRank(layer=name, rank=rank) for name, rank in ranks.items())
+        return foresee_share(layers, Compression(ranks=cut), 1000.0)
+
+    assert share(a=40) == 0.9
+    assert share(a=30) == 0.85
+    assert share(a=10) == 0.7
+    assert share(a=40, b=10) == 0.85
+
+
+def test_layers_that_were_not_timed_foresee_nothing():
+    layers = (timed_layer("a", None),)
+    cut = Compression(ranks=(LayerRank(layer="a", rank=3),))
+    assert foresee_share(layers, cut, 1000.0) == 1.0

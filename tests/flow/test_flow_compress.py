@@ -1,11 +1,19 @@
 """What a search does with a network that cannot be made or run."""
 
+import time
+
 import pytest
+from msgspec.structs import replace
 
 from mobilekit.errors import ExportError, RunFailedError, UsageError
-from mobilekit.flow import compress
-from mobilekit.records.compression import Budget, Candidate
-from mobilekit.records.network import SharedValues, Variant
+from mobilekit.flow import compress, layers_alone
+from mobilekit.flow.layers_alone import KeptTimes, time_layers
+from mobilekit.flow.prepare import DeployOptions
+from mobilekit.model.given import Given
+from mobilekit.model.kept_lines import KeptLines
+from mobilekit.model.ranks import Layer
+from mobilekit.records.compression import Budget, Candidate, CutLayer, TriedRank
+from mobilekit.records.network import Compression, LayerRank, SharedValues, Variant
 
 STORED = [Variant(storage=SharedValues(values=count)) for count in (16, 8)]
 BUDGET = Budget(size_bytes=1000, latency_ns=None, energy_j=None, max_loss_points=5)
@@ -67,3 +75,76 @@ def test_a_precision_that_cannot_be_exported_is_left_out(monkeypatch):
     assert search.left_out == {"int8"}
     assert search.is_hopeless(Variant(precision="int8"), 1)
     assert not search.is_hopeless(Variant(), 1)
+
+
+CUT_LAYER = CutLayer(
+    layer="0",
+    whole_latency_ns=800.0,
+    tried=(TriedRank(rank=10, latency_ns=400.0, loss_points=None),),
+    least_rank=1,
+    most_rank=10,
+    why_whole=None,
+)
+
+
+@pytest.mark.parametrize(("latency_ns", "too_slow"), [(400, True), (600, False)])
+def test_a_step_that_misses_the_time_by_far_is_not_tried(latency_ns, too_slow):
+    """What its layer saves alone leaves 600 ns of 1,000 in fp32, and 300 of 500 in int8."""
+    whole = {
+        each.variant.key: each
+        for precision, ns in (("fp32", 1000), ("int8", 500))
+        for each in [replace(candidate(Variant(precision=precision)), latency_p50_ns=ns)]
+    }
+    budget = Budget(size_bytes=None, latency_ns=latency_ns, energy_j=None, max_loss_points=5)
+    search = compress._Search(None, budget, None, None, Notes(), None, whole, set())
+    cut = Compression(ranks=(LayerRank(layer="0", rank=10),))
+
+    assert search.is_too_slow(Variant(compression=cut), [CUT_LAYER]) == too_slow
+    assert not search.is_too_slow(Variant(precision="int8", compression=cut), [CUT_LAYER])
+    # Nothing is known of the whole network in fp16, and whole networks are always tried.
+    assert not search.is_too_slow(Variant(precision="fp16", compression=cut), [CUT_LAYER])
+    assert not search.is_too_slow(Variant(), [CUT_LAYER])
+
+
+class PreparedError(Exception):
+    pass
+
+
+def test_layers_are_timed_in_fp32_without_calibration_and_once_a_day(monkeypatch, tmp_path):
+    """Whatever the search calibrates int8 with; what is a day old is measured anew."""
+    options = DeployOptions(
+        model="m",
+        given=Given(),
+        device="pc",
+        preset="fast",
+        threads=1,
+        energy=False,
+        require_phone=False,
+        format="pte",
+        variant=Variant(precision="int8"),
+        seek_backend=False,
+        calibration=tmp_path / "calibration.npy",
+        apk=None,
+        install=False,
+    )
+    asked = []
+
+    def prepare(options, store, reporter):
+        asked.append(options)
+        raise PreparedError
+
+    monkeypatch.setattr(layers_alone, "prepare", prepare)
+    kept = KeptLines(tmp_path, "layers", [], KeptTimes)
+    layers = [Layer("0", 30, 20, (1.0,) * 20)]
+
+    with pytest.raises(PreparedError):
+        time_layers(options, layers, kept, None, Notes())
+    assert (asked[0].variant, asked[0].calibration) == (Variant(), None)
+
+    key = repr({"0": layers_alone.ranks_to_try(layers[0])})
+    kept.add(key, KeptTimes(measured_at_s=time.time() - 60, layers=(CUT_LAYER,)))
+    assert time_layers(options, layers, kept, None, Notes()) == (CUT_LAYER,)
+
+    kept.add(key, KeptTimes(measured_at_s=time.time() - 25 * 3600, layers=(CUT_LAYER,)))
+    with pytest.raises(PreparedError):
+        time_layers(options, layers, kept, None, Notes())
