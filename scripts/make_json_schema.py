@@ -14,7 +14,7 @@ import msgspec
 
 from mobilekit.contract.codec import Record
 from mobilekit.meter.document import ExportDocument, MeterDocument
-from mobilekit.results import documents, network_documents, saved
+from mobilekit.results import documents, network_documents, prediction_documents, saved
 from mobilekit.results.report.document import ReportDocument
 from mobilekit.virtual.document import VirtualPhoneDocument, VirtualPhonesDocument
 
@@ -30,7 +30,7 @@ def is_document(value: object) -> bool:
 DOCUMENTS: tuple[type[Record], ...] = (
     *(
         value
-        for module in (documents, network_documents, saved)
+        for module in (documents, network_documents, prediction_documents, saved)
         for value in vars(module).values()
         if is_document(value)
     ),

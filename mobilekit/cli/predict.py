@@ -242,7 +242,7 @@ def predict(
                 on_progress=note,
             )
     if as_json:
-        from mobilekit.results.documents import make_predictions_document
+        from mobilekit.results.prediction_documents import make_predictions_document
 
         say(encode_pretty(make_predictions_document(predicted)), nl=False)
     else:

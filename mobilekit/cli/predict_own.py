@@ -12,7 +12,7 @@ def tell_scores(store: str | None, *, as_json: bool) -> None:
     from mobilekit.analysis.predict.stored import scored
     from mobilekit.cli.terminal import say, terminal_width
     from mobilekit.contract.codec import encode_pretty
-    from mobilekit.results.documents import ScoresDocument
+    from mobilekit.results.prediction_documents import ScoresDocument
     from mobilekit.results.store import open_to_read
     from mobilekit.results.text.prediction import render_scores
 
@@ -49,7 +49,7 @@ def calibrate_phone(
     from mobilekit.flow.calibrate import calibrate
     from mobilekit.flow.prepare import DeployOptions
     from mobilekit.model.given import NOTHING
-    from mobilekit.results.documents import CalibrationDocument
+    from mobilekit.results.prediction_documents import CalibrationDocument
     from mobilekit.results.store import Store
     from mobilekit.results.text.prediction import render_calibration
 

@@ -92,27 +92,25 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str
     except UnicodeDecodeError:
         raise DataError("The table is no text in UTF-8", path=path, fix=fix) from None
     try:
-        reader = csv.DictReader(io.StringIO(text), strict=True, skipinitialspace=True)
-        heading = [name.strip() for name in reader.fieldnames or ()]
-        reader.fieldnames = heading
+        reader = csv.reader(io.StringIO(text), strict=True, skipinitialspace=True)
+        heading = [name.strip() for name in next(reader, ())]
         missing = [name for name in columns if name not in heading]
         if missing:
             raise DataError(f"The table has no column {', '.join(missing)}", path=path, fix=fix)
         twice = [name for name in columns if heading.count(name) > 1]
         if twice:
             raise DataError(f"The table has two columns {', '.join(twice)}", path=path, fix=fix)
-        rows = [(reader.line_num, row) for row in reader if not _is_blank(row)]
+        rows = [(reader.line_num, fields) for fields in reader if not _is_blank(fields)]
     except csv.Error as error:
         raise DataError(f"The table cannot be read: {error}", path=path, fix=fix) from None
-    for line, row in rows:
-        if None in row or None in row.values():
+    for line, fields in rows:
+        if len(fields) != len(heading):
             raise _fault(path, line, "it has not as many fields as the heading line", fix)
-    return rows
+    return [(line, dict(zip(heading, fields, strict=True))) for line, fields in rows]
 
 
-def _is_blank(row: dict[str, str]) -> bool:
-    first, *others = row.values()
-    return not first.strip() and not any(others)
+def _is_blank(fields: list[str]) -> bool:
+    return not any(fields[1:]) and not (fields and fields[0].strip())
 
 
 def _name(path: Path, line: int, text: str) -> str:
@@ -122,9 +120,10 @@ def _name(path: Path, line: int, text: str) -> str:
 
 
 def _count(path: Path, line: int, name: str, text: str) -> int:
-    if not (text.strip().isascii() and text.strip().isdigit() and len(text) <= 18):
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
         raise _fault(path, line, f"{name} is {text!r}", "Write a whole number of at least 0.")
-    return int(text)
+    return int(digits)
 
 
 def _fault(path: Path, line: int, what: str, fix: str) -> DataError:

@@ -1,8 +1,8 @@
 """The JSON documents that commands print: each an object that begins with its ``schema``.
 
 The number of a schema changes with its format. Documents of what only other layers know are in
-``meter.document`` and ``virtual.document``, those of networks in ``network_documents``, and those
-in files for other commands in ``saved``.
+``meter.document`` and ``virtual.document``, those of networks in ``network_documents``, of
+predictions in ``prediction_documents``, and those in files for other commands in ``saved``.
 """
 
 from __future__ import annotations
@@ -36,13 +36,7 @@ from mobilekit.records.network import (
     Variant,
 )
 from mobilekit.records.prediction import (
-    NetworkPrediction,
-    PastError,
-    PredictedDevice,
-    PredictionCalibration,
     Predictions,
-    Score,
-    ScoredPrediction,
 )
 from mobilekit.records.profile import ActivationCost, LayerProfile
 from mobilekit.records.statistics import Origin
@@ -403,42 +397,6 @@ def make_profile_summary(
             for each in profiles
         ),
         activations=tuple(costs),
-    )
-
-
-# --- predictions --------------------------------------------------------------------------------
-
-
-# History: 1: first.
-class PredictionsDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.predictions/1"):
-    """``predict``: each network on each phone, by phones and then by networks."""
-
-    devices: tuple[PredictedDevice, ...]
-    predictions: tuple[NetworkPrediction, ...]
-    past_errors: tuple[PastError, ...]
-
-
-class CalibrationDocument(
-    Record, frozen=True, tag_field="schema", tag="mobilekit.prediction-calibration/1"
-):
-    """``predict --calibrate``."""
-
-    calibration: PredictionCalibration
-
-
-class ScoresDocument(Record, frozen=True, tag_field="schema", tag="mobilekit.prediction-scores/1"):
-    """``predict --score``: how far predictions were right, by what they were told from."""
-
-    scores: tuple[Score, ...]
-    predictions: tuple[ScoredPrediction, ...]
-    """The newest first."""
-
-
-def make_predictions_document(predicted: Predictions) -> PredictionsDocument:
-    return PredictionsDocument(
-        devices=predicted.devices,
-        predictions=predicted.predictions,
-        past_errors=predicted.past_errors,
     )
 
 
