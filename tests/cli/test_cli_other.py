@@ -293,15 +293,15 @@ def test_a_faulty_link_is_shown_by_devices(cli, bench_phone):
         (["results", "list"], ["results", "layers"]),
         (["results", "-h"], ["results", "layers"]),
         (["virtual", "list"], ["virtual"]),
-        (["predict", "squeezenet", "--device", "nexus7"], ["predict"]),
+        (["predict", "squeezenet", "--device", "SM8350"], ["predict"]),
         (["predict", "squeezenet", "--device", "SM8350", "--json"], ["predict"]),
     ],
     ids=lambda given: " ".join(given) or "alone",
 )
 def test_only_what_works_is_imported(cli, arguments, commands):
     """The command that is named and no other; help, devices, results and predictions come up
-    without torch, pandas and matplotlib, help even without adbutils, and a prediction without
-    what only measurements need."""
+    without torch, pandas and matplotlib, help even without adbutils, and a chip's prediction
+    without what only measurements need."""
     # `-X importtime` would not tell what importlib's import_module brings: the commands.
     program = (
         "import sys, mobilekit.cli.main as main\n"
