@@ -18,13 +18,7 @@ from mobilekit.contract.protocol import RunFailure
 from mobilekit.errors import DeviceError, ExportError, NothingFitsError, RunFailedError, UsageError
 from mobilekit.flow.deploy import deploy
 from mobilekit.flow.evaluate import evaluate
-from mobilekit.flow.layers_alone import (
-    KEPT_S,
-    KeptTimes,
-    evaluate_layers,
-    time_layers,
-    untimed,
-)
+from mobilekit.flow.layers_alone import KeptTimes, evaluate_layers, time_layers, untimed
 from mobilekit.flow.prepare import DeployOptions, export_network, find_network, open_device_of
 from mobilekit.flow.reporter import Reporter
 from mobilekit.model.calibration import calibration_sha256
@@ -35,7 +29,7 @@ from mobilekit.model.examples import (
     split_examples,
     write_agreement,
 )
-from mobilekit.model.kept_lines import KeptLines
+from mobilekit.model.kept_lines import KeptLines, stands_still
 from mobilekit.model.ranks import Layer, make_ladder
 from mobilekit.model.storage_ladders import storage_ladders
 from mobilekit.records.compression import (
@@ -453,7 +447,7 @@ class _Search(NamedTuple):
 
     def _known(self, variant: Variant) -> _KeptCandidate | None:
         found: _KeptCandidate | None = self.kept.get(variant.key)
-        return found if found and 0 <= time.time() - found.measured_at_s < KEPT_S else None
+        return found if found and stands_still(found.measured_at_s) else None
 
     def _keep(self, variant: Variant, sha256: str, found: Candidate, examples: int | None) -> None:
         self.tried[variant.key] = found

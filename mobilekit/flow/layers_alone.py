@@ -17,7 +17,7 @@ from mobilekit.flow.prepare import DeployOptions, make_request, prepare
 from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import begin, run
 from mobilekit.model.export_layers import export_layers
-from mobilekit.model.kept_lines import KeptLines
+from mobilekit.model.kept_lines import KeptLines, stands_still
 from mobilekit.model.packed import find_lacking
 from mobilekit.model.ranks import Layer
 from mobilekit.records.compression import CutLayer, TriedRank
@@ -35,8 +35,6 @@ TIMED_MACS = 10**9
 FEWEST_TIMED, MOST_TIMED = 20, 200
 """Inferences of each program in a round: as many as ``TIMED_MACS`` hold, within these."""
 ROUNDS = 3
-KEPT_S = 24 * 3600
-"""For how long what a search measured on a device stands for it."""
 
 
 class KeptTimes(Record, frozen=True):
@@ -70,7 +68,7 @@ def time_layers(
     wanted = {layer.path: ranks_to_try(layer) for layer in layers}
     key = repr(wanted)
     known: KeptTimes | None = kept.get(key)
-    if known is not None and 0 <= time.time() - known.measured_at_s < KEPT_S:
+    if known is not None and stands_still(known.measured_at_s):
         return known.layers
     # The whole network is of fp32 as well, which nothing calibrates.
     options = options._replace(variant=Variant(), calibration=None)

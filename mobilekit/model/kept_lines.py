@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from mobilekit.contract.codec import Record, decode, encode
 from mobilekit.errors import ProtocolError
 from mobilekit.model.files import reporting_full_disk
+
+KEPT_S = 24 * 3600
+"""For how long what a search measured on a device stands for it."""
+
+
+def stands_still(measured_at_s: float) -> bool:
+    """Whether what was measured then, in Unix time, stands for the device today. Not what is of the
+    future, as after a clock that was set."""
+    return 0 <= time.time() - measured_at_s < KEPT_S
 
 
 class KeptLines:

@@ -35,9 +35,7 @@ from mobilekit.records.meter import MeterEstimate, MeterResult
 from mobilekit.records.network import (
     Variant,
 )
-from mobilekit.records.prediction import (
-    Predictions,
-)
+from mobilekit.records.prediction import Predictions
 from mobilekit.records.profile import ActivationCost, LayerProfile
 from mobilekit.records.statistics import Origin
 from mobilekit.results.published import Publication

@@ -47,7 +47,7 @@ def change_samples(windows, **change):
     ]
 
 
-@pytest.mark.parametrize("preset", [pytest.param("fast", marks=pytest.mark.soak), "default"])
+@pytest.mark.parametrize("preset", ["fast", "default"])
 def test_intervals_cover_the_simulated_truth(preset):
     """At least 90 of 100 simulated runs have the true gross and marginal energy within 95 %."""
     plan = plan_energy(
