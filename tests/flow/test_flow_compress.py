@@ -145,6 +145,8 @@ def test_layers_are_timed_in_fp32_without_calibration_and_once_a_day(monkeypatch
     kept.add(key, KeptTimes(measured_at_s=time.time() - 60, layers=(CUT_LAYER,)))
     assert time_layers(options, layers, kept, None, Notes()) == (CUT_LAYER,)
 
-    kept.add(key, KeptTimes(measured_at_s=time.time() - 25 * 3600, layers=(CUT_LAYER,)))
-    with pytest.raises(PreparedError):
-        time_layers(options, layers, kept, None, Notes())
+    for hours_ago in (25, -1):  # The latter by a clock that has been set since.
+        at_s = time.time() - hours_ago * 3600
+        kept.add(key, KeptTimes(measured_at_s=at_s, layers=(CUT_LAYER,)))
+        with pytest.raises(PreparedError):
+            time_layers(options, layers, kept, None, Notes())

@@ -3,7 +3,8 @@ import time
 
 import pytest
 
-from mobilekit.phone.side_by_side import read_side_by_side
+from mobilekit.executor import open as opening
+from mobilekit.phone.side_by_side import BEHIND_S, read_side_by_side
 
 
 def test_one_that_hangs_costs_its_own_time_only():
@@ -50,6 +51,17 @@ def test_one_alone_has_all_its_time():
 
     assert results == [None]
     assert took_s >= 0.3
+
+
+def test_a_list_gives_one_up_earlier(monkeypatch):
+    given = []
+    monkeypatch.setattr(opening, "list_attachments", list)
+    monkeypatch.setattr(
+        opening, "read_side_by_side", lambda readers, *, behind_s: given.append(behind_s) or []
+    )
+
+    assert opening.list_devices() == []
+    assert given == [BEHIND_S]
 
 
 def test_all_read_at_once():
