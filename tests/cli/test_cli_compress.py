@@ -185,8 +185,12 @@ def test_pruned_int8_is_smaller_than_int8(cli, redundant, tmp_path):
     assert "condensed  from" in outcome.stdout
 
 
-def test_a_budget_that_nothing_keeps_names_the_nearest(cli, redundant):
-    outcome = cli("compress", redundant, "--budget-mb", "0.0005", "--json")
+@pytest.mark.parametrize(
+    "budget", [("--budget-mb", "0.0005"), ("--budget-ms", "0.0000001", "--device", "pc")]
+)
+def test_a_budget_that_nothing_keeps_names_the_nearest(cli, redundant, budget):
+    """The smallest network is tried, however far from the budget it is foreseen to be."""
+    outcome = cli("compress", redundant, *budget, "--json")
     assert outcome.exit_code == NothingFitsError.exit_code
     assert "low rank" in json.loads(outcome.stdout)["error"]["facts"]["nearest"]
 
