@@ -16,11 +16,14 @@ from typing import Any
 import torch
 from torch import _ops as operators
 from torch._export import utils as export_utils
+from torch.export import exported_program
 from torch.fx.traceback import NodeSource
 
 from mobilekit.records.network import Variant
 
 _EDGE_OPERATORS = "executorch.exir.dialects.edge._ops"
+_WHERE_NETWORKS_ARE = ("CPU", "Meta", "AutogradCPU", "AutogradMeta")
+"""Dispatch keys: networks are traced on a processor, with tensors that hold nothing."""
 Replacement = tuple[Any, str, Any]
 """An owner, its attribute's name, and what it is for a while."""
 
@@ -34,8 +37,10 @@ def sparing_decompositions() -> Iterator[None]:
             *_remembered(
                 export_utils, "_collect_all_valid_cia_ops_for_namespace", _operator_count()
             ),
-            # It gives each of hundreds of them twenty kernels for a while, and makes types anew to
-            # annotate functions that nobody asks for their types.
+            # It gives each of hundreds of them kernels for a while, for all devices that there are,
+            # and makes types anew to annotate functions that nobody asks for their types.
+            *_where_networks_are("_AUTOGRAD_ALIAS_BACKEND_KEYS_TO_OVERRIDE"),
+            *_where_networks_are("_BACKEND_KEYS_TO_OVERRIDE"),
             (operators, "Callable", _Unparametrized),
         ):
             replaced.enter_context(replacing(*each))
@@ -82,6 +87,13 @@ def sparing_lowering(variant: Variant) -> Iterator[None]:
         ):
             replaced.enter_context(replacing(*each))
         yield
+
+
+def _where_networks_are(name: str) -> Iterator[Replacement]:
+    """A list of dispatch keys, without those of devices on which nothing is exported."""
+    keys = vars(exported_program).get(name)
+    if keys is not None:
+        yield exported_program, name, [key for key in keys if key.name in _WHERE_NETWORKS_ARE]
 
 
 class _Callables(type):

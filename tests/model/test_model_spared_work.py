@@ -13,6 +13,7 @@ from model_files import Export, WriteModel
 from onnxscript import values
 from ruamel.yaml import YAML
 from torch._export import utils as export_utils
+from torch.export import exported_program
 from torch.fx.traceback import NodeSource
 
 from mobilekit.contract.protocol import Format
@@ -144,14 +145,18 @@ def test_what_was_replaced_is_put_back() -> None:
     """Nothing of it stays in the libraries."""
     collect = export_utils._collect_all_valid_cia_ops_for_namespace
     function_ir = values.TracedOnnxFunction.function_ir
+    devices = exported_program._BACKEND_KEYS_TO_OVERRIDE
     with sparing_lowering(Variant(backend="vulkan")), sparing_translation():
         assert hasattr(NodeSource, "__deepcopy__")
         assert torch._ops.Callable is not Callable
         assert [isinstance(each, torch._ops.Callable) for each in (print, 1)] == [True, False]
         assert export_utils._collect_all_valid_cia_ops_for_namespace is not collect
         assert values.TracedOnnxFunction.function_ir is not function_ir
+        of_networks = exported_program._BACKEND_KEYS_TO_OVERRIDE
+        assert [key.name for key in of_networks] == ["CPU", "Meta"]
 
     assert not hasattr(NodeSource, "__deepcopy__")
     assert torch._ops.Callable is Callable
     assert export_utils._collect_all_valid_cia_ops_for_namespace is collect
     assert values.TracedOnnxFunction.function_ir is function_ir
+    assert exported_program._BACKEND_KEYS_TO_OVERRIDE is devices
