@@ -5,6 +5,7 @@ import io
 import json
 import lzma
 import re
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -19,20 +20,30 @@ from mobilekit.results.text.words import PLANE_NAMES
 CAPTURED = Path(__file__).parents[1] / "captured/store-2.sqlite.xz"
 
 
-@pytest.fixture
-def store(tmp_path, monkeypatch):
-    """A store with a run that tells energy, and then sixty that do not."""
-    captured = tmp_path / "captured.sqlite"
+@pytest.fixture(scope="module")
+def full_store(tmp_path_factory):
+    """The directory of a store with a run that tells energy, and then sixty that do not."""
+    directory = tmp_path_factory.mktemp("store")
+    captured = directory / "captured.sqlite"
     captured.write_bytes(lzma.decompress(CAPTURED.read_bytes()))
     all_kinds = Store(captured)
-    store = Store(tmp_path / "results.sqlite")
+    store = Store(directory / "results.sqlite")
     store.save(all_kinds.read("digits-nexus7-20261128-070706-8c8a"))
     plain = all_kinds.read("digits-pc-20261128-070258-08f2")
     for second in range(60):
         started_at = f"2026-12-01T00:00:{second:02}.000+00:00"
         store.save(msgspec.structs.replace(plain, id=f"plain-{second}", started_at=started_at))
-    monkeypatch.setenv("MOBILEKIT_STORE", f"sqlite:///{tmp_path / 'results.sqlite'}")
-    return store
+    return directory
+
+
+@pytest.fixture
+def store(full_store, tmp_path, monkeypatch):
+    """A store of the test's own, as the full one."""
+    # With what SQLite keeps beside it.
+    shutil.copytree(full_store, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "results.sqlite"
+    monkeypatch.setenv("MOBILEKIT_STORE", f"sqlite:///{file}")
+    return Store(file)
 
 
 def run(*arguments):
