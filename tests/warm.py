@@ -13,6 +13,7 @@ imports nothing before it is asked for the first time, and ends with its standar
 from __future__ import annotations
 
 import atexit
+import ctypes
 import fcntl
 import gc
 import importlib
@@ -44,6 +45,9 @@ WORKER = ["-u", "-c", "import sys;exec(eval(sys.stdin.readline()))"]
 release may start it otherwise: then its workers import for themselves what they need."""
 MANY_FDS = 1000
 """Above all numbers that a program is given descriptors under."""
+MADV_COLLAPSE = 25
+"""Linux' (6.1), which ``mmap`` does not name. An older one refuses it."""
+HUGE_PAGE_BYTES = 2 * 1024 * 1024
 
 PRELOADED = (
     *("adbutils", "dbos", "jsonschema", "matplotlib.figure", "numpy", "pandas", "pytest"),
@@ -261,6 +265,21 @@ def preload() -> None:
     # What is there stays shared with the forked processes.
     gc.collect()
     gc.freeze()
+    _use_huge_pages()
+
+
+def _use_huge_pages() -> None:
+    """Forks go through all pages, and so does the end of each: together 30 ms less of 45."""
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        addresses, permissions, _, _, _, *name = line.split(maxsplit=5)
+        if permissions == "rw-p" and name in ([], ["[heap]"]):
+            start, end = (int(each, 16) for each in addresses.split("-"))
+            first = -(-start // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
+            length = end // HUGE_PAGE_BYTES * HUGE_PAGE_BYTES - first
+            if length > 0:
+                libc.madvise(first, length, MADV_COLLAPSE)
 
 
 def _export_once() -> None:
