@@ -65,6 +65,7 @@ from mobilekit.runner.host import COMPUTER
 if TYPE_CHECKING:
     from mobilekit.records.energy import EnergyEstimate
     from mobilekit.records.measurement import Measurement
+    from mobilekit.results.own_latencies import OwnResults
     from mobilekit.results.store import Store
 
 
@@ -129,22 +130,19 @@ class _Told(NamedTuple):
     predictions: list[NetworkPrediction]
 
 
-OpenStore = Callable[[], "Store | None"]
-"""Of results that a phone's own runs may be in; ``None``: nothing was stored."""
+OpenOwn = Callable[[], "OwnResults | None"]
+"""The results that a phone's own runs may be in; ``None``: nothing was stored."""
 
 
-def _opening(given: str | None) -> OpenStore:
-    """A store that nobody has made is not opened, which takes its time."""
+def _opening(given: str | None) -> OpenOwn:
+    """They are looked for where they can tell something."""
 
-    def open_store() -> Store | None:
-        place = given or places.default_store()
-        if isinstance(place, Path) and not place.exists():
-            return None
-        from mobilekit.results.store import open_to_read
+    def open_own_results() -> OwnResults | None:
+        from mobilekit.results.own_latencies import open_own
 
-        return open_to_read(given)
+        return open_own(given)
 
-    return open_store
+    return open_own_results
 
 
 def predict_models(
@@ -277,7 +275,7 @@ def _predict(
     networks: Sequence[NetworkWork],
     devices: Sequence[str],
     options: PhoneOptions,
-    open_store: OpenStore,
+    open_own: OpenOwn,
     cache_directory: Path,
     described: Mapping[str, Description],
 ) -> Predictions:
@@ -294,7 +292,7 @@ def _predict(
     criteria = _read_criteria(options.fits)
     predictor = load_predictor()
     told = [
-        _predict_on(device, networks, options, known, predictor, open_store, cache_directory)
+        _predict_on(device, networks, options, known, predictor, open_own, cache_directory)
         for device in devices
     ]
     works = {network.name: network for network in networks}
@@ -366,14 +364,14 @@ def _predict_on(
     options: PhoneOptions,
     known: Sequence[KnownLatency],
     predictor: Predictor,
-    open_store: OpenStore,
+    open_own: OpenOwn,
     cache_directory: Path,
 ) -> _Told:
     """All of them on one phone; one whose cores are not known refuses every network."""
     try:
         if not known:
             from_own = _predict_from_own(
-                device, networks, options, predictor, open_store, cache_directory
+                device, networks, options, predictor, open_own, cache_directory
             )
             if from_own is not None:
                 return from_own
@@ -385,7 +383,7 @@ def _predict_on(
         chip = phone.chip
         threads = chip.cores if options.threads is None else options.threads
         latencies = predictor.predict(networks, chip, threads, known)
-        power = _power_of(phone, threads, open_store, predictor, cache_directory)
+        power = _power_of(phone, threads, open_own, predictor, cache_directory)
         battery = battery_of(phone.profile)
     described = PredictedDevice(
         device=device,
@@ -433,14 +431,14 @@ def _arithmetic_of(network: NetworkWork, predictor: Predictor) -> float:
 def _power_of(
     phone: Phone,
     threads: int,
-    open_store: OpenStore,
+    open_own: OpenOwn,
     predictor: Predictor,
     cache_directory: Path,
 ) -> PhonePower | None:
     """By its own energy runs with so many threads, the newest of each network, else by its chip;
     ``None``: neither tells it, since no chip like it was measured."""
     newest: dict[str, OwnRun] = {}
-    for run, energy in _energy_runs(phone, open_store):
+    for run, energy in _energy_runs(phone, open_own):
         latency, name = latency_of(run), run.artifact.model.name
         if latency is None or latency.threads != threads or name in newest:
             continue
@@ -457,16 +455,14 @@ def _power_of(
     return power_of_chip(phone.chip, threads, load_power_model())
 
 
-def _energy_runs(
-    phone: Phone, open_store: OpenStore
-) -> Iterator[tuple[Measurement, EnergyEstimate]]:
+def _energy_runs(phone: Phone, open_own: OpenOwn) -> Iterator[tuple[Measurement, EnergyEstimate]]:
     """None of a chip alone."""
-    store = None if is_chip(phone.device) else open_store()
-    if store is None:
+    own = None if is_chip(phone.device) else open_own()
+    if own is None:
         return
     from mobilekit.analysis.energy.estimate import energy_of
 
-    for run in store.energy_of_device(phone.device):
+    for run in own.energy_of_device(phone.device):
         energy = energy_of(run)
         if energy is not None:
             yield run, energy
@@ -477,7 +473,7 @@ def _predict_from_own(
     networks: Sequence[NetworkWork],
     options: PhoneOptions,
     predictor: Predictor,
-    open_store: OpenStore,
+    open_own: OpenOwn,
     cache_directory: Path,
 ) -> _Told | None:
     """From one's own runs, where any was on this phone, or a format or precision is asked for, of
@@ -485,8 +481,8 @@ def _predict_from_own(
     is_asked = options.format is not None or options.precision is not None
     if not is_asked and is_chip(device):
         return None
-    store = open_store()
-    latencies = [] if store is None else store.list_latencies()
+    results = open_own()
+    latencies = [] if results is None else results.list_latencies()
     runs = find_own(device, latencies)
     if runs is None and device.startswith(VIRTUAL_PREFIX):
         runs = of_population("virtual phones", latencies, None)
@@ -515,7 +511,7 @@ def _predict_from_own(
     power = None
     if chip is not None and threads <= chip.cores:
         phone = Phone(device, chip, profile)
-        power = _power_of(phone, threads, open_store, predictor, cache_directory)
+        power = _power_of(phone, threads, open_own, predictor, cache_directory)
     described = PredictedDevice(
         device=device,
         chip=UNKNOWN_CHIP if chip is None else chip.text,

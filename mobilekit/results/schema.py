@@ -16,12 +16,6 @@ from mobilekit.contract.codec import decode, encode
 from mobilekit.records.energy import GaugeGain, GaugeOutcome
 from mobilekit.records.measurement import Measurement, Tag
 from mobilekit.records.meter import MeterResult
-from mobilekit.records.prediction import StoredLatency
-
-# Of the tables and of the records in them, counted on with every change of either; `migrations` has
-# a step for each. History: 1: first; 2: profiles, queues, evaluations and what calibration finds;
-# 3: purpose, columns to search by, imports of meters' traces, tags, campaigns.
-SCHEMA_VERSION = 3
 
 TABLES = sa.MetaData()
 
@@ -229,11 +223,6 @@ def device_row(found: GaugeOutcome | GaugeGain) -> Row:
 def decode_measurement(document: bytes) -> Measurement:
     measurement: Measurement = decode(document, Measurement, source="the stored result")
     return measurement
-
-
-def decode_latency(document: bytes) -> StoredLatency:
-    latency: StoredLatency = decode(document, StoredLatency, source="the stored latency")
-    return latency
 
 
 def decode_meter(document: bytes) -> MeterResult:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from mobilekit import places
 from mobilekit.analysis.energy.gauge import NO_OVERRIDES, Overrides
+from mobilekit.analysis.predict.stored import decode_latency
 from mobilekit.contract.samples import was_lost
 from mobilekit.errors import DamagedResultError, ProtocolError, StoreError, UsageError
 from mobilekit.records.energy import GaugeGain, GaugeOutcome
@@ -22,10 +23,8 @@ from mobilekit.records.prediction import StoredLatency
 from mobilekit.results.database import Database
 from mobilekit.results.migrations.chain import make_tables, migrate, read_version
 from mobilekit.results.schema import (
-    SCHEMA_VERSION,
     decode_gain,
     decode_gauge,
-    decode_latency,
     decode_measurement,
     decode_meter,
     decode_pending,
@@ -42,6 +41,7 @@ from mobilekit.results.schema import (
     tag_row,
     tags_table,
 )
+from mobilekit.results.version import SCHEMA_VERSION
 
 SHOWN_IDS = 5
 """Of those that begin like an id that was given."""

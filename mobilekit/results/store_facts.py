@@ -12,7 +12,8 @@ from mobilekit.errors import StoreError
 from mobilekit.records.checkup import StoreFacts
 from mobilekit.results.database import Database
 from mobilekit.results.migrations.chain import read_version
-from mobilekit.results.schema import SCHEMA_VERSION, pending_table
+from mobilekit.results.schema import pending_table
+from mobilekit.results.version import SCHEMA_VERSION
 
 LOOK_TIMEOUT_S = 2.0
 """A look need not wait as long as saving a result does."""

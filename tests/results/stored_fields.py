@@ -7,7 +7,7 @@ import msgspec
 from mobilekit.records.energy import GaugeGain, GaugeOutcome
 from mobilekit.records.measurement import Measurement, Tag
 from mobilekit.records.meter import MeterResult
-from mobilekit.results.schema import SCHEMA_VERSION
+from mobilekit.results.version import SCHEMA_VERSION
 
 FILE = Path(__file__).with_name("stored_fields.txt")
 

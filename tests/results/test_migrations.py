@@ -19,8 +19,8 @@ from mobilekit.cli.main import app
 from mobilekit.errors import StoreError
 from mobilekit.records.energy import GaugeRefusal, GaugeVerdict
 from mobilekit.results.migrations import to_3
-from mobilekit.results.schema import SCHEMA_VERSION
 from mobilekit.results.store import Store
+from mobilekit.results.version import SCHEMA_VERSION
 
 CAPTURED = Path(__file__).parents[1] / "captured"
 EXPECTED = json.loads((CAPTURED / "store-2.json").read_text(encoding="utf-8"))

@@ -23,7 +23,8 @@ from mobilekit.contract.samples import interrupted
 from mobilekit.errors import DamagedResultError, StoreError, UsageError
 from mobilekit.records.energy import GaugeRefusal
 from mobilekit.results import database
-from mobilekit.results.store import SCHEMA_VERSION, PendingRun, Store, open_to_read
+from mobilekit.results.store import PendingRun, Store, open_to_read
+from mobilekit.results.version import SCHEMA_VERSION
 
 WINDOWS = (
     Window(

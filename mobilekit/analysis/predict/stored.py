@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from mobilekit.contract.codec import decode
 from mobilekit.contract.protocol import RunSuccess
 from mobilekit.records.device import DeviceInfo
 from mobilekit.records.prediction import Population, ScoredPrediction, StoredLatency
@@ -40,6 +41,12 @@ def latency_of(measurement: Measurement) -> StoredLatency | None:
         p50_ns=statistics.median(samples.iteration_ns),
         predicted=measurement.predicted,
     )
+
+
+def decode_latency(document: bytes) -> StoredLatency:
+    """Raises ``ProtocolError``."""
+    latency: StoredLatency = decode(document, StoredLatency, source="the stored latency")
+    return latency
 
 
 def population_of(device: DeviceInfo) -> Population:

@@ -18,7 +18,6 @@ from mobilekit.contract.samples import interrupted
 from mobilekit.errors import ProtocolError, StoreError
 from mobilekit.results.migrations import to_2, to_3
 from mobilekit.results.schema import (
-    SCHEMA_VERSION,
     TABLES,
     Row,
     decode_gain,
@@ -34,6 +33,7 @@ from mobilekit.results.schema import (
     tag_row,
     version_table,
 )
+from mobilekit.results.version import SCHEMA_VERSION
 
 STEPS = (to_2.STEPS, to_3.STEPS)
 """For each version from 1 on, by table, what makes the next one's row of it: ``document`` is plain
