@@ -15,6 +15,10 @@ VULKAN_TEXTURE_TEXELS = 2048
 """A side of the largest texture in a program for Vulkan; larger tensors lie in buffers. ExecuTorch
 takes 16,384 unless told, and drivers of phones that have 2,048 would not load the program."""
 
+ONNX_EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+"""A setting of ONNX Runtime's: on x86 processors without VNNI, sums of two products of eight bits
+would else be cut off at 16 bits, and int8 outputs be far from what a phone computes of the file."""
+
 
 class FormatFacts(NamedTuple):
     """What is known of a format, whose name is its files' extension as well."""

@@ -28,7 +28,7 @@ from mobilekit.records.network import ModelSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-EXPORT_VERSION = 10
+EXPORT_VERSION = 11
 """Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
 program's operators and their layers are kept, and an artifact tells its calibration and error; 3:
 the network's description is kept; 4: the variant is told with the network; 5: int8 is not
@@ -36,7 +36,8 @@ calibrated with the input that it is checked with, state is initialized, and inp
 fp16 has the tolerance of kernels that add in half, and .onnx in fp16 keeps averages in float32 that
 phones have no kernel for; 7: what is kept has its own hash; 8: programs for Vulkan have no texture
 that is larger than what every phone's driver takes; 9: the hash of what is kept is of its name
-too; 10: in int8 .pte what a ReLU6 clamps spans what that leaves."""
+too; 10: in int8 .pte what a ReLU6 clamps spans what that leaves; 11: activations of int8 .onnx are
+unsigned."""
 
 
 class Target(NamedTuple):

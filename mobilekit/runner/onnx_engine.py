@@ -13,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from mobilekit.contract.outputs import Array
 from mobilekit.contract.protocol import TraceKind
+from mobilekit.formats import ONNX_EXACT_PRODUCTS
 from mobilekit.runner.engine import EngineError, Program, TracedProgram
 
 LOG_ERRORS_ONLY = 3
@@ -43,6 +44,7 @@ class OnnxProgram:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = LOG_ERRORS_ONLY
+        options.add_session_config_entry(*ONNX_EXACT_PRODUCTS)
         self._scratch = tempfile.TemporaryDirectory(prefix="mobilekit-") if traced else None
         if self._scratch is not None:
             options.enable_profiling = True

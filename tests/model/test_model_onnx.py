@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from model_files import Export, Known, WriteModel
-from onnx import TensorProto, helper, shape_inference
+from onnx import TensorProto, helper, load, shape_inference
 
 from mobilekit.errors import ExportError
 from mobilekit.model import onnx
@@ -110,6 +110,49 @@ def test_normalization_takes_its_exact_rewrite(write_model: WriteModel, export: 
     artifact, _ = export(read_spec(write_model(source)), "onnx")
 
     assert artifact.delegation.delegated_operators > 10
+
+
+BRANCHES = """
+import torch
+from torch import nn
+
+INPUT_SHAPES = ((1, 3, 8, 8),)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.left, self.right, self.last = (
+            nn.Conv2d(channels, 4, 3, padding=1) for channels in (3, 4, 4, 4)
+        )
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        return self.last(self.left(x) + self.right(x) + x)
+
+
+def build():
+    return Net()
+"""
+
+
+def test_every_convolution_is_computed_in_int8(
+    write_model: WriteModel, export: Export, tmp_path: Path
+) -> None:
+    """Of one whose values several layers read too, on x86 as on Arm."""
+    artifact, _ = export(read_spec(write_model(BRANCHES)), "onnx", precision="int8")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "run.onnx")
+    options.log_severity_level = 3
+
+    onnxruntime.InferenceSession(
+        tmp_path / "cache" / Path(artifact.file.path).name,
+        options,
+        providers=["CPUExecutionProvider"],
+    )
+
+    kinds = [node.op_type for node in load(tmp_path / "run.onnx").graph.node]
+    assert (kinds.count("QLinearConv"), kinds.count("Conv")) == (4, 0)
 
 
 def test_an_operator_that_onnx_lacks_is_named(write_model: WriteModel, export: Export) -> None:

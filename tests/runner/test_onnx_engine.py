@@ -29,6 +29,47 @@ def gather_file(tmp_path):
     return path
 
 
+@pytest.fixture
+def int8_file(tmp_path):
+    """Eight channels times the largest weight, in eight bits."""
+    constants = {
+        "one": np.float32(1),
+        "none": np.uint8(0),
+        "none_signed": np.int8(0),
+        "coarse": np.float32(1000 / 0.255),
+        "weights": np.full((1, 8, 1, 1), 127, np.int8),
+    }
+    nodes = [
+        ("QuantizeLinear", ["input", "one", "none"], "narrow"),
+        ("DequantizeLinear", ["narrow", "one", "none"], "wide"),
+        ("DequantizeLinear", ["weights", "one", "none_signed"], "wide_weights"),
+        ("Conv", ["wide", "wide_weights"], "sum"),
+        ("QuantizeLinear", ["sum", "coarse", "none"], "narrow_sum"),
+        ("DequantizeLinear", ["narrow_sum", "coarse", "none"], "output"),
+    ]
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [output]) for kind, inputs, output in nodes],
+        "int8",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 8, 1, 1])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, 1, 1, 1])],
+        [onnx.numpy_helper.from_array(np.asarray(each), name) for name, each in constants.items()],
+    )
+    path = tmp_path / "int8.onnx"
+    opsets = [helper.make_opsetid("", 20)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+def test_products_of_eight_bits_are_summed_exactly(int8_file):
+    """x86 without VNNI sums pairs in 16 bits, which these would be cut off at."""
+    program = make_engine("onnx", 1).load(int8_file, "forward")
+    program.set_inputs([np.full((1, 8, 1, 1), 255, np.float32)])
+
+    program.execute()
+
+    assert program.outputs()[0].item() == pytest.approx(8 * 255 * 127, rel=0.01)
+
+
 DATA = np.array([1, 2, 3, 4], np.float32)
 
 

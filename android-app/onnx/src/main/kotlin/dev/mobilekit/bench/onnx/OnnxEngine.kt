@@ -24,6 +24,12 @@ class OnnxProvider : EngineProvider {
     override fun make(vulkanObstacle: String?): Engine = OnnxEngine()
 }
 
+/**
+ * On x86 without VNNI, which emulators may be: sums of two products of eight bits would else be cut off at 16 bits.
+ * Processors of phones do not read it.
+ */
+private const val EXACT_PRODUCTS = "session.x64quantprecision"
+
 /** ONNX Runtime on the CPU. */
 class OnnxEngine : Engine {
     private val environment = OrtEnvironment.getEnvironment().also { it.setTelemetry(false) }
@@ -60,6 +66,7 @@ class OnnxEngine : Engine {
     ): OrtSession =
         OrtSession.SessionOptions().use { options ->
             options.setIntraOpNumThreads(threads)
+            options.addConfigEntry(EXACT_PRODUCTS, "1")
             set(options)
             environment.createSession(artifact.path, options)
         }
