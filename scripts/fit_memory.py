@@ -62,13 +62,8 @@ USED: dict[Format, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 """The parts of load, of inference and of the load's peak: what each runtime is known to hold."""
-OF_ONNX_IN_INT8 = (
-    USED["onnx"][0],
-    ("activations", "pointers", "inputs"),
-    ("convolution_weights", "weights", "program"),
-)
-"""Which of its convolutions ONNX Runtime computes in int8 a description does not tell, and so not
-how large a tensor is."""
+OF_ONNX_IN_INT8 = (("packed", "layers"), ("arena",), ("weights",))
+"""Its arena holds the weights too, once all of them are packed for kernels."""
 FREED = 1.03
 """A peak that is so many times an inference's growth is of the load."""
 

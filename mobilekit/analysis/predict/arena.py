@@ -30,18 +30,32 @@ class Tensor(NamedTuple):
     last: int
 
 
+class Growths(NamedTuple):
+    """What has been written to, in bytes of whole pages."""
+
+    loaded: int
+    added: int
+    """By several inferences."""
+
+
 def arena_bytes(tensors: Sequence[Tensor]) -> int:
     """What has been written to after several inferences, in whole pages."""
+    return arena_growths(tensors).added
+
+
+def arena_growths(
+    tensors: Sequence[Tensor], scratch: Sequence[Tensor] = (), turned_bytes: Sequence[int] = ()
+) -> Growths:
+    """``scratch`` is what operators allocate for themselves: it is never in the block.
+    ``turned_bytes`` are copies of weights that are freed again while the program loads."""
     tensors = [tensor for tensor in tensors if tensor.size_bytes]
     arena = _Arena()
-    pieces: dict[int, _Piece] = {}
-    for index, is_first in _events(tensors):
-        if is_first:
-            pieces[index] = arena.allocate(tensors[index].size_bytes)
-        else:
-            arena.free(pieces.pop(index))
+    arena.play([Tensor(size, step, step) for step, size in enumerate(turned_bytes)])
+    loaded = arena.written_bytes()
+    arena.play([*tensors, *scratch])
     arena.allocate(pattern_bytes(tensors))
-    return arena.written_bytes()
+    arena.play(scratch)
+    return Growths(loaded, arena.written_bytes() - loaded)
 
 
 def pattern_bytes(tensors: Sequence[Tensor]) -> int:
@@ -89,6 +103,15 @@ class _Arena:
         """The pieces of each, in the order of their offsets."""
         self._written: list[tuple[int, int, int]] = []
         """A region, and from where to where."""
+
+    def play(self, tensors: Sequence[Tensor]) -> None:
+        """Each is allocated as it comes, and freed."""
+        pieces: dict[int, _Piece] = {}
+        for index, is_first in _events(tensors):
+            if is_first:
+                pieces[index] = self.allocate(tensors[index].size_bytes)
+            else:
+                self.free(pieces.pop(index))
 
     def allocate(self, size_bytes: int) -> _Piece:
         size = _round(size_bytes, _STEP_BYTES)

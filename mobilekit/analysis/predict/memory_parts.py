@@ -7,10 +7,10 @@ and what computes each element alone writes over what it reads, where nothing el
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mobilekit.analysis.predict.arena import Tensor, arena_bytes
+from mobilekit.analysis.predict.arena import Growths, Tensor, arena_growths
 from mobilekit.analysis.predict.work import is_depthwise, is_folded
 from mobilekit.records.network import Description, LayerSpec, Precision
 
@@ -25,6 +25,8 @@ sum and a slice of them, which it is exported as (``model/rewrite.py``)."""
 _WINDOW = 5
 """How many channels a local normalization sums, in AlexNet and GoogLeNet; descriptions do not tell
 it."""
+_POINTER_BYTES = 8
+"""Of the processors on which ONNX Runtime's memory is told."""
 _SUBSTEPS = 16
 """Of a layer's step, so that what is in it has an order."""
 
@@ -46,8 +48,11 @@ class MemoryParts(NamedTuple):
     """The input too, all laid out in one block."""
     pointers: int
     """By which XNNPACK's convolutions and poolings find what lies below their window."""
+    packed: int
+    """The weights in int8 as ONNX Runtime packs them, and what of its arena that has been written
+    to; 0 for other formats."""
     arena: int
-    """What ONNX Runtime's has been written to, in fp32; 0 for other formats."""
+    """What inferences add to what its arena has been written to; 0 for other formats."""
     layers: int
     """How many, not bytes."""
     program: int
@@ -68,6 +73,7 @@ def parts_of(
     convolutions = [each for each in layers.values() if each.type == "convolution"]
     products = [each for each in layers.values() if each.type == "feed-forward"]
     weights = sum(layer.parameters for layer in layers.values()) * width
+    arena = _arena(description, width) if is_onnx else Growths(0, 0)
     product_bytes = [each.parameters * width for each in products]
     return MemoryParts(
         weights=weights,
@@ -78,7 +84,8 @@ def parts_of(
         inputs=description.input_bytes,
         activations=block_bytes(_tensors(description, width)),
         pointers=sum(_pointers(layer) for layer in kept) * pointer_bytes,
-        arena=arena_bytes(_tensors_of_onnx(description)) if is_onnx else 0,
+        packed=_packed_bytes(description) + arena.loaded if is_onnx else 0,
+        arena=arena.added,
         layers=len(kept),
         program=1,
     )
@@ -121,15 +128,59 @@ def _tensors(description: Description, width: int) -> list[Tensor]:
     return narrow + scratch
 
 
-def _tensors_of_onnx(description: Description) -> list[Tensor]:
-    """As ONNX Runtime holds them: without the input, which is the caller's, and with what a local
-    normalization is exported as (``model/rewrite.py``): the squares, those with channels of zeros
-    around them, and a slice of these for each channel of its window, all at once."""
-    of_network = [
-        Tensor(each.size_bytes, each.first * _SUBSTEPS, each.last * _SUBSTEPS)
-        for each in _held(description)[1:]
+def _arena(description: Description, width: int) -> Growths:
+    """ONNX Runtime's. In int8 it holds the input too, as it is and then with channels last, and
+    once the weights of fully connected layers, which are turned to be packed."""
+    held = [
+        Tensor(
+            each.size_bytes * width // _FP32_BYTES, each.first * _SUBSTEPS, each.last * _SUBSTEPS
+        )
+        for each in _held(description)
     ]
-    of_layers = []
+    normalizing = list(_normalizing(description))
+    if width > 1:
+        return arena_growths([*held[1:], *normalizing])
+    taken_in = Tensor(held[0].size_bytes, -1, -1)
+    turned = [_weights_of(each) for each in description.layers if each.type == "feed-forward"]
+    return arena_growths([taken_in, *held, *normalizing], list(_scratch(description)), turned)
+
+
+def _packed_bytes(description: Description) -> int:
+    """Weights in int8 in the order in which products take them: columns by 16, each with its sum in
+    32 bits, and rows by 2 (``MlasGemmPackBSize``, of unsigned bytes with AVX2). A depthwise
+    convolution's are not filled up."""
+    total = 0
+    for layer in description.layers:
+        if not layer.macs or not layer.output_shapes:
+            continue
+        shape = layer.output_shapes[0]
+        weights = _weights_of(layer)
+        if is_depthwise(layer):
+            total += weights
+            continue
+        groups = 1 if layer.window is None else layer.window.groups
+        columns = (shape[1] if layer.type == "convolution" else shape[-1]) // groups
+        rows = weights // columns // groups
+        filled = _round(columns, 16)
+        total += groups * (4 * filled + filled * _round(rows, 2))
+    return total
+
+
+def _weights_of(layer: LayerSpec) -> int:
+    """How many numbers a convolution or a fully connected layer multiplies with."""
+    shape = layer.output_shapes[0]
+    places = shape[2:] if layer.type == "convolution" else shape[:-1]
+    return layer.macs // math.prod(places)
+
+
+def _round(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def _normalizing(description: Description) -> Iterator[Tensor]:
+    """What a local normalization is exported as (``model/rewrite.py``), in fp32: the squares, those
+    with channels of zeros around them, and a slice of these for each channel of its window, all at
+    once."""
     for at, layer in enumerate(description.layers):
         if _is_local(layer):
             squared = at * _SUBSTEPS - _SUBSTEPS + 1
@@ -139,8 +190,27 @@ def _tensors_of_onnx(description: Description) -> list[Tensor]:
                 (squared + 1, sliced),
                 *((squared + 2 + each, sliced + 1) for each in range(_WINDOW)),
             ]
-            of_layers += [Tensor(layer.output_bytes, *span) for span in spans]
-    return of_network + of_layers
+            for span in spans:
+                yield Tensor(layer.output_bytes, *span)
+
+
+def _scratch(description: Description) -> Iterator[Tensor]:
+    """What a convolution in int8 takes while it runs: its sums in 32 bits and, unless it is of 1x1
+    and stride 1, what lies below each of its windows; a depthwise one only pointers to that
+    (``core/providers/cpu/quantization/qlinearconv.cc``)."""
+    for at, layer in enumerate(description.layers):
+        window = layer.window
+        if layer.type != "convolution" or window is None or not layer.output_shapes:
+            continue
+        shape = layer.output_shapes[0]
+        places, area = math.prod(shape[2:]), math.prod(window.kernel)
+        step = at * _SUBSTEPS
+        if is_depthwise(layer):
+            yield Tensor(places * area * _POINTER_BYTES, step, step)
+            continue
+        yield Tensor(layer.output_bytes, step, step)
+        if area > 1 or set(window.stride) != {1}:
+            yield Tensor(layer.macs // shape[1], step, step)
 
 
 def _is_local(layer: LayerSpec) -> bool:
