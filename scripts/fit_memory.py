@@ -62,7 +62,7 @@ USED: dict[Format, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 """The parts of load, of inference and of the load's peak: what each runtime is known to hold."""
-OF_ONNX_IN_INT8 = (("packed", "layers"), ("arena",), ("weights",))
+OF_ONNX_IN_INT8 = (("packed", "layers"), ("arena",), ("weights", "largest_convolution"))
 """Its arena holds the weights too, once all of them are packed for kernels."""
 FREED = 1.03
 """A peak that is so many times an inference's growth is of the load."""

@@ -460,9 +460,10 @@ def _energy_runs(phone: Phone, open_own: OpenOwn) -> Iterator[tuple[Measurement,
     own = None if is_chip(phone.device) else open_own()
     if own is None:
         return
-    from mobilekit.analysis.energy.estimate import energy_of
-
     for run in own.energy_of_device(phone.device):
+        # Most phones have none, and this takes longer than asking for them.
+        from mobilekit.analysis.energy.estimate import energy_of
+
         energy = energy_of(run)
         if energy is not None:
             yield run, energy
