@@ -50,7 +50,7 @@ class MemoryParts(NamedTuple):
     """By which XNNPACK's convolutions and poolings find what lies below their window."""
     packed: int
     """The weights in int8 as ONNX Runtime packs them, and what of its arena that has been written
-    to; 0 for other formats."""
+    to; 0 in other formats and precisions."""
     arena: int
     """What inferences add to what its arena has been written to; 0 for other formats."""
     layers: int
@@ -84,7 +84,7 @@ def parts_of(
         inputs=description.input_bytes,
         activations=block_bytes(_tensors(description, width)),
         pointers=sum(_pointers(layer) for layer in kept) * pointer_bytes,
-        packed=_packed_bytes(description) + arena.loaded if is_onnx else 0,
+        packed=_packed_bytes(description) + arena.loaded if is_onnx and width == 1 else 0,
         arena=arena.added,
         layers=len(kept),
         program=1,
@@ -151,15 +151,15 @@ def _packed_bytes(description: Description) -> int:
     convolution's are not filled up."""
     total = 0
     for layer in description.layers:
-        if not layer.macs or not layer.output_shapes:
+        weights = _weights_of(layer)
+        if not weights:
             continue
         shape = layer.output_shapes[0]
-        weights = _weights_of(layer)
         if is_depthwise(layer):
             total += weights
             continue
         groups = 1 if layer.window is None else layer.window.groups
-        columns = (shape[1] if layer.type == "convolution" else shape[-1]) // groups
+        columns = max(1, (shape[1] if layer.type == "convolution" else shape[-1]) // groups)
         rows = weights // columns // groups
         filled = _round(columns, 16)
         total += groups * (4 * filled + filled * _round(rows, 2))
@@ -167,10 +167,13 @@ def _packed_bytes(description: Description) -> int:
 
 
 def _weights_of(layer: LayerSpec) -> int:
-    """How many numbers a convolution or a fully connected layer multiplies with."""
+    """How many numbers a convolution or a fully connected layer multiplies with; 0 for others."""
+    is_product = layer.type in ("convolution", "feed-forward")
+    if not is_product or not layer.output_shapes or len(layer.output_shapes[0]) < 2:
+        return 0
     shape = layer.output_shapes[0]
     places = shape[2:] if layer.type == "convolution" else shape[:-1]
-    return layer.macs // math.prod(places)
+    return layer.macs // max(1, math.prod(places))
 
 
 def _round(size: int, step: int) -> int:
@@ -200,7 +203,7 @@ def _scratch(description: Description) -> Iterator[Tensor]:
     (``core/providers/cpu/quantization/qlinearconv.cc``)."""
     for at, layer in enumerate(description.layers):
         window = layer.window
-        if layer.type != "convolution" or window is None or not layer.output_shapes:
+        if layer.type != "convolution" or window is None or not _weights_of(layer):
             continue
         shape = layer.output_shapes[0]
         places, area = math.prod(shape[2:]), math.prod(window.kernel)
@@ -210,7 +213,7 @@ def _scratch(description: Description) -> Iterator[Tensor]:
             continue
         yield Tensor(layer.output_bytes, step, step)
         if area > 1 or set(window.stride) != {1}:
-            yield Tensor(layer.macs // shape[1], step, step)
+            yield Tensor(layer.macs // max(1, shape[1]), step, step)
 
 
 def _is_local(layer: LayerSpec) -> bool:
@@ -272,9 +275,9 @@ def _pointers(layer: LayerSpec) -> int:
     they are dilated.
     """
     window = layer.window
-    if window is None or not layer.output_shapes:
+    shape = layer.output_shapes[0] if layer.output_shapes else ()
+    if window is None or not shape:
         return 0
-    shape = layer.output_shapes[0]
     places, area = math.prod(shape[2:]), math.prod(window.kernel)
     if layer.type == "convolution" and not is_depthwise(layer):
         return 0 if area == 1 and set(window.stride) == {1} else places * area

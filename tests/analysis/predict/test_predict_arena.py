@@ -1,6 +1,7 @@
 """What ONNX Runtime's arena is told to hold."""
 
 import pytest
+from examples import description, layer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from mobilekit.analysis.predict.memory_parts import parts_of
 from mobilekit.flow.shipped import load_memory_models
 from mobilekit.model.describe import PACKAGED, read_description
 from mobilekit.model.zoo import find_model
+from mobilekit.records.network import Window
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -86,9 +88,9 @@ def test_an_arena_holds_what_is_alive_together(made):
 )
 def test_it_is_what_was_measured(network, measured_mb):
     """Without a factor: GoogLeNet and AlexNet with the slices of their local normalizations."""
-    description = read_description(find_model(network), cache_directory=PACKAGED)
+    described = read_description(find_model(network), cache_directory=PACKAGED)
 
-    told = parts_of(description, "fp32", is_onnx=True).arena
+    told = parts_of(described, "fp32", is_onnx=True).arena
 
     assert told / 1e6 == pytest.approx(measured_mb, rel=0.08)
 
@@ -98,9 +100,9 @@ def test_it_is_what_was_measured(network, measured_mb):
 )
 def test_in_int8_it_is_what_was_measured(network, measured_mb):
     """With the sums and the windows of convolutions, and pointers of depthwise ones."""
-    description = read_description(find_model(network), cache_directory=PACKAGED)
+    described = read_description(find_model(network), cache_directory=PACKAGED)
 
-    told = parts_of(description, "int8", is_onnx=True).arena
+    told = parts_of(described, "int8", is_onnx=True).arena
 
     assert told / 1e6 == pytest.approx(measured_mb, rel=0.08)
 
@@ -111,18 +113,30 @@ def test_packed_weights_are_what_onnx_runtime_reserves():
         *(35328, 9600, 9600, 615424, 66560, 66560),
         *(886272, 148992, 148992, 3543040, 1052672, 1036224),
     )
-    description = read_description(find_model("nin"), cache_directory=PACKAGED)
+    described = read_description(find_model("nin"), cache_directory=PACKAGED)
 
-    assert parts_of(description, "int8", is_onnx=True).packed == sum(reserved_bytes)
+    assert parts_of(described, "int8", is_onnx=True).packed == sum(reserved_bytes)
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (4,), (1, 0, 3), (2, 3, 3)], ids=["none", "row", "empty", "unbatched"]
+)
+@pytest.mark.parametrize("type", ["convolution", "feed-forward", "multiplication"])
+def test_layers_of_any_shape_are_counted(shape, type):
+    """A network of somebody's own may have them; whether it is told is decided elsewhere."""
+    window = Window(kernel=(3,), stride=(1,), dilation=(1,), groups=4, transposed=False)
+    odd = layer("odd", type, output_shapes=(shape,), window=window, macs=100)
+
+    assert parts_of(description(odd), "int8", is_onnx=True).packed >= 0
 
 
 def test_weights_of_fully_connected_layers_are_turned_in_the_arena():
     """MobileNet v2's 1,280 x 1,000 are in its first region, by its own log."""
-    description = read_description(find_model("mobilenet_v2"), cache_directory=PACKAGED)
+    described = read_description(find_model("mobilenet_v2"), cache_directory=PACKAGED)
 
-    packed = parts_of(description, "int8", is_onnx=True).packed
+    packed = parts_of(described, "int8", is_onnx=True).packed
 
-    assert 1_280_000 < packed - description.cost.parameters < 1_400_000
+    assert 1_280_000 < packed - described.cost.parameters < 1_400_000
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
