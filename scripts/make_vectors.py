@@ -179,6 +179,7 @@ REQUEST = p.RunRequest(
         temperature_gate=p.TemperatureGate(max_decicelsius=350, timeout_ns=300_000_000_000),
         sync_pattern=True,
     ),
+    weights=p.WeightsFile(sha256="e" * 64, size_bytes=731_048),
 )
 BARE_REQUEST = msgspec.structs.replace(
     REQUEST,
@@ -198,6 +199,7 @@ BARE_REQUEST = msgspec.structs.replace(
     segments=(),
     evaluation=None,
     energy=None,
+    weights=None,
 )
 BARE_ENERGY_REQUEST = msgspec.structs.replace(
     BARE_REQUEST,
@@ -402,6 +404,16 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
     ),
     ("run_request-full", "zero-budget", ["choice", "budget_ns"], 0, "$.choice.budget_ns"),
     ("run_request-full", "no-choice", ["choice"], MISSING, "choice"),
+    ("run_request-full", "no-weights", ["weights"], MISSING, "weights"),
+    ("run_request-full", "weights-hash", ["weights", "sha256"], "x", "$.weights.sha256"),
+    ("run_request-full", "weights-size", ["weights", "size_bytes"], 0, "$.weights.size_bytes"),
+    (
+        "run_request-bare",
+        "weights-of-another-format",
+        ["weights"],
+        {"sha256": "e" * 64, "size_bytes": 1},
+        "$.weights",
+    ),
     ("run_request-full", "zero-loads", ["cold_loads"], 0, "$.cold_loads"),
     ("run_request-full", "zero-threads", ["threads"], 0, "$.threads"),
     ("run_request-full", "negative-duration", ["min_duration_ns"], -1, "$.min_duration_ns"),

@@ -64,7 +64,7 @@ def make_rungs(measurements: Sequence[Measurement]) -> Iterator[Rung]:
             level=None if level is None else level.number,
             text=artifact.model.variant.text,
             cost=artifact.cost,
-            file_bytes=artifact.file.size_bytes,
+            file_bytes=artifact.size_bytes,
             init=answer.init,
             latency=answer.latency,
             memory=answer.memory,

@@ -107,6 +107,14 @@ def compress(
             show_default=False,
         ),
     ] = None,
+    apart: Annotated[
+        bool,
+        typer.Option(
+            "--apart",
+            help="With --levels: weights in a file beside the program (.ptd), one for each level, "
+            "so that a device is sent only what its level needs.",
+        ),
+    ] = False,
     precision: Annotated[
         Literal["fp32", "int8"],
         typer.Option("--precision", help="Of --levels; a budget is sought in all."),
@@ -184,6 +192,11 @@ def compress(
             "for another",
             fix="Leave --format out, or --levels.",
         )
+    if levels is None and apart:
+        raise UsageError(
+            "--apart is of --levels: a network that is sought has its weights in its program",
+            fix="Leave it out.",
+        )
     if levels is None and precision != "fp32":
         raise UsageError(
             "--precision is of --levels: a budget is sought in all precisions",
@@ -209,14 +222,18 @@ def compress(
     )
     if levels is not None:
         with TerminalReporter() as reporter:
-            made = level_flow.measure_levels(options, levels, reporter)
+            made = level_flow.measure_levels(options, levels, reporter, apart=apart)
         spec = find_model(model, given.given)
         if as_json:
             say(encode_pretty(LevelsDocument(model=spec, levels=made)), nl=False)
         else:
             say(render_levels(spec, made, output, calibration))
         kept = CompressedDocument(
-            model=spec.name, precision=precision, compression=None, ladder=made.ladder
+            model=spec.name,
+            precision=precision,
+            compression=None,
+            ladder=made.ladder,
+            apart=apart,
         )
         with after_the_answer():
             if output is not None:

@@ -75,6 +75,7 @@ def tradeoff(
     from mobilekit.flow.levels import make_ladder
     from mobilekit.flow.tradeoff import measure_tradeoff
     from mobilekit.records.measurement import Measurement
+    from mobilekit.records.network import Level
     from mobilekit.results.network_documents import TradeoffDocument
     from mobilekit.results.plot_file import check_plot_path, write_figure
     from mobilekit.results.store import Store
@@ -109,8 +110,9 @@ def tradeoff(
     opened = Store(store or places.default_store())
     measured: list[Measurement] = []
     with TerminalReporter() as reporter:
-        ladder = make_ladder(options, levels or 4, reporter) if level is None else level.ladder
-        stopped = measure_tradeoff(options, ladder, data, opened, reporter, measured.append)
+        if level is None:
+            level = Level(number=1, ladder=make_ladder(options, levels or 4, reporter))
+        stopped = measure_tradeoff(options, level, data, opened, reporter, measured.append)
     if stopped is not None:
         raise stopped
     document = TradeoffDocument(

@@ -16,6 +16,7 @@ from mobilekit.contract.protocol import (
     ProgressEvent,
     RunRequest,
     RunResult,
+    WeightsFile,
 )
 from mobilekit.errors import OtherVersionError, ProtocolError
 
@@ -36,6 +37,9 @@ def decode_request(data: bytes) -> RunRequest:
     field for any other text that is not a request, or whose values are out of range.
     """
     request: RunRequest = _decode_whole(data, RunRequest, "request.json")
+    decode(data, _Whole, source="request.json")
+    if request.weights is not None and request.artifact.format != "pte":
+        raise _out_of_range("weights", f"a .{request.artifact.format} has them itself")
     problem = _evaluation_problem(request)
     if problem:
         raise _out_of_range("evaluation", problem)
@@ -74,6 +78,12 @@ class Message(msgspec.Struct, frozen=True):
     """Any message, of which only its version is read."""
 
     protocol_version: int
+
+
+class _Whole(msgspec.Struct, frozen=True):
+    """A request's fields that only what is stored may lack."""
+
+    weights: WeightsFile | None
 
 
 def _decode_whole(data: bytes, message: Any, source: str) -> Any:

@@ -12,6 +12,8 @@ connection. Everything lies below two roots:
     artifacts/<sha256>.<format>     the artifact; its name is its content, so that an unchanged
                                     one is never pushed again. It may be condensed
                                     (``mobilekit.contract.condensed``)
+    artifacts/<sha256>.ptd          the weights of a ``.pte`` that has them not itself, in
+                                    ExecuTorch's own format
     artifacts/<sha256>.bin          a tensor: its elements in C order, little-endian, no header
     runs/<run_id>/request.json      one RunRequest
 
@@ -61,7 +63,8 @@ is an error like one of another type.
    holds and ``iterations`` times more, timed, and is closed (``MethodTried``). The first whose
    median is at most ``budget_ns`` takes the place of the artifact's method, with its own reference
    outputs, and no other is tried; where there is none such, the artifact's own method stays. The
-   median of an even count is the mean of the middle two.
+   median of an even count is the mean of the middle two. Weights that lie apart are enough for
+   every candidate.
 3. ``load``: ``cold_loads`` times: the program is opened and its method loaded, timed as one
    interval, then closed (the last one is kept). A condensed one is expanded anew for each load,
    here and in every other phase, which is a part of the interval. Memory freed by a close is given
@@ -157,7 +160,7 @@ first of these that fits is its code:
 the start of the run; on a phone one that counts while it sleeps (``elapsedRealtimeNanos``).
 
 **Version history.** 1: first; 2: the code ``stopped``, ranges of values, and what an answer holds;
-3: a run can choose its method by a budget.
+3: a run can choose its method by a budget; 4: a program's weights may lie in a file of their own.
 """
 
 from __future__ import annotations
@@ -168,7 +171,7 @@ from msgspec import Meta
 
 from mobilekit.contract.codec import Record
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 PACKAGE = "dev.mobilekit.bench"
 ACTIVITY = f"{PACKAGE}/.RunActivity"
 INPUT_ROOT = "/data/local/tmp/mobilekit"
@@ -249,6 +252,18 @@ class ArtifactFile(Record, frozen=True):
         return f"artifacts/{self.sha256}.{self.format}"
 
 
+class WeightsFile(Record, frozen=True):
+    """The weights of a program that has them not itself: ``artifacts/<sha256>.ptd``."""
+
+    sha256: Sha256
+    size_bytes: Positive
+
+    @property
+    def path(self) -> str:
+        """Relative to ``INPUT_ROOT``."""
+        return f"artifacts/{self.sha256}.ptd"
+
+
 class TensorFile(Record, frozen=True):
     """A tensor's bytes: ``artifacts/<sha256>.bin``."""
 
@@ -260,6 +275,10 @@ class TensorFile(Record, frozen=True):
     def path(self) -> str:
         """Relative to ``INPUT_ROOT``."""
         return f"artifacts/{self.sha256}.bin"
+
+
+File = ArtifactFile | WeightsFile | TensorFile
+"""What lies in ``artifacts``."""
 
 
 class WarmupRule(Record, frozen=True):
@@ -352,6 +371,9 @@ class RunRequest(Record, frozen=True):
     """N examples stacked: ``inputs[0]`` with one more dimension before its own; only for a network
     with one input. ``None``: no ``evaluate`` phase."""
     energy: EnergyPlan | None
+    weights: WeightsFile | None = None
+    """Of the artifact, a ``.pte``; ``None``: it has them itself. The default is for what was stored
+    before there was this field: no message goes without it."""
 
 
 class BatterySample(Record, frozen=True):

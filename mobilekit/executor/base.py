@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from mobilekit.contract.protocol import (
-    ArtifactFile,
+    File,
     ProgressEvent,
     RunRequest,
     RunResult,
-    TensorFile,
 )
 from mobilekit.records.device import DeviceState
 
@@ -63,7 +62,7 @@ class Executor(Protocol):
 
     def deliver(
         self,
-        files: Sequence[ArtifactFile | TensorFile],
+        files: Sequence[File],
         directory: Path,
         *,
         on_bytes: Callable[[int, int], None],
@@ -94,7 +93,7 @@ class Executor(Protocol):
     def fetch(self, run_id: str, name: str, target: Path, *, limit_bytes: int) -> None:
         """Fetch a file that a run has written, ``name``, as ``target``; a longer one is refused."""
 
-    def clean(self, run_id: str, corrupt: Sequence[ArtifactFile | TensorFile]) -> None:
+    def clean(self, run_id: str, corrupt: Sequence[File]) -> None:
         """Delete a run's files, and delivered ones that it found corrupt."""
 
 

@@ -13,11 +13,10 @@ from mobilekit.contract.answering import check_answer
 from mobilekit.contract.checks import decode_events, decode_result, run_directory
 from mobilekit.contract.codec import encode
 from mobilekit.contract.protocol import (
-    ArtifactFile,
+    File,
     ProgressEvent,
     RunRequest,
     RunResult,
-    TensorFile,
 )
 from mobilekit.contract.samples import interrupted
 from mobilekit.errors import ProtocolError
@@ -46,9 +45,7 @@ class ComputerExecutor:
     def install(self, apk: Path | None, **_: object) -> None:
         """The runner is a part of mobilekit."""
 
-    def deliver(
-        self, files: Sequence[ArtifactFile | TensorFile], directory: Path, **_: object
-    ) -> None:
+    def deliver(self, files: Sequence[File], directory: Path, **_: object) -> None:
         self._inputs.mkdir(exist_ok=True)
         artifacts = self._inputs / "artifacts"
         artifacts.unlink(missing_ok=True)
@@ -107,7 +104,7 @@ class ComputerExecutor:
     def fetch(self, run_id: str, name: str, target: Path, **_: object) -> None:
         shutil.move(self._outputs / run_directory(run_id) / name, target)
 
-    def clean(self, run_id: str, corrupt: Sequence[ArtifactFile | TensorFile]) -> None:
+    def clean(self, run_id: str, corrupt: Sequence[File]) -> None:
         for root in (self._inputs, self._outputs):
             shutil.rmtree(root / run_directory(run_id), ignore_errors=True)
 

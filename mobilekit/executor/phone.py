@@ -9,11 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from mobilekit.contract.protocol import (
-    ArtifactFile,
+    File,
     ProgressEvent,
     RunRequest,
     RunResult,
-    TensorFile,
 )
 from mobilekit.contract.samples import was_lost
 from mobilekit.errors import (
@@ -76,7 +75,7 @@ class PhoneExecutor:
 
     def deliver(
         self,
-        files: Sequence[ArtifactFile | TensorFile],
+        files: Sequence[File],
         directory: Path,
         *,
         on_bytes: Callable[[int, int], None],
@@ -138,7 +137,7 @@ class PhoneExecutor:
         finally:
             aside.unlink(missing_ok=True)
 
-    def clean(self, run_id: str, corrupt: Sequence[ArtifactFile | TensorFile]) -> None:
+    def clean(self, run_id: str, corrupt: Sequence[File]) -> None:
         runs.remove_run(self._phone, run_id)
         for file in corrupt:
             runs.forget_file(self._phone, file)

@@ -16,11 +16,10 @@ from msgspec.structs import replace
 from mobilekit.contract.checks import decode_events, decode_request, decode_result
 from mobilekit.contract.codec import MAX_DOCUMENT_BYTES, decode
 from mobilekit.contract.protocol import (
-    ArtifactFile,
+    File,
     ProgressEvent,
     RunRequest,
     RunResult,
-    TensorFile,
 )
 from mobilekit.contract.samples import interrupted
 from mobilekit.errors import ProtocolError, UsageError
@@ -60,9 +59,7 @@ class ReplayExecutor:
     def install(self, apk: Path | None, **_: object) -> None:
         """Nothing runs anything."""
 
-    def deliver(
-        self, files: Sequence[ArtifactFile | TensorFile], directory: Path, **_: object
-    ) -> None:
+    def deliver(self, files: Sequence[File], directory: Path, **_: object) -> None:
         """Nothing reads them."""
 
     def start(self, requests: Sequence[RunRequest]) -> None:
@@ -102,7 +99,7 @@ class ReplayExecutor:
             ) from None
         target.write_bytes(data)
 
-    def clean(self, run_id: str, corrupt: Sequence[ArtifactFile | TensorFile]) -> None:
+    def clean(self, run_id: str, corrupt: Sequence[File]) -> None:
         """A recording stays as it is."""
 
     def _alike(self, request: RunRequest) -> list[int]:

@@ -19,7 +19,7 @@ from mobilekit.contract.outputs import map_tensor, tensor_bytes
 from mobilekit.contract.protocol import (
     OUTPUTS_NAME,
     TRACE_NAME,
-    ArtifactFile,
+    File,
     RunFailure,
     RunResult,
     RunSuccess,
@@ -198,9 +198,14 @@ def _keep(measurement_id: str, document: bytes) -> Path:
 def _clear_up(executor: Executor, measurement: Measurement) -> None:
     """Leave nothing of a stored run on the device, and no file that it found corrupt."""
     result, cut = measurement.result, measurement.cut
-    corrupt: tuple[ArtifactFile | TensorFile, ...] = ()
+    corrupt: tuple[File, ...] = ()
     if isinstance(result, RunFailure) and result.code == "file_corrupt":
-        corrupt = (*measurement.artifact.files, *(cut.files if cut is not None else ()))
+        weights = measurement.request.weights  # the largest level's where there is a choice
+        corrupt = (
+            *measurement.artifact.files,
+            *(() if weights is None else (weights,)),
+            *(cut.files if cut is not None else ()),
+        )
     # All is stored: a phone that leaves now takes nothing with it.
     with suppress(DeviceError, DisconnectedError, PhoneError):
         executor.clean(measurement.id, corrupt)

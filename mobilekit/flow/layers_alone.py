@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from mobilekit import places
 from mobilekit.contract.codec import Record
-from mobilekit.contract.protocol import ArtifactFile, RunFailure, Segment, TensorFile
+from mobilekit.contract.protocol import File, RunFailure, Segment
 from mobilekit.errors import RunFailedError
 from mobilekit.flow.prepare import DeployOptions, make_request, prepare
 from mobilekit.flow.reporter import Reporter
@@ -87,7 +87,7 @@ def time_layers(
             lacking = find_lacking(each.file, each.inputs, places.artifacts_directory())
             if lacking is not None and prepared.executor.outlives:
                 raise lacking.refusal(f"A layer of {spec.name}")
-        files: list[ArtifactFile | TensorFile] = []
+        files: list[File] = []
         for each in made:
             files += (each.file, *each.inputs)
         prepared.deliver(files, reporter)

@@ -9,7 +9,7 @@ from mobilekit.flow.reporter import Reporter
 from mobilekit.model.ranks import LEAST_WEIGHTS, RANK_STEP, make_levels
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.compression import Levels
-from mobilekit.records.network import Compression, Level, Variant
+from mobilekit.records.network import Compression, Level, Variant, with_level
 
 TRIAL_NS = 500_000_000
 FEWEST_TRIED, MOST_TRIED = 30, 1000
@@ -41,25 +41,22 @@ def make_ladder(options: DeployOptions, count: int, reporter: Reporter) -> tuple
     return ladder
 
 
-def export_levels(
-    options: DeployOptions, ladder: tuple[Compression, ...], reporter: Reporter
-) -> tuple[Artifact, ...]:
+def export_levels(options: DeployOptions, level: Level, reporter: Reporter) -> tuple[Artifact, ...]:
     """Every level's artifact, from the smallest: all of them are methods of one file."""
-    precision = options.variant.precision
+    variant = Variant(precision=options.variant.precision, level=level)
     return tuple(
-        _export(
-            options,
-            Variant(precision=precision, level=Level(number=number, ladder=ladder)),
-            reporter,
-        )
-        for number in range(1, len(ladder) + 1)
+        _export(options, with_level(variant, number), reporter) for number in range(1, level.of + 1)
     )
 
 
-def measure_levels(options: DeployOptions, count: int, reporter: Reporter) -> Levels:
-    """Make the levels of a network, and tell what they take beside the largest one alone."""
+def measure_levels(
+    options: DeployOptions, count: int, reporter: Reporter, *, apart: bool
+) -> Levels:
+    """Make the levels of a network, their weights in the program or ``apart`` from it, and tell
+    what they take beside the largest one alone."""
     ladder = make_ladder(options, count, reporter)
-    artifacts = export_levels(options, ladder, reporter)
+    level = Level(number=count, ladder=ladder, apart=apart)
+    artifacts = export_levels(options, level, reporter)
     variant = Variant(precision=options.variant.precision, compression=ladder[-1])
     reporter.note("Exporting the largest level alone, to compare")
     alone = _export(options, variant, reporter)
@@ -70,6 +67,9 @@ def measure_levels(options: DeployOptions, count: int, reporter: Reporter) -> Le
         file=artifacts[-1].file,
         costs=tuple(each.cost for each in artifacts),
         relative_errors=tuple(each.relative_error for each in artifacts),
+        weights_bytes=tuple(
+            each.weights.size_bytes for each in artifacts if each.weights is not None
+        ),
         largest_alone_bytes=alone.file.size_bytes,
         uncompressed_bytes=whole.file.size_bytes,
         uncompressed_cost=whole.cost,
@@ -83,8 +83,11 @@ def plan_choice(
     level = options.variant.level
     assert level is not None
     with prepared.steps("export"):
-        candidates = export_levels(options, level.ladder, reporter)[::-1]
-    prepared.deliver([file for each in candidates for file in each.files], reporter)
+        candidates = export_levels(options, level, reporter)[::-1]
+    others = [each.weights for each in candidates[1:]]
+    # The largest level's weights begin with every other's.
+    files = [file for each in candidates for file in each.files if file not in others]
+    prepared.deliver(files, reporter)
     choice = MethodChoice(
         budget_ns=budget_ns,
         iterations=min(max(TRIAL_NS // budget_ns, FEWEST_TRIED), MOST_TRIED),

@@ -22,12 +22,11 @@ from mobilekit.analysis.predict.memory import predict_memory
 from mobilekit.contract.protocol import (
     PACKAGE,
     PROTOCOL_VERSION,
-    ArtifactFile,
     EnergyPlan,
+    File,
     Format,
     MethodChoice,
     RunRequest,
-    TensorFile,
 )
 from mobilekit.errors import InUseError, UsageError
 from mobilekit.executor.base import Executor, Opened
@@ -123,7 +122,7 @@ class Prepared(NamedTuple):
         """How full the battery is."""
         return self.state.battery.level_percent if self.state.battery else None
 
-    def deliver(self, files: Sequence[ArtifactFile | TensorFile], reporter: Reporter) -> None:
+    def deliver(self, files: Sequence[File], reporter: Reporter) -> None:
         with self.steps("push"):
             self.executor.deliver(files, places.artifacts_directory(), on_bytes=reporter.pushed)
 
@@ -182,8 +181,9 @@ def prepare_all(
             every.append(
                 _prepared(opened, artifact, store, reporter, steps, first=first, energy=each.energy)
             )
-        for prepared in every:
-            prepared.deliver(prepared.artifact.files, reporter)
+        for each, prepared in zip(options, every, strict=True):
+            if each.budget_ns is None:  # else with all levels that there are to choose from
+                prepared.deliver(prepared.artifact.files, reporter)
         yield tuple(every)
 
 
@@ -380,4 +380,6 @@ def make_request(
         segments=(),
         evaluation=None,
         energy=energy,
+        # The first candidate's are enough for every other.
+        weights=(candidates[0] if candidates else artifact).weights,
     )

@@ -21,19 +21,20 @@ from mobilekit.flow.reporter import Reporter
 from mobilekit.flow.run import Queued, begin, run_queue
 from mobilekit.model.examples import check_examples, has_examples
 from mobilekit.records.measurement import Measurement, Purpose
-from mobilekit.records.network import Compression, Level, Variant
+from mobilekit.records.network import Level, Variant, with_level
 from mobilekit.results.store import Store
 
 
 def measure_tradeoff(
     options: DeployOptions,
-    ladder: tuple[Compression, ...],
+    level: Level,
     data: Path | None,
     store: Store,
     reporter: Reporter,
     on_measured: Callable[[Measurement], None],
 ) -> MobilekitError | None:
-    """Run each level, from the smallest, and the uncompressed network last.
+    """Run each level of the program that ``level`` is of, from the smallest, and the uncompressed
+    network last.
 
     They are runs of their own, so that no two levels' weights are loaded at once, started together:
     a phone carries out one after the other by itself. ``options.variant`` tells the precision.
@@ -44,8 +45,8 @@ def measure_tradeoff(
     precision = options.variant.precision
     variants = [
         *(
-            Variant(precision=precision, level=Level(number=number, ladder=ladder))
-            for number in range(1, len(ladder) + 1)
+            with_level(Variant(precision=precision, level=level), number)
+            for number in range(1, level.of + 1)
         ),
         Variant(precision=precision),
     ]

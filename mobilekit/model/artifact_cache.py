@@ -1,6 +1,6 @@
 """The cache of exported networks: what an artifact depends on, and what is there already.
 
-Its directory holds ``<sha256>.<format>`` and ``<sha256>.bin``, named by their content,
+Its directory holds ``<sha256>.<format>``, ``.ptd`` and ``.bin``, named by their content,
 ``<...>.operators.json``, which says what layers the program's operators are of, and the manifest
 ``<key>.json``, an ``Artifact``, written last; the network's description is kept beside it. Reading
 it imports no torch.
@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from mobilekit.contract.protocol import ArtifactFile, DType, Format, TensorFile
+from mobilekit.contract.protocol import ArtifactFile, DType, File, Format, TensorFile, WeightsFile
 from mobilekit.errors import ExportError, ProtocolError
 from mobilekit.formats import FORMATS, backend_of
 from mobilekit.hashing import file_sha256
@@ -93,7 +93,7 @@ def read_cached(manifest: Path, directory: Path) -> Artifact:
     return artifact
 
 
-def check_files(files: Sequence[ArtifactFile | TensorFile], directory: Path) -> None:
+def check_files(files: Sequence[File], directory: Path) -> None:
     """Raises ``DamagedError``."""
     for file in files:
         path = directory / Path(file.path).name
@@ -125,6 +125,14 @@ def operators_path(spec: ModelSpec, file: ArtifactFile, directory: Path) -> Path
     level = spec.variant.level
     method = "" if level is None else f".{level.method}"
     return directory / f"{file.sha256}.{spec.content_sha256[:16]}{method}.operators.json"
+
+
+def write_weights(data: bytes | None, directory: Path) -> WeightsFile | None:
+    if data is None:
+        return None
+    file = WeightsFile(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+    write_whole(directory / Path(file.path).name, data)
+    return file
 
 
 def write_tensor(tensor: Tensor, directory: Path) -> TensorFile:

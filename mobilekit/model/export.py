@@ -27,6 +27,7 @@ from mobilekit.model.artifact_cache import (
     read_cached,
     version_of,
     write_tensor,
+    write_weights,
 )
 from mobilekit.model.calibration import read_examples
 from mobilekit.model.files import reporting_full_disk, write_record
@@ -296,9 +297,10 @@ def _export_levels(
     with reporting_full_disk(cache_directory):
         written = write_methods(target, methods, inputs, cache_directory)
         input_files = tuple(write_tensor(tensor, cache_directory) for tensor in inputs)
-        for (each, _, program, wanted), cost, (file, check) in zip(
+        for (each, method, _, wanted), cost, (file, check) in zip(
             methods, costs, written, strict=True
         ):
+            program = programs[method]
             write_record(operators_path(each, file, cache_directory), program.operators)
             made = Artifact(
                 model=each,
@@ -313,6 +315,7 @@ def _export_levels(
                     spec.variant.precision, None if check is None else check.max_relative_error
                 ),
                 relative_error=None if check is None else check.max_relative_error,
+                weights=write_weights(program.weights, cache_directory),
                 tool_versions=_tool_versions(spec, target),
                 export_ns=time.perf_counter_ns() - started_ns,
             )

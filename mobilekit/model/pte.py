@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -49,6 +50,8 @@ class Program:
     portable_operator_counts: dict[str, int]
     portable_macs: int
     operators: tuple[ProgramOperator, ...]
+    weights: bytes | None
+    """A ``.ptd`` with what the method needs, where the weights are not in the program."""
 
     def write(self, path: Path) -> None:
         with path.open("wb") as file:
@@ -70,9 +73,14 @@ class Program:
                 fix="Replace the operator in the network by others that do the same.",
                 model=spec.path,
             )
-        with captured_stderr() as read_stderr:
+        with captured_stderr() as read_stderr, tempfile.NamedTemporaryFile(suffix=".ptd") as apart:
+            if self.weights is not None:
+                apart.write(self.weights)
+                apart.flush()
             try:
-                loaded = _C._load_for_executorch(str(path))
+                loaded = _C._load_for_executorch(
+                    str(path), None if self.weights is None else apart.name
+                )
                 return tuple(loaded.run_method(self.method, [tensor.clone() for tensor in inputs]))
             except RuntimeError as error:
                 said = [line for line in read_stderr().splitlines() if "cpuinfo_utils" not in line]
@@ -114,8 +122,11 @@ def lower_all(
     """As ``lower``, one program of several methods: what is said of it with each of them.
 
     Weights of equal content are in it once, and so are those that begin others of a method before
-    (``shared_weights``).
+    (``shared_weights``). With a level whose weights are apart, each program has its own beside it.
     """
+    level = spec.variant.level
+    # A part of a level, to be timed by itself, has its weights itself.
+    apart = level is not None and level.apart and len(exported) > 1
     try:
         with quiet_python(), sparing_decompositions():
             graphs = {method: rewrite(each) for method, each in exported.items()}
@@ -129,15 +140,16 @@ def lower_all(
             from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 
             from mobilekit.model.partition import make_partitioners
-            from mobilekit.model.shared_weights import sharing_weights
+            from mobilekit.model.shared_weights import sharing_weights, weights_apart
 
             if len(graphs) > 1:
-                shared.enter_context(sharing_weights())
+                shared.enter_context(sharing_weights(apart=apart))
             edge = to_edge_transform_and_lower(
                 graphs,
                 partitioner={
                     method: make_partitioners(spec, graph) for method, graph in graphs.items()
                 },
+                constant_methods=_training_methods(graphs) if apart else None,
             )
             states = [name for method in graphs for name in _states(edge.exported_program(method))]
             executorch = edge.to_executorch(
@@ -164,10 +176,31 @@ def lower_all(
             model=spec.path,
         )
     plans = {plan.name: plan for plan in executorch.executorch_program.execution_plan}
-    return {method: _program(executorch, method, plans[method]) for method in graphs}
+    return {
+        method: _program(
+            executorch,
+            method,
+            plans[method],
+            weights_apart(executorch, method) if apart else None,
+        )
+        for method in graphs
+    }
 
 
-def _program(executorch: Any, method: str, plan: Any) -> Program:
+def _training_methods(graphs: dict[str, Any]) -> dict[str, object]:
+    """What ExecuTorch's ``TrainingModule`` asks a program for beside each method: after which of
+    its outputs there are gradients and parameters, and their names. Of the classes that the app's
+    library has for Java it alone takes weights apart, and runs a method that has neither."""
+    found: dict[str, object] = {}
+    for method, graph in graphs.items():
+        outputs = len(graph.graph_signature.user_outputs)
+        found[f"__et_training_gradients_index_{method}"] = outputs
+        found[f"__et_training_parameters_index_{method}"] = outputs
+        found[f"__et_training_fqn_{method}"] = []
+    return found
+
+
+def _program(executorch: Any, method: str, plan: Any, weights: bytes | None) -> Program:
     graph_module = executorch.exported_program(method).graph_module
     operators = tuple(_operators(graph_module, itertools.count()))
     return Program(
@@ -187,6 +220,7 @@ def _program(executorch: Any, method: str, plan: Any) -> Program:
         ),
         portable_macs=_portable_macs(graph_module),
         operators=operators,
+        weights=weights,
     )
 
 

@@ -5,14 +5,19 @@ weights are the beginning of a higher one's: as many rows of the first layer, an
 one, as many columns. So the second one's are kept by columns, which XNNPACK takes as well, and a
 level's layer names the larger constant and reads as much of it as its shape says. What is replaced
 here are the exporter's own functions, for as long as a program is lowered. Imports executorch.
+
+Apart from the program, in ExecuTorch's ``.ptd``, a level's weights are under the same keys, and of
+each constant there is as much as the level reads of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import torch
 from executorch.backends.xnnpack import xnnpack_preprocess
 from executorch.backends.xnnpack._passes.fuse_activation_pass import FuseActivationPass
 from executorch.backends.xnnpack.operators import node_visitor
@@ -21,19 +26,26 @@ from executorch.backends.xnnpack.operators.quant_params import QuantParams
 from executorch.backends.xnnpack.utils.quant_utils import is_dequant, is_quant
 from executorch.backends.xnnpack.utils.xnnpack_constants import XNN_FLAG_TRANSPOSE_WEIGHTS
 from executorch.exir._serialize._named_data_store import NamedDataStore
+from executorch.exir._serialize.data_serializer import DataPayload
+from executorch.extension.flat_tensor.serialize.serialize import FlatTensorSerializer
 from torch.fx import Node
 
 from mobilekit.model.spared_work import replacing
 
 _COMPARED_BYTES = 64
 """By which what may begin alike is found."""
+_APART = "weights"
+"""What ExecuTorch's exporter calls the file that they go to."""
+_READ_BYTES = "read_bytes"
+"""Of each constant of a delegate: kept beside what the exporter keeps of it."""
 _LINEAR = "aten.linear.default"
 _LinearVisitor: Any = node_visitor._node_visitor_dict[_LINEAR]
 
 
 @contextmanager
-def sharing_weights() -> Iterator[None]:
-    """A context to lower several methods in, those with the largest weights first."""
+def sharing_weights(*, apart: bool) -> Iterator[None]:
+    """A context to lower several methods in, those with the largest weights first; with ``apart``
+    their weights are left out of the program, for ``weights_apart``."""
     seen: dict[bytes, dict[str, bytes]] = {}
 
     class Store(NamedDataStore):  # type: ignore[misc]  # executorch is untyped
@@ -43,6 +55,7 @@ def sharing_weights() -> Iterator[None]:
             super().__init__()
             self.names: dict[str, str] = {}
             self.taken: dict[str, str] = {}
+            self.read_bytes: dict[str, int] = {}
             stores[:] = [self]
 
         def add_named_data(
@@ -55,9 +68,18 @@ def sharing_weights() -> Iterator[None]:
             if self.taken.setdefault(name, key) != key:
                 name = key
             self.names[key] = name
+            self.read_bytes[name] = len(data)
             super().add_named_data(
-                name, longer.setdefault(name, bytes(data)), alignment, external_tag
+                name,
+                longer.setdefault(name, bytes(data)),
+                alignment,
+                _APART if apart else external_tag,
             )
+
+        def get_named_data_store_output(self) -> Any:
+            output = super().get_named_data_store_output()
+            setattr(output, _READ_BYTES, self.read_bytes)
+            return output
 
     stores: list[Store] = []
     serialize: Callable[[Any, Any], bytes] = xnnpack_preprocess.serialize_xnnpack_binary
@@ -74,6 +96,25 @@ def sharing_weights() -> Iterator[None]:
         replacing(node_visitor, "_node_visitor_dict", visitors),
     ):
         yield
+
+
+def weights_apart(executorch: Any, method: str) -> bytes:
+    """A ``.ptd`` with what a method reads of weights that were lowered apart from its program."""
+    kept = executorch._named_data
+    entries = kept.external_data[_APART]
+    read_bytes: dict[str, int] = {}
+    for node in executorch.exported_program(method).graph_module.graph.nodes:
+        if node.target is torch.ops.higher_order.executorch_call_delegate:
+            delegate = getattr(node.graph.owning_module, node.args[0].target)
+            for name, size in getattr(delegate.named_data_store_output, _READ_BYTES).items():
+                read_bytes[name] = max(size, read_bytes.get(name, 0))
+    buffers: list[bytes] = []
+    named: dict[str, Any] = {}
+    for name, size in read_bytes.items():
+        named[name] = replace(entries[name], buffer_index=len(buffers))
+        buffers.append(kept.buffers[entries[name].buffer_index][:size])
+    payload = DataPayload(buffers=buffers, named_data=named)
+    return bytes(FlatTensorSerializer().serialize(payload))
 
 
 class _SecondVisitor(_LinearVisitor):  # type: ignore[misc]  # executorch is untyped

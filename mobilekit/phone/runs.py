@@ -15,11 +15,10 @@ from mobilekit.contract.protocol import (
     OUTPUT_ROOT,
     PACKAGE,
     RUN_ID_PATTERN,
-    ArtifactFile,
+    File,
     ProgressEvent,
     RunRequest,
     RunTaken,
-    TensorFile,
 )
 from mobilekit.errors import (
     AppError,
@@ -48,7 +47,7 @@ process carries it any more; ``dropped``: the same before it began."""
 
 def deliver(
     phone: Phone,
-    files: Sequence[ArtifactFile | TensorFile],
+    files: Sequence[File],
     directory: Path,
     *,
     on_bytes: Callable[[int, int], None],
@@ -257,6 +256,6 @@ def remove_run(phone: Phone, run_id: str) -> None:
     phone.shell(f"rm -rf {INPUT_ROOT}/{directory} {OUTPUT_ROOT}/{directory}", check=False)
 
 
-def forget_file(phone: Phone, file: ArtifactFile | TensorFile) -> None:
+def forget_file(phone: Phone, file: File) -> None:
     """Delete a delivered file, so that the next deploy pushes it again."""
     phone.shell(f"rm -f {INPUT_ROOT}/{file.path}", check=False)

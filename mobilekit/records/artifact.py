@@ -5,7 +5,9 @@ from __future__ import annotations
 from mobilekit.contract.codec import Record
 from mobilekit.contract.protocol import (
     ArtifactFile,
+    File,
     TensorFile,
+    WeightsFile,
 )
 from mobilekit.records.network import Description, ModelCost, ModelSpec, Precision
 
@@ -109,6 +111,8 @@ class Artifact(Record, frozen=True):
     dense: ArtifactFile | None = None
     """The program that ``file`` is expanded into before it is loaded, where it is stored condensed;
     ``None``: ``file`` is the program. No device is sent it."""
+    weights: WeightsFile | None = None
+    """What the program needs of weights that it has not itself; ``None``: it has them."""
 
     @property
     def precision(self) -> Precision:
@@ -120,12 +124,18 @@ class Artifact(Record, frozen=True):
         return self.dense or self.file
 
     @property
-    def files(self) -> tuple[ArtifactFile | TensorFile, ...]:
-        """Every file that a run needs; each name is its content's hash."""
-        return (self.file, *self.inputs, *self.reference_outputs)
+    def size_bytes(self) -> int:
+        """Of the program and its weights, wherever they are."""
+        return self.file.size_bytes + (0 if self.weights is None else self.weights.size_bytes)
 
     @property
-    def kept(self) -> tuple[ArtifactFile | TensorFile, ...]:
+    def files(self) -> tuple[File, ...]:
+        """Every file that a run needs; each name is its content's hash."""
+        weights = () if self.weights is None else (self.weights,)
+        return (self.file, *weights, *self.inputs, *self.reference_outputs)
+
+    @property
+    def kept(self) -> tuple[File, ...]:
         """Every file that a host keeps of it."""
         return self.files if self.dense is None else (*self.files, self.dense)
 
@@ -143,7 +153,7 @@ class SegmentArtifact(Record, frozen=True):
     no engine there runs it."""
 
     @property
-    def files(self) -> tuple[ArtifactFile | TensorFile, ...]:
+    def files(self) -> tuple[File, ...]:
         return (self.file, *self.inputs)
 
 
@@ -161,6 +171,6 @@ class Cut(Record, frozen=True):
         return (*self.segments, self.call)
 
     @property
-    def files(self) -> tuple[ArtifactFile | TensorFile, ...]:
+    def files(self) -> tuple[File, ...]:
         """Every file that a run of all programs needs, once."""
         return tuple({file.path: file for each in self.programs for file in each.files}.values())

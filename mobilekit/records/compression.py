@@ -99,11 +99,18 @@ class Levels(Record, frozen=True):
     """Of a program of the largest level's ranks alone."""
     uncompressed_bytes: int
     uncompressed_cost: ModelCost
+    weights_bytes: tuple[int, ...] = ()
+    """Of each level's own file of weights, where they are not in the program."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all that every level needs; the largest one's weights hold the others'."""
+        return self.file.size_bytes + (self.weights_bytes[-1] if self.weights_bytes else 0)
 
     @property
     def size_ratio(self) -> float:
         """To the program of the largest level alone."""
-        return self.file.size_bytes / self.largest_alone_bytes
+        return self.size_bytes / self.largest_alone_bytes
 
 
 class Choice(Record, frozen=True):

@@ -65,6 +65,9 @@ class Level(Record, frozen=True):
     ]
     """The ranks of every level in the program, from the smallest: of the same layers, none falling
     and at least one rising from each level to the next."""
+    apart: bool = False
+    """Whether the weights are not in the program but in a file beside it, which has of them what
+    this level needs."""
 
     def __post_init__(self) -> None:
         # The bounds above are the decoder's; this holds however it was made.
@@ -92,11 +95,11 @@ class Level(Record, frozen=True):
     @property
     def key(self) -> str:
         ladder = hashlib.sha256(encode(self.ladder)).hexdigest()[:8]
-        return f"level{self.number}of{self.of}-{ladder}"
+        return f"level{self.number}of{self.of}-{ladder}{'-apart' if self.apart else ''}"
 
     @property
     def text(self) -> str:
-        return f"level {self.number} of {self.of}"
+        return f"level {self.number} of {self.of}{', weights apart' if self.apart else ''}"
 
 
 def method_of_level(number: int) -> str:

@@ -40,6 +40,8 @@ class CompressedDocument(Record, frozen=True, tag_field="schema", tag="mobilekit
     """``None`` where no layer is cut, and for levels."""
     ladder: tuple[Compression, ...] = ()
     """Of ``--levels``: the ranks of each, from the smallest; none of a network without."""
+    apart: bool = False
+    """Of ``--levels``: whether the weights are in files beside the program."""
     storage: Storage | None = None
     """``None`` where the program is stored as it is computed with."""
 
@@ -97,7 +99,7 @@ def read_compressed(path: Path, network: str) -> Variant:
             storage=document.storage,
         )
     try:
-        level = Level(number=len(document.ladder), ladder=document.ladder)
+        level = Level(number=len(document.ladder), ladder=document.ladder, apart=document.apart)
     except ValueError as error:
         raise UsageError(
             f"--compressed cannot be read: {error}", fix=COMPRESSED_FIX, file=path

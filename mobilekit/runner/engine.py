@@ -48,8 +48,9 @@ class Engine(Protocol):
     version: str
     threads: int
 
-    def load(self, path: Path, method: str) -> Program:
-        """Open a program and load its method; raises ``EngineError``."""
+    def load(self, path: Path, method: str, weights: Path | None = None) -> Program:
+        """Open a program, with the weights that it has not itself, and load its method; raises
+        ``EngineError``."""
 
-    def load_traced(self, path: Path, method: str) -> TracedProgram:
+    def load_traced(self, path: Path, method: str, weights: Path | None = None) -> TracedProgram:
         """``load`` with tracing on; raises ``TracingUnavailableError`` too."""

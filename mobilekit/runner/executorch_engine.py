@@ -26,9 +26,15 @@ class ExecutorchProgram:
 
     trace_kind: TraceKind = "etdump"
 
-    def __init__(self, path: Path, method: str, *, traced: bool = False) -> None:
+    def __init__(
+        self, path: Path, method: str, weights: Path | None, *, traced: bool = False
+    ) -> None:
         try:
-            self._program = _C._load_program(str(path), enable_etdump=traced)
+            self._program = _C._load_program(
+                str(path),
+                enable_etdump=traced,
+                data_path=None if weights is None else str(weights),
+            )
             self._method = self._program.load_method(method)
         except RuntimeError as error:
             raise EngineError(str(error)) from None
@@ -68,8 +74,8 @@ class ExecutorchEngine:
         self.threads = threads or os.cpu_count() or 1
         _C._unsafe_reset_threadpool(self.threads)
 
-    def load(self, path: Path, method: str) -> Program:
-        return ExecutorchProgram(path, method)
+    def load(self, path: Path, method: str, weights: Path | None = None) -> Program:
+        return ExecutorchProgram(path, method, weights)
 
-    def load_traced(self, path: Path, method: str) -> TracedProgram:
-        return ExecutorchProgram(path, method, traced=True)
+    def load_traced(self, path: Path, method: str, weights: Path | None = None) -> TracedProgram:
+        return ExecutorchProgram(path, method, weights, traced=True)

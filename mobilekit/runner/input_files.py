@@ -9,7 +9,7 @@ import numpy as np
 
 from mobilekit.contract.checks import decode_request, run_directory
 from mobilekit.contract.outputs import Array, tensor_bytes
-from mobilekit.contract.protocol import ArtifactFile, RunRequest, TensorFile
+from mobilekit.contract.protocol import File, RunRequest, TensorFile
 from mobilekit.errors import OtherVersionError, ProtocolError
 from mobilekit.hashing import file_sha256
 from mobilekit.runner.failures import RunStopped
@@ -35,10 +35,10 @@ class InputFiles:
             raise RunStopped("bad_request", f"$.run_id: {request.run_id!r} is not {run_id!r}")
         return request
 
-    def path(self, file: ArtifactFile | TensorFile) -> Path:
+    def path(self, file: File) -> Path:
         return self._root / file.path
 
-    def verified(self, file: ArtifactFile | TensorFile) -> Path:
+    def verified(self, file: File) -> Path:
         path = self.path(file)
         try:
             found = file_sha256(path)

@@ -66,8 +66,8 @@ class LiteRtEngine:
         self.version = version("ai-edge-litert")
         self.threads = threads or os.cpu_count() or 1
 
-    def load(self, path: Path, method: str) -> Program:
+    def load(self, path: Path, method: str, weights: Path | None = None) -> Program:
         return LiteRtProgram(path, self.threads)
 
-    def load_traced(self, path: Path, method: str) -> TracedProgram:
+    def load_traced(self, path: Path, method: str, weights: Path | None = None) -> TracedProgram:
         raise TracingUnavailableError("LiteRT's Python package cannot record its operators' times")

@@ -100,8 +100,8 @@ class OnnxEngine:
         self.version: str = onnxruntime.__version__
         self.threads = threads or os.cpu_count() or 1
 
-    def load(self, path: Path, method: str) -> Program:
+    def load(self, path: Path, method: str, weights: Path | None = None) -> Program:
         return OnnxProgram(path, self.threads)
 
-    def load_traced(self, path: Path, method: str) -> TracedProgram:
+    def load_traced(self, path: Path, method: str, weights: Path | None = None) -> TracedProgram:
         return OnnxProgram(path, self.threads, traced=True)

@@ -117,6 +117,8 @@ class _Run:
         self._started_ns = machine.clock_ns()
         self._condensed: set[str] = set()
         """The hashes of artifacts that are expanded before they are loaded."""
+        self._weights: Path | None = None
+        """Of the whole network's program; a segment has its own in itself."""
 
     def go(self) -> None:
         self._enter("verify")
@@ -129,6 +131,8 @@ class _Run:
 
     def _go_through(self, request: RunRequest) -> None:
         self._verify_program(request.artifact)
+        if request.weights is not None:
+            self._weights = self._files.verified(request.weights)
         inputs = [self._files.tensor(tensor) for tensor in request.inputs]
         references = [self._files.tensor(tensor) for tensor in request.reference_outputs]
         if request.evaluation is not None:
@@ -168,7 +172,7 @@ class _Run:
                 self._time_segments(engine, request.segments, request.profile_iterations)
             else:
                 self._profile(engine, request.artifact, inputs, request.profile_iterations)
-            program = self._load(engine, request.artifact)
+            program = self._load(engine, request.artifact, self._weights)
             _bind(program, inputs)
         if request.evaluation is not None:
             self._enter("evaluate")
@@ -215,9 +219,9 @@ class _Run:
             )
         )
 
-    def _load(self, engine: Engine, artifact: ArtifactFile) -> Program:
+    def _load(self, engine: Engine, artifact: ArtifactFile, weights: Path | None) -> Program:
         with engine_does("load_failed"):
-            return engine.load(self._program(artifact), artifact.method)
+            return engine.load(self._program(artifact), artifact.method, weights)
 
     def _verify_program(self, artifact: ArtifactFile) -> None:
         path, aside = self._files.verified(artifact), self._expanded(artifact.format)
@@ -284,7 +288,7 @@ class _Run:
         release_freed_memory()
         with engine_does("load_failed"):
             started_ns = clock_ns()
-            program = engine.load(self._program(artifact), artifact.method)
+            program = engine.load(self._program(artifact), artifact.method, self._weights)
             return program, clock_ns() - started_ns
 
     def _measure_loads(self, engine: Engine, request: RunRequest) -> Program:
@@ -341,7 +345,9 @@ class _Run:
     ) -> None:
         try:
             with engine_does("load_failed"):
-                program = engine.load_traced(self._program(artifact), artifact.method)
+                program = engine.load_traced(
+                    self._program(artifact), artifact.method, self._weights
+                )
         except TracingUnavailableError as error:
             self._journal.append(ProfileRefused(reason=str(error)))
             return
@@ -362,7 +368,7 @@ class _Run:
         for number, segment in enumerate(segments):
             inputs = [self._files.tensor(tensor) for tensor in segment.inputs]
             try:
-                program = self._load(engine, segment.artifact)
+                program = self._load(engine, segment.artifact, None)
                 _bind(program, inputs)
                 latency_ns = self._time_warm(program, iterations)
             except RunStopped as error:
@@ -424,7 +430,7 @@ class _Run:
         gc.collect()
         read_memory(self._now_ns(), "closed")  # The first reading only resets the peak.
         self._append_memory("closed")
-        program = self._load(engine, artifact)
+        program = self._load(engine, artifact, self._weights)
         _bind(program, inputs)
         self._append_memory("loaded")
         with inferring():

@@ -48,6 +48,21 @@ def made(cli, wide, tmp_path):
     return file, decode(outcome.stdout, LevelsDocument, source="stdout").levels
 
 
+@pytest.fixture
+def made_apart(cli, wide, tmp_path):
+    """The same, with weights in files beside the program."""
+    file = tmp_path / "apart.json"
+    outcome = cli("compress", wide, "--levels", "2", "--apart", "--json", "-o", file)
+    assert outcome.exit_code == 0, outcome.stderr
+    return file, decode(outcome.stdout, LevelsDocument, source="stdout").levels
+
+
+def weights_there(phone):
+    """Bytes of each file of weights that a phone has."""
+    folder = phone.directory / "files/data/local/tmp/mobilekit/artifacts"
+    return sorted(file.stat().st_size for file in folder.glob("*.ptd"))
+
+
 def deploy(cli, wide, file, *options):
     outcome = cli(
         *("deploy", wide, "--fast", "--no-energy", "--compressed", file, "--json", *options),
@@ -102,15 +117,48 @@ def test_levels_are_made_chosen_and_measured(cli, wide, made, bench_phone, tmp_p
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_phone_is_sent_the_weights_that_its_level_needs(cli, wide, made_apart, bench_phone):
+    file, levels = made_apart
+    first_bytes, second_bytes = levels.weights_bytes
+    assert first_bytes < 0.7 * second_bytes < levels.uncompressed_bytes
+    assert levels.file.size_bytes < 0.1 * levels.largest_alone_bytes
+    assert levels.size_ratio < 1.05
+    on_phone = ("--device", bench_phone.serial)
+
+    _, first = deploy(cli, wide, file, *on_phone, "--level", "1")
+    assert first.result.samples.output_check.max_relative_error < 1e-4
+    assert first.artifact.size_bytes == levels.file.size_bytes + first_bytes
+    assert "weights apart" in first.artifact.model.variant.text
+    assert weights_there(bench_phone) == [first_bytes]
+
+    _, second = deploy(cli, wide, file, *on_phone, "--level", "auto", "--budget-ms", "1000")
+    assert second.result.samples.output_check.max_relative_error < 1e-4
+    assert weights_there(bench_phone) == [first_bytes, second_bytes]
+    assert second.request.artifact.sha256 == first.request.artifact.sha256
+
+    artifacts = bench_phone.directory / "files/data/local/tmp/mobilekit"
+    (artifacts / first.artifact.weights.path).write_bytes(bytes(first_bytes))
+    options = ("--fast", "--no-energy", "--compressed", file, "--level", "1")
+    outcome = cli("deploy", wide, *on_phone, *options, timeout=300)
+    assert outcome.exit_code != 0
+    assert f"{first.artifact.weights.path} has the SHA-256" in outcome.stdout + outcome.stderr
+    # It is gone, so that the next deploy sends it anew.
+    assert weights_there(bench_phone) == [second_bytes]
+
+
 @needs_native
-def test_the_phones_own_library_chooses_and_runs_levels(cli, wide, made, make_bench_phone):
-    """By the app's core, which tries every level; each has its own outputs."""
-    file, _ = made
+def test_the_phones_own_library_chooses_and_runs_levels(
+    cli, wide, made, made_apart, make_bench_phone
+):
+    """By the app's core, which tries every level; each has its own outputs. With weights apart all
+    are tried with those of the largest."""
+    (file, _), (apart, _) = made, made_apart
     phone = make_bench_phone(companion_type=lambda where: CompanionProcess(where, "native"))
     on_phone = ("--device", phone.serial)
 
-    outcome, none = deploy(cli, wide, file, *on_phone, "--level", "auto", "--budget-ms", "0.0001")
+    outcome, none = deploy(cli, wide, apart, *on_phone, "--level", "auto", "--budget-ms", "0.0001")
     assert outcome.exit_code == NothingFitsError.exit_code
+    assert none.request.weights is not None
     _, second = deploy(cli, wide, file, *on_phone, "--level", "auto", "--budget-ms", "1000")
 
     assert none.result.samples.companion.name == "mobilekit native"
@@ -142,6 +190,7 @@ def test_levels_tell_what_each_is_right_in(cli, wide, made, tmp_path):
         (("compress", "--levels", "2", "--storage", "shared"), "no --storage"),
         (("compress", "--levels", "2", "--redundancy", "rms"), "no --redundancy"),
         (("compress", "--levels", "2", "--format", "onnx"), "--levels is for .pte"),
+        (("compress", "--budget-mb", "1", "--apart"), "--apart is of --levels"),
         (("compress", "--budget-mb", "1", "--precision", "int8"), "--precision is of --levels"),
         (("compress", "--levels", "16"), "cannot be split into 16 levels"),
         (("deploy", "--level", "1"), "there is no --compressed"),

@@ -7,15 +7,20 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
+from executorch.exir._serialize._cord import Cord
 from executorch.exir._serialize._program import deserialize_pte_binary
+from executorch.extension.flat_tensor.serialize.serialize import FlatTensorSerializer
 from model_files import WriteModel
 from torch import nn
 
 from mobilekit.contract.codec import decode, encode
 from mobilekit.errors import ProtocolError, UsageError
+from mobilekit.model.artifact_cache import Target
 from mobilekit.model.export import export_artifact
 from mobilekit.model.lowrank import compress
 from mobilekit.model.nested import NestedLayer, nest, set_level
+from mobilekit.model.program import trace_for
+from mobilekit.model.pte import lower
 from mobilekit.model.ranks import Layer, make_levels
 from mobilekit.model.zoo import read_spec, with_variant
 from mobilekit.records.artifact import Artifact
@@ -166,6 +171,38 @@ def test_all_levels_are_one_program(write_model: WriteModel, tmp_path: Path) -> 
     assert artifacts[0].file.size_bytes < 1.05 * 4 * parameters[-1] + 20_000
     assert len({each.reference_outputs for each in artifacts}) == 3
     assert len({each.model.label for each in artifacts}) == 3
+
+
+def test_apart_from_the_program_a_level_has_what_it_reads(
+    write_model: WriteModel, tmp_path: Path
+) -> None:
+    """Its file of weights holds no byte more than its own program would, and the program none."""
+    spec = read_spec(write_model(NETWORK))
+    cache = tmp_path / "cache"
+    artifacts = [
+        export_artifact(
+            with_variant(spec, Variant(level=Level(number=number, ladder=LEVELS, apart=True))),
+            cache_directory=cache,
+            on_progress=lambda _: None,
+        )
+        for number in (1, 2, 3)
+    ]
+
+    assert len({each.file.sha256 for each in artifacts}) == 1
+    assert artifacts[0].file.size_bytes < 20_000
+    for each in artifacts:
+        assert each.weights is not None
+        assert each.weights in each.files
+        stored = (cache / Path(each.weights.path).name).read_bytes()
+        data = FlatTensorSerializer().deserialize(Cord(stored))
+        assert sum(len(each) for each in data.buffers) == 4 * each.cost.parameters
+        # Outputs are those of the level in PyTorch: the export has looked at them.
+        assert (each.relative_error or 0) < 1e-5
+    assert "apart" in artifacts[0].model.label
+    part = trace_for(
+        artifacts[0].model, Target("pte", None), nn.Linear(2048, 8), (torch.ones(1, 2048),)
+    )
+    assert lower(artifacts[0].model, part).weights is None  # to be timed by itself
 
 
 @pytest.mark.parametrize(

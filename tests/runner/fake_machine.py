@@ -86,7 +86,7 @@ class FakeEngine:
         self._fail_load, self._can_trace = fail_load, can_trace
         self.programs = []
 
-    def load(self, path, method):
+    def load(self, path, method, weights):
         self._before("load")
         self._clock.ns += 50 * MS
         if self._fail_load or path.read_bytes() == b"corrupt":
@@ -94,7 +94,7 @@ class FakeEngine:
         self.programs.append(FakeProgram(self._clock, self._latencies, self._fail_at, self._before))
         return self.programs[-1]
 
-    def load_traced(self, path, method):
+    def load_traced(self, path, method, weights):
         self._before("load_traced")
         if not self._can_trace:
             raise TracingUnavailableError("built without tracing")

@@ -55,6 +55,7 @@ def make_roots(tmp_path) -> tuple[Path, RunRequest]:
         segments=(),
         evaluation=None,
         energy=None,
+        weights=None,
     )
     write_request(tmp_path, request)
     return tmp_path, request

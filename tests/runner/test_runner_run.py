@@ -29,6 +29,7 @@ from mobilekit.contract.protocol import (
     Segment,
     TemperatureGate,
     TensorFile,
+    WeightsFile,
 )
 from mobilekit.contract.samples import collect_samples
 from mobilekit.model.condense import condense
@@ -80,9 +81,9 @@ def test_a_load_is_over_before_the_inputs_are_bound(roots):
 class LeveledEngine(FakeEngine):
     """Each method takes another time."""
 
-    def load(self, path, method):
+    def load(self, path, method, weights):
         self._latencies = ({"large": 30 * MS, "middle": 20 * MS}.get(method, 10 * MS),)
-        return super().load(path, method)
+        return super().load(path, method, weights)
 
 
 @pytest.mark.parametrize(
@@ -571,9 +572,9 @@ def test_a_condensed_program_is_expanded_for_each_load(roots):
     engine = FakeEngine(clock)
     load, loaded = engine.load, []
 
-    def watched(path, method):
+    def watched(path, method, weights):
         loaded.append((path.relative_to(root), path.read_bytes()))
-        return load(path, method)
+        return load(path, method, weights)
 
     engine.load = watched
     result = carry_out(root, machine(clock, engine))
@@ -582,6 +583,39 @@ def test_a_condensed_program_is_expanded_for_each_load(roots):
     where = Path("out/runs") / RUN_ID / "program.pte"
     assert loaded == [(where, b"a program")] * (3 + 1 + 1 + 1)
     assert not (root / where).exists()
+
+
+def test_weights_apart_are_given_with_each_load_but_a_segments(roots):
+    """Once they are verified like any file."""
+    root, request = roots
+    data = b"weights"
+    weights = WeightsFile(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+    segment = Segment(artifact=request.artifact, inputs=request.inputs)
+    request = msgspec.structs.replace(
+        request, weights=weights, segments=(segment,), profile_iterations=2
+    )
+    write_request(root, request)
+    clock = FakeClock()
+    engine = FakeEngine(clock)
+    load, given = engine.load, []
+
+    def watched(path, method, weights):
+        given.append(weights and weights.relative_to(root))
+        return load(path, method, weights)
+
+    engine.load = watched
+    where = root / "in" / weights.path
+    for content, code in ((None, "file_missing"), (b"another", "file_corrupt")):
+        if content is not None:
+            where.write_bytes(content)
+        failed = carry_out(root, machine(clock, engine))
+        assert (failed.phase, failed.code) == ("verify", code)
+        (root / "out/runs" / RUN_ID / "result.json").unlink()
+    where.write_bytes(data)
+
+    assert isinstance(carry_out(root, machine(clock, engine)), RunSuccess)
+    apart = where.relative_to(root)
+    assert given == [apart] * (3 + 1) + [None] + [apart]
 
 
 def test_a_condensed_program_that_is_not_what_it_says_is_corrupt(roots):

@@ -85,7 +85,7 @@ def figures_of(measurement: Measurement) -> Figures:
     measured: dict[str, Quantity | None] = {
         "init": _median(answer.init),
         "latency": _median(answer.latency),
-        "artifact": _reading(measurement.artifact.file.size_bytes),
+        "artifact": _reading(measurement.artifact.size_bytes),
         **_memory_figures(answer.memory),
     }
     figures: Figures = {

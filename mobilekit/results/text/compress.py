@@ -150,9 +150,10 @@ def render_levels(
     count = len(levels.ladder)
     lines = [
         f"{spec.name} · {count} levels in one program · {levels.precision}",
-        f"  size      {format_bytes(levels.file.size_bytes)}: {levels.size_ratio:.3f} x that of "
+        f"  size      {format_bytes(levels.size_bytes)}: {levels.size_ratio:.3f} x that of "
         f"level {count} alone ({format_bytes(levels.largest_alone_bytes)}), and "
-        f"{levels.file.size_bytes / levels.uncompressed_bytes:.3f} x the uncompressed network's",
+        f"{levels.size_bytes / levels.uncompressed_bytes:.3f} x the uncompressed network's",
+        *_apart_lines(levels),
         render_text(levels_table(levels)),
         f"  layers    {', '.join(each.layer for each in levels.ladder[-1].ranks)}: in this order "
         "the ranks are told",
@@ -166,6 +167,19 @@ def render_levels(
             "measures all."
         )
     return "\n".join(map(plain_lines, lines))
+
+
+def _apart_lines(levels: Levels) -> list[str]:
+    """What a device fetches for each level, where that is not all."""
+    if not levels.weights_bytes:
+        return []
+    fetched = ", ".join(
+        format_bytes(levels.file.size_bytes + weights) for weights in levels.weights_bytes
+    )
+    return [
+        f"  fetched   {fetched} for the levels 1 to {len(levels.ladder)}: the program "
+        f"({format_bytes(levels.file.size_bytes)}) and what the level needs of the weights"
+    ]
 
 
 def levels_table(levels: Levels) -> Table:

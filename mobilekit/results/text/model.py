@@ -17,10 +17,12 @@ from mobilekit.units import format_bytes, format_duration
 def render_artifact(artifact: Artifact, directory: Path) -> str:
     """What became of an export: its file, its size, and what runs where."""
     delegation, calibration = artifact.delegation, artifact.calibration
+    weights = artifact.weights
     left = delegation.portable_text
     rows = [
         ("file", str(directory / Path(artifact.file.path).name)),
-        ("size", format_bytes(artifact.file.size_bytes)),
+        ("size", format_bytes(artifact.size_bytes)),
+        *([("weights", str(directory / Path(weights.path).name))] if weights is not None else []),
         *([("condensed", _condensed_text(artifact.dense))] if artifact.dense is not None else []),
         ("network", _cost_text(artifact.cost)),
         (

@@ -30,12 +30,14 @@ class EngineChoiceTest {
             artifact: File,
             method: String,
             threads: Int,
+            weights: File?,
         ): Program = error("nothing is loaded here")
 
         override fun loadTraced(
             artifact: File,
             method: String,
             threads: Int,
+            weights: File?,
         ): TracedProgram = error("nothing is loaded here")
     }
 

@@ -214,6 +214,7 @@ fun encodeRequest(request: RunRequest): String =
             },
         "evaluation" to request.evaluation?.toJson(),
         "energy" to request.energy?.toJson(),
+        "weights" to request.weights?.let { obj("sha256" to it.sha256, "size_bytes" to it.sizeBytes) },
     ).encode()
 
 // --- records from JSON ---
@@ -240,7 +241,11 @@ private fun Fields.readRequest() =
             },
         evaluation = recordOrNull("evaluation") { readTensorFile() },
         energy = recordOrNull("energy") { readEnergyPlan() },
+        weights = recordOrNull("weights") { WeightsFile(matching("sha256", SHA256), count("size_bytes")) },
     ).also { request ->
+        if (request.weights != null && request.artifact.format != Format.PTE) {
+            fail("weights", "its format has them itself")
+        }
         evaluationProblem(request)?.let { fail("evaluation", it) }
         if (request.segments.isNotEmpty() && request.profileIterations == null) {
             fail("segments", "there is no profile phase to time them in")

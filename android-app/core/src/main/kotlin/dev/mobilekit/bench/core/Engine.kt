@@ -7,11 +7,15 @@ interface Engine {
     val name: String
     val version: String
 
-    /** Opens [artifact] and loads its [method], where the format knows methods. */
+    /**
+     * Opens [artifact] and loads its [method], where the format knows methods. [weights] are those of
+     * an artifact that has them not itself.
+     */
     fun load(
         artifact: File,
         method: String,
         threads: Int,
+        weights: File? = null,
     ): Program
 
     /**
@@ -23,6 +27,7 @@ interface Engine {
         artifact: File,
         method: String,
         threads: Int,
+        weights: File? = null,
     ): TracedProgram
 }
 

@@ -30,13 +30,9 @@ internal class InputFiles(
     fun verify(request: RunRequest) {
         val segments = request.segments
         for (artifact in listOf(request.artifact) + segments.map { it.artifact }) {
-            val file = artifact(artifact)
-            if (file.length() != artifact.sizeBytes) {
-                val sizes = "${file.length()} bytes, not ${artifact.sizeBytes}"
-                throw RunStopped(FailureCode.FILE_CORRUPT, "${file.name} has $sizes")
-            }
-            requireHash(file, artifact.sha256)
+            requireContent(artifact(artifact), artifact.sizeBytes, artifact.sha256)
         }
+        request.weights?.let { requireContent(weights(it), it.sizeBytes, it.sha256) }
         val candidates = request.choice?.candidates.orEmpty()
         val references = request.referenceOutputs + candidates.flatMap { it.referenceOutputs }
         val whole = request.inputs + references + listOfNotNull(request.evaluation)
@@ -53,6 +49,8 @@ internal class InputFiles(
 
     fun artifact(artifact: ArtifactFile): File =
         existing("artifacts/${artifact.sha256}.${artifact.format.name.lowercase()}")
+
+    fun weights(weights: WeightsFile): File = existing("artifacts/${weights.sha256}.ptd")
 
     fun tensor(tensor: TensorFile): Tensor {
         val file = existing("artifacts/${tensor.sha256}.bin")
@@ -99,6 +97,17 @@ internal class InputFiles(
         if (!file.isFile) throw RunStopped(FailureCode.FILE_MISSING, "$path is not there")
         if (!file.canRead()) throw RunStopped(FailureCode.FILE_MISSING, "$path cannot be read")
         return file
+    }
+
+    private fun requireContent(
+        file: File,
+        sizeBytes: Long,
+        sha256: String,
+    ) {
+        if (file.length() != sizeBytes) {
+            throw RunStopped(FailureCode.FILE_CORRUPT, "${file.name} has ${file.length()} bytes, not $sizeBytes")
+        }
+        requireHash(file, sha256)
     }
 
     private fun requireHash(

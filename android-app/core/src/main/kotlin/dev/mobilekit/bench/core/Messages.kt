@@ -1,7 +1,7 @@
 package dev.mobilekit.bench.core
 
 /** The messages are exchanged only between equals: no other version is taken. */
-const val PROTOCOL_VERSION = 3L
+const val PROTOCOL_VERSION = 4L
 const val MAX_TRACE_BYTES = 1L shl 28
 
 /** Iterations of the memory phase. */
@@ -70,6 +70,12 @@ data class ArtifactFile(
     val method: String,
 )
 
+/** The weights of a program that has them not itself: `artifacts/<sha256>.ptd`. */
+data class WeightsFile(
+    val sha256: String,
+    val sizeBytes: Long,
+)
+
 /** A tensor's bytes: `artifacts/<sha256>.bin`. */
 data class TensorFile(
     val sha256: String,
@@ -128,7 +134,8 @@ data class MethodChoice(
 /**
  * What a companion is to do. `threads` is null for as many as there are processors; `segments` are
  * timed in the profile phase in place of a trace; `evaluation` is the examples, stacked; what is null
- * of it, of `choice`, of `profileIterations` and of `energy` is not asked for.
+ * of it, of `choice`, of `profileIterations` and of `energy` is not asked for. Without `weights` the
+ * artifact has them itself.
  */
 data class RunRequest(
     val protocolVersion: Long,
@@ -148,6 +155,7 @@ data class RunRequest(
     val segments: List<Segment>,
     val evaluation: TensorFile?,
     val energy: EnergyPlan?,
+    val weights: WeightsFile?,
 )
 
 // --- samples ---

@@ -94,6 +94,7 @@ internal class Run(
         files.verify(request)
         val segments = request.segments.map { programOf(it.artifact) }
         val artifact = programOf(request.artifact)
+        val weights = request.weights?.let(files::weights)
         val inputs = request.inputs.map(files::tensor)
         val engine = engineFor(request.artifact.format)
         val threads = request.threads?.let { minOf(it, MAX_THREADS).toInt() } ?: device.processors
@@ -102,9 +103,9 @@ internal class Run(
 
         request.choice?.let { choice ->
             enter(Phase.CHOOSE)
-            choose(engine, artifact, threads, request, choice, inputs)?.let { request = request.of(it) }
+            choose(engine, artifact, weights, threads, request, choice, inputs)?.let { request = request.of(it) }
         }
-        Loader(engine, artifact, request.artifact.method, threads).use { loader ->
+        Loader(engine, artifact, weights, request.artifact.method, threads).use { loader ->
             enter(Phase.LOAD)
             for (load in 1..request.coldLoads) tell(LoadMeasured(loader.load()))
 
@@ -152,13 +153,14 @@ internal class Run(
     private fun choose(
         engine: Engine,
         artifact: ProgramFile,
+        weights: File?,
         threads: Int,
         request: RunRequest,
         choice: MethodChoice,
         inputs: List<Tensor>,
     ): Candidate? =
         choice.candidates.find { candidate ->
-            Loader(engine, artifact, candidate.method, threads).use { loader ->
+            Loader(engine, artifact, weights, candidate.method, threads).use { loader ->
                 val loadNs = loader.load()
                 loader.bind(inputs)
                 val detector = WarmupDetector(request.warmup)
@@ -268,7 +270,7 @@ internal class Run(
         iterations: Long,
     ) = segments.forEachIndexed { number, (segment, program) ->
         try {
-            Loader(engine, program, segment.artifact.method, threads).use { loader ->
+            Loader(engine, program, null, segment.artifact.method, threads).use { loader ->
                 loader.load()
                 loader.bind(segment.inputs.map(files::tensor))
                 val latencyNs = timedWarm(loader.program, iterations)
@@ -380,6 +382,7 @@ internal class Run(
     private inner class Loader(
         private val engine: Engine,
         private val artifact: ProgramFile,
+        private val weights: File?,
         private val method: String,
         private val threads: Int,
     ) : AutoCloseable {
@@ -393,7 +396,7 @@ internal class Run(
             device.memory.release()
             return engineDoes(FailureCode.LOAD_FAILED) {
                 val startNs = clock.tickNs()
-                loaded = engine.load(artifact.ready(), method, threads)
+                loaded = engine.load(artifact.ready(), method, threads, weights)
                 clock.tickNs() - startNs
             }
         }
@@ -402,7 +405,7 @@ internal class Run(
         fun loadTraced(): TracedProgram {
             close()
             return engineDoes(FailureCode.LOAD_FAILED) {
-                engine.loadTraced(artifact.ready(), method, threads).also { loaded = it }
+                engine.loadTraced(artifact.ready(), method, threads, weights).also { loaded = it }
             }
         }
 

@@ -58,6 +58,7 @@ class FakeEngine(
     var open = 0
     var inferences = 0
     var onLoad: (File) -> Unit = {}
+    var onWeights: (File?) -> Unit = {}
     var onInfer: (Int) -> Unit = {}
     var onOutput: (Tensor) -> Unit = {}
     var threads = 0
@@ -69,8 +70,10 @@ class FakeEngine(
         artifact: File,
         method: String,
         threads: Int,
+        weights: File?,
     ): TracedProgram {
         before("load")
+        onWeights(weights)
         this.method = method
         return open(artifact, threads)
     }
@@ -91,6 +94,7 @@ class FakeEngine(
         artifact: File,
         method: String,
         threads: Int,
+        weights: File?,
     ): TracedProgram {
         before("load_traced")
         if (!canTrace) throw TracingUnavailableException("built without tracing")
@@ -288,6 +292,7 @@ fun Roots.request(
     segments = emptyList(),
     evaluation = null,
     energy = null,
+    weights = null,
 )
 
 /** A part of the network with an input of its own. */

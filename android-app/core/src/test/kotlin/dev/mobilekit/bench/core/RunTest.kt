@@ -32,7 +32,7 @@ class RunTest {
             processors = 7,
             debuggable = false,
             engines = {
-                if (it == Format.ONNX) EngineChoice.Found(engine) else EngineChoice.Missing("none for ${it.name}")
+                if (it == Format.TFLITE) EngineChoice.Missing("none for TFLITE") else EngineChoice.Found(engine)
             },
             clock = clock,
             battery = battery,
@@ -125,6 +125,24 @@ class RunTest {
         val second = roots.request(cut).copy(runId = "run-2")
         assertFails(FailureCode.FILE_CORRUPT, Phase.VERIFY, "cut off", run(second))
         assertFalse(File(folder.root, "out/runs/run-1/program.onnx").exists())
+    }
+
+    @Test
+    fun `weights apart are verified and given with each load`() {
+        val bytes = "weights".toByteArray()
+        val weights = WeightsFile(roots.put(bytes, "ptd"), bytes.size.toLong())
+        val file = roots.input.resolve("artifacts/${weights.sha256}.ptd")
+        val given = ArrayList<File?>()
+        engine.onWeights = { given += it }
+        val request = roots.request(format = Format.PTE).copy(weights = weights)
+
+        assertTrue(run(request) is RunSuccess)
+        assertEquals(List(3 + 1) { file }, given)
+
+        file.writeText("another")
+        assertFails(FailureCode.FILE_CORRUPT, Phase.VERIFY, weights.sha256, run(request.copy(runId = "run-2")))
+        file.delete()
+        assertFails(FailureCode.FILE_MISSING, Phase.VERIFY, weights.sha256, run(request.copy(runId = "run-3")))
     }
 
     @Test
@@ -658,7 +676,8 @@ class RunTest {
 
     @Test
     fun `a format without an engine is a failure that says which`() {
-        assertFails(FailureCode.ENGINE_MISSING, Phase.VERIFY, "none for PTE", run(roots.request(format = Format.PTE)))
+        val request = roots.request(format = Format.TFLITE)
+        assertFails(FailureCode.ENGINE_MISSING, Phase.VERIFY, "none for TFLITE", run(request))
     }
 
     @Test

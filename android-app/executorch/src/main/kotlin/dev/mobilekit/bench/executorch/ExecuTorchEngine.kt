@@ -10,7 +10,9 @@ import dev.mobilekit.bench.core.TraceKind
 import dev.mobilekit.bench.core.TracedProgram
 import dev.mobilekit.bench.core.TracingUnavailableException
 import org.pytorch.executorch.EValue
+import org.pytorch.executorch.ExecutorchRuntimeException
 import org.pytorch.executorch.Module
+import org.pytorch.executorch.training.TrainingModule
 import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
@@ -47,7 +49,9 @@ class ExecuTorchEngine(
         artifact: File,
         method: String,
         threads: Int,
+        weights: File?,
     ): TracedProgram {
+        if (weights != null) return loadApart(artifact, method, threads, weights)
         val module = Module.load(artifact.path, Module.LOAD_MODE_MMAP, threads)
         try {
             refuseVulkan(module, method)
@@ -57,6 +61,42 @@ class ExecuTorchEngine(
             throw problem
         }
         return ExecuTorchProgram(module, method)
+    }
+
+    /** Of the library's classes [TrainingModule] alone takes weights apart; it is told no number of threads. */
+    private fun loadApart(
+        artifact: File,
+        method: String,
+        threads: Int,
+        weights: File,
+    ): TracedProgram {
+        val whole = Module.load(artifact.path, Module.LOAD_MODE_MMAP, threads) // which sets it for the process
+        try {
+            require("$GRADIENTS_INDEX$method" in whole.methods) { "no method $method takes weights apart" }
+            refuseVulkan(whole, method)
+        } finally {
+            whole.close()
+        }
+        val module = TrainingModule.load(artifact.path, weights.path)
+        try {
+            loadMethod(module, method)
+        } catch (problem: Exception) {
+            module.close()
+            throw problem
+        }
+        return ApartProgram(module, method)
+    }
+
+    /** No call does this alone: one without inputs loads the method, and then fails for want of them. */
+    private fun loadMethod(
+        module: TrainingModule,
+        method: String,
+    ) {
+        try {
+            module.executeForwardBackward(method)
+        } catch (problem: ExecutorchRuntimeException) {
+            if (problem.errorCode != ExecutorchRuntimeException.INVALID_ARGUMENT) throw problem
+        }
     }
 
     /** Without a device for Vulkan the library may end the process where it loads the method. */
@@ -74,10 +114,14 @@ class ExecuTorchEngine(
         artifact: File,
         method: String,
         threads: Int,
-    ): TracedProgram = load(artifact, method, threads)
+        weights: File?,
+    ): TracedProgram = load(artifact, method, threads, weights)
 }
 
 private const val VULKAN = "VulkanBackend"
+
+/** A program that can be run with weights apart has beside each method one of this name and its own. */
+private const val GRADIENTS_INDEX = "__et_training_gradients_index_"
 
 private class ExecuTorchProgram(
     private val module: Module,
@@ -104,6 +148,31 @@ private class ExecuTorchProgram(
             )
         }
     }
+
+    override fun close() = module.close()
+}
+
+/** Without gradients, after which the program is made to have none, a step of training is an inference. */
+private class ApartProgram(
+    private val module: TrainingModule,
+    private val method: String,
+) : TracedProgram {
+    override val traceKind = TraceKind.ETDUMP
+    private var inputs = emptyArray<EValue>()
+    private var outputs = emptyArray<EValue>()
+
+    override fun bind(inputs: List<Tensor>) {
+        this.inputs = Array(inputs.size) { EValue.from(inputs[it].toExecuTorch()) }
+    }
+
+    override fun infer() {
+        outputs = module.executeForwardBackward(method, *inputs)
+    }
+
+    override fun outputs(): List<Tensor> = outputs.map { it.toTensor().toTensor() }
+
+    override fun writeTrace(target: File): Unit =
+        throw TracingUnavailableException("ExecuTorch records no operators of a program whose weights are apart")
 
     override fun close() = module.close()
 }

@@ -33,6 +33,7 @@ class LiteRtEngine : Engine {
         artifact: File,
         method: String,
         threads: Int,
+        weights: File?,
     ): Program {
         val options = Interpreter.Options().setNumThreads(threads).setUseXNNPACK(true)
         return LiteRtProgram(Interpreter(artifact, options).also(Interpreter::allocateTensors))
@@ -42,6 +43,7 @@ class LiteRtEngine : Engine {
         artifact: File,
         method: String,
         threads: Int,
+        weights: File?,
     ): TracedProgram =
         throw TracingUnavailableException("LiteRT's interface for Android does not give its profile of the operators")
 }

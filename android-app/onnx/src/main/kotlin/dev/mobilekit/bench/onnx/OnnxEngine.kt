@@ -42,12 +42,14 @@ class OnnxEngine : Engine {
         artifact: File,
         method: String,
         threads: Int,
+        weights: File?,
     ): Program = OnnxProgram(environment, open(artifact, threads) {})
 
     override fun loadTraced(
         artifact: File,
         method: String,
         threads: Int,
+        weights: File?,
     ): TracedProgram {
         // ONNX Runtime appends the time to this name. That a file has it keeps others from taking it.
         val name = File.createTempFile("mobilekit-trace", "")
