@@ -143,11 +143,8 @@ def compress(
             found = evaluate_layers(layers, found, screen, budget.max_loss_points, reporter)
         screened = _screen(layers, found, screen, budget.max_loss_points, redundancy, reporter)
     coming = search.foresee(layers, screened, uncompressed)
-    for variant, size_bytes in coming:
-        if search.has_answer(variant, size_bytes):
-            break
-        if not search.is_hopeless(variant, size_bytes) and not search.is_too_slow(variant, found):
-            search.consider(variant, uncompressed)
+    search.recall(ways, uncompressed)
+    search.look_through(coming, found, uncompressed)
     most = budget.max_loss_points + SLACK_POINTS
     ranks = [step.compression for step in screened if step.loss_points <= most]
     for ladder in storage_ladders(ways, ranks):
@@ -339,6 +336,32 @@ class _Search(NamedTuple):
             )
         )
 
+    def recall(self, ways: Sequence[StorageWay], uncompressed: Candidate) -> None:
+        """Consider what searches have measured before for whatever budget: what this one would not
+        come to, or leave out by what is foreseen, may be its answer."""
+        for kept in self.kept.records():
+            found, storage = kept.candidate, kept.candidate.variant.storage
+            if (
+                stands_still(kept.measured_at_s)
+                and found.accuracy is not None
+                and not _lacks_run(found, self.budget)
+                and (storage is None or storage.__struct_config__.tag in ways)
+            ):
+                self.consider(found.variant, uncompressed)
+
+    def look_through(
+        self,
+        coming: Sequence[tuple[Variant, int]],
+        layers: Sequence[CutLayer],
+        uncompressed: Candidate,
+    ) -> None:
+        """Consider what is foreseen, in its order, until the answer is certain."""
+        for variant, size_bytes in coming:
+            if self.has_answer(variant, size_bytes):
+                break
+            if not self.is_hopeless(variant, size_bytes) and not self.is_too_slow(variant, layers):
+                self.consider(variant, uncompressed)
+
     def consider(self, variant: Variant, uncompressed: Candidate) -> None:
         """Find out of it as much as tells whether it keeps the budget.
 
@@ -417,7 +440,7 @@ class _Search(NamedTuple):
             return kept.candidate
         return Candidate(
             variant=variant,
-            size_bytes=artifact.file.size_bytes,
+            size_bytes=artifact.size_bytes,
             latency_p50_ns=None,
             energy_j=None,
             accuracy=None,

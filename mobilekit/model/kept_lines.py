@@ -50,6 +50,10 @@ class KeptLines:
         """``None`` where it is not known."""
         return self._found.get(key)
 
+    def records(self) -> tuple[Any, ...]:
+        """The newest of each key."""
+        return tuple(self._found.values())
+
     def add(self, key: str, record: object) -> None:
         """Kept from now on, whatever ends the command."""
         text = encode(record).decode()
