@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import tempfile
@@ -177,7 +176,6 @@ class Bench:
             [sys.executable, "-m", "mobilekit", *arguments],
             cwd=home,
             env={
-                **os.environ,
                 **self.server.environment,
                 "MOBILEKIT_HOME": str(home),
                 "MOBILEKIT_STORE": f"sqlite:///{home / 'results.sqlite'}",

@@ -118,7 +118,14 @@ class AdbServer:
     """An adb server that no other program uses."""
 
     port: int
-    environment: dict[str, str]
+    settings: dict[str, str]
+    """What tells programs of it, and of nothing else."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """As it is now: a test may have set a variable since the server started."""
+        inherited = {name: value for name, value in os.environ.items() if name != "ANDROID_SERIAL"}
+        return inherited | self.settings
 
     def adb(
         self,
@@ -189,20 +196,21 @@ def _free_port() -> int:
 def running_adb_server(home: Path) -> Iterator[AdbServer]:
     """An adb server of its own, which ends with the context."""
     port = _free_port()
-    environment = {
-        **os.environ,
-        "HOME": str(home),
-        "ANDROID_ADB_SERVER_PORT": str(port),
-        "ANDROID_ADB_LOG_PATH": str(home / "adb.log"),
-        "ADB_MDNS": "0",
-        "ADB_LOCAL_TRANSPORT_MAX_PORT": "0",
-        "ADB_USB": "0",
-    }
-    environment.pop("ANDROID_SERIAL", None)
+    server = AdbServer(
+        port,
+        {
+            "HOME": str(home),
+            "ANDROID_ADB_SERVER_PORT": str(port),
+            "ANDROID_ADB_LOG_PATH": str(home / "adb.log"),
+            "ADB_MDNS": "0",
+            "ADB_LOCAL_TRANSPORT_MAX_PORT": "0",
+            "ADB_USB": "0",
+        },
+    )
     with (home / "server.txt").open("wb") as output:
         process = subprocess.Popen(
             [adbutils.adb_path(), "-L", f"tcp:localhost:{port}", "nodaemon", "server"],
-            env=environment,
+            env=server.environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -214,12 +222,12 @@ def running_adb_server(home: Path) -> Iterator[AdbServer]:
             assert process.poll() is None, (home / "server.txt").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        yield AdbServer(port=port, environment=environment)
+        yield server
     finally:
         process.terminate()
         process.wait(10)
         if _listens(port):  # A command may have started another one in its place.
-            subprocess.run([adbutils.adb_path(), "kill-server"], env=environment, timeout=10)
+            subprocess.run([adbutils.adb_path(), "kill-server"], env=server.environment, timeout=10)
 
 
 def _listens(port: int) -> bool:

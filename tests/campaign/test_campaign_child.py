@@ -76,8 +76,8 @@ class CountingCompanion(ReplayCompanion):
 @pytest.fixture
 def phone(make_phone, adb_server, monkeypatch, tmp_path):
     """Plays runs again; it is given up at once when it leaves."""
-    for name, value in adb_server.environment.items():
-        if name.startswith(("ANDROID_", "ADB_")):
+    for name, value in adb_server.settings.items():
+        if name != "HOME":
             monkeypatch.setenv(name, value)
     monkeypatch.setenv(RECONNECT_VARIABLE, "0")
     directory = tmp_path / "phone"

@@ -1,7 +1,6 @@
 """The CLI as a person runs it: a process of its own, with a home of its own."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -91,7 +90,6 @@ def cli(adb_server, shared_home, model_directory, tmp_path):
     """Results go to a database of the test's own, which is there and empty."""
     (tmp_path / "results.sqlite").touch()
     environment = {
-        **os.environ,
         **adb_server.environment,
         "MOBILEKIT_HOME": str(shared_home),
         "MOBILEKIT_STORE": f"sqlite:///{tmp_path / 'results.sqlite'}",
