@@ -29,6 +29,7 @@ from mobilekit.phone.adb import (
     Phone,
 )
 from mobilekit.phone.app import ensure_app
+from mobilekit.units import NS_PER_S
 
 
 class PhoneExecutor:
@@ -132,7 +133,9 @@ class PhoneExecutor:
     def fetch(self, run_id: str, name: str, target: Path, *, limit_bytes: int) -> None:
         aside = target.with_suffix(".part")
         try:
-            runs.fetch(self._phone, run_id, name, aside, limit_bytes=limit_bytes)
+            self._outlast(
+                lambda: runs.fetch(self._phone, run_id, name, aside, limit_bytes=limit_bytes)
+            )
             aside.replace(target)
         finally:
             aside.unlink(missing_ok=True)
@@ -141,6 +144,27 @@ class PhoneExecutor:
         runs.remove_run(self._phone, run_id)
         for file in corrupt:
             runs.forget_file(self._phone, file)
+
+    def _outlast(self, ask: Callable[[], None]) -> None:
+        """Ask again whenever the phone is back, until it has had as long as one that goes away in
+        mid-run; raises then how the link broke."""
+        deadline_ns = None
+        while True:
+            try:
+                ask()
+                return
+            except (DeviceError, DisconnectedError) as error:
+                broken = error
+            if deadline_ns is None:
+                deadline_ns = self._clock_ns() + self._patience.reconnect_s * NS_PER_S
+            is_back = False
+            while not is_back:
+                if self._clock_ns() >= deadline_ns:
+                    raise broken
+                self._sleep(self._patience.longest_poll_s)
+                with suppress(DeviceError, DisconnectedError, AdbServerError):
+                    self._phone = self._reconnect()
+                    is_back = True
 
     def _watch_of(self, request: RunRequest, listener: Listener) -> Watch:
         following = Following(

@@ -37,6 +37,7 @@ SOAK_DEPLOYS = int(os.environ.get("MOBILEKIT_SOAK_DEPLOYS", "500"))
 SOAK_WORKERS = 4
 SOAK_S = 1800
 KNOWN_CODES = {0, 1, 3, 4}
+STAYS_AWAY = {"refuse", "offline"}
 
 
 @pytest.fixture
@@ -200,7 +201,8 @@ def test_500_deploys_with_random_faults(tmp_path, exports, model_directory, samp
 
     Without a phone that is there and tells nothing of its run, which takes three minutes each.
     """
-    monkeypatch.setenv("MOBILEKIT_RECONNECT_S", "5")
+    waited_s = 5
+    monkeypatch.setenv("MOBILEKIT_RECONNECT_S", str(waited_s))
     chance = random.Random(1)
     pairs = [
         (fault, moment)
@@ -239,6 +241,8 @@ def test_500_deploys_with_random_faults(tmp_path, exports, model_directory, samp
         assert outcome.exit_code == 0 or outcome.message.startswith("Error: "), outcome
         assert not outcome.has_traceback, outcome
         assert outcome.lost == (), outcome
+        if outcome.came and outcome.fault in STAYS_AWAY and outcome.moment in IN_THE_RUN:
+            assert outcome.seconds >= waited_s, outcome
     assert left == []
     assert _children() - children == set()
     assert threading.active_count() <= threads

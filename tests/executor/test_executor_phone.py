@@ -510,6 +510,123 @@ def test_ctrl_c_when_the_phone_is_back():
     assert result.samples.iteration_ns == (1, 2)
 
 
+class UnpluggedPhone(BusyPhone):
+    """Is unplugged at the first call that has ``word`` in it, after ``works_s`` seconds; it comes
+    back after ``away_s`` more."""
+
+    def __init__(self, request, word, *, works_s=0.0, away_s=float("inf")):
+        super().__init__(request)
+        self.left_s, self.gave_up_s = None, None
+        self._word, self._works_s, self._away_s = word, works_s, away_s
+
+    def _call(self, words):
+        if self.left_s is None and self._word in words and self.now_s >= self._works_s:
+            self.left_s = self.now_s
+        if self.left_s is not None and self.now_s < self.left_s + self._away_s:
+            raise DisconnectedError("The phone is gone", fix="Plug it in again.")
+
+    def shell(self, command, check=True, limit_bytes=None):
+        self._call(command)
+        if command.startswith("md5sum") and "trace" in command:
+            return ShellResult(f"{bytes_md5(b'whole')}  trace.bin\n".encode(), b"", 0)
+        return super().shell(command, check, limit_bytes)
+
+    def push(self, source, target, *, on_bytes):
+        self._call(f"push {source}")
+
+    def pull(self, source, target, *, limit_bytes):
+        self._call(f"pull {source}")
+        target.write_bytes(b"whole")
+
+    def reconnect(self):
+        self._call("reconnect")
+        return self
+
+    def executor(self, reconnect_s=5.0):
+        patience = Patience(reconnect_s=reconnect_s)
+        return PhoneExecutor(
+            self, self.reconnect, patience, sleep=self.sleep, clock_ns=clock_of(self)
+        )
+
+    def away_s(self):
+        return self.now_s - self.left_s
+
+
+LONG_RUN = {"max_duration_ns": 1000 * NS_PER_S}
+"""Of one that may be silent until its result is there."""
+
+
+@pytest.mark.parametrize("reconnect_s", [0.0, 3.0, 5.0, 15.0])
+@pytest.mark.parametrize("word", ["tail", "pidof", "cat", "md5sum"])
+def test_a_phone_that_stays_away_is_waited_for_whatever_it_was_asked(word, reconnect_s):
+    """For as long as is said, and at most a question's time longer."""
+    request = run_request(**LONG_RUN)
+    phone = UnpluggedPhone(request, word, works_s=10)
+
+    result = phone.executor(reconnect_s).follow(request, SILENT)
+
+    assert (result.code, result.message) == ("disconnected", "The phone is gone")
+    assert reconnect_s <= phone.away_s() <= reconnect_s + Patience().longest_poll_s
+
+
+@pytest.mark.parametrize("word", ["tail", "pidof", "cat", "md5sum"])
+def test_a_phone_that_comes_back_in_time_is_followed_on_whatever_it_was_asked(word):
+    request = run_request(**LONG_RUN)
+    phone = UnpluggedPhone(request, word, works_s=10, away_s=4.5)
+
+    assert isinstance(phone.executor().follow(request, SILENT), RunSuccess)
+
+
+@pytest.mark.parametrize("word", ["pull", "md5sum"])
+def test_a_file_whose_phone_leaves_is_waited_for(word, tmp_path):
+    """As long as a run is, and no longer."""
+    target = tmp_path / "trace"
+    back = UnpluggedPhone(run_request(), word, away_s=4.5)
+    gone = UnpluggedPhone(run_request(), word)
+
+    back.executor().fetch("run-1", "trace.bin", target, limit_bytes=100)
+    assert target.read_bytes() == b"whole"
+    with pytest.raises(DisconnectedError):
+        gone.executor().fetch("run-1", "trace.bin", target, limit_bytes=100)
+    assert 5 <= gone.away_s() <= 5 + Patience().longest_poll_s
+    assert [file.name for file in tmp_path.iterdir()] == ["trace"]
+
+
+def test_a_file_that_breaks_off_whenever_it_is_asked_for_is_given_up(tmp_path):
+    """The time begins with the first break, and no return has it begin anew."""
+    phone = UnpluggedPhone(run_request(), "pull", away_s=0.0)
+    asked = []
+
+    def pull(source, target, *, limit_bytes):
+        asked.append(phone.now_s)
+        phone.now_s += 3
+        raise DisconnectedError("5 bytes are missing", fix="Check the cable.")
+
+    phone.pull = pull
+
+    with pytest.raises(DisconnectedError, match="5 bytes"):
+        phone.executor().fetch("run-1", "trace.bin", tmp_path / "trace", limit_bytes=100)
+    assert asked == [0, 5]
+
+
+@pytest.mark.parametrize(
+    ("word", "ask"),
+    [
+        ("reconnect", lambda executor, request: executor.start([request])),
+        ("mkdir", lambda executor, request: executor.start([request])),
+        ("push", lambda executor, request: executor.start([request])),
+        ("rm -rf", lambda executor, request: executor.clean(request.run_id, ())),
+    ],
+)
+def test_what_needs_no_phone_back_ends_at_once(word, ask):
+    """Before a run is started nothing is lost, and after it is stored neither."""
+    phone = UnpluggedPhone(run_request(), word)
+
+    with pytest.raises(DisconnectedError):
+        ask(phone.executor(), run_request())
+    assert phone.away_s() == 0
+
+
 def test_a_link_that_breaks_while_the_app_is_started(tmp_path):
     """The run may have begun, so following it is what tells."""
     assert start_runs(LeavingPhone(), [run_request()], tmp_path).what == "The phone is gone"
