@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -51,14 +50,6 @@ def select_runs(*more: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 def is_run(run: RunId) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
     return RUNS.campaign == run.campaign, RUNS.key == run.key
-
-
-def clock_s(dialect: sa.Dialect) -> sa.ColumnElement[float]:
-    """On one clock for all hosts: the database server's, or this computer's for a file on it. An
-    expression, so that it takes no question of its own; it is read when its statement is."""
-    if dialect.name != "postgresql":
-        return sa.bindparam(None, callable_=time.time, type_=sa.Float(53))
-    return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Float(53))
 
 
 def anew(attempt: object) -> dict[str, object]:

@@ -47,7 +47,8 @@ class RunSteps:
         self.lease = inserted.on_conflict_do_update(
             index_elements=["phone"],
             set_={name: new[name] for name in ("holder", "campaign", "key", "attempt", "until_s")},
-            where=sa.or_(lease.until_s < now_s, own),
+            # One for longer than any is given is of another clock: the computer started anew.
+            where=sa.or_(lease.until_s < now_s, lease.until_s > now_s + 2 * lease_s, own),
         ).returning(lease.phone)
         """``on_phone``, ``by_holder``; a row where the phone is the run's now."""
         self.begin = (

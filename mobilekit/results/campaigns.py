@@ -33,7 +33,6 @@ from mobilekit.results.campaign_rows import (
     RunId,
     Taken,
     anew,
-    clock_s,
     decode_agent,
     decode_campaign,
     decode_placed,
@@ -55,6 +54,7 @@ from mobilekit.results.schema import (
     pending_table,
     shared_files_table,
 )
+from mobilekit.results.shared_clock import clock_s
 from mobilekit.results.store import (
     LAST,
     SHOWN_IDS,
@@ -87,7 +87,9 @@ class Campaigns:
         use_write_ahead_log(place)
         self._database = Database(place, most_connections=most_connections)
         dialect = self._database.dialect
-        self._steps = RunSteps(insert_or_not(dialect, leases_table), clock_s(dialect), LEASE_S)
+        self._steps = RunSteps(
+            insert_or_not(dialect, leases_table), clock_s(self._database), LEASE_S
+        )
 
     def close(self) -> None:
         self._database.close()
@@ -249,7 +251,7 @@ class Campaigns:
                         state="failed",
                         deaths=deaths,
                         detail=STARTED_OVER,
-                        ended_s=clock_s(connection.dialect),
+                        ended_s=clock_s(self._database),
                     )
                 )
                 return "over"
@@ -331,7 +333,7 @@ class Campaigns:
             connection.execute(
                 campaign_runs_table.update()
                 .where(*mine, RUNS.state == "stopping")
-                .values(state="stopped", ended_s=clock_s(connection.dialect), detail="")
+                .values(state="stopped", ended_s=clock_s(self._database), detail="")
             )
             return wait_anew(connection, run)
 
@@ -386,9 +388,7 @@ class Campaigns:
         mine = sa.and_(columns.holder == holder, columns.phone.in_(list(phones)))
         with self._database.writing() as connection:
             connection.execute(
-                leases_table.update()
-                .where(mine)
-                .values(until_s=clock_s(connection.dialect) + LEASE_S)
+                leases_table.update().where(mine).values(until_s=clock_s(self._database) + LEASE_S)
             )
             return set(connection.scalars(sa.select(leases_table.c.phone).where(mine)))
 
@@ -417,7 +417,7 @@ class Campaigns:
     def stop(self, campaign_id: str) -> list[RunId]:
         """Begin nothing more of it, and have what is under way be stopped; what waited."""
         with self._database.writing() as connection:
-            now_s = clock_s(connection.dialect)
+            now_s = clock_s(self._database)
             mine = RUNS.campaign == campaign_id
             query = sa.select(RUNS.key, RUNS.attempt).where(mine, RUNS.state == "queued")
             waited = [RunId(campaign_id, *row) for row in connection.execute(query)]
@@ -470,7 +470,7 @@ class Campaigns:
             row = {
                 "token": token,
                 "place": info.place,
-                "beat_s": clock_s(connection.dialect),
+                "beat_s": clock_s(self._database),
                 "document": encode(info),
             }
             connection.execute(
@@ -487,7 +487,7 @@ class Campaigns:
             changed = connection.execute(
                 agents_table.update()
                 .where(columns.name == info.name, columns.token == token)
-                .values(beat_s=clock_s(connection.dialect), document=encode(info))
+                .values(beat_s=clock_s(self._database), document=encode(info))
             )
             return changed.rowcount == 1
 
@@ -506,14 +506,14 @@ class Campaigns:
     def _agents(
         self, connection: sa.Connection, condition: sa.ColumnElement[bool]
     ) -> list[ListedAgent]:
-        columns, now_s = agents_table.c, clock_s(connection.dialect)
+        columns, now_s = agents_table.c, clock_s(self._database)
         silent_s = now_s - columns.beat_s
         query = sa.select(columns.name, columns.place, silent_s, columns.document)
         return [
             ListedAgent(
                 info=decode_agent(document, name, place),
                 silent_s=max(0.0, silent_s),
-                is_alive=silent_s < AGENT_SILENT_S,
+                is_alive=abs(silent_s) < AGENT_SILENT_S,
             )
             for name, place, silent_s, document in connection.execute(
                 query.where(condition).order_by(columns.name)
