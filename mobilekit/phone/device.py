@@ -54,6 +54,8 @@ FORMATS_PROPERTY = "ro.mobilekit.formats"
 VULKAN_PROPERTY = "ro.mobilekit.vulkan"
 COMPUTES_PROPERTY = "ro.mobilekit.computes"
 GAUGE_PROPERTY = "ro.mobilekit.gauge"
+LONGEST_VALUE = 91
+"""Of a property, in characters (AOSP, ``PROP_VALUE_MAX``); a name of two has room in the store."""
 LONGEST_ANSWER = 60
 """Of one that is shown as it is, in characters."""
 
@@ -178,7 +180,7 @@ def read_device_info(phone: Phone, profiles: dict[str, DeviceProfile]) -> Device
     """Read what a phone says of itself; its name is its profile's, else made of its model."""
     answer = phone.shell("getprop").text
     told = parse_properties(answer)
-    properties = {name: plain(value) for name, value in told.items()}
+    properties = {name: plain(value)[:LONGEST_VALUE] for name, value in told.items()}
     meminfo = phone.shell("cat /proc/meminfo", check=False).text
     info = DeviceInfo(
         serial=phone.serial,

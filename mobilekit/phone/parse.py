@@ -1,4 +1,8 @@
-"""What a phone prints, as data: pure functions of text, whatever its line ends and oddities."""
+"""What a phone prints, as data: pure functions of text, whatever its line ends and oddities.
+
+An answer may have megabytes of anything, so that none may take longer than its length allows: no
+pattern may begin in many places and read to the end from each.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +25,19 @@ _SHARED_SERIAL = re.compile(
 
 def parse_properties(text: str) -> dict[str, str]:
     """``getprop``: ``[name]: [value]``; a value may run over several lines."""
-    pairs = re.findall(r"^\[([^\]\r\n]+)\]: \[(.*?)\]\r?$", text, flags=re.MULTILINE | re.DOTALL)
-    return {name: value.replace("\r\n", "\n") for name, value in pairs}
+    properties: dict[str, str] = {}
+    name, lines = None, []
+    for line in text.replace("\r\n", "\n").removesuffix("\r").split("\n"):
+        if name is None:
+            begun = re.match(r"\[([^\]\r\n]+)\]: \[", line)
+            if begun is None:
+                continue
+            name, lines, line = begun[1], [], line[begun.end() :]
+        lines.append(line)
+        if line.endswith("]"):
+            properties[name] = "\n".join(lines)[:-1]
+            name = None
+    return properties
 
 
 def parse_hardware_serial(properties: Mapping[str, str]) -> str:
@@ -121,9 +136,7 @@ _FATAL = re.compile(
     r"^[-\d]+ [\d:.]+ +(?P<pid>\d{1,10}) +\d+ F libc *: Fatal signal \d+ \((?P<signal>SIG[A-Z]+)\)",
     re.MULTILINE,
 )
-_FRAME = re.compile(
-    r"^.* F DEBUG *: +#\d\d pc [0-9a-f]+ +\S*?(?P<library>[\w.+-]+\.so)\b", re.MULTILINE
-)
+_FRAME = re.compile(r"^.* F DEBUG *: +#\d\d pc [0-9a-f]+ +(?P<path>\S+)", re.MULTILINE)
 
 
 def parse_crash(text: str, pid: int) -> str | None:
@@ -134,9 +147,10 @@ def parse_crash(text: str, pid: int) -> str | None:
         return None
     following = _FATAL.search(text, ends[-1].end())
     frames = _FRAME.finditer(text, ends[-1].end(), following.start() if following else len(text))
+    names = (name for frame in frames for name in re.findall(r"[\w.+-]+", frame["path"]))
+    libraries = (found[0] for name in names if (found := re.match(r".+\.so\b", name)))
     # What aborts calls the system's library to do so.
-    libraries = (frame["library"] for frame in frames if frame["library"] != "libc.so")
-    library = next(libraries, None)
+    library = next((each for each in libraries if each != "libc.so"), None)
     return ends[-1]["signal"] + (f" in {library}" if library else "")
 
 
@@ -169,7 +183,7 @@ def parse_battery(text: str) -> BatteryStatus:
         else round(counter * CHARGE_UNITS_UAH[unit]),
         voltage_mv=normalize_voltage_mv(_parse_number(values.get("voltage"))),
         temperature_decicelsius=parse_integer(values.get("temperature")),
-        technology=values.get("technology") or None,
+        technology=_one_line(values.get("technology", "")),
         told_counter=counter,
         updates_stopped="UPDATES STOPPED" in text,
     )
@@ -218,8 +232,11 @@ def parse_user_unlocked(text: str) -> bool | None:
 def parse_locked(text: str) -> bool | None:
     """``dumpsys trust``: whether a PIN, pattern or password locks the phone for the user in front;
     ``None`` where it is not told."""
-    match = re.search(r"\(current\):.*?\bdeviceLocked=([01])", text)
-    return match[1] == "1" if match else None
+    for line in text.splitlines():
+        match = re.search(r"\bdeviceLocked=([01])", line.partition("(current):")[2])
+        if match:
+            return match[1] == "1"
+    return None
 
 
 def parse_adb_version(text: str) -> tuple[int | None, str | None]:
@@ -232,7 +249,7 @@ def parse_adb_version(text: str) -> tuple[int | None, str | None]:
 
 def parse_version_name(text: str) -> str | None:
     """``versionName`` of ``dumpsys package NAME``; ``None`` when it is not installed."""
-    match = re.search(r"^\s*versionName=(\S+)", text, flags=re.MULTILINE)
+    match = re.search(r"^[ \t]*versionName=(\S+)", text, flags=re.MULTILINE)
     return match[1] if match else None
 
 
@@ -241,7 +258,9 @@ def parse_install_failure(text: str) -> str | None:
 
     ``None`` for a success.
     """
-    match = re.search(r"^Failure \[(.*)\]\s*$", text, flags=re.MULTILINE | re.DOTALL)
+    begun = re.search(r"^Failure \[", text, flags=re.MULTILINE)
+    told = text[begun.end() :] if begun else ""
+    match = re.match(r"(.*)\]\s*$", told, flags=re.MULTILINE | re.DOTALL)
     if match:
         return " ".join(match[1].split())
     if re.search(r"^Success\b", text, flags=re.MULTILINE):
@@ -265,7 +284,9 @@ def parse_stated_capacity(text: str) -> float | None:
 def _parse_capacity(text: str, *names: str) -> float | None:
     for name in names:
         match = re.search(
-            rf"^\s*{name}:\s*(\d[\d,]{{0,17}}(?:\.\d+)?)(?![\d,])", text, flags=re.MULTILINE
+            rf"^[ \t]*{name}:[ \t]*(\d[\d,]{{0,17}}(?:\.\d+)?)(?![\d,])",
+            text,
+            flags=re.MULTILINE,
         )
         capacity = float(match[1].replace(",", "")) if match else 0.0
         if capacity > 0:

@@ -1,13 +1,22 @@
 import pytest
-from examples import device_info
+from examples import device_info, measurement
+from msgspec import to_builtins
 
 from mobilekit.errors import DeviceError, UsageError
+from mobilekit.phone.adb import ShellResult
 from mobilekit.phone.attaching import (
     link_of,
 )
-from mobilekit.phone.device import VirtualChoice, choose_device
+from mobilekit.phone.device import (
+    GAUGE_PROPERTY,
+    VIRTUAL_PROPERTY,
+    VirtualChoice,
+    choose_device,
+    read_device_info,
+)
 from mobilekit.phone.profiles import load_profiles
 from mobilekit.records.device import AttachedDevice, ListedDevice
+from mobilekit.results.schema import gauges_table, measurement_row, measurements_table
 
 PROFILES = load_profiles()
 
@@ -124,3 +133,27 @@ def test_no_choice_says_what_is_attached_and_what_to_do(wanted, devices, told):
     assert caught.value.exit_code == 3
     for words in told:
         assert words in str(caught.value)
+
+
+class BoastingPhone:
+    """Its properties have megabytes each."""
+
+    serial = "boasting"
+
+    def shell(self, command, check=True):
+        names = ("ro.product.model", "ro.product.manufacturer", "ro.product.device", "ro.serialno")
+        more = ("ro.product.cpu.abi", "ro.soc.model", "ro.build.version.release", GAUGE_PROPERTY)
+        told = "".join(f"[{name}]: [{'x' * 2**20}]\n" for name in (*names, *more))
+        return ShellResult(f"[{VIRTUAL_PROPERTY}]: [1]\n{told}".encode(), b"", 0)
+
+
+def test_what_a_phone_calls_itself_has_room_in_the_store():
+    """PostgreSQL refuses what is longer than its column, and with it what was measured."""
+    info = read_device_info(BoastingPhone(), {})
+
+    told = [value for value in to_builtins(info).values() if isinstance(value, str)]
+    assert max(map(len, told)) < 100
+    row = measurement_row(measurement(device=info))
+    for name in ("device", "device_key"):
+        assert len(row[name]) <= measurements_table.c[name].type.length
+    assert len(info.gauge_key) <= gauges_table.c.device.type.length

@@ -1,9 +1,11 @@
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mobilekit.phone import parse
 from mobilekit.phone.parse import (
     parse_abis,
     parse_adb_version,
@@ -419,7 +421,33 @@ def test_adb_version(text, expected):
 
 @given(st.text())
 def test_nothing_that_a_phone_prints_breaks_them(text):
-    for parse in (parse_free_bytes, parse_user_unlocked, parse_locked, parse_adb_version):
-        parse(text)
+    for read in (parse_free_bytes, parse_user_unlocked, parse_locked, parse_adb_version):
+        read(text)
     found = parse_free_bytes(f"Filesystem Available\n{text}")
     assert found is None or found >= 0
+
+
+CRASHED = "01-01 00:00:00.0 7 7 F libc : Fatal signal 11 (SIGSEGV)\n"
+BEGINNINGS = (
+    *("\n", " ", "\t", "\r", "a", "1", "]", "("),
+    *("[a]: [\n", "(current):", "Failure [\n", "Features : a ", "Capacity: 1,", "MemTotal: "),
+    CRASHED + "x F DEBUG : #00 pc 0 a",
+)
+"""What a pattern can begin with, or be in the middle of."""
+PARSERS = [name for name in vars(parse) if name.startswith("parse_")]
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_no_answer_takes_longer_than_its_length_allows(name):
+    """A phone that repeats the beginning of an answer for as long as it may would keep the command,
+    and all other phones, waiting for hours: with the square of the length it takes minutes here."""
+    read = getattr(parse, name)
+    more = (7,) if name == "parse_crash" else ()
+    for each in BEGINNINGS:
+        for text in (
+            each * (100_000 // len(each)),
+            CRASHED + "x F DEBUG : #00 pc 0 " + each * 20_000,
+        ):
+            begun_s = time.process_time()
+            read({"ro.serialno": text} if name == "parse_hardware_serial" else text, *more)
+            assert time.process_time() - begun_s < 1, each
