@@ -279,10 +279,15 @@ class Watch:
         return min(part_s + self._following.patience.silence_margin_s, longest_run_s(self.request))
 
     def _is_behind_another(self) -> bool:
-        """Whether the run waits for the end of one that somebody else started."""
-        return not self.has_begun and any(
-            read_state(self.phone, run_id) == "running" for run_id in list_runs(self.phone)
-        )
+        """Whether the run waits for the end of one that somebody else started; a phone that has so
+        many that they cannot be asked after in the time that a silent one gets does not tell."""
+        asked_ns = self._following.clock_ns()
+        for run_id in () if self.has_begun else list_runs(self.phone):
+            if read_state(self.phone, run_id) == "running":
+                return True
+            if self._seconds_since(asked_ns) > self._following.patience.silence_margin_s:
+                break
+        return False
 
     def _ended(self) -> RunResult | None:
         """What is there of a run that no process carries; ``None`` while one does."""

@@ -825,6 +825,26 @@ def test_a_run_waits_for_as_long_as_the_one_before_it_takes():
     assert phone.now_s > 4 * 3600
 
 
+class HoardingPhone(QueuePhone):
+    """Lists runs without end, and takes its time for each."""
+
+    def shell(self, command, check=True, limit_bytes=None):
+        self.now_s += 1
+        if command.startswith("ls "):
+            return ShellResult("".join(f"run-{n}\n" for n in range(2, 10_000)).encode(), b"", 0)
+        return super().shell(command, check, limit_bytes)
+
+
+def test_a_phone_with_runs_without_end_ends_the_wait():
+    """Each question may take its time; all together they may not take hours."""
+    phone = HoardingPhone({"run-1": TAKEN})
+
+    result = phone.executor().follow(run_request(run_id="run-1"), SILENT)
+
+    assert "silent" in result.message
+    assert phone.now_s < 600
+
+
 def test_a_run_that_waits_for_nothing_is_given_up():
     """Neither a run that is over, nor one that waits too, nor a dead one is one to wait for."""
     others = {
