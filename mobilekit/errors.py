@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from mobilekit.plain import plain
 
+LONGEST_TEXT = 4000
+"""Of what happened and its facts, in characters: an engine's own words may take a page."""
+
 
 class MobilekitError(Exception):
     """An expected failure.
@@ -34,8 +37,11 @@ class MobilekitError(Exception):
         facts = ", ".join(
             f"{name.replace('_', ' ')}: {value}" for name, value in self.facts.items()
         )
+        happened = f"{self.what}{f' ({facts})' if facts else ''}"
+        if len(happened) > LONGEST_TEXT:
+            happened = f"{happened[:LONGEST_TEXT]} [and {len(happened) - LONGEST_TEXT} more]"
         # One paragraph, whatever a phone or a file has put into it.
-        return plain(f"{self.what}{f' ({facts})' if facts else ''}. {self.fix}")
+        return plain(f"{happened}. {self.fix}")
 
 
 class UsageError(MobilekitError):

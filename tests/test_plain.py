@@ -101,3 +101,12 @@ def test_what_is_stored_is_printed_harmless(stored, arguments):
     assert not HARMFUL.search(outcome.stdout)
     if "--csv" not in arguments and "--format" not in arguments:
         assert not re.search("^Error: all is lost", outcome.stdout, re.MULTILINE)
+
+
+def test_an_error_of_megabytes_is_a_paragraph():
+    """What to do stands at its end, and is not lost."""
+    error = UsageError("x" * 2**20, path="y" * 2**20, fix="Name another.")
+
+    assert len(str(error)) < 5000
+    assert str(error).startswith("xxx")
+    assert str(error).endswith(" more]. Name another.")

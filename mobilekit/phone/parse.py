@@ -18,6 +18,8 @@ from mobilekit.units import CHARGE_UNITS_UAH, charge_unit, normalize_voltage_mv
 _CHARGING_STATUSES = {2, 5}
 
 ABI_PATTERN = "[a-z][a-z0-9_-]{0,30}"
+MOST_ABIS = 10
+"""An app is looked for for each; Android has had seven."""
 _SHARED_SERIAL = re.compile(
     r"|unknown|null|none|0+|0?1234567890?(abcdef)?|emulator.*", re.IGNORECASE
 )
@@ -52,7 +54,7 @@ def parse_hardware_serial(properties: Mapping[str, str]) -> str:
 
 def parse_abis(text: str) -> tuple[str, ...]:
     """``getprop ro.product.cpu.abilist``: what the phone's Android runs, the best first."""
-    return tuple(re.findall(f"(?<![^,]){ABI_PATTERN}(?![^,])", text.strip()))
+    return tuple(re.findall(f"(?<![^,]){ABI_PATTERN}(?![^,])", text.strip()))[:MOST_ABIS]
 
 
 def parse_cpu_features(text: str) -> tuple[str, ...] | None:
@@ -249,7 +251,7 @@ def parse_adb_version(text: str) -> tuple[int | None, str | None]:
 
 def parse_version_name(text: str) -> str | None:
     """``versionName`` of ``dumpsys package NAME``; ``None`` when it is not installed."""
-    match = re.search(r"^[ \t]*versionName=(\S+)", text, flags=re.MULTILINE)
+    match = re.search(r"^[ \t]*versionName=(\S{1,60})", text, flags=re.MULTILINE)
     return match[1] if match else None
 
 

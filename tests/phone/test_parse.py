@@ -337,6 +337,12 @@ def test_a_phones_abis_are_parsed(text, abis):
     assert parse_abis(text) == abis
 
 
+def test_an_app_is_not_looked_for_without_end():
+    """One file of each that a phone tells would be looked for."""
+    assert len(parse_abis("a," * 2**20)) <= 10
+    assert len(parse_version_name("versionName=" + "1" * 2**20)) < 100
+
+
 # --- what doctor asks for ----------------------------------------------------------------------
 
 
