@@ -321,16 +321,17 @@ class Watch:
                 self._following.listener.on_back()
             over = data.startswith(b"over\n")
             data = data.removeprefix(b"over\n") if over else data
-            # The result has all of it.
-            if over or not readings_left or self._is_readable(data, progress):
+            # The result has all of it. A link that breaks here has it read again.
+            readable = over or self._is_readable(data, progress)
+            if readable or not readings_left:
                 break
             self._unread_line()
         try:
             self._read(data)
         except ProtocolError as error:
+            if not readable:
+                raise self._garbled(error.what, progress) from None
             if not over:
-                if not is_whole(self.phone, progress, self._read_md5.hexdigest()):
-                    raise self._garbled(error.what, progress) from None
                 raise
         return self._read_result(result) if over else None
 

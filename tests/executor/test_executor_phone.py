@@ -1005,6 +1005,34 @@ def test_garbled_progress_is_read_again(times, end, code):
     assert code is not None or heard == list(decode_events(TAKEN + BEGUN + MORE))
 
 
+class LeavingWhenGarbled(GarbledProgressPhone):
+    """... and one question for its hash finds it gone; its app dies in the end."""
+
+    def __init__(self, times):
+        super().__init__(times, b"\x00\n")
+        self._hashes_left = times
+
+    def shell(self, command, check=True, limit_bytes=None):
+        self._hashes_left -= command.startswith("md5sum")
+        if command.startswith("md5sum") and self._hashes_left == 0:
+            raise DisconnectedError("The phone is gone", fix="Plug it in again.")
+        self.pids = () if self.now_s > 60 else (7,)
+        answer = super().shell(command, check, limit_bytes)
+        return answer._replace(stdout=answer.stdout.removeprefix(b"over\n"))
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_progress_that_was_garbled_as_the_phone_left_is_not_skipped(times):
+    """What nobody could read then is read when it is back, or nobody ever has it."""
+    phone, heard = LeavingWhenGarbled(times), []
+    listener = SILENT._replace(on_event=heard.append)
+
+    result = phone.executor().follow(run_request(run_id="run-1"), listener)
+
+    assert "process ended without a result" in result.message
+    assert heard == list(decode_events(TAKEN + BEGUN + MORE))
+
+
 FIVE_BYTES = ShellResult(b"5\n", b"", 0)
 
 
