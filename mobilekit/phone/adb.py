@@ -413,12 +413,15 @@ class Phone:
                 stream.sendall(struct.pack("<4sI", b"DONE", modified_s))
             except (BrokenPipeError, ConnectionResetError):
                 pass  # The phone hung up early: its reason may still be waiting.
-            status, size = struct.unpack("<4sI", connection.read_exact(8))
+            answer = _Answer(
+                stream, self.serial, f"push {target}", DEFAULT_TIMEOUT_S, 8 + _SYNC_DATA_BYTES
+            )
+            status, size = struct.unpack("<4sI", answer.exactly(8))
             if status == b"OKAY":
                 return None
             if status != b"FAIL" or size > _SYNC_DATA_BYTES:
                 raise EOFError(f"{status!r} of {size} bytes is no answer")
-            return str(connection.read_exact(size).decode("utf-8", errors="replace"))
+            return answer.exactly(size).decode("utf-8", errors="replace")
 
     def _receive_file(self, source: str, file: BinaryIO, limit_bytes: int) -> str | None:
         """The sync protocol's RECV; the phone's words where it refuses."""

@@ -2,9 +2,10 @@
 
 import hashlib
 import socket
+import struct
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ from mobilekit.errors import (
     DeviceError,
     DisconnectedError,
     PhoneError,
+    TimedOutError,
     UsageError,
 )
 from mobilekit.phone.adb import (
@@ -129,6 +131,26 @@ def test_a_phone_that_only_trickles(monkeypatch):
         trickling.start()
         with pytest.raises(AdbTimeout):
             answer.packets()
+        ours.close()
+        trickling.join()
+
+
+def test_a_refusal_that_only_trickles(monkeypatch, tmp_path):
+    """Of a file that was pushed."""
+    monkeypatch.setattr("mobilekit.phone.adb._SLOWEST_BYTES_PER_S", 2**20)
+    monkeypatch.setattr("mobilekit.phone.adb.DEFAULT_TIMEOUT_S", 0.2)
+    ours, theirs = socket.socketpair()
+    connection = SimpleNamespace(conn=ours, send_command=print, check_okay=print)
+    device = SimpleNamespace(open_transport=lambda timeout: nullcontext(connection))
+    (tmp_path / "file").write_bytes(b"content")
+    with ours, theirs:
+        theirs.sendall(struct.pack("<4sI", b"FAIL", 60_000))
+        trickling = threading.Thread(target=trickle, args=(theirs,))
+        trickling.start()
+        with pytest.raises(TimedOutError):
+            Phone(device, "N7", AdbServer(1)._translated).push(
+                tmp_path / "file", TARGET, on_bytes=print
+            )
         ours.close()
         trickling.join()
 
