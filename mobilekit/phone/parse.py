@@ -28,7 +28,8 @@ _SHARED_SERIAL = re.compile(
 def parse_properties(text: str) -> dict[str, str]:
     """``getprop``: ``[name]: [value]``; a value may run over several lines."""
     properties: dict[str, str] = {}
-    name, lines = None, []
+    name: str | None = None
+    lines: list[str] = []
     for line in text.replace("\r\n", "\n").removesuffix("\r").split("\n"):
         if name is None:
             begun = re.match(r"\[([^\]\r\n]+)\]: \[", line)
