@@ -17,10 +17,9 @@ from torch.fx.passes.operator_support import create_op_support
 from mobilekit.errors import ExportError
 from mobilekit.formats import VULKAN_TEXTURE_TEXELS
 from mobilekit.model.layers import layer_name
+from mobilekit.model.vulkan_convolutions import read_convolution, why_miscomputed
 from mobilekit.records.network import ModelSpec, Variant
 
-_PACKED = 4
-"""Channels in a texel of Vulkan's."""
 _TAG = "delegation_tag"
 """What ExecuTorch reads of a node to tell which delegate takes it."""
 
@@ -35,7 +34,7 @@ def make_partitioners(spec: ModelSpec, exported: Any) -> list[Any]:
     variant = spec.variant
     if not variant.placement:
         if variant.backend == "vulkan":
-            _refuse_groups(spec, exported.graph.nodes)
+            _refuse_miscomputed(spec, exported.graph.nodes)
         return [_make_partitioner(variant)]
     known = {name for node in exported.graph.nodes if (name := layer_name(node)) is not None}
     backends = {layer: placed.backend for placed in variant.placement for layer in placed.layers}
@@ -50,43 +49,32 @@ def make_partitioners(spec: ModelSpec, exported: Any) -> list[Any]:
             model=spec.path,
         )
     of_vulkan = {layer for layer, backend in backends.items() if backend == "vulkan"}
-    _refuse_groups(spec, (node for node in exported.graph.nodes if layer_name(node) in of_vulkan))
+    _refuse_miscomputed(
+        spec, (node for node in exported.graph.nodes if layer_name(node) in of_vulkan)
+    )
     wholes = {"xnnpack": _make_partitioner(Variant())}
     if variant.needs_vulkan:
         wholes["vulkan"] = _make_partitioner(Variant(backend="vulkan"))
     return [PlacingPartitioner(each, wholes, backends) for each in wholes]
 
 
-def _refuse_groups(spec: ModelSpec, nodes: Iterable[Node]) -> None:
-    wrong = [node for node in nodes if _is_miscomputed(node)]
+def _refuse_miscomputed(spec: ModelSpec, nodes: Iterable[Node]) -> None:
+    convolutions = ((node, read_convolution(node)) for node in nodes)
+    wrong = [
+        (layer_name(node) or node.name, why)
+        for node, convolution in convolutions
+        if convolution is not None and (why := why_miscomputed(convolution)) is not None
+    ]
     if wrong:
-        name = layer_name(wrong[0]) or wrong[0].name
+        name, why = wrong[0]
         raise ExportError(
-            f"{spec.name} has a convolution in groups ({name}), which ExecuTorch's Vulkan in the "
-            "companion app computes wrongly",
-            fix="Use --backend xnnpack, or a layer with one group, with a group for each channel, "
-            f"or with a kernel larger than 1 and groups of a multiple of {_PACKED} channels.",
+            f"{spec.name} has a convolution {why} ({name}), which ExecuTorch's Vulkan in the "
+            "companion app computes wrongly or does not load",
+            fix="Use --backend xnnpack, or another layer in its place: which ones are right is "
+            "listed in docs/models.md.",
             convolutions=len(wrong),
             model=spec.path,
         )
-
-
-def _is_miscomputed(node: Node) -> bool:
-    """A convolution in groups, neither dense nor depthwise, of which the packed library was seen to
-    give wrong outputs without an error: the pointwise kernel knows no groups, and the other one
-    takes four channels at once, of two groups where theirs are no multiple of four."""
-    schema = getattr(node.target, "_schema", None)
-    if schema is None or not schema.name.startswith("aten::conv"):
-        return False
-    given = dict(zip((each.name for each in schema.arguments), node.args, strict=False))
-    groups = (given | node.kwargs).get("groups", 1)
-    if groups == 1:
-        return False
-    outputs, inputs_of_group, *kernel = given["weight"].meta["val"].shape
-    if inputs_of_group == 1 and outputs == groups:
-        return False
-    in_fours = inputs_of_group % _PACKED == 0 and outputs // groups % _PACKED == 0
-    return max(kernel) == 1 or not in_fours
 
 
 def _make_partitioner(variant: Variant) -> Any:
