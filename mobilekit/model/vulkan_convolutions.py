@@ -31,8 +31,8 @@ class Convolution(NamedTuple):
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
     padding: tuple[int, ...]
-    """On either side; of ``"same"``, half of what it adds, rounded up; of ``"valid"`` one zero, which
-    is what the lowered graph has."""
+    """On either side; of ``"same"``, half of what it adds, rounded up; of ``"valid"`` one zero, as
+    the lowered graph has it."""
     dilation: tuple[int, ...]
 
 
