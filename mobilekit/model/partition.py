@@ -71,7 +71,7 @@ def _refuse_miscomputed(spec: ModelSpec, nodes: Iterable[Node]) -> None:
             f"{spec.name} has a convolution {why} ({name}), which ExecuTorch's Vulkan in the "
             "companion app computes wrongly or does not load",
             fix="Use --backend xnnpack, or another layer in its place: which ones are right is "
-            "listed in docs/models.md.",
+            "listed in `mobilekit docs models`.",
             convolutions=len(wrong),
             model=spec.path,
         )

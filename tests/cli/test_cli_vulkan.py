@@ -265,7 +265,7 @@ public class Loading {
         String obstacle = arguments[0].isEmpty() ? null : arguments[0];
         try {
             var program = new java.io.File(arguments[1]);
-            new ExecuTorchEngine(obstacle).load(program, "forward", 1).close();
+            new ExecuTorchEngine(obstacle).load(program, "forward", 1, null).close();
             System.out.println("loaded");
         } catch (Exception problem) {
             System.out.println(problem);
