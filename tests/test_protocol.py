@@ -151,16 +151,20 @@ def test_another_version_is_told_before_any_other_difference() -> None:
 
 THREADS = """
 import sys, threading
+from msgspec import defstruct
 from examples import measured
-from mobilekit.contract.codec import decode, encode
+from mobilekit.contract.codec import decode, decode_toml, encode
 from mobilekit.records.measurement import Measurement
 
 sys.setswitchinterval(1e-6)
 document, together = encode(measured()), threading.Barrier(16)
+names = [f"part_{number}" for number in range(200)]
+Parts = defstruct("Parts", [(name, defstruct(name, [("size", int)])) for name in names])
+parts = "".join(f"{name}.size = 1\\n" for name in names)
 
 def read():
     together.wait()
-    decode(document, Measurement, source="it")
+    READ
     print("read")
 
 for thread in [threading.Thread(target=read) for _ in range(16)]:
@@ -168,10 +172,14 @@ for thread in [threading.Thread(target=read) for _ in range(16)]:
 """
 
 
-def test_threads_may_be_the_first_to_decode_a_record() -> None:
+@pytest.mark.parametrize(
+    "read", ['decode(document, Measurement, source="it")', "decode_toml(parts, Parts)"]
+)
+def test_threads_may_be_the_first_to_decode_a_record(read: str) -> None:
     """msgspec ends a process in which two of them learn a type at once."""
+    code = THREADS.replace("READ", read)
     done = subprocess.run(
-        [sys.executable, "-c", THREADS], cwd=Path(__file__).parent, capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True
     )
 
     assert (done.returncode, done.stdout.count("read")) == (0, 16), done.stderr[:500]

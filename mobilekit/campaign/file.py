@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from mobilekit.contract.codec import Record
+from mobilekit.contract.codec import Record, decode_toml
 from mobilekit.errors import CampaignFileError, UsageError
 from mobilekit.formats import FormatOrAuto
 from mobilekit.model.zoo import network_name
@@ -86,7 +86,7 @@ def parse_plan(data: bytes, path: Path) -> CampaignPlan:
     if parts > MAX_KEY_PARTS:
         raise _wrong(path, f"it has a key of {parts:,} parts, and {MAX_KEY_PARTS} are the most")
     try:
-        told: _File = msgspec.toml.decode(data, type=_File)
+        told = decode_toml(data, _File)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:  # Of a long number too.
         raise _wrong(path, str(error)) from None
     lists: dict[str, tuple[Any, ...]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ MAX_DOCUMENT_BYTES = 2**29
 
 
 _LEARNING = threading.Lock()
+Decoded = TypeVar("Decoded")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +54,16 @@ def decode(data: bytes | str, record_type: Any, *, source: str) -> Any:
         f"{source} is not a valid {getattr(record_type, '__name__', 'message')}: {problem}",
         fix="Check that mobilekit and what wrote this are of the same version.",
     )
+
+
+def decode_toml(data: bytes | str, record_type: type[Decoded]) -> Decoded:
+    """Decode TOML of a file, of a type that is learned before, one at a time.
+
+    Raises ``msgspec.DecodeError`` for other text and for fields as ``decode`` refuses them, and
+    ``UnicodeDecodeError``.
+    """
+    _decoder(record_type)  # type: ignore[arg-type]  # a type is hashable
+    return msgspec.toml.decode(data, type=record_type)
 
 
 @cache

@@ -22,6 +22,7 @@ import msgspec
 from flatbuffers import encode, number_types, packer
 from flatbuffers.table import Table
 
+from mobilekit.contract.codec import decode_toml
 from mobilekit.contract.protocol import ArtifactFile, Format, TensorFile
 from mobilekit.errors import ExportError
 from mobilekit.formats import FORMATS
@@ -62,7 +63,7 @@ class Packed(msgspec.Struct, frozen=True):
 @cache
 def read_packed() -> Packed:
     content = files("mobilekit").joinpath("model/packed.toml").read_bytes()
-    return msgspec.toml.decode(content, type=Packed)
+    return decode_toml(content, Packed)
 
 
 class Lacking(NamedTuple):

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from mobilekit.contract.codec import decode_toml
 from mobilekit.records.chip import Chip, Core
 
 _TABLES = Path(__file__).parents[1] / "prediction"
@@ -70,14 +71,14 @@ class KnownChip(msgspec.Struct, frozen=True):
 def load_sources() -> dict[str, Source]:
     """By the name that tables have."""
     data = (_TABLES / "sources.toml").read_bytes()
-    return msgspec.toml.decode(data, type=dict[str, Source])
+    return decode_toml(data, dict[str, Source])
 
 
 @lru_cache(maxsize=1)
 def load_cores() -> Mapping[str, KnownCore]:
     """By name, in capitals: ``A76``, ``KRYO``."""
     data = (_TABLES / "cores.toml").read_bytes()
-    return {core.name.upper(): core for core in msgspec.toml.decode(data, type=_Cores).core}
+    return {core.name.upper(): core for core in decode_toml(data, _Cores).core}
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from mobilekit import places
+from mobilekit.contract.codec import decode_toml
 from mobilekit.errors import ProfileError
 from mobilekit.records.device import (
     BatteryCapacity,
@@ -49,7 +50,7 @@ def parse_profile(data: bytes, source: str) -> DeviceProfile:
         "`mobilekit docs devices` has the format."
     )
     try:
-        profile: DeviceProfile = msgspec.toml.decode(data, type=DeviceProfile)
+        profile = decode_toml(data, DeviceProfile)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:  # Of a long number too.
         raise ProfileError(f"The profile is not valid: {error}", file=source, fix=fix) from None
     if profile.battery is None:

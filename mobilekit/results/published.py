@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from mobilekit.contract.codec import Record
+from mobilekit.contract.codec import Record, decode_toml
 from mobilekit.errors import UsageError
 from mobilekit.units import NS_PER_MS, NS_PER_S
 
@@ -104,7 +104,7 @@ class _Fantozzi(msgspec.Struct):
 
 
 def _read_fantozzi(data: bytes) -> Publication:
-    paper = msgspec.toml.decode(data, type=_Fantozzi)
+    paper = decode_toml(data, _Fantozzi)
     setup = paper.energy_setup
     figures = []
     for row in paper.result:
@@ -150,7 +150,7 @@ class _Lane(msgspec.Struct):
 
 
 def _read_lane(data: bytes) -> Publication:
-    paper = msgspec.toml.decode(data, type=_Lane)
+    paper = decode_toml(data, _Lane)
     figures = []
     for row in paper.result:
         figures += [

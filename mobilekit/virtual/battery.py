@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from mobilekit.contract.codec import Record, decode, encode
+from mobilekit.contract.codec import Record, decode, decode_toml, encode
 from mobilekit.contract.protocol import BatterySample, RailSample, ThermalSample
 from mobilekit.errors import UsageError
 from mobilekit.records.device import DeviceProfile
@@ -98,7 +98,7 @@ class GaugeKind(Record, frozen=True):
 def gauge_kinds() -> dict[str, GaugeKind]:
     """The packaged gauges by name."""
     data = files("mobilekit").joinpath("virtual", "gauges.toml").read_bytes()
-    kinds: dict[str, GaugeKind] = msgspec.toml.decode(data, type=dict[str, GaugeKind])
+    kinds = decode_toml(data, dict[str, GaugeKind])
     return {name: msgspec.structs.replace(kind, name=name) for name, kind in kinds.items()}
 
 
