@@ -106,6 +106,13 @@ class Lab:
             if process is None:
                 self.start(name)
 
+    def _told(self) -> dict[str, tuple[int | None, str]]:
+        """Of each process how it ended, if it has, and what it said last."""
+        return {
+            name: (process.poll(), (self.directory / f"{name}.said").read_text()[-3000:])
+            for name, process in self.processes.items()
+        }
+
     def close(self) -> None:
         for process in self.processes.values():
             process.terminate()
@@ -133,7 +140,7 @@ class Lab:
                 left = sum(counts[state] for state in ("queued", "running", "stopping"))
                 if (counts and left == 0) or (done is not None and counts["done"] >= done):
                     return
-                assert time.monotonic() < deadline_s, f"it does not end: {dict(counts)}"
+                assert time.monotonic() < deadline_s, f"{dict(counts)}, {self._told()}"
                 between()
                 time.sleep(0.1)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import faulthandler
 import fcntl
 import gc
 import importlib
@@ -336,6 +337,7 @@ def shorten_fast() -> None:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends when the tests have ended.
     order = serve(socket.socket(fileno=int(sys.argv[1])))
+    faulthandler.enable()  # What crashes says where.
     warnings.filterwarnings("ignore", message=".*found in sys.modules", category=RuntimeWarning)
     status = 0
     try:
