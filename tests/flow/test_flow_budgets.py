@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilekit.analysis.choice import choose
+from mobilekit.cli.options import DeviceOptions, RunOptions, deploy_options
 from mobilekit.flow import compress
-from mobilekit.flow.prepare import DeployOptions
-from mobilekit.model.given import Given
 from mobilekit.model.kept_lines import KeptLines
 from mobilekit.model.ranks import Layer
 from mobilekit.records.compression import Budget, CutLayer, Screened, TriedRank
@@ -32,21 +31,7 @@ VARIANTS = tuple(
     for precision in compress.PRECISIONS
 )
 WHOLE_WEIGHTS = 20_000
-OPTIONS = DeployOptions(
-    model="m",
-    given=Given(),
-    device="pc",
-    preset="fast",
-    threads=1,
-    energy=False,
-    require_phone=False,
-    format="pte",
-    variant=Variant(),
-    seek_backend=False,
-    calibration=None,
-    apk=None,
-    install=False,
-)
+OPTIONS = deploy_options("m", DeviceOptions(device="pc"), RunOptions(format="pte"), energy=False)
 
 
 class Quiet:

@@ -5,11 +5,10 @@ import time
 import pytest
 from msgspec.structs import replace
 
+from mobilekit.cli.options import DeviceOptions, RunOptions, deploy_options
 from mobilekit.errors import ExportError, RunFailedError, UsageError
 from mobilekit.flow import compress, layers_alone
 from mobilekit.flow.layers_alone import KeptTimes, time_layers
-from mobilekit.flow.prepare import DeployOptions
-from mobilekit.model.given import Given
 from mobilekit.model.kept_lines import KeptLines
 from mobilekit.model.ranks import Layer
 from mobilekit.records.compression import Budget, Candidate, CutLayer, TriedRank
@@ -112,20 +111,11 @@ class PreparedError(Exception):
 
 def test_layers_are_timed_in_fp32_without_calibration_and_once_a_day(monkeypatch, tmp_path):
     """Whatever the search calibrates int8 with; what is a day old is measured anew."""
-    options = DeployOptions(
-        model="m",
-        given=Given(),
-        device="pc",
-        preset="fast",
-        threads=1,
-        energy=False,
-        require_phone=False,
-        format="pte",
-        variant=Variant(precision="int8"),
-        seek_backend=False,
-        calibration=tmp_path / "calibration.npy",
-        apk=None,
-        install=False,
+    options = deploy_options(
+        "m", DeviceOptions(device="pc"), RunOptions(format="pte"), energy=False
+    )
+    options = options._replace(
+        variant=Variant(precision="int8"), calibration=tmp_path / "calibration.npy"
     )
     asked = []
 

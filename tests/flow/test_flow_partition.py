@@ -4,12 +4,10 @@ import pytest
 from examples import battery_status, energy_estimate, energy_plan, measured, run_request
 from msgspec.structs import replace
 
+from mobilekit.cli.options import DeviceOptions, RunOptions, deploy_options
 from mobilekit.contract.samples import interrupted
 from mobilekit.errors import DisconnectedError, StoppedError
 from mobilekit.flow import partition
-from mobilekit.flow.prepare import DeployOptions
-from mobilekit.model.given import Given
-from mobilekit.records.network import Variant
 from mobilekit.records.partition import Candidate, Chart, Costs, Partition, PartitionPlan
 from mobilekit.results.network_documents import PartitionDocument
 from mobilekit.results.text.partition import render_partition
@@ -23,21 +21,7 @@ PLAN = PartitionPlan(
     best_single="xnnpack",
     best_single_ns=100.0,
 )
-OPTIONS = DeployOptions(
-    model="m",
-    given=Given(),
-    device="d",
-    preset="fast",
-    threads=None,
-    energy=True,
-    require_phone=False,
-    format="pte",
-    variant=Variant(),
-    seek_backend=False,
-    calibration=None,
-    apk=None,
-    install=False,
-)
+OPTIONS = deploy_options("m", DeviceOptions(device="d"), RunOptions(format="pte"))
 
 
 class Silent:
