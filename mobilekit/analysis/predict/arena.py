@@ -38,11 +38,6 @@ class Growths(NamedTuple):
     """By several inferences."""
 
 
-def arena_bytes(tensors: Sequence[Tensor]) -> int:
-    """What has been written to after several inferences, in whole pages."""
-    return arena_growths(tensors).added
-
-
 def arena_growths(
     tensors: Sequence[Tensor], scratch: Sequence[Tensor] = (), turned_bytes: Sequence[int] = ()
 ) -> Growths:
@@ -66,7 +61,7 @@ def pattern_bytes(tensors: Sequence[Tensor]) -> int:
         if not is_first:
             del placed[index]
             continue
-        size = _round(tensors[index].size_bytes, _PATTERN_STEP_BYTES)
+        size = round_up(tensors[index].size_bytes, _PATTERN_STEP_BYTES)
         gaps, free_from = [], 0
         for start, stop in sorted(placed.values()):
             if start - free_from >= size:
@@ -114,7 +109,7 @@ class _Arena:
                 self.free(pieces.pop(index))
 
     def allocate(self, size_bytes: int) -> _Piece:
-        size = _round(size_bytes, _STEP_BYTES)
+        size = round_up(size_bytes, _STEP_BYTES)
         fitting = [
             piece
             for pieces in self._regions
@@ -158,10 +153,11 @@ class _Arena:
             end = 0
             for _, start, stop in of_region:
                 first = max(end, start // _PAGE_BYTES * _PAGE_BYTES)
-                end = max(end, _round(stop, _PAGE_BYTES))
+                end = max(end, round_up(stop, _PAGE_BYTES))
                 total += max(0, end - first)
         return total
 
 
-def _round(size: int, step: int) -> int:
+def round_up(size: int, step: int) -> int:
+    """The next multiple of ``step``."""
     return -(-size // step) * step

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mobilekit.analysis.predict.arena import Growths, Tensor, arena_growths
+from mobilekit.analysis.predict.arena import Growths, Tensor, arena_growths, round_up
 from mobilekit.analysis.predict.work import is_depthwise, is_folded
 from mobilekit.records.network import Description, LayerSpec, Precision
 
@@ -161,8 +161,8 @@ def _packed_bytes(description: Description) -> int:
         groups = 1 if layer.window is None else layer.window.groups
         columns = max(1, (shape[1] if layer.type == "convolution" else shape[-1]) // groups)
         rows = weights // columns // groups
-        filled = _round(columns, 16)
-        total += groups * (4 * filled + filled * _round(rows, 2))
+        filled = round_up(columns, 16)
+        total += groups * (4 * filled + filled * round_up(rows, 2))
     return total
 
 
@@ -174,10 +174,6 @@ def _weights_of(layer: LayerSpec) -> int:
     shape = layer.output_shapes[0]
     places = shape[2:] if layer.type == "convolution" else shape[:-1]
     return layer.macs // max(1, math.prod(places))
-
-
-def _round(size: int, step: int) -> int:
-    return -(-size // step) * step
 
 
 def _normalizing(description: Description) -> Iterator[Tensor]:
