@@ -153,18 +153,21 @@ class PhoneExecutor:
             try:
                 ask()
                 return
-            except (DeviceError, DisconnectedError) as error:
-                broken = error
-            if deadline_ns is None:
-                deadline_ns = self._clock_ns() + self._patience.reconnect_s * NS_PER_S
-            is_back = False
-            while not is_back:
-                if self._clock_ns() >= deadline_ns:
-                    raise broken
-                self._sleep(self._patience.longest_poll_s)
-                with suppress(DeviceError, DisconnectedError, AdbServerError):
-                    self._phone = self._reconnect()
-                    is_back = True
+            except (DeviceError, DisconnectedError):
+                if deadline_ns is None:
+                    deadline_ns = self._clock_ns() + self._patience.reconnect_s * NS_PER_S
+                returned = self._returned(deadline_ns)
+                if returned is None:
+                    raise
+                self._phone = returned
+
+    def _returned(self, deadline_ns: float) -> Phone | None:
+        """``None``: it stayed away until then."""
+        while self._clock_ns() < deadline_ns:
+            self._sleep(self._patience.longest_poll_s)
+            with suppress(DeviceError, DisconnectedError, AdbServerError):
+                return self._reconnect()
+        return None
 
     def _watch_of(self, request: RunRequest, listener: Listener) -> Watch:
         following = Following(
