@@ -60,7 +60,7 @@ class ExecuTorchEngine(
             module.close()
             throw problem
         }
-        return ExecuTorchProgram(module, method)
+        return WholeProgram(module, method)
     }
 
     /** Of the library's classes [TrainingModule] alone takes weights apart; it is told no number of threads. */
@@ -123,23 +123,29 @@ private const val VULKAN = "VulkanBackend"
 /** A program that can be run with weights apart has beside each method one of this name and its own. */
 private const val GRADIENTS_INDEX = "__et_training_gradients_index_"
 
-private class ExecuTorchProgram(
-    private val module: Module,
-    private val method: String,
-) : TracedProgram {
+private abstract class ExecuTorchProgram : TracedProgram {
     override val traceKind = TraceKind.ETDUMP
     private var inputs = emptyArray<EValue>()
     private var outputs = emptyArray<EValue>()
+
+    protected abstract fun execute(inputs: Array<EValue>): Array<EValue>
 
     override fun bind(inputs: List<Tensor>) {
         this.inputs = Array(inputs.size) { EValue.from(inputs[it].toExecuTorch()) }
     }
 
     override fun infer() {
-        outputs = module.execute(method, *inputs)
+        outputs = execute(inputs)
     }
 
     override fun outputs(): List<Tensor> = outputs.map { it.toTensor().toTensor() }
+}
+
+private class WholeProgram(
+    private val module: Module,
+    private val method: String,
+) : ExecuTorchProgram() {
+    override fun execute(inputs: Array<EValue>): Array<EValue> = module.execute(method, *inputs)
 
     override fun writeTrace(target: File) {
         if (!module.etdump(target.path)) {
@@ -156,20 +162,8 @@ private class ExecuTorchProgram(
 private class ApartProgram(
     private val module: TrainingModule,
     private val method: String,
-) : TracedProgram {
-    override val traceKind = TraceKind.ETDUMP
-    private var inputs = emptyArray<EValue>()
-    private var outputs = emptyArray<EValue>()
-
-    override fun bind(inputs: List<Tensor>) {
-        this.inputs = Array(inputs.size) { EValue.from(inputs[it].toExecuTorch()) }
-    }
-
-    override fun infer() {
-        outputs = module.executeForwardBackward(method, *inputs)
-    }
-
-    override fun outputs(): List<Tensor> = outputs.map { it.toTensor().toTensor() }
+) : ExecuTorchProgram() {
+    override fun execute(inputs: Array<EValue>): Array<EValue> = module.executeForwardBackward(method, *inputs)
 
     override fun writeTrace(target: File): Unit =
         throw TracingUnavailableException("ExecuTorch records no operators of a program whose weights are apart")
