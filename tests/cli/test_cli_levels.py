@@ -145,6 +145,15 @@ def test_a_phone_is_sent_the_weights_that_its_level_needs(cli, wide, made_apart,
     # It is gone, so that the next deploy sends it anew.
     assert weights_there(bench_phone) == [second_bytes]
 
+    # A choice among all levels needs the largest's alone, and is rid of them if they are corrupt.
+    choice = (*on_phone, "--level", "auto", "--budget-ms", "1000")
+    deploy(cli, wide, file, *choice)
+    assert weights_there(bench_phone) == [second_bytes]
+    (artifacts / second.request.weights.path).write_bytes(bytes(second_bytes))
+    outcome = cli("deploy", wide, "--fast", "--no-energy", "--compressed", file, *choice)
+    assert outcome.exit_code != 0
+    assert weights_there(bench_phone) == []
+
 
 @needs_native
 def test_the_phones_own_library_chooses_and_runs_levels(

@@ -13,6 +13,7 @@ from mobilekit.model.kept_lines import KeptLines
 from mobilekit.model.ranks import Layer
 from mobilekit.records.compression import Budget, Candidate, CutLayer, TriedRank
 from mobilekit.records.network import Compression, LayerRank, SharedValues, Variant
+from mobilekit.records.statistics import Interval, Proportion
 
 STORED = [Variant(storage=SharedValues(values=count)) for count in (16, 8)]
 BUDGET = Budget(size_bytes=1000, latency_ns=None, energy_j=None, max_loss_points=5)
@@ -74,6 +75,32 @@ def test_a_precision_that_cannot_be_exported_is_left_out(monkeypatch):
     assert search.left_out == {"int8"}
     assert search.is_hopeless(Variant(precision="int8"), 1)
     assert not search.is_hopeless(Variant(), 1)
+
+
+def test_only_what_was_measured_today_is_recalled(monkeypatch, tmp_path):
+    """The device may have changed since; and what another budget left unfinished tells nothing."""
+    considered = []
+    monkeypatch.setattr(
+        compress._Search, "consider", lambda self, variant, whole: considered.append(variant)
+    )
+    accuracy = Proportion(count=9, share=0.9, interval=Interval(low=0.6, high=1))
+    kept = KeptLines(tmp_path, "candidates", [], compress._KeptCandidate)
+    for rank, hours_ago, found in ((10, 1, accuracy), (20, 25, accuracy), (30, 1, None)):
+        variant = Variant(compression=Compression(ranks=(LayerRank(layer="0", rank=rank),)))
+        kept.add(
+            variant.key,
+            compress._KeptCandidate(
+                measured_at_s=time.time() - hours_ago * 3600,
+                sha256="0" * 64,
+                examples=10,
+                candidate=replace(candidate(variant), accuracy=found),
+            ),
+        )
+    search = compress._Search(None, BUDGET, None, None, Notes(), kept, {}, set())
+
+    search.recall((), candidate(Variant()))
+
+    assert [variant.compression.ranks[0].rank for variant in considered] == [10]
 
 
 CUT_LAYER = CutLayer(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 import torch
 from executorch.exir._serialize._cord import Cord
 from executorch.exir._serialize._program import deserialize_pte_binary
+from executorch.exir._serialize.data_serializer import DataEntry
 from executorch.extension.flat_tensor.serialize.serialize import FlatTensorSerializer
 from model_files import WriteModel
 from torch import nn
@@ -22,6 +24,7 @@ from mobilekit.model.nested import NestedLayer, nest, set_level
 from mobilekit.model.program import trace_for
 from mobilekit.model.pte import lower
 from mobilekit.model.ranks import Layer, make_levels
+from mobilekit.model.shared_weights import _READ_BYTES, weights_apart
 from mobilekit.model.zoo import read_spec, with_variant
 from mobilekit.records.artifact import Artifact
 from mobilekit.records.network import Compression, LayerRank, Level, Variant
@@ -203,6 +206,36 @@ def test_apart_from_the_program_a_level_has_what_it_reads(
         artifacts[0].model, Target("pte", None), nn.Linear(2048, 8), (torch.ones(1, 2048),)
     )
     assert lower(artifacts[0].model, part).weights is None  # to be timed by itself
+
+
+@pytest.mark.parametrize("sizes", [(64, 32), (32, 64)])
+def test_of_a_constant_of_several_delegates_there_is_as_much_as_any_reads(
+    sizes: tuple[int, int],
+) -> None:
+    """Such as biases of zeros, the shorter of which is the beginning of the longer."""
+    kept = SimpleNamespace(
+        external_data={"weights": {"zeros": DataEntry(0, 16, None)}}, buffers=[bytes(96)]
+    )
+    calls = [
+        SimpleNamespace(
+            target=torch.ops.higher_order.executorch_call_delegate,
+            args=[SimpleNamespace(target=f"delegate_{number}")],
+            graph=SimpleNamespace(owning_module=SimpleNamespace()),
+        )
+        for number in (0, 1)
+    ]
+    for call, size in zip(calls, sizes, strict=True):
+        output = SimpleNamespace(**{_READ_BYTES: {"zeros": size}})
+        delegate = SimpleNamespace(named_data_store_output=output)
+        setattr(call.graph.owning_module, call.args[0].target, delegate)
+    module = SimpleNamespace(graph=SimpleNamespace(nodes=calls))
+    executorch = SimpleNamespace(
+        _named_data=kept, exported_program=lambda _: SimpleNamespace(graph_module=module)
+    )
+
+    data = FlatTensorSerializer().deserialize(Cord(weights_apart(executorch, "level_1")))
+
+    assert [len(each) for each in data.buffers] == [64]
 
 
 @pytest.mark.parametrize(

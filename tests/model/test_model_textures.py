@@ -133,6 +133,13 @@ RIGHT = [
 ]
 
 
+def test_channels_of_a_transposed_convolution_are_told():
+    """Its weights have inputs and outputs the other way round."""
+    found = convolution_of("ConvTranspose2d(24, 12, 3, groups=4)", IMAGE)
+
+    assert (found.outputs, found.inputs_of_group) == (12, 6)
+
+
 @pytest.mark.parametrize(("layer", "shape", "why"), WRONG)
 def test_why_it_gets_a_convolution_wrong(layer, shape, why):
     assert why in why_miscomputed(convolution_of(layer, shape))

@@ -5,8 +5,10 @@ import sys
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
+from mobilekit.model.onnx_runtime import run_file
 from mobilekit.runner.engine import EngineError
 from mobilekit.runner.engines import make_engine
 
@@ -61,13 +63,16 @@ def int8_file(tmp_path):
 
 
 def test_products_of_eight_bits_are_summed_exactly(int8_file):
-    """x86 without VNNI sums pairs in 16 bits, which these would be cut off at."""
+    """x86 without VNNI sums pairs in 16 bits, which these would be cut off at; in the check of an
+    export too."""
     program = make_engine("onnx", 1).load(int8_file, "forward")
     program.set_inputs([np.full((1, 8, 1, 1), 255, np.float32)])
 
     program.execute()
+    (checked,) = run_file(int8_file, [torch.full((1, 8, 1, 1), 255.0)])
 
     assert program.outputs()[0].item() == pytest.approx(8 * 255 * 127, rel=0.01)
+    assert checked.item() == program.outputs()[0].item()
 
 
 DATA = np.array([1, 2, 3, 4], np.float32)

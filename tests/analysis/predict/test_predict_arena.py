@@ -10,7 +10,7 @@ from mobilekit.analysis.predict.arena import (
     arena_growths,
     pattern_bytes,
 )
-from mobilekit.analysis.predict.memory_parts import parts_of
+from mobilekit.analysis.predict.memory_parts import _scratch, parts_of
 from mobilekit.flow.shipped import load_memory_models
 from mobilekit.model.describe import PACKAGED, read_description
 from mobilekit.model.zoo import find_model
@@ -115,6 +115,18 @@ def test_packed_weights_are_what_onnx_runtime_reserves():
     described = read_description(find_model("nin"), cache_directory=PACKAGED)
 
     assert parts_of(described, "int8", is_onnx=True).packed == sum(reserved_bytes)
+
+
+def test_a_depthwise_convolution_takes_a_pointer_for_each_place_below_its_windows():
+    """In int8: 7 x 5 windows of 3 x 3."""
+    window = Window(kernel=(3, 3), stride=(1, 1), dilation=(1, 1), groups=24, transposed=False)
+    each = layer(
+        "0", "convolution", output_shapes=((1, 24, 7, 5),), window=window, macs=24 * 7 * 5 * 9
+    )
+
+    (taken,) = _scratch(description(each))
+
+    assert taken.size_bytes == 7 * 5 * 9 * 8
 
 
 @pytest.mark.parametrize(
