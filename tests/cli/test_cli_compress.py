@@ -185,14 +185,22 @@ def test_pruned_int8_is_smaller_than_int8(cli, redundant, tmp_path):
     assert "condensed  from" in outcome.stdout
 
 
-@pytest.mark.parametrize(
-    "budget", [("--budget-mb", "0.0005"), ("--budget-ms", "0.0000001", "--device", "pc")]
-)
-def test_a_budget_that_nothing_keeps_names_the_nearest(cli, redundant, budget):
+def test_a_size_that_nothing_keeps_names_the_nearest(cli, redundant):
     """The smallest network is tried, however far from the budget it is foreseen to be."""
-    outcome = cli("compress", redundant, *budget, "--json")
+    outcome = cli("compress", redundant, "--budget-mb", "0.0005", "--json")
     assert outcome.exit_code == NothingFitsError.exit_code
-    assert "low rank" in json.loads(outcome.stdout)["error"]["facts"]["nearest"]
+    facts = json.loads(outcome.stdout)["error"]["facts"]
+    assert "low rank" in facts["nearest"]
+    assert facts["misses"] == "size"
+
+
+def test_a_time_that_nothing_keeps_names_the_nearest(cli, redundant):
+    """Which that is, is as fast as the computer happened to be when it was measured."""
+    outcome = cli("compress", redundant, "--budget-ms", "0.0000001", "--json")
+    assert outcome.exit_code == NothingFitsError.exit_code
+    facts = json.loads(outcome.stdout)["error"]["facts"]
+    assert facts["misses"] == "latency"
+    assert {"nearest", "size", "latency"} <= facts.keys()
 
 
 @pytest.mark.parametrize(
