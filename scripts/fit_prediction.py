@@ -19,6 +19,14 @@ from pathlib import Path
 
 import numpy as np
 from bench import put_section
+from extrapolation import (
+    extrapolated_of,
+    extrapolation_errors,
+    furthest_of,
+    heaviest_sets,
+    render_extrapolation,
+    widening_power_of,
+)
 from held_back import (
     CHOSEN,
     Outcome,
@@ -189,7 +197,10 @@ def main() -> None:
     }
     factors, errors = [], []
     seen = hold_back_chips(data, problem, sds_without, CHOSEN)
-    unseen = hold_back_networks(data, sds_without, CHOSEN)
+    singly = [{network} for network in range(len(data.works))]
+    unseen = [
+        each for each in hold_back_networks(data, sds_without, CHOSEN, singly) if each.excess == 1
+    ]
     random = hold_back_chips(data, problem, sds_without, {5: ()}, random_sets=5)
     for is_seen, outcomes in ((True, seen), (False, unseen)):
         for known in CHOSEN:
@@ -200,13 +211,23 @@ def main() -> None:
             factor = factor_of(told)
             factors.append(IntervalFactor(known=known, seen=is_seen, factor=round(factor, 4)))
             errors.append(past_error(known, is_seen, of_known, factor))
+    held = extrapolated_of(
+        hold_back_networks(data, sds_without, CHOSEN, heaviest_sets(data.costs, unit_ms)),
+        {each.known: each.factor for each in factors if not each.seen},
+    )
+    furthest = furthest_of(held)
+    power = widening_power_of(held, furthest)
+    extrapolation = render_extrapolation(held, furthest, power)
     five = next(each.factor for each in factors if each.seen and each.known == 5)
     rivals = rivals_errors(data, CHOSEN)
     tables = render_tables(errors, past_error(5, True, random, five), rivals)
     print(tables)
+    print(extrapolation)
+    print(f"intervals are wider by the excess to the power of {power}")
     print(sds)
     if options.docs:
         put_section(DOCS, "errors", f"{tables}\n")
+        put_section(DOCS, "extrapolation", f"{extrapolation}\n")
     for path in filter(None, (options.plot, PICTURE if options.docs else None)):
         draw(data, seen, factors, rivals, path)
     model = LatencyModel(
@@ -229,9 +250,10 @@ def main() -> None:
             (int(phone), int(network), round(math.exp(log_ms), 4))
             for phone, network, log_ms in zip(data.phone, data.network, data.log_ms, strict=True)
         ),
-        range=range_of(data.costs, unit_ms),
+        range=range_of(data.costs, unit_ms, furthest),
         factors=tuple(factors),
-        errors=tuple(errors),
+        widening_power=power,
+        errors=(*errors, *extrapolation_errors(held, furthest, power)),
     )
     (PACKAGE / "latency.json").write_bytes(encode(model) + b"\n")
     np.save(PACKAGE / "latency_whitener.npy", pack_whitener(model))

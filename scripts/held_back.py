@@ -3,7 +3,8 @@ intervals have to be."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +20,9 @@ from prediction_fit import (
 )
 from scipy.linalg import cho_factor, cho_solve
 
+from mobilekit.analysis.predict.costs import COSTS
 from mobilekit.analysis.predict.kernel import KernelSds
-from mobilekit.analysis.predict.refusal import reasons_against
+from mobilekit.analysis.predict.refusal import excesses, reasons_against
 from mobilekit.records.prediction import PastError
 
 CHOSEN: dict[int, tuple[str, ...]] = {
@@ -43,6 +45,10 @@ class Outcome(NamedTuple):
     error: float
     """Predicted less true log time."""
     sd: float
+    excess: float = 1.0
+    """Of ``excesses`` the largest, of a network that was held back."""
+    cost: int = 0
+    """Which of ``COSTS`` that is of."""
 
 
 def hold_back_chips(
@@ -51,21 +57,22 @@ def hold_back_chips(
     sds_without: dict[int, KernelSds],
     known: dict[int, tuple[str, ...]],
     *,
-    without: int | None = None,
+    without: Collection[int] = (),
     random_sets: int = 0,
     seed: int = 0,
 ) -> list[Outcome]:
-    """Predict every chip from the others; with ``without`` only that network, seen nowhere.
+    """Predict every chip from the others; with ``without`` only those networks, seen nowhere.
 
     ``random_sets``: so many random choices of known networks in place of ``known``'s, of as many.
     """
     random = np.random.default_rng(seed)
     soc_of = data.soc_index[problem.phone]
+    is_left_out = np.isin(problem.network, list(without))
     outcomes = []
     for soc, sds in sds_without.items():
         covariance = covariance_of(problem, sds)
         tested = np.flatnonzero(soc_of == soc)
-        trained = np.flatnonzero((soc_of != soc) & (problem.network != without))
+        trained = np.flatnonzero((soc_of != soc) & ~is_left_out)
         factor = cho_factor(
             covariance[np.ix_(trained, trained)] + sds.noise**2 * np.eye(len(trained)), lower=True
         )
@@ -76,7 +83,8 @@ def hold_back_chips(
         for phone in np.unique(problem.phone[tested]):
             here = np.flatnonzero(problem.phone[tested] == phone)
             networks = problem.network[tested[here]]
-            if without is not None and without not in networks:
+            left_out = is_left_out[tested[here]]
+            if without and not left_out.any():
                 continue
             truth = problem.residuals[tested[here]]
             for count, chosen in known.items():
@@ -88,12 +96,12 @@ def hold_back_chips(
                 else:
                     choices = [np.array([data.names.index(name) for name in chosen], dtype=int)]
                 for choice in choices:
-                    is_known = np.isin(networks, choice) & (networks != without)
+                    is_known = np.isin(networks, choice) & ~left_out
                     if count and not is_known.any():
                         continue
-                    asked = ~is_known if without is None else networks == without
+                    asked = left_out if without else ~is_known
                     outcomes += [
-                        Outcome(count, without is None, soc, int(phone), int(network), error, sd)
+                        Outcome(count, not without, soc, int(phone), int(network), error, sd)
                         for network, error, sd in zip(
                             networks[asked],
                             *_told(
@@ -131,44 +139,56 @@ def hold_back_networks(
     data: Data,
     sds_without: dict[int, KernelSds],
     known: dict[int, tuple[str, ...]],
-    *,
-    random_sets: int = 0,
+    sets: Iterable[Collection[int]],
 ) -> list[Outcome]:
-    """Predict every network on every chip, both held back; those that would be refused are not."""
+    """Predict each set of networks on every chip, both held back, however far their shares exceed
+    the others'; networks that would be refused for another reason are not."""
     outcomes = []
-    for network in range(len(data.works)):
-        unit_ms = fit_unit_ms(data, without=network)
-        kept = [index for index in range(len(data.works)) if index != network]
-        fitted = range_of(data.costs[kept], unit_ms)
-        if not reasons_against(data.works[network], unit_ms, fitted):
-            outcomes += hold_back_chips(
-                data,
-                make_problem(data, unit_ms),
-                sds_without,
-                known,
-                without=network,
-                random_sets=random_sets,
+    for networks in sets:
+        unit_ms = fit_unit_ms(data, without=networks)
+        kept = [index for index in range(len(data.works)) if index not in networks]
+        fitted = range_of(data.costs[kept], unit_ms, [math.inf] * len(COSTS))
+        times = data.costs * unit_ms
+        excess = {
+            index: excesses(times[index] / times[index].sum(), fitted)
+            for index in networks
+            if not reasons_against(data.works[index], unit_ms, fitted)
+        }
+        outcomes += [
+            each._replace(
+                excess=float(excess[each.network].max()), cost=int(excess[each.network].argmax())
             )
+            for each in hold_back_chips(
+                data, make_problem(data, unit_ms), sds_without, known, without=networks
+            )
+            if each.network in excess
+        ]
     return outcomes
+
+
+def quantile_of(values: Array, weights: Array, share: float) -> float:
+    """The least of ``values`` that so much of the weights lie up to."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order][np.searchsorted(reached, share)])
 
 
 def factor_of(outcomes: Sequence[Outcome]) -> float:
     """The sds that nine in ten lay within, each chip counting the same."""
     chips = np.array([outcome.soc for outcome in outcomes])
     off = np.array([abs(outcome.error) / outcome.sd for outcome in outcomes])
-    weights = 1.0 / np.bincount(chips)[chips]
-    order = np.argsort(off)
-    reached = np.cumsum(weights[order]) / weights.sum()
-    return float(off[order][np.searchsorted(reached, 0.9)])
+    return quantile_of(off, 1.0 / np.bincount(chips)[chips], 0.9)
 
 
 def past_error(known: int, seen: bool, outcomes: Sequence[Outcome], factor: float) -> PastError:
+    """Of networks within what was fitted."""
     errors = np.array([outcome.error for outcome in outcomes])
     sds = np.array([outcome.sd for outcome in outcomes])
     apes = np.abs(np.expm1(errors)) * 100
     return PastError(
         known=known,
         seen=seen,
+        extrapolated=False,
         predictions=len(outcomes),
         median_ape_percent=round(float(np.median(apes)), 2),
         p90_ape_percent=round(float(np.quantile(apes, 0.9)), 2),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -155,8 +155,8 @@ def is_contradictory(phone: tuple[str, int], rows: Sequence[tuple[str, int, str,
 # --- fitting -----------------------------------------------------------------------------------
 
 
-def fit_unit_ms(data: Data, *, without: int | None = None) -> Array:
-    """What a unit of each cost takes on the geometric-mean device, without one network.
+def fit_unit_ms(data: Data, *, without: Collection[int] = ()) -> Array:
+    """What a unit of each cost takes on the geometric-mean device, without some networks.
 
     Non-negative least squares on relative errors: C. L. Lawson, R. J. Hanson, "Solving Least
     Squares Problems", 1974.
@@ -172,9 +172,11 @@ def fit_unit_ms(data: Data, *, without: int | None = None) -> Array:
         np.concatenate([data.log_ms, np.zeros(phones + networks)]),
         rcond=None,
     )[0][phones:]
-    kept = [index for index in range(networks) if index != without]
+    kept = [index for index in range(networks) if index not in without]
     relative = data.costs[kept] / np.exp(effects[kept])[:, None]
     scale = relative.mean(axis=0)
+    # A cost that only networks that are left out have.
+    scale[scale == 0] = 1.0
     draw = math.sqrt(RIDGE)
     equal = np.full(len(COSTS), draw / len(COSTS))
     prices, _ = nnls(
@@ -297,11 +299,12 @@ def fit_sds(
     return KernelSds(*map(float, np.exp(found.x)))
 
 
-def range_of(costs: Array, unit_ms: Array) -> WorkRange:
+def range_of(costs: Array, unit_ms: Array, furthest: Sequence[float]) -> WorkRange:
     times = costs * unit_ms
     totals = times.sum(axis=1)
     return WorkRange(
         largest_share=tuple(map(float, (times / totals[:, None]).max(axis=0))),
+        furthest=tuple(furthest),
         least_ms=float(totals.min()),
         most_ms=float(totals.max()),
     )

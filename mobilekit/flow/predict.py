@@ -321,7 +321,7 @@ def _predict(
             replace(each, fits=judge(each, phones[each.device], criteria)) for each in predictions
         ]
     kinds = {
-        (each.known, each.seen)
+        (each.known, each.seen, each.extrapolation is not None)
         for each in predictions
         # Of one's own runs `predict --score` tells.
         if each.latency_ms is not None and phones[each.device].own is None
@@ -330,7 +330,8 @@ def _predict(
         devices=tuple(each.device for each in told),
         predictions=tuple(predictions),
         past_errors=tuple(
-            predictor.past_error(count, seen=seen) for count, seen in sorted(kinds, reverse=True)
+            predictor.past_error(count, seen=seen, extrapolated=extrapolated)
+            for count, seen, extrapolated in sorted(kinds, reverse=True)
         ),
     )
 

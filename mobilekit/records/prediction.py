@@ -196,11 +196,27 @@ class PastError(Record, frozen=True):
     """How many networks were known on the phone."""
     seen: bool
     """Whether the network itself was measured on other phones."""
+    extrapolated: bool
+    """Whether an ``Extrapolation`` told it."""
     predictions: int
     median_ape_percent: float
     p90_ape_percent: float
     coverage: float
     """The share of times that lay within their 90 % interval."""
+
+
+class Extrapolation(Record, frozen=True):
+    """One kind of work takes more of a network's time than of any that was fitted."""
+
+    work: str
+    """Of several the one that exceeds it most, in words: ``convolutions of 1x1``."""
+    share: float
+    """What part of the network's time on the reference phone it takes."""
+    fitted_share: float
+    """The most that it takes of any fitted network's."""
+    widening: float
+    """The factor on the interval's width, in logarithms, that nine in ten networks like this
+    needed that were held back."""
 
 
 class LatencyPrediction(Record, frozen=True):
@@ -218,6 +234,8 @@ class LatencyPrediction(Record, frozen=True):
     """Whether this very network was measured before, on any phone."""
     reasons: tuple[str, ...]
     """Why it cannot be told, and what to measure; empty where it is."""
+    extrapolation: Extrapolation | None = None
+    """``None``: it lies within what was fitted, or was measured before."""
     origin: Origin = "predicted"
 
 

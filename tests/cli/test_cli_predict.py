@@ -85,17 +85,45 @@ def test_networks_are_predicted_by_their_names(exports, monkeypatch):
     """On a profile's chip; one of them was measured on other phones, one cannot be told."""
     monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
 
-    outcome = invoke("alexnet", "nin", "--device", "nexus7", "--json")
+    outcome = invoke("alexnet", "svhn", "--device", "nexus7", "--json")
 
     assert outcome.exit_code == 0, outcome.output
     document = check_document(outcome.stdout)
     (device,) = document["devices"]
     assert (device["device"], device["chip"]) == ("nexus7", "4xKRAIT@1.51")
-    alexnet, nin = document["predictions"]
+    alexnet, svhn = document["predictions"]
     assert alexnet["seen"]
     assert alexnet["low_ms"] < alexnet["latency_ms"] < alexnet["high_ms"]
-    assert nin["latency_ms"] is None
-    assert "goes into dense convolutions other than" in nin["reasons"][0]
+    assert svhn["latency_ms"] is None
+    assert "it is smaller than any network that was measured" in svhn["reasons"][0]
+
+
+def test_what_goes_beyond_the_fitted_networks_says_how_far(exports, monkeypatch):
+    """NIN's convolutions: with the share, the interval's width, and errors of networks like it."""
+    monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
+
+    document = check_document(invoke("nin", "-d", "nexus7", "--json").stdout)
+    shown = (
+        CliRunner()
+        .invoke(main.app, ["predict", "nin", "-d", "nexus7"], env={"COLUMNS": "300"})
+        .stdout
+    )
+    listed = CliRunner().invoke(main.app, ["models", "-d", "nexus7"], env={"COLUMNS": "300"}).stdout
+
+    (nin,) = document["predictions"]
+    extrapolation = nin["extrapolation"]
+    assert extrapolation["share"] == pytest.approx(0.70, abs=0.01)
+    assert extrapolation["fitted_share"] == pytest.approx(0.42, abs=0.01)
+    assert [each["extrapolated"] for each in document["past_errors"]] == [True]
+    assert "the chip alone; never measured before, extrapolated" in shown
+    for text in (shown, listed):
+        assert (
+            "nin is extrapolated: 70% of its time on the reference phone goes into dense "
+            "convolutions other than of 1x1, or of 3x3 with stride 1, and at most 42% of that of "
+            f"any network that was measured; its interval is {extrapolation['widening']:.2f} times "
+            "as wide for that."
+        ) in text
+        assert "a network measured nowhere and extrapolated was predicted to" in text
 
 
 def test_memory_is_told_with_the_program_that_the_phone_would_get(exports, monkeypatch):
@@ -103,7 +131,7 @@ def test_memory_is_told_with_the_program_that_the_phone_would_get(exports, monke
     network whose latency cannot be. Within its interval lies what was measured on a computer."""
     monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
 
-    outcome = invoke("nin", "alexnet", "-d", "nexus7", "-d", CHIP, "--json")
+    outcome = invoke("svhn", "alexnet", "-d", "nexus7", "-d", CHIP, "--json")
 
     told = {
         (row["network"], row["memory"]["format"]): row["memory"]
@@ -115,7 +143,7 @@ def test_memory_is_told_with_the_program_that_the_phone_would_get(exports, monke
             for row in csv.DictReader(file)
             if row["precision"] == "fp32"
         }
-    assert set(told) == {(name, kind) for name in ("nin", "alexnet") for kind in ("pte", "tflite")}
+    assert set(told) == {(name, kind) for name in ("svhn", "alexnet") for kind in ("pte", "tflite")}
     for key, memory in told.items():
         for figure in ("load", "inference", "peak"):
             ends = memory[figure]["low_bytes"], memory[figure]["high_bytes"]
@@ -185,9 +213,9 @@ def test_a_layer_that_cannot_be_told_has_no_part(exports, monkeypatch):
         (row,) = check_document(outcome.stdout)["predictions"]
         return sum(layer["share"] for layer in row["layers"] if layer["kind"] == "fc")
 
-    (nin,) = check_document(invoke("nin", "-d", CHIP, "--layers", "--json").stdout)["predictions"]
+    (svhn,) = check_document(invoke("svhn", "-d", CHIP, "--layers", "--json").stdout)["predictions"]
 
-    assert nin["layers"] == []
+    assert svhn["layers"] == []
     assert share(2) > share(60)
 
 
@@ -201,12 +229,12 @@ def test_people_read_the_memory(exports, monkeypatch):
     monkeypatch.setattr(places, "artifacts_directory", lambda: exports)
 
     outcome = CliRunner().invoke(
-        main.app, ["predict", "nin", "-d", "nexus7"], env={"COLUMNS": "200"}
+        main.app, ["predict", "svhn", "-d", "nexus7"], env={"COLUMNS": "200"}
     )
 
     assert "by load [90 %]" in outcome.stdout
     assert ".tflite, fp32" in outcome.stdout
-    assert "The latency of nin cannot be told" in outcome.stdout
+    assert "The latency of svhn cannot be told" in outcome.stdout
     assert "as was measured on computers" in outcome.stdout
 
 

@@ -188,7 +188,7 @@ def test_another_memory_is_told_of_the_same_phone(keep, url, usual_ms):
 def test_a_network_outside_of_the_fit_tells_nothing(keep, url, usual_ms):
     """With nothing else measured a phone that has a profile is told from its chip."""
     nexus = replace(PIXEL, name="nexus7", soc="APQ8064")
-    keep("nin", 500, nexus)
+    keep("svhn", 500, nexus)
     from_chip = document(url, "alexnet", "-d", "nexus7")
     keep("squeezenet", usual_ms["squeezenet"], nexus)
 

@@ -65,7 +65,7 @@ def test_a_network_is_not_predicted_from_itself():
     ("name", "precision", "threads", "device"),
     [
         ("googlenet", "int8", 4, PHONE),
-        ("nin", "fp32", 4, PHONE),
+        ("svhn", "fp32", 4, PHONE),
         ("googlenet", "fp32", 99, PHONE),
         ("googlenet", "fp32", 4, replace(PHONE, virtual=True)),
         ("googlenet", "fp32", 4, replace(PHONE, name="pc", link="none")),

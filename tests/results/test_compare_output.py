@@ -7,10 +7,12 @@ import msgspec
 import pytest
 from comparisons import compared, measured, nexus7, pc, pixel8
 from examples import MS, device_info, run_request, samples, traced_run
+from msgspec.structs import replace
 
 from mobilekit.analysis.predict.energy import predict_network
 from mobilekit.contract.protocol import PROTOCOL_VERSION, RunSuccess
 from mobilekit.records.prediction import (
+    Extrapolation,
     LatencyPrediction,
     PhoneBattery,
     PhonePower,
@@ -103,6 +105,22 @@ def test_the_other_side_may_be_the_virtual_one():
 
     (line,) = (each for each in beside.splitlines() if "latency" in each)
     assert line.index("1.00 s [") < line.index("10.0 ms [")
+
+
+def test_what_is_extrapolated_says_how_far():
+    predicted = predicted_of("nin", 500.0)
+    (nin,) = predicted.predictions
+    beyond = Extrapolation(work="digging", share=0.6, fitted_share=0.4, widening=1.22)
+    predicted = replace(predicted, predictions=(replace(nin, extrapolation=beyond),))
+    made = document((virtual_nexus7(), pc()), predicted=[predicted])
+
+    beside = render_comparisons(made).split(PREDICTED_HEADING)[1]
+
+    assert (
+        "nin on the real nexus7 is extrapolated: 60% of its time on the reference phone goes into "
+        "digging, and at most 40% of that of any network that was measured; its interval is 1.22 "
+        "times as wide for that"
+    ) in beside
 
 
 def test_what_cannot_be_predicted_says_why_beside_what_was_measured():

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilekit.analysis.predict.chips import features_of
-from mobilekit.analysis.predict.costs import are_same, costs_of
+from mobilekit.analysis.predict.costs import COSTS, are_same, costs_of
 from mobilekit.analysis.predict.kernel import (
     LINEAR_PRIOR,
     FeatureScales,
@@ -27,8 +27,10 @@ from mobilekit.analysis.predict.kernel import (
 from mobilekit.analysis.predict.posterior import Posterior, condition, whiten
 from mobilekit.analysis.predict.refusal import (
     MOST_SD,
+    WORDS,
     WorkRange,
     contradiction_of,
+    excesses,
     reason_against_chip,
     reasons_against,
     too_uncertain,
@@ -37,6 +39,7 @@ from mobilekit.contract.codec import Record
 from mobilekit.errors import UsageError
 from mobilekit.records.chip import Chip
 from mobilekit.records.prediction import (
+    Extrapolation,
     KnownLatency,
     LatencyPrediction,
     NetworkWork,
@@ -89,6 +92,9 @@ class LatencyModel(Record, frozen=True):
     """A phone's index, a network's, and ms."""
     range: WorkRange
     factors: tuple[IntervalFactor, ...]
+    widening_power: float
+    """An interval of an extrapolated network is wider by the factor that a share exceeds the
+    largest fitted one by, to this power."""
     errors: tuple[PastError, ...]
 
 
@@ -234,6 +240,7 @@ class Predictor:
                 name,
                 prior_mean[row] + posterior.mean[row],
                 posterior.covariance[row, row],
+                costs[row],
                 known=len(told),
                 seen=bool(seen[row]) or row in rows,
             )
@@ -245,17 +252,21 @@ class Predictor:
         name: str,
         mean: float,
         variance: float,
+        costs: Array,
         *,
         known: int,
         seen: bool,
         widening: float = 1.0,
     ) -> LatencyPrediction:
-        """From the mean and the variance of a network's log ms; ``widening`` is a factor on the
-        shipped width of the interval."""
+        """From the mean and the variance of a network's log ms, and its ``COSTS``, (costs,);
+        ``widening`` is a factor on the shipped width of the interval."""
         sd = math.sqrt(max(variance, 0.0) + self.model.sds.noise**2)
         if sd >= MOST_SD:
             return _refused(name, known, (too_uncertain(sd),))
+        extrapolation = None if seen else self.extrapolation_of(costs)
         half = self.factor(known, seen=seen) * sd * widening
+        if extrapolation is not None:
+            half *= extrapolation.widening
         return LatencyPrediction(
             network=name,
             latency_ms=math.exp(mean),
@@ -264,6 +275,21 @@ class Predictor:
             known=known,
             seen=seen,
             reasons=(),
+            extrapolation=extrapolation,
+        )
+
+    def extrapolation_of(self, costs: Array) -> Extrapolation | None:
+        """Of a network's ``COSTS``, (costs,); ``None`` where none exceeds what was fitted."""
+        shares = self.shares(costs)
+        excess = excesses(shares, self.model.range)
+        most = int(excess.argmax())
+        if excess[most] == 1:
+            return None
+        return Extrapolation(
+            work=WORDS[COSTS[most]],
+            share=float(shares[most]),
+            fitted_share=self.model.range.largest_share[most],
+            widening=float(excess[most] ** self.model.widening_power),
         )
 
     def are_fitted(self, costs: Array) -> npt.NDArray[np.bool_]:
@@ -335,10 +361,15 @@ class Predictor:
             key=lambda each: each.known,
         ).factor
 
-    def past_error(self, known: int, *, seen: bool) -> PastError:
+    def past_error(self, known: int, *, seen: bool, extrapolated: bool = False) -> PastError:
         """How far predictions like this were right on phones held back from the fit."""
+        kind = (seen, extrapolated)
         return max(
-            (each for each in self.model.errors if each.seen == seen and each.known <= known),
+            (
+                each
+                for each in self.model.errors
+                if (each.seen, each.extrapolated) == kind and each.known <= known
+            ),
             key=lambda each: each.known,
         )
 

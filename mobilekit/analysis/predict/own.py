@@ -104,6 +104,7 @@ def predict_with_own(
                 network.name,
                 expected.mean[row],
                 expected.covariance[row, row],
+                costs[row],
                 known=len(here),
                 seen=bool(seen[row]) or any(network == each.network for each in usable_own),
                 widening=widening(len(here)),

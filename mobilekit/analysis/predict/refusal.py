@@ -20,9 +20,11 @@ MOST_SD = 0.7
 times in three."""
 MOST_SDS_OFF = 5.0
 """By how many sds a known latency may lie off what the chip lets expect."""
-_WIDER_SHARE = 1.25
 _MORE_SHARE = 0.05
-"""A cost's share of the time may exceed the largest fitted one by this factor, or by this much."""
+"""By how much a cost's share of the time may exceed the largest fitted one without being more than
+that: what so small a part does hardly shows in the sum."""
+_LEAST_SHARE = 1e-9
+"""In place of none, which no factor is told of."""
 _SMALLER, _LARGER = 0.5, 2.0
 """How far a network or a chip may lie outside of the fitted sizes."""
 _CHIP_WORDS = {
@@ -33,7 +35,7 @@ _CHIP_WORDS = {
 }
 """``FEATURES`` that a chip may lie outside of what was fitted in, for people."""
 
-_WORDS = {
+WORDS = {
     "pw_macs": "convolutions of 1x1",
     "c3s1_macs": "convolutions of 3x3 with stride 1",
     "conv_macs": "dense convolutions other than of 1x1, or of 3x3 with stride 1",
@@ -66,6 +68,9 @@ class WorkRange(Record, frozen=True):
 
     largest_share: tuple[float, ...]
     """Of each of ``COSTS`` in the reference device's time."""
+    furthest: tuple[float, ...]
+    """Of each of ``COSTS``, by what factor a share may exceed the largest: as far as networks that
+    were held back could be told."""
     least_ms: float
     most_ms: float
     """On the reference device."""
@@ -89,14 +94,22 @@ def reasons_against(network: NetworkWork, unit_ms: Array, fitted: WorkRange) -> 
             f"phone, and they took {fitted.least_ms:.3g} to {fitted.most_ms:.3g} ms; measure it "
             "on the phone",
         )
-    reasons = []
-    for name, share, most in zip(COSTS, times / total, fitted.largest_share, strict=True):
-        if share > max(most * _WIDER_SHARE, most + _MORE_SHARE):
-            reasons.append(
-                f"{share:.0%} of its time on the reference phone goes into {_WORDS[name]}, and at "
-                f"most {most:.0%} of that of any network that was measured; measure it on the phone"
-            )
-    return tuple(reasons)
+    shares = times / total
+    beyond = excesses(shares, fitted) > np.array(fitted.furthest)
+    return tuple(
+        f"{shares[cost]:.0%} of its time on the reference phone goes into {WORDS[COSTS[cost]]}, "
+        f"and at most {fitted.largest_share[cost]:.0%} of that of any network that was measured; "
+        "measure it on the phone"
+        for cost in np.flatnonzero(beyond)
+    )
+
+
+def excesses(shares: Array, fitted: WorkRange) -> Array:
+    """By what factor each of ``COSTS`` takes more of a network's time than of any fitted one's,
+    (costs,); 1 where it does not, or is ``_MORE_SHARE`` more at most."""
+    most = np.array(fitted.largest_share)
+    exceeds = shares > most + _MORE_SHARE
+    return np.asarray(np.where(exceeds, shares / np.maximum(most, _LEAST_SHARE), 1.0))
 
 
 def _strangeness_of(layer: LayerWork) -> str | None:

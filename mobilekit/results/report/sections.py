@@ -41,6 +41,7 @@ from mobilekit.results.tables.cells import (
     make_table,
 )
 from mobilekit.results.text.compare import APART, refusal_text
+from mobilekit.results.text.prediction import extrapolation_texts
 from mobilekit.results.text.words import SOURCE_NAMES
 
 RANKED = {"latency": "Latency", "energy_gross": "Energy", "charge": "Inferences per charge"}
@@ -425,8 +426,9 @@ def _predicted(document: ReportDocument) -> Section:
             Part(
                 "Beside what was measured without them",
                 _headed(table, "network", "figure"),
-                notes=tuple(
-                    f"Predicted as of {engine}, with 90 % intervals." for engine in engines
+                notes=(
+                    *(f"Predicted as of {engine}, with 90 % intervals." for engine in engines),
+                    *(text for item in told for text in extrapolation_texts(item)),
                 ),
             )
         )

@@ -21,6 +21,7 @@ from mobilekit.results.tables.cells import Table
 from mobilekit.results.tables.markdown import render_markdown
 from mobilekit.results.tables.text import render_text
 from mobilekit.results.text.measurement import render_findings
+from mobilekit.results.text.prediction import extrapolation_text
 from mobilekit.units import format_bytes
 
 APART = (
@@ -83,6 +84,12 @@ def _predicted_notes(document: ComparisonDocument) -> list[str]:
     ]
     engines = dict.fromkeys(device.engine for device, each in told if each.latency_ms is not None)
     lines += [f"Predicted: as of {engine}, with 90 % intervals" for engine in engines]
+    lines += [
+        f"{each.network} on the real {each.device} is extrapolated: "
+        f"{extrapolation_text(each.extrapolation)}"
+        for _, each in told
+        if each.extrapolation is not None
+    ]
     papers = map(load_publication, papers_on(document.predicted))
     lines += [f"Theirs: {paper.source}; {paper.notes[0]}" for paper in papers]
     return lines

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from mobilekit.records.prediction import (
     EarlierPrediction,
+    Extrapolation,
     FitVerdict,
     NetworkPrediction,
     OwnRuns,
@@ -69,6 +70,7 @@ def render_predictions(predicted: Predictions, width: int | None = None) -> str:
         if each.reasons
     ]
     lines += _untold_texts(predicted)
+    lines += extrapolation_texts(predicted)
     lines += [
         f"Power{f' of {each.device}' if several else ''}: {_power_text(each.power)}"
         for each in predicted.devices
@@ -96,6 +98,7 @@ def reading_of(predicted: Predictions) -> list[str]:
         for each in predicted.predictions
         if each.latency_ms is None
     ][:1]
+    lines += extrapolation_texts(predicted)
     return lines + [_past_text(each) for each in predicted.past_errors]
 
 
@@ -336,7 +339,27 @@ def _told_from(each: NetworkPrediction, device: PredictedDevice) -> str:
         told = f"{_count(each.known, 'network')} measured here"
     else:
         told = "the chip alone" if device.own is None else "your runs elsewhere"
+    if each.extrapolation is not None:
+        return f"{told}; never measured before, extrapolated"
     return f"{told}; {'measured' if each.seen else 'never measured'} before"
+
+
+def extrapolation_texts(predicted: Predictions) -> list[str]:
+    """Once for each network: it is its own, on whatever phone."""
+    told = {
+        each.network: each.extrapolation for each in predicted.predictions if each.extrapolation
+    }
+    return [
+        f"{network} is extrapolated: {extrapolation_text(each)}." for network, each in told.items()
+    ]
+
+
+def extrapolation_text(each: Extrapolation) -> str:
+    return (
+        f"{each.share:.0%} of its time on the reference phone goes into {each.work}, and at most "
+        f"{each.fitted_share:.0%} of that of any network that was measured; its interval is "
+        f"{each.widening:.2f} times as wide for that"
+    )
 
 
 def _untold_texts(predicted: Predictions) -> list[str]:
@@ -375,6 +398,8 @@ def _past_text(past: PastError) -> str:
         else "From the chip alone"
     )
     kind = "a network measured elsewhere" if past.seen else "a network measured nowhere"
+    if past.extrapolated:
+        kind += " and extrapolated"
     return (
         f"{known}, {kind} was predicted to {past.median_ape_percent:.1f} % (median; nine in ten to "
         f"{past.p90_ape_percent:.0f} %) on chips held back, and {past.coverage:.0%} of "

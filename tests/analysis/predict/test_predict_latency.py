@@ -299,12 +299,123 @@ def test_a_faster_chip_is_predicted_to_be_faster(predictor, networks, slower, fa
         assert less.latency_ms < more.latency_ms
 
 
+# --- beyond what was fitted ---------------------------------------------------------------------
+
+
+def with_share(predictor, networks, cost, share):
+    """ResNet-18 with so many convolutions of one ``WorkKind`` that they take this share of its
+    time on the reference device."""
+    network = next(each for each in networks if each.name == "resnet18")
+    unit_ms = np.array(predictor.model.unit_ms)
+    index = COSTS.index(f"{cost}_macs")
+    left = [layer for layer in network.layers if layer.kind != cost]
+    own_ms = costs_of(left) @ unit_ms * share / (1 - share)
+    added = LayerWork(
+        name="added",
+        type="ConvolutionDepthWise" if cost in {"group", "dw"} else "Convolution",
+        kind=cost,
+        macs=round(own_ms / unit_ms[index]),
+        weights=0,
+        input_elements=0,
+        output_elements=0,
+        kernel=5,
+    )
+    return replace(network, name=f"{share:.0%}", layers=(*left, added))
+
+
+def told_with_shares(predictor, networks, cost, *factors):
+    """Each with the largest fitted share times a factor."""
+    most = predictor.model.range.largest_share[COSTS.index(f"{cost}_macs")]
+    asked = [with_share(predictor, networks, cost, most * factor) for factor in factors]
+    return predictor.predict(asked, parse_chip(SNAPDRAGON_855, CORES), 4)
+
+
+def test_more_of_one_kind_of_work_is_told_with_a_wider_interval(predictor, networks):
+    """By the power that was fitted of how many times as much it is."""
+    within, further, furthest = told_with_shares(predictor, networks, "conv", 0.9, 1.3, 1.69)
+
+    assert within.extrapolation is None
+    for told, factor in ((further, 1.3), (furthest, 1.69)):
+        assert told.extrapolation.work.startswith("dense convolutions other than")
+        assert told.extrapolation.share / told.extrapolation.fitted_share == pytest.approx(
+            factor, rel=0.001
+        )
+        assert told.extrapolation.widening == pytest.approx(
+            factor**predictor.model.widening_power, rel=0.001
+        )
+        assert told.low_ms < told.latency_ms < told.high_ms
+    assert 1.05 < further.extrapolation.widening < furthest.extrapolation.widening < 1.7
+
+
+def test_the_widening_is_of_the_intervals_width(predictor, networks):
+    """Of its logarithm's, about the same median, and only where the network was never measured."""
+    costs = costs_of(with_share(predictor, networks, "conv", 0.65).layers)
+
+    extrapolated, measured = (
+        predictor.tell("x", 3.0, 0.04, costs, known=0, seen=seen) for seen in (False, True)
+    )
+
+    assert measured.extrapolation is None
+    assert extrapolated.latency_ms == measured.latency_ms
+    factors = predictor.factor(0, seen=False) / predictor.factor(0, seen=True)
+    assert math.log(extrapolated.high_ms / extrapolated.latency_ms) == pytest.approx(
+        math.log(measured.high_ms / measured.latency_ms)
+        * factors
+        * extrapolated.extrapolation.widening
+    )
+
+
+@pytest.mark.parametrize(
+    ("cost", "factor"), [("conv", 1.72), ("conv", 2.1), ("group", 1.3), ("dw", 1.5), ("dw", 5.0)]
+)
+def test_too_much_of_one_kind_of_work_is_refused(predictor, networks, cost, factor):
+    """Beyond what networks that were held back tell, which is less far for kinds that few of them
+    had much of."""
+    (told,) = told_with_shares(predictor, networks, cost, factor)
+
+    assert told.latency_ms is None
+    assert f"{told.network} of its time on the reference phone goes into" in told.reasons[0]
+
+
+def test_a_little_more_of_little_is_not_extrapolated(predictor, networks):
+    """Depthwise convolutions, of which no network has much: four points more."""
+    most = predictor.model.range.largest_share[COSTS.index("dw_macs")]
+
+    (told,) = told_with_shares(predictor, networks, "dw", (most + 0.04) / most)
+
+    assert told.latency_ms is not None
+    assert told.extrapolation is None
+
+
+def test_a_network_that_is_known_on_the_phone_is_not_extrapolated(predictor, networks):
+    asked = [with_share(predictor, networks, "conv", 0.65), networks[0]]
+    chip = parse_chip(SNAPDRAGON_855, CORES)
+    usual = predictor.predict(asked, chip, 4)[0]
+
+    known = KnownLatency(network=usual.network, latency_ms=usual.latency_ms)
+    told = predictor.predict(asked, chip, 4, [known])[0]
+
+    assert usual.extrapolation is not None
+    assert told.extrapolation is None
+    assert told.latency_ms == pytest.approx(usual.latency_ms)
+
+
 def test_what_was_held_back_from_the_fit_is_within_the_goals(predictor):
     """The errors that are shipped with the model, and told to whoever asks it."""
-    goals = {(0, True): 30, (1, True): 8, (3, True): 6.5, (5, True): 6, (5, False): 14}
+    goals = {
+        (0, True, False): 30,
+        (1, True, False): 8,
+        (3, True, False): 6.5,
+        (5, True, False): 6,
+        (5, False, False): 14,
+        (0, False, True): 37,
+        (1, False, True): 17,
+        (3, False, True): 17,
+        (5, False, True): 17,
+    }
 
-    for (known, seen), most in goals.items():
-        past = predictor.past_error(known, seen=seen)
-        assert (past.known, past.seen) == (known, seen)
+    for (known, seen, extrapolated), most in goals.items():
+        past = predictor.past_error(known, seen=seen, extrapolated=extrapolated)
+        assert (past.known, past.seen, past.extrapolated) == (known, seen, extrapolated)
         assert past.median_ape_percent <= most
         assert 0.85 <= past.coverage <= 0.95

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import mobilekit
 from mobilekit.analysis.predict.chips import parse_chip
@@ -66,6 +67,24 @@ def test_each_run_makes_the_interval_narrower(predictor, usual_ms):
         predict_with_own(predictor, ASKED, Wanted(PHONE, FLOAT), own[:count]) for count in (1, 3)
     )
     assert all(b < a for a, b in zip(half_widths(one), half_widths(three), strict=True))
+
+
+def test_what_goes_beyond_the_fitted_networks_does_so_from_own_runs_too(predictor, usual_ms):
+    """Until the network itself was measured, on whatever phone."""
+    own = runs(usual_ms, PHONE, FLOAT, 2)
+    resnet = NETWORKS["resnet18"]
+    more = [
+        replace(layer, macs=layer.macs * 2) if layer.kind == "conv" else layer
+        for layer in resnet.layers
+    ]
+    mine = replace(resnet, name="mine", layers=tuple(more))
+
+    (unknown,) = predict_with_own(predictor, [mine], Wanted(PHONE, FLOAT), own)
+    measured = OwnLatency(OTHER, FLOAT, mine, 2 * unknown.latency_ms)
+    (seen,) = predict_with_own(predictor, [mine], Wanted(PHONE, FLOAT), [*own, measured])
+
+    assert unknown.extrapolation.widening > 1.1
+    assert seen.extrapolation is None
 
 
 def test_a_precision_that_was_not_measured_anywhere_is_refused(predictor, usual_ms):
