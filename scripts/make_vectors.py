@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 import msgspec
 import numpy as np
+from executorch_files import Delegate, make_program, make_weights
 
 from mobilekit.contract import protocol as p
 from mobilekit.contract.codec import encode, encode_pretty
@@ -35,6 +36,8 @@ from mobilekit.model.condense import Dictionary, Form, condense
 
 VECTORS = Path(__file__).parent.parent / "tests" / "vectors"
 MISSING = object()
+LONG_TEXT = "x" * (p.MAX_TEXT_CHARACTERS + 1)
+LONG_NAME = "é" * (p.MAX_NAME_CHARACTERS + 1)
 NEWER = p.PROTOCOL_VERSION + 1
 
 COMPANION = p.CompanionInfo(
@@ -281,6 +284,7 @@ VALID: dict[str, object] = {
     "run_success-full": success("all"),
     "run_failure-early": failure("bad_request", "verify", "$.threads: 0 is not in [1, 2^63)", 0),
     "run_failure-midway": failure("inference_failed", "iterate", 'it said "no"\n\tdépassé 🔋', 12),
+    "run_failure-longest": failure("internal", "verify", "🔋" * p.MAX_TEXT_CHARACTERS, 0),
     **{
         f"run_failure-{code.replace('_', '-')}": failure(code, "verify", "why", 0)
         for code in get_args(p.FailureCode)
@@ -599,6 +603,54 @@ CHANGES: list[tuple[str, str, list[str | int], Any, str]] = [
                 "samples.iteration_ns[2]",
             ),
             ("run_success-full", "id", ["run_id"], "../x", "run_id"),
+            ("run_failure-early", "message", ["message"], LONG_TEXT, "message"),
+            (
+                "run_success-full",
+                "energy-refusal",
+                ["samples", "energy_refusal"],
+                LONG_TEXT,
+                "samples.energy_refusal",
+            ),
+            (
+                "run_success-full",
+                "profile-refusal",
+                ["samples", "profile_refusal"],
+                LONG_TEXT,
+                "samples.profile_refusal",
+            ),
+            ("profile_refused-why", "reason", ["reason"], LONG_TEXT, "reason"),
+            ("energy_refused-plugged", "reason", ["reason"], LONG_TEXT, "reason"),
+            *(
+                (
+                    "companion_started-gauge",
+                    field,
+                    ["companion", field],
+                    LONG_NAME,
+                    f"companion.{field}",
+                )
+                for field in ("name", "version", "engine", "engine_version", "abi")
+            ),
+            (
+                "window_measured-rails",
+                "rail-name",
+                ["window", "rails", 1, "name"],
+                LONG_NAME,
+                "window.rails[1].name",
+            ),
+            (
+                "state_sampled-full",
+                "processors",
+                ["thermal", "cpu_khz"],
+                [1] * (p.MAX_PROCESSORS + 1),
+                "thermal.cpu_khz",
+            ),
+            (
+                "sync_pattern_made-six",
+                "edges",
+                ["pattern", "edges_ns"],
+                [1] * (2 * p.SYNC_PULSES + 1),
+                "pattern.edges_ns",
+            ),
         )
     ),
     ("window_measured-load", "no-duration", ["window", "ended_ns"], 10_200_000_000, "ended_ns"),
@@ -890,6 +942,27 @@ UNSOUND_ANSWERS: list[tuple[str, str, list[str | int], Any, str]] = [
         40_000_000,
         "$.samples.iteration_ns",
     ),
+    (
+        "full",
+        "many-readings",
+        ["samples", "battery"],
+        json.loads(encode((BATTERY, BATTERY, BATTERY))),
+        "$.samples.battery",
+    ),
+    (
+        "full",
+        "many-states",
+        ["samples", "thermal"],
+        json.loads(encode((THERMAL, THERMAL, THERMAL))),
+        "$.samples.thermal",
+    ),
+    (
+        "full",
+        "many-patterns",
+        ["samples", "sync_patterns"],
+        json.loads(encode((SYNC, SYNC, SYNC))),
+        "$.samples.sync_patterns",
+    ),
     ("full", "no-check", ["samples", "output_check"], None, "$.samples.output_check"),
     ("full", "no-memory", ["samples", "memory"], [], "$.samples.memory"),
     ("full", "memory-order", ["samples", "memory", 1, "stage"], "closed", "$.samples.memory"),
@@ -992,6 +1065,27 @@ def answers() -> Iterable[tuple[str, dict[str, Any]]]:
         request, result = (json.loads(encode(each)) for each in SOUND_ANSWERS[name])
         vector = {"field": field, "request": request, "result": changed(result, path, value)}
         yield f"{name}-{case}", vector
+
+
+# A text is its unit so many times; so many of its characters are kept, before the ending.
+TEXTS_TO_CUT: list[dict[str, Any]] = [
+    {"unit": "", "times": 1, "kept": 0, "ending": ""},
+    {"unit": "x", "times": 4096, "kept": 4096, "ending": ""},
+    {"unit": "x", "times": 4097, "kept": 4057, "ending": " ... (the beginning of 4097 characters)"},
+    {"unit": "é🔋", "times": 2048, "kept": 4096, "ending": ""},
+    {
+        "unit": "é🔋",
+        "times": 4096,
+        "kept": 4057,
+        "ending": " ... (the beginning of 8192 characters)",
+    },
+    {
+        "unit": "🔋",
+        "times": 10000,
+        "kept": 4056,
+        "ending": " ... (the beginning of 10000 characters)",
+    },
+]
 
 
 ENGINES_FAILURES = ("refused", "unexpected", "assertion", "io")
@@ -1142,6 +1236,75 @@ def broken_condensed(made: dict[str, bytes]) -> Iterable[tuple[str, bytes, str]]
     yield "atom", one(block, bytes(index)), "beyond the atoms"
 
 
+def apart() -> Iterable[dict[str, Any]]:
+    """Programs, their weights, and what these lack."""
+    one = make_program({"level_1": [Delegate([("a", 8)])], "level_2": [Delegate([("a", 16)])]})
+    two = {
+        "level_1": [
+            Delegate([("a", 8), ("b", 4)]),
+            Delegate([("", 99), ("c", 2)], is_inline=True),
+            Delegate([("a", 99)], backend="VulkanBackend"),
+        ]
+    }
+    enough = make_weights({"a": 8, "b": 4, "c": 2})
+    short = make_weights({"b": 4, "a": 7})
+    both = ["level_1", "level_2"]
+    known = "level_1 reads 8 bytes of the constant a, of which"
+    for name, program, methods, weights, lack in (
+        ("enough", one, ["level_1"], enough, None),
+        ("more-than-enough", one, both, make_weights({"a": 16}), None),
+        (
+            "a-lower-levels",
+            one,
+            ["level_2"],
+            enough,
+            "level_2 reads 16 bytes of the constant a, of",
+        ),
+        ("a-candidate", one, both, enough, "level_2 reads 16 bytes of the constant a, of which"),
+        ("short-by-a-byte", one, ["level_1"], short, known),
+        ("none", one, ["level_1"], make_weights({}), "level_1 reads the constant a, which"),
+        ("no-such-method", one, ["forward"], make_weights({}), None),
+        ("several-delegates", make_program(two), ["level_1"], enough, None),
+        (
+            "in-the-flatbuffer",
+            make_program(two),
+            ["level_1"],
+            make_weights({"a": 8, "b": 4}),
+            "constant c",
+        ),
+        ("its-own", make_program(two, {"c": 2}), ["level_1"], make_weights({"a": 8, "b": 4}), None),
+        (
+            "its-own-is-short",
+            make_program(two, {"c": 1}),
+            ["level_1"],
+            make_weights({"a": 8, "b": 4}),
+            "2 bytes of the constant c",
+        ),
+    ):
+        files = {"program": program.hex(), "weights": weights.hex()}
+        yield {"name": name, **files, "methods": methods, "lack": lack, "error": None}
+    for name, program, weights, error in broken_apart(one, enough):
+        files = {"program": program.hex(), "weights": weights.hex()}
+        yield {"name": name, **files, "methods": both, "lack": None, "error": error}
+
+
+def broken_apart(program: bytes, weights: bytes) -> Iterable[tuple[str, bytes, bytes, str]]:
+    no_program, no_weights = "no program of ExecuTorch", "no weights of ExecuTorch"
+    yield "empty-program", b"", weights, no_program
+    yield "empty-weights", program, b"", no_weights
+    yield "weights-as-program", weights, weights, no_program
+    yield "program-as-weights", program, program, no_weights
+    yield "root-beyond", b"\xff\xff\xff\x7f" + program[4:], weights, no_program
+    yield "root-far-beyond", b"\xff\xff\xff\xff" + program[4:], weights, no_program
+    yield "segments-beyond", program[:24] + b"\xff" * 8 + program[32:], weights, no_program
+    yield "segments-elsewhere", program[:24] + bytes(8) + program[32:], weights, no_program
+    yield "cut-off", program[: len(program) // 2], weights, no_program
+    yield "weights-cut-off", program, weights[:60], no_weights
+    root = int.from_bytes(weights[:4], "little")
+    before = weights[:root] + (2**31 - 1).to_bytes(4, "little") + weights[root + 4 :]
+    yield "fields-before-the-data", program, before, no_weights
+
+
 def write(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
@@ -1161,7 +1324,9 @@ def main() -> None:
     write(VECTORS / "warmup.json", WARMUP)
     write(VECTORS / "output_check.json", OUTPUT_CHECK)
     write(VECTORS / "failures.json", FAILURES)
+    write(VECTORS / "texts.json", TEXTS_TO_CUT)
     write(VECTORS / "condensed.json", list(condensed()))
+    write(VECTORS / "apart.json", list(apart()))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from mobilekit.analysis.findings import find_doubts
 from mobilekit.analysis.layers.traces import parse_trace
 from mobilekit.campaign.file import parse_plan
 from mobilekit.contract.answering import check_answer
+from mobilekit.contract.apart import find_lack
 from mobilekit.contract.checks import decode_events, decode_request, decode_result
 from mobilekit.contract.codec import encode
 from mobilekit.contract.condensed import expand
@@ -89,6 +90,11 @@ def edited(seeds: list[bytes]) -> st.SearchStrategy[bytes]:
 def condensed_seeds() -> list[bytes]:
     vectors = json.loads((VECTORS / "condensed.json").read_bytes())
     return [bytes.fromhex(vector["condensed"]) for vector in vectors]
+
+
+def apart_seeds(kind: str) -> list[bytes]:
+    vectors = json.loads((VECTORS / "apart.json").read_bytes())
+    return [bytes.fromhex(vector[kind]) for vector in vectors]
 
 
 def seeds_of(pattern: str) -> list[bytes]:
@@ -232,6 +238,18 @@ def condensed(path: Path) -> object:
     return expand(path, path.with_suffix(".program"))
 
 
+def program_apart(path: Path) -> object:
+    weights = path.with_suffix(".ptd")
+    weights.write_bytes(apart_seeds("weights")[0])
+    return find_lack(path, ["level_1"], weights)
+
+
+def weights_apart(path: Path) -> object:
+    program = path.with_suffix(".pte")
+    program.write_bytes(apart_seeds("program")[0])
+    return find_lack(program, ["level_1"], path)
+
+
 PLACED = (Placed(backend="vulkan", layers=("features.0",)),)
 
 
@@ -290,6 +308,8 @@ READERS: dict[str, tuple[Callable[[bytes], object], Callable[[], list[bytes]]]] 
     "recording": (recording, lambda: seeds_of("[!r]*") + seeds_of("run_*")),
     "cache": (on_path(sealed, ".json"), lambda: [sealed_seed()]),
     "condensed": (on_path(condensed, ".pte"), condensed_seeds),
+    "program apart": (on_path(program_apart, ".pte"), lambda: apart_seeds("program")),
+    "weights apart": (on_path(weights_apart, ".ptd"), lambda: apart_seeds("weights")),
     "campaign": (lambda data: parse_plan(data, Path("campaign.toml")), lambda: [CAMPAIGN]),
     "meter": (
         lambda data: find_layout(data, path="a file", delimiter=None, decimal=None),

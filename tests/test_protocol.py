@@ -15,8 +15,10 @@ import pytest
 
 from mobilekit.contract import protocol
 from mobilekit.contract.answering import check_answer
+from mobilekit.contract.apart import find_lack
 from mobilekit.contract.checks import decode_events, decode_request, decode_result
 from mobilekit.contract.codec import encode
+from mobilekit.contract.samples import cut_text
 from mobilekit.errors import OtherVersionError, ProtocolError
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -109,6 +111,41 @@ def test_an_answer_is_held_against_its_request(path: Path) -> None:
     with pytest.raises(ProtocolError) as caught:
         check_answer(request, result)
     assert vector["field"] in str(caught.value)
+
+
+@pytest.mark.parametrize("vector", json.loads((VECTORS / "texts.json").read_bytes()))
+def test_a_text_is_cut_at_its_end_and_says_so(vector: dict[str, Any]) -> None:
+    """One that is as long as a message takes stays whole."""
+    text = vector["unit"] * vector["times"]
+
+    assert cut_text(text) == text[: vector["kept"]] + vector["ending"]
+
+
+@pytest.mark.parametrize(
+    "vector", json.loads((VECTORS / "apart.json").read_bytes()), ids=lambda vector: vector["name"]
+)
+def test_what_weights_apart_lack_is_told(vector: dict[str, Any], tmp_path: Path) -> None:
+    """Of any two files, or that one of them is none."""
+    program, weights = tmp_path / "x.pte", tmp_path / "x.ptd"
+    program.write_bytes(bytes.fromhex(vector["program"]))
+    weights.write_bytes(bytes.fromhex(vector["weights"]))
+
+    if vector["error"] is not None:
+        with pytest.raises(ProtocolError, match=vector["error"]):
+            find_lack(program, vector["methods"], weights)
+        return
+    lack = find_lack(program, vector["methods"], weights)
+    assert lack is None if vector["lack"] is None else vector["lack"] in str(lack)
+
+
+def test_a_request_that_is_too_long_is_refused() -> None:
+    """By what it is of bytes, whatever they are."""
+    data = (VECTORS / "valid" / "run_request-bare.json").read_bytes()
+    longest = data + b" " * (protocol.MAX_REQUEST_BYTES - len(data))
+
+    assert decode_request(longest) == decode_request(data)
+    with pytest.raises(ProtocolError, match="longer than 1048576 bytes"):
+        decode_request(longest + b" ")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from mobilekit.contract.protocol import (
 )
 from mobilekit.errors import ProtocolError
 
+_BEFORE_AND_AFTER = 2
+"""Of the battery and the thermal state outside of windows, and patterns around the windows."""
 Problem = tuple[str, str]
 """The path of a field in the result, and what is wrong with it."""
 
@@ -119,6 +121,9 @@ def _time_problems(request: RunRequest, samples: Samples, is_over: bool) -> Iter
             request.max_duration_ns
         ):
             yield "iteration_ns", f"{len(samples.iteration_ns)} are too few"
+    for field, readings in (("battery", samples.battery), ("thermal", samples.thermal)):
+        if len(readings) > _BEFORE_AND_AFTER:
+            yield field, f"{len(readings)} are more than {_BEFORE_AND_AFTER}"
     if is_over and samples.output_check is None:
         yield "output_check", "missing from a run that is over"
     stages = tuple(sample.stage for sample in samples.memory)
@@ -171,6 +176,9 @@ def _energy_problems(request: RunRequest, samples: Samples, is_over: bool) -> It
             if getattr(samples, field):
                 yield field, "it was not asked for"
         return
+    patterns = _BEFORE_AND_AFTER if plan.sync_pattern else 0
+    if len(samples.sync_patterns) > patterns:
+        yield "sync_patterns", f"{len(samples.sync_patterns)} are more than {patterns}"
     for number, pattern in enumerate(samples.sync_patterns):
         yield from _order_problems(f"sync_patterns[{number}].edges_ns", pattern.edges_ns)
     times_ns = [at_ns for each in samples.windows for at_ns in (each.started_ns, each.ended_ns)]

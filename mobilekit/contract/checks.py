@@ -11,6 +11,7 @@ import msgspec
 from mobilekit.contract.codec import decode, encode
 from mobilekit.contract.protocol import (
     MAX_FILE_BYTES,
+    MAX_REQUEST_BYTES,
     PROTOCOL_VERSION,
     RUN_ID_PATTERN,
     ProgressEvent,
@@ -36,7 +37,7 @@ def decode_request(data: bytes) -> RunRequest:
     Raises ``OtherVersionError`` for another protocol version, and ``ProtocolError`` naming the
     field for any other text that is not a request, or whose values are out of range.
     """
-    request: RunRequest = _decode_whole(data, RunRequest, "request.json")
+    request: RunRequest = _decode_whole(data, RunRequest, "request.json", MAX_REQUEST_BYTES)
     decode(data, _Whole, source="request.json")
     if request.weights is not None and request.artifact.format != "pte":
         raise _out_of_range("weights", f"a .{request.artifact.format} has them itself")
@@ -55,7 +56,7 @@ def decode_request(data: bytes) -> RunRequest:
 
 def decode_result(data: bytes) -> RunResult:
     """Decode one result; raises ``ProtocolError`` like ``decode_request``."""
-    result: RunResult = _decode_whole(data, RunResult, "result.json")
+    result: RunResult = _decode_whole(data, RunResult, "result.json", MAX_FILE_BYTES)
     return result
 
 
@@ -86,10 +87,10 @@ class _Whole(msgspec.Struct, frozen=True):
     weights: WeightsFile | None
 
 
-def _decode_whole(data: bytes, message: Any, source: str) -> Any:
+def _decode_whole(data: bytes, message: Any, source: str, longest_bytes: int) -> Any:
     """A message that is a file; its version is told before anything else of it."""
-    if len(data) > MAX_FILE_BYTES:
-        raise ProtocolError(f"{source} is longer than {MAX_FILE_BYTES} bytes", fix=SAME_VERSION)
+    if len(data) > longest_bytes:
+        raise ProtocolError(f"{source} is longer than {longest_bytes} bytes", fix=SAME_VERSION)
     found = decode(data, Message, source=source).protocol_version
     if found != PROTOCOL_VERSION:
         raise OtherVersionError(

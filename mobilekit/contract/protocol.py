@@ -47,17 +47,21 @@ like one that was never started.
 that names it; an integer field takes no ``1.0``; ``null`` is taken only where a field is
 documented to be absent sometimes. Every field is present in every message, once. A companion takes
 exactly its own ``protocol_version``, and looks at it before any other field. No file of messages is
-longer than ``MAX_FILE_BYTES``; no message is nested more deeply than 32.
+longer than ``MAX_FILE_BYTES``, and no request than ``MAX_REQUEST_BYTES``; no message is nested more
+deeply than 32.
 
 **Values.** The types below say which are taken: an integer is one of 64 bits; times, sizes and
 counts are at least 0; what took place took at least 1 ns, be it a load, an iteration or a window;
-a wait does not end before it starts; hashes and ids match their patterns. A value out of its range
-is an error like one of another type.
+a wait does not end before it starts; hashes and ids match their patterns; a text for people has at
+most ``MAX_TEXT_CHARACTERS`` and a name at most ``MAX_NAME_CHARACTERS``, counted as Unicode's code
+points. A value out of its range is an error like one of another type. Who sends a text therefore
+cuts one that is longer, and says at its end how long it was (``tests/vectors/texts.json``).
 
 **A run** goes through these phases, each announced by a ``PhaseStarted``:
 
-1. ``verify``: the request is decoded, every file it names is there and hashes to its name, and what
-   condensed artifacts expand to hashes to what they say.
+1. ``verify``: the request is decoded, every file it names is there and hashes to its name, what
+   condensed artifacts expand to hashes to what they say, and weights that lie apart have all that
+   the artifact's method and every candidate read of them (``mobilekit.contract.apart``).
 2. ``choose``, if asked for: which of the program's methods the run is of. Each candidate of the
    ``choice`` in turn is loaded as in ``load``, its inputs are bound, it runs until ``WarmupRule``
    holds and ``iterations`` times more, timed, and is closed (``MethodTried``). The first whose
@@ -131,6 +135,8 @@ host before it believes a result (``check_answer``; ``tests/vectors/answers``):
   order, a trace or a refusal of it, examples, and nothing of a phase that was not asked for.
 - The methods that were tried are the first candidates, in their order, and no other was tried after
   one that keeps to the budget.
+- The battery and the thermal state were read twice at the most outside of windows, and there are
+  two synchronisation patterns at the most.
 - Iterations take no longer together than from the start of ``iterate`` to that of ``check``, and
   are fewer than ``min_iterations`` only if that is at least ``max_duration_ns``.
 - There are iterations in a load window and none in an idle one, and samples in both.
@@ -151,7 +157,8 @@ first of these that fits is its code:
 - ``load_failed``: the engine throws anything while it loads a program, in any phase.
 - ``inference_failed``: the engine throws anything while it binds inputs, executes, gives its
   outputs or writes its trace.
-- ``bad_request``, ``protocol_version``, ``file_missing``, ``file_corrupt``: what ``verify`` finds.
+- ``bad_request``, ``protocol_version``, ``file_missing``, ``file_corrupt``, ``weights_mismatch``
+  (there is less in the weights than is read of them): what ``verify`` finds.
 - ``internal``: anything else, whatever it is.
 
 ``interrupted``, ``disconnected`` and ``stopped`` are said of runs that left no result.
@@ -160,7 +167,8 @@ first of these that fits is its code:
 the start of the run; on a phone one that counts while it sleeps (``elapsedRealtimeNanos``).
 
 **Version history.** 1: first; 2: the code ``stopped``, ranges of values, and what an answer holds;
-3: a run can choose its method by a budget; 4: a program's weights may lie in a file of their own.
+3: a run can choose its method by a budget; 4: a program's weights may lie in a file of their own;
+5: texts, names and requests have a longest, and the code ``weights_mismatch``.
 """
 
 from __future__ import annotations
@@ -171,7 +179,7 @@ from msgspec import Meta
 
 from mobilekit.contract.codec import Record
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 PACKAGE = "dev.mobilekit.bench"
 ACTIVITY = f"{PACKAGE}/.RunActivity"
 INPUT_ROOT = "/data/local/tmp/mobilekit"
@@ -182,6 +190,11 @@ EXPANDED_STEM = "program"
 """Of the file that a condensed artifact is expanded to."""
 MAX_FILE_BYTES = 2**27
 """Of a file of messages."""
+MAX_REQUEST_BYTES = 2**20
+MAX_TEXT_CHARACTERS = 4096
+"""Of what is said for people."""
+MAX_NAME_CHARACTERS = 256
+MAX_PROCESSORS = 1024
 MAX_TRACE_BYTES = 2**28
 MEMORY_ITERATIONS = 3
 PROFILE_WARMUPS = 3
@@ -203,6 +216,9 @@ Error = Annotated[float, Meta(ge=0)]
 _WHOLE = r"^{}$(?!\n)"  # Before a line end at the end there is a `$` too.
 RunId = Annotated[str, Meta(pattern=_WHOLE.format(RUN_ID_PATTERN))]
 Sha256 = Annotated[str, Meta(pattern=_WHOLE.format(SHA256_PATTERN))]
+Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARACTERS)]
+"""For people; ``cut_text`` makes one of any."""
+Name = Annotated[str, Meta(max_length=MAX_NAME_CHARACTERS)]
 Method = Annotated[str, Meta(pattern=_WHOLE.format(METHOD_PATTERN))]
 Format = Literal["pte", "onnx", "tflite"]
 DType = Literal["float32", "int64", "int32", "uint8", "int8", "bool"]
@@ -226,6 +242,7 @@ FailureCode = Literal[
     "protocol_version",
     "file_missing",
     "file_corrupt",
+    "weights_mismatch",
     "engine_missing",
     "load_failed",
     "inference_failed",
@@ -401,7 +418,7 @@ class ThermalSample(Record, frozen=True):
     status: Annotated[int, Meta(ge=0, le=6)] | None
     headroom: float | None
     """1.0 is the threshold of severe throttling; ``None`` below API 30 or where unsupported."""
-    cpu_khz: tuple[Whole, ...]
+    cpu_khz: Annotated[tuple[Whole, ...], Meta(max_length=MAX_PROCESSORS)]
     """Current frequency of each readable processor; empty where none is."""
 
 
@@ -434,7 +451,7 @@ class RailSample(Record, frozen=True):
 
     at_ns: Integer
     """When the phone took the reading, not when it was asked; negative if before the run."""
-    name: str
+    name: Name
     """As the phone calls the monitor."""
     energy_uj: Whole
     """Microjoules (Android's microwatt-seconds) since boot."""
@@ -477,7 +494,7 @@ class Wait(Record, frozen=True):
 class SyncPattern(Record, frozen=True):
     """``SYNC_PULSES`` pulses of load: the times at which it went on, off, on, off, ..."""
 
-    edges_ns: tuple[Whole, ...]
+    edges_ns: Annotated[tuple[Whole, ...], Meta(max_length=2 * SYNC_PULSES)]
 
 
 class Trace(Record, frozen=True):
@@ -536,11 +553,11 @@ class Evaluation(Record, frozen=True):
 class CompanionInfo(Record, frozen=True):
     """Who ran the request."""
 
-    name: str
-    version: str
-    engine: str
-    engine_version: str
-    abi: str
+    name: Name
+    version: Name
+    engine: Name
+    engine_version: Name
+    abi: Name
     threads: Positive
     debuggable: bool
     battery: Literal["gauge", "simulated"] | None
@@ -604,7 +621,7 @@ class TraceMade(Record, frozen=True, tag_field="type", tag="trace"):
 class ProfileRefused(Record, frozen=True, tag_field="type", tag="profile_refused"):
     """No trace, and why: for people."""
 
-    reason: str
+    reason: Text
 
 
 class MethodTried(Record, frozen=True, tag_field="type", tag="tried"):
@@ -639,7 +656,7 @@ class WindowMeasured(Record, frozen=True, tag_field="type", tag="window"):
 class EnergyRefused(Record, frozen=True, tag_field="type", tag="energy_refused"):
     """No (further) windows, and why: for people."""
 
-    reason: str
+    reason: Text
 
 
 class RunEnded(Record, frozen=True, tag_field="type", tag="end"):
@@ -694,13 +711,13 @@ class Samples(Record, frozen=True):
     battery: tuple[BatterySample, ...]
     thermal: tuple[ThermalSample, ...]
     trace: Trace | None
-    profile_refusal: str | None
+    profile_refusal: Text | None
     segments: tuple[SegmentLatency, ...]
     evaluation: Evaluation | None
     waits: tuple[Wait, ...]
     sync_patterns: tuple[SyncPattern, ...]
     windows: tuple[Window, ...]
-    energy_refusal: str | None
+    energy_refusal: Text | None
     ended_ns: Whole | None
     """``None`` when the run did not reach its end."""
 
@@ -718,7 +735,7 @@ class RunFailure(Record, frozen=True, tag_field="type", tag="failure"):
     run_id: RunId
     phase: Phase
     code: FailureCode
-    message: str
+    message: Text
     samples: Samples
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mobilekit.contract.protocol import (
+    MAX_TEXT_CHARACTERS,
     PROTOCOL_VERSION,
     BatterySample,
     CompanionStarted,
@@ -121,20 +122,29 @@ def collect_samples(events: Iterable[ProgressEvent]) -> Samples:
     )
 
 
+def cut_text(text: str) -> str:
+    """As much of the beginning as a message takes, and then how many characters there were."""
+    if len(text) <= MAX_TEXT_CHARACTERS:
+        return text
+    ending = f" ... (the beginning of {len(text)} characters)"
+    return text[: MAX_TEXT_CHARACTERS - len(ending)] + ending
+
+
 def interrupted(
     run_id: str,
     events: Iterable[ProgressEvent],
     message: str,
     code: FailureCode = "interrupted",
 ) -> RunFailure:
-    """The result of a run whose companion left none: what its progress tells."""
+    """The result of a run whose companion left none: what its progress tells. A message that is
+    too long is cut."""
     samples = collect_samples(events)
     return RunFailure(
         protocol_version=PROTOCOL_VERSION,
         run_id=run_id,
         phase=samples.phases[-1].phase if samples.phases else "verify",
         code=code,
-        message=message,
+        message=cut_text(message),
         samples=samples,
     )
 

@@ -26,7 +26,7 @@ from mobilekit.contract.protocol import (
     TensorFile,
     Trace,
 )
-from mobilekit.contract.samples import was_lost
+from mobilekit.contract.samples import cut_text, was_lost
 from mobilekit.errors import (
     DeviceError,
     DisconnectedError,
@@ -73,7 +73,7 @@ def finish(
         except (DisconnectedError, DeviceError) as error:
             result = result if was_lost(result) else _incomplete(result, "profile", error)
         except MobilekitError as error:
-            samples = replace(result.samples, profile_refusal=error.what)
+            samples = replace(result.samples, profile_refusal=cut_text(error.what))
             result = replace(result, samples=samples)
     measurement = replace(
         begun, result=result, classification=classification, layer_trace=layer_trace
@@ -131,7 +131,7 @@ def _incomplete(
         run_id=result.run_id,
         phase=phase,
         code="disconnected" if lost else "internal",
-        message=f"what the {phase} phase wrote could not be fetched: {error.what}",
+        message=cut_text(f"what the {phase} phase wrote could not be fetched: {error.what}"),
         samples=result.samples,
     )
 

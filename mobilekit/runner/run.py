@@ -14,6 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from mobilekit import __version__
+from mobilekit.contract.apart import find_lack
 from mobilekit.contract.codec import decode, encode
 from mobilekit.contract.condensed import expand, read_head
 from mobilekit.contract.outputs import Array, check_outputs
@@ -59,6 +60,7 @@ from mobilekit.contract.protocol import (
     TraceMade,
     WarmupMeasured,
 )
+from mobilekit.contract.samples import cut_text
 from mobilekit.errors import ProtocolError
 from mobilekit.formats import FORMATS
 from mobilekit.hashing import file_sha256
@@ -130,9 +132,10 @@ class _Run:
                 self._expanded(each).unlink(missing_ok=True)
 
     def _go_through(self, request: RunRequest) -> None:
-        self._verify_program(request.artifact)
+        path = self._verify_program(request.artifact)
         if request.weights is not None:
             self._weights = self._files.verified(request.weights)
+            _verify_weights(path, request, self._weights)
         inputs = [self._files.tensor(tensor) for tensor in request.inputs]
         references = [self._files.tensor(tensor) for tensor in request.reference_outputs]
         if request.evaluation is not None:
@@ -223,12 +226,13 @@ class _Run:
         with engine_does("load_failed"):
             return engine.load(self._program(artifact), artifact.method, weights)
 
-    def _verify_program(self, artifact: ArtifactFile) -> None:
+    def _verify_program(self, artifact: ArtifactFile) -> Path:
+        """Where it lies as an engine takes it, until the next one is verified."""
         path, aside = self._files.verified(artifact), self._expanded(artifact.format)
         try:
             head = read_head(path)
             if head is None:
-                return
+                return path
             expand(path, aside)
         except ProtocolError as error:
             raise RunStopped("file_corrupt", f"{artifact.path}: {error.what}") from None
@@ -238,6 +242,7 @@ class _Run:
                 "file_corrupt", f"{artifact.path} expands to what has the SHA-256 {found}"
             )
         self._condensed.add(artifact.sha256)
+        return aside
 
     def _program(self, artifact: ArtifactFile) -> Path:
         """The program's file; that of a condensed one is made anew, which is a part of its load."""
@@ -349,7 +354,7 @@ class _Run:
                     self._program(artifact), artifact.method, self._weights
                 )
         except TracingUnavailableError as error:
-            self._journal.append(ProfileRefused(reason=str(error)))
+            self._journal.append(ProfileRefused(reason=cut_text(str(error))))
             return
         _bind(program, inputs)
         latency_ns = self._time_warm(program, iterations)
@@ -462,3 +467,15 @@ def _bind(program: Program, inputs: Sequence[Array]) -> None:
 def _contract_dtype(array: Array) -> DType:
     name: DType = decode(encode(array.dtype.name), DType, source="an output's type")
     return name
+
+
+def _verify_weights(program: Path, request: RunRequest, weights: Path) -> None:
+    """That they have all that the request's methods read of them."""
+    candidates = request.choice.candidates if request.choice is not None else ()
+    methods = [request.artifact.method, *(each.method for each in candidates)]
+    try:
+        lack = find_lack(program, methods, weights)
+    except ProtocolError as error:
+        raise RunStopped("file_corrupt", error.what) from None
+    if lack is not None:
+        raise RunStopped("weights_mismatch", lack)

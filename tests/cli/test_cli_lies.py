@@ -94,6 +94,7 @@ LIES = {
     "huge": (sampled(iteration_ns=[10**40] * 200), "iteration_ns[0]"),
     "nothing-measured": (sampled(iteration_ns=[], load_ns=[]), "$.samples.load_ns"),
     "another-run": (lambda result: json.dumps(result | {"run_id": "run-2"}), "$.run_id"),
+    "long-reason": (sampled(energy_refusal="x" * 5000), "$.samples.energy_refusal"),
     "no-message": (lambda _result: "", "result.json"),
 }
 

@@ -15,6 +15,7 @@ from executorch.extension.flat_tensor.serialize.serialize import FlatTensorSeria
 from model_files import WriteModel
 from torch import nn
 
+from mobilekit.contract.apart import find_lack
 from mobilekit.contract.codec import decode, encode
 from mobilekit.errors import ProtocolError, UsageError
 from mobilekit.model.artifact_cache import Target
@@ -201,6 +202,11 @@ def test_apart_from_the_program_a_level_has_what_it_reads(
         assert sum(len(each) for each in data.buffers) == 4 * each.cost.parameters
         # Outputs are those of the level in PyTorch: the export has looked at them.
         assert (each.relative_error or 0) < 1e-5
+    program = cache / Path(artifacts[0].file.path).name
+    methods = [each.file.method for each in artifacts]
+    files = [cache / Path(each.weights.path).name for each in artifacts if each.weights]
+    lacking = [[bool(find_lack(program, [each], file)) for each in methods] for file in files]
+    assert lacking == [[False, True, True], [False, False, True], [False, False, False]]
     assert "apart" in artifacts[0].model.label
     part = trace_for(
         artifacts[0].model, Target("pte", None), nn.Linear(2048, 8), (torch.ones(1, 2048),)

@@ -28,7 +28,7 @@ from mobilekit.contract.protocol import (
     RunFailure,
     RunSuccess,
 )
-from mobilekit.runner.engine import EngineError
+from mobilekit.runner.engine import EngineError, TracingUnavailableError
 from mobilekit.runner.journal import Journal
 from mobilekit.runner.run import carry_out_run, take_run
 
@@ -190,6 +190,26 @@ def test_a_message_without_a_utf8_form_is_told(every_phase):
 
     assert decode_result((written(every_phase) / "result.json").read_bytes()) == result
     assert result.message == "no file \ufffd\ufffd.bin\ufffd"
+
+
+def test_a_message_without_an_end_is_cut(every_phase):
+    """So that its result, with all that was measured, is one that a host takes."""
+    result = sabotaged(every_phase, Saboteur("infer", "iterate", EngineError("why " * 10_000)))
+
+    assert decode_result((written(every_phase) / "result.json").read_bytes()) == result
+    assert result.message.startswith("why why ")
+    assert result.message.endswith(" ... (the beginning of 40000 characters)")
+    assert result.samples.load_ns
+
+
+def test_a_reason_without_an_end_is_cut(every_phase):
+    """As a message is."""
+    saboteur = Saboteur("load_traced", "profile", TracingUnavailableError("why " * 10_000))
+
+    result = sabotaged(every_phase, saboteur)
+
+    assert decode_result((written(every_phase) / "result.json").read_bytes()) == result
+    assert result.samples.profile_refusal.endswith(" ... (the beginning of 40000 characters)")
 
 
 def test_a_result_that_cannot_be_written_ends_the_process(roots):

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import os
 import tracemalloc
 from contextlib import contextmanager, nullcontext
@@ -585,16 +586,33 @@ def test_a_condensed_program_is_expanded_for_each_load(roots):
     assert not (root / where).exists()
 
 
+def put_apart(root, request, case, **changes):
+    """A request of the vectors' program and weights of that name, which lie there."""
+    vectors = json.loads((Path(__file__).parents[1] / "vectors/apart.json").read_text())
+    vector = next(each for each in vectors if each["name"] == case)
+    program, data = (bytes.fromhex(vector[name]) for name in ("program", "weights"))
+    artifact = ArtifactFile(
+        sha256=hashlib.sha256(program).hexdigest(),
+        format="pte",
+        size_bytes=len(program),
+        method=vector["methods"][0],
+    )
+    weights = WeightsFile(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+    request = msgspec.structs.replace(request, artifact=artifact, weights=weights, **changes)
+    (root / "in" / artifact.path).write_bytes(program)
+    (root / "in" / weights.path).write_bytes(data)
+    write_request(root, request)
+    return request
+
+
 def test_weights_apart_are_given_with_each_load_but_a_segments(roots):
     """Once they are verified like any file."""
     root, request = roots
-    data = b"weights"
-    weights = WeightsFile(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
     segment = Segment(artifact=request.artifact, inputs=request.inputs)
-    request = msgspec.structs.replace(
-        request, weights=weights, segments=(segment,), profile_iterations=2
-    )
-    write_request(root, request)
+    request = put_apart(root, request, "enough", segments=(segment,), profile_iterations=2)
+    weights = request.weights
+    data = (root / "in" / weights.path).read_bytes()
+    (root / "in" / weights.path).unlink()
     clock = FakeClock()
     engine = FakeEngine(clock)
     load, given = engine.load, []
@@ -616,6 +634,52 @@ def test_weights_apart_are_given_with_each_load_but_a_segments(roots):
     assert isinstance(carry_out(root, machine(clock, engine)), RunSuccess)
     apart = where.relative_to(root)
     assert given == [apart] * (3 + 1) + [None] + [apart]
+
+
+CHOICE = MethodChoice(
+    budget_ns=1,
+    iterations=1,
+    candidates=tuple(Candidate(method=f"level_{n}", reference_outputs=()) for n in (1, 2)),
+)
+
+
+@pytest.mark.parametrize(
+    ("case", "choice", "code", "words"),
+    [
+        ("a-lower-levels", None, "weights_mismatch", "level_2 reads 16 bytes of the constant a"),
+        ("enough", CHOICE, "weights_mismatch", "level_2 reads 16 bytes of the constant a"),
+        ("none", None, "weights_mismatch", "level_1 reads the constant a, which"),
+        ("weights-cut-off", None, "file_corrupt", "is no weights of ExecuTorch"),
+    ],
+)
+def test_weights_that_lack_what_a_method_reads_are_never_loaded(roots, case, choice, code, words):
+    """Of the artifact's method or of one that may be chosen: XNNPACK would read beyond them."""
+    root, request = roots
+    put_apart(root, request, case, choice=choice)
+    clock = FakeClock()
+    engine = FakeEngine(clock)
+    engine.load = None
+
+    result = carry_out(root, machine(clock, engine))
+
+    assert (result.phase, result.code) == ("verify", code)
+    assert words in result.message
+
+
+@pytest.mark.parametrize(("case", "code"), [("enough", None), ("none", "weights_mismatch")])
+def test_a_condensed_programs_weights_are_verified_too(roots, case, code):
+    """Against what it expands to."""
+    root, request = roots
+    request = put_apart(root, request, case)
+    program = (root / "in" / request.artifact.path).read_bytes()
+    small = condensed_artifact(root, request, program=program).artifact
+    artifact = msgspec.structs.replace(small, method=request.artifact.method)
+    write_request(root, msgspec.structs.replace(request, artifact=artifact))
+    clock = FakeClock()
+
+    result = carry_out(root, machine(clock, FakeEngine(clock)))
+
+    assert getattr(result, "code", None) == code
 
 
 def test_a_condensed_program_that_is_not_what_it_says_is_corrupt(roots):

@@ -7,6 +7,7 @@ import android.os.PowerMonitorReadings
 import android.os.SystemClock
 import android.os.health.SystemHealthManager
 import dev.mobilekit.bench.core.Clock
+import dev.mobilekit.bench.core.MAX_NAME_CHARACTERS
 import dev.mobilekit.bench.core.RailReader
 import dev.mobilekit.bench.core.RailSample
 import org.codehaus.mojo.animal_sniffer.IgnoreJRERequirement
@@ -47,7 +48,7 @@ internal class AndroidRails(
         return monitors.mapNotNull { monitor ->
             val energyUj = readings.getConsumedEnergy(monitor)
             val atNs = bootNs + TimeUnit.MILLISECONDS.toNanos(readings.getTimestampMillis(monitor))
-            RailSample(atNs, monitor.name, energyUj).takeIf { energyUj != UNAVAILABLE }
+            RailSample(atNs, monitor.name.take(MAX_NAME_CHARACTERS), energyUj).takeIf { energyUj != UNAVAILABLE }
         }
     }
 

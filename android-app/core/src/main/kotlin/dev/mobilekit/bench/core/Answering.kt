@@ -106,6 +106,8 @@ private class Answering(
                 fail("iteration_ns", "$iterations are too few")
             }
         }
+        requireAtMost("battery", samples.battery, BEFORE_AND_AFTER)
+        requireAtMost("thermal", samples.thermal, BEFORE_AND_AFTER)
         if (isOver && samples.outputCheck == null) fail("output_check", MISSING)
         val stages = samples.memory.map { it.stage }
         val planned = MemoryStage.entries.toList()
@@ -160,6 +162,7 @@ private class Answering(
             if (samples.energyRefusal != null) fail("energy_refusal", UNASKED)
             return
         }
+        requireAtMost("sync_patterns", samples.syncPatterns, if (plan.syncPattern) BEFORE_AND_AFTER else 0)
         samples.syncPatterns.forEachIndexed { number, pattern ->
             requireOrder("sync_patterns[$number].edges_ns", pattern.edgesNs)
         }
@@ -191,6 +194,14 @@ private class Answering(
         }
     }
 
+    private fun requireAtMost(
+        field: String,
+        values: List<Any>,
+        most: Int,
+    ) {
+        if (values.size > most) fail(field, "${values.size} are more than $most")
+    }
+
     private fun requireOrder(
         field: String,
         timesNs: List<Long>,
@@ -207,6 +218,9 @@ private class Answering(
         const val MISSING = "missing from a run that is over"
         const val UNASKED = "it was not asked for"
         const val NONE = "there are none"
+
+        /** Readings outside of windows, and patterns around the windows. */
+        const val BEFORE_AND_AFTER = 2
         const val LARGEST_OUTPUTS = 281_474_976_710_656.0
     }
 }

@@ -43,7 +43,7 @@ fun decodeResult(bytes: ByteArray): RunResult =
                     matching("run_id", RUN_ID),
                     enum("phase"),
                     enum("code"),
-                    string("message"),
+                    text("message"),
                     record("samples") { readSamples() },
                 )
             }
@@ -69,14 +69,14 @@ fun decodeEvent(line: ByteArray): ProgressEvent =
             "memory" -> MemoryMeasured(record("sample") { readMemory() })
             "state" -> StateSampled(recordOrNull("battery") { readBattery() }, record("thermal") { readThermal() })
             "trace" -> TraceMade(record("trace") { readTrace() })
-            "profile_refused" -> ProfileRefused(string("reason"))
+            "profile_refused" -> ProfileRefused(text("reason"))
             "segment" -> SegmentMeasured(record("latency") { readSegmentLatency() })
             "evaluation" -> EvaluationMade(record("evaluation") { readEvaluation() })
             "wait" -> WaitStarted(enum("reason"), whole("at_ns"))
             "waited" -> WaitEnded(record("wait") { readWait() })
             "sync" -> SyncPatternMade(record("pattern") { readSyncPattern() })
             "window" -> WindowMeasured(record("window") { readWindow() })
-            "energy_refused" -> EnergyRefused(string("reason"))
+            "energy_refused" -> EnergyRefused(text("reason"))
             "end" -> RunEnded(whole("at_ns"))
             else -> fail("type", "'$type' is not an event")
         }
@@ -298,11 +298,11 @@ private fun Fields.readTensorFile() = TensorFile(matching("sha256", SHA256), enu
 
 private fun Fields.readCompanion() =
     CompanionInfo(
-        name = string("name"),
-        version = string("version"),
-        engine = string("engine"),
-        engineVersion = string("engine_version"),
-        abi = string("abi"),
+        name = name("name"),
+        version = name("version"),
+        engine = name("engine"),
+        engineVersion = name("engine_version"),
+        abi = name("abi"),
         threads = count("threads"),
         debuggable = bool("debuggable"),
         battery = orNull("battery") { enum("battery") },
@@ -328,7 +328,7 @@ private fun Fields.readThermal() =
         atNs = whole("at_ns"),
         status = orNull("status") { long("status").also { if (it !in 0L..6L) fail("status", "$it is not 0 to 6") } },
         headroom = orNull("headroom") { double("headroom") },
-        cpuKhz = wholes("cpu_khz"),
+        cpuKhz = wholes("cpu_khz", MAX_PROCESSORS),
     )
 
 private fun Fields.readMemory() =
@@ -350,7 +350,7 @@ private fun Fields.readWindow() =
         endedNs = whole("ended_ns"),
         iterations = whole("iterations"),
         battery = records("battery") { readBattery() },
-        rails = records("rails") { RailSample(long("at_ns"), string("name"), whole("energy_uj")) },
+        rails = records("rails") { RailSample(long("at_ns"), name("name"), whole("energy_uj")) },
         thermal = record("thermal") { readThermal() },
     ).also { if (it.endedNs <= it.startedNs) fail("ended_ns", "${it.endedNs} is not after the start") }
 
@@ -358,7 +358,7 @@ private fun Fields.readWait() =
     Wait(enum("reason"), whole("started_ns"), whole("ended_ns"), bool("passed"))
         .also { if (it.endedNs < it.startedNs) fail("ended_ns", "${it.endedNs} is before the start") }
 
-private fun Fields.readSyncPattern() = SyncPattern(wholes("edges_ns"))
+private fun Fields.readSyncPattern() = SyncPattern(wholes("edges_ns", 2 * SYNC_PULSES))
 
 private fun Fields.readTrace() =
     Trace(enum("kind"), matching("sha256", SHA256), count("size_bytes"), counts("latency_ns"))
@@ -390,13 +390,13 @@ private fun Fields.readSamples() =
         battery = records("battery") { readBattery() },
         thermal = records("thermal") { readThermal() },
         trace = recordOrNull("trace") { readTrace() },
-        profileRefusal = orNull("profile_refusal") { string("profile_refusal") },
+        profileRefusal = orNull("profile_refusal") { text("profile_refusal") },
         segments = records("segments") { readSegmentLatency() },
         evaluation = recordOrNull("evaluation") { readEvaluation() },
         waits = records("waits") { readWait() },
         syncPatterns = records("sync_patterns") { readSyncPattern() },
         windows = records("windows") { readWindow() },
-        energyRefusal = orNull("energy_refusal") { string("energy_refusal") },
+        energyRefusal = orNull("energy_refusal") { text("energy_refusal") },
         endedNs = wholeOrNull("ended_ns"),
     )
 
@@ -588,8 +588,13 @@ internal class Fields(
 
     fun wholeOrNull(name: String): Long? = orNull(name) { whole(name) }
 
-    fun wholes(name: String): List<Long> =
-        longs(name).onEachIndexed { index, value -> requireWhole(value, "$path.$name[$index]") }
+    fun wholes(
+        name: String,
+        most: Int,
+    ): List<Long> =
+        longs(name)
+            .onEachIndexed { index, value -> requireWhole(value, "$path.$name[$index]") }
+            .also { if (it.size > most) fail(name, "${it.size} are more than $most") }
 
     /** At least 1. */
     fun count(name: String): Long = long(name).also { requireCount(it, "$path.$name") }
@@ -623,6 +628,20 @@ internal class Fields(
     fun bool(name: String): Boolean = (field(name) as? Json.Bool)?.value ?: fail(name, "expected true or false")
 
     fun string(name: String): String = (field(name) as? Json.Text)?.value ?: fail(name, "expected a text")
+
+    /** For people. */
+    fun text(name: String): String = bounded(name, MAX_TEXT_CHARACTERS)
+
+    fun name(name: String): String = bounded(name, MAX_NAME_CHARACTERS)
+
+    private fun bounded(
+        name: String,
+        mostCharacters: Int,
+    ): String =
+        string(name).also {
+            val characters = it.codePointCount(0, it.length)
+            if (characters > mostCharacters) fail(name, "$characters characters are more than $mostCharacters")
+        }
 
     fun matching(
         name: String,

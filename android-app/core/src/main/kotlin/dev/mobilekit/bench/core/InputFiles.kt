@@ -12,7 +12,9 @@ internal class InputFiles(
 ) {
     fun request(runId: String): RunRequest {
         val file = existing("runs/$runId/request.json")
-        if (file.length() > MAX_REQUEST_BYTES) throw RunStopped(FailureCode.BAD_REQUEST, "request.json is too long")
+        if (file.length() > MAX_REQUEST_BYTES) {
+            throw RunStopped(FailureCode.BAD_REQUEST, "request.json is longer than $MAX_REQUEST_BYTES bytes")
+        }
         val request =
             try {
                 decodeRequest(file.readBytes())
@@ -121,10 +123,6 @@ internal class InputFiles(
                 throw RunStopped(FailureCode.FILE_CORRUPT, "${file.name} cannot be read: ${problem.message}")
             }
         if (actual != sha256) throw RunStopped(FailureCode.FILE_CORRUPT, "${file.name} hashes to $actual")
-    }
-
-    private companion object {
-        const val MAX_REQUEST_BYTES = 1 shl 20
     }
 }
 

@@ -1,7 +1,13 @@
 package dev.mobilekit.bench.core
 
 /** The messages are exchanged only between equals: no other version is taken. */
-const val PROTOCOL_VERSION = 4L
+const val PROTOCOL_VERSION = 5L
+const val MAX_REQUEST_BYTES = 1L shl 20
+
+/** Of what is said for people, by Unicode's code points. */
+const val MAX_TEXT_CHARACTERS = 4096
+const val MAX_NAME_CHARACTERS = 256
+const val MAX_PROCESSORS = 1024
 const val MAX_TRACE_BYTES = 1L shl 28
 
 /** Iterations of the memory phase. */
@@ -43,6 +49,7 @@ enum class FailureCode {
     PROTOCOL_VERSION,
     FILE_MISSING,
     FILE_CORRUPT,
+    WEIGHTS_MISMATCH,
     ENGINE_MISSING,
     LOAD_FAILED,
     INFERENCE_FAILED,
@@ -420,6 +427,14 @@ data class RunFailure(
     val message: String,
     override val samples: Samples,
 ) : RunResult
+
+/** As much of the beginning of [text] as a message takes, and then how many characters there were. */
+fun cutText(text: String): String {
+    val characters = text.codePointCount(0, text.length)
+    if (characters <= MAX_TEXT_CHARACTERS) return text
+    val ending = " ... (the beginning of $characters characters)"
+    return text.substring(0, text.offsetByCodePoints(0, MAX_TEXT_CHARACTERS - ending.length)) + ending
+}
 
 /** Folds progress events; any prefix of a run's events is taken. */
 fun collectSamples(events: List<ProgressEvent>): Samples =

@@ -27,6 +27,22 @@ internal class ProgramFile(
         }
     }
 
+    /** That [weights] have all that the methods of [request] read of them. */
+    fun verifyWeights(
+        request: RunRequest,
+        weights: File,
+    ) {
+        val candidates = request.choice?.candidates.orEmpty()
+        val methods = listOf(request.artifact.method) + candidates.map { it.method }
+        val lack =
+            try {
+                use { findLack(ready(), methods, weights) }
+            } catch (problem: ProtocolException) {
+                throw RunStopped(FailureCode.FILE_CORRUPT, problem.message.orEmpty())
+            }
+        lack?.let { throw RunStopped(FailureCode.WEIGHTS_MISMATCH, it) }
+    }
+
     /** The program; that of a condensed one is made anew, which is a part of its load. */
     fun ready(): File {
         if (!isCondensed) return artifact

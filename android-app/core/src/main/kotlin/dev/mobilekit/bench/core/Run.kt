@@ -95,6 +95,7 @@ internal class Run(
         val segments = request.segments.map { programOf(it.artifact) }
         val artifact = programOf(request.artifact)
         val weights = request.weights?.let(files::weights)
+        weights?.let { artifact.verifyWeights(request, it) }
         val inputs = request.inputs.map(files::tensor)
         val engine = engineFor(request.artifact.format)
         val threads = request.threads?.let { minOf(it, MAX_THREADS).toInt() } ?: device.processors
@@ -259,7 +260,7 @@ internal class Run(
             RandomAccessFile(target, "rw").use { it.fd.sync() }
             tell(TraceMade(Trace(program.traceKind, sha256(target), target.length(), latencyNs)))
         } catch (untraced: TracingUnavailableException) {
-            tell(ProfileRefused(untraced.message))
+            tell(ProfileRefused(cutText(untraced.message)))
         }
     }
 
@@ -376,7 +377,7 @@ internal class Run(
         }
 
     private fun failure(stopped: RunStopped) =
-        RunFailure(PROTOCOL_VERSION, runId, phase, stopped.code, stopped.message, collectSamples(events))
+        RunFailure(PROTOCOL_VERSION, runId, phase, stopped.code, cutText(stopped.message), collectSamples(events))
 
     /** The program of this run: at most one is loaded at a time. */
     private inner class Loader(

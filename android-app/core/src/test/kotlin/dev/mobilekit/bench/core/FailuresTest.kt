@@ -119,6 +119,17 @@ class FailuresTest {
     }
 
     @Test
+    fun `a message without an end is cut`() {
+        val (result, roots) =
+            run { call, phase -> if (call == "infer" && phase == Phase.ITERATE) error("why ".repeat(10_000)) }
+
+        assertEquals(result, decodeResult(roots.result("run-1").readBytes()))
+        val message = (result as RunFailure).message
+        assertTrue(message, message.endsWith(" ... (the beginning of 40033 characters)"))
+        assertTrue(result.samples.loadNs.isNotEmpty())
+    }
+
+    @Test
     fun `without a failure the same run succeeds`() {
         val (result, _) = run { _, _ -> }
 

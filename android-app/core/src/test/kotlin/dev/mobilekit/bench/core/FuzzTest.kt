@@ -85,6 +85,26 @@ class FuzzTest {
         }
     }
 
+    @Provide
+    fun apart(): Arbitrary<Pair<ByteArray, ByteArray>> =
+        Arbitraries.of(Vectors.apart()).flatMap { vector ->
+            Combinators.combine(edited(vector.program), edited(vector.weights)).`as`(::Pair)
+        }
+
+    @Property(shrinking = ShrinkingMode.BOUNDED)
+    fun `weights apart are enough or not or refused`(
+        @ForAll("apart") files: Pair<ByteArray, ByteArray>,
+    ) = inFolder { root ->
+        val (program, weights) = File(root, "program") to File(root, "weights")
+        program.writeBytes(files.first)
+        weights.writeBytes(files.second)
+        try {
+            findLack(program, listOf("level_1", "level_2"), weights)
+        } catch (_: ProtocolException) {
+            return@inFolder
+        }
+    }
+
     @Property(shrinking = ShrinkingMode.BOUNDED)
     fun `a message is refused or comes back equal`(
         @ForAll("messages") edited: Edited,

@@ -129,12 +129,11 @@ class RunTest {
 
     @Test
     fun `weights apart are verified and given with each load`() {
-        val bytes = "weights".toByteArray()
-        val weights = WeightsFile(roots.put(bytes, "ptd"), bytes.size.toLong())
+        val request = requestApart("enough")
+        val weights = checkNotNull(request.weights)
         val file = roots.input.resolve("artifacts/${weights.sha256}.ptd")
         val given = ArrayList<File?>()
         engine.onWeights = { given += it }
-        val request = roots.request(format = Format.PTE).copy(weights = weights)
 
         assertTrue(run(request) is RunSuccess)
         assertEquals(List(3 + 1) { file }, given)
@@ -143,6 +142,32 @@ class RunTest {
         assertFails(FailureCode.FILE_CORRUPT, Phase.VERIFY, weights.sha256, run(request.copy(runId = "run-2")))
         file.delete()
         assertFails(FailureCode.FILE_MISSING, Phase.VERIFY, weights.sha256, run(request.copy(runId = "run-3")))
+    }
+
+    /** Of the vectors' program and weights of that name. */
+    private fun requestApart(case: String): RunRequest {
+        val vector = Vectors.apart().first { it.name == case }
+        val weights = WeightsFile(roots.put(vector.weights, "ptd"), vector.weights.size.toLong())
+        val request = roots.request(vector.program, Format.PTE).copy(weights = weights)
+        return request.copy(artifact = request.artifact.copy(method = vector.methods[0]))
+    }
+
+    @Test
+    fun `weights that lack what a method reads are never loaded`() {
+        engine.onLoad = { throw AssertionError("it was loaded") }
+        val choice = MethodChoice(1, 1, listOf("level_1", "level_2").map { Candidate(it, emptyList()) })
+        val requests =
+            listOf(
+                requestApart("a-lower-levels") to "level_2 reads 16 bytes of the constant a",
+                requestApart("enough").copy(choice = choice) to "level_2 reads 16 bytes of the constant a",
+                requestApart("none") to "level_1 reads the constant a, which",
+            )
+        requests.forEachIndexed { number, (request, words) ->
+            val result = run(request.copy(runId = "run-$number"))
+            assertFails(FailureCode.WEIGHTS_MISMATCH, Phase.VERIFY, words, result)
+        }
+        val cutOff = run(requestApart("weights-cut-off").copy(runId = "run-9"))
+        assertFails(FailureCode.FILE_CORRUPT, Phase.VERIFY, "no weights of ExecuTorch", cutOff)
     }
 
     @Test

@@ -19,13 +19,42 @@ object Vectors {
     fun condensed(): List<Condensed> =
         (parseJson(File(folder, "condensed.json").readBytes()) as Json.Array).items.map { item ->
             val fields = (item as Json.Object).fields
-            val hex = (fields.getValue("condensed") as Json.Text).value.chunked(2)
             Condensed(
                 name = (fields.getValue("name") as Json.Text).value,
-                bytes = hex.map { it.toInt(16).toByte() }.toByteArray(),
+                bytes = bytes(fields.getValue("condensed")),
                 error = (fields.getValue("error") as? Json.Text)?.value,
             )
         }
+
+    /** A program, weights, and what the methods lack of them, or what is wrong with one of the two. */
+    class Apart(
+        val name: String,
+        val program: ByteArray,
+        val weights: ByteArray,
+        val methods: List<String>,
+        val lack: String?,
+        val error: String?,
+    )
+
+    fun apart(): List<Apart> =
+        (parseJson(File(folder, "apart.json").readBytes()) as Json.Array).items.map { item ->
+            val fields = (item as Json.Object).fields
+            Apart(
+                name = (fields.getValue("name") as Json.Text).value,
+                program = bytes(fields.getValue("program")),
+                weights = bytes(fields.getValue("weights")),
+                methods = (fields.getValue("methods") as Json.Array).items.map { (it as Json.Text).value },
+                lack = (fields.getValue("lack") as? Json.Text)?.value,
+                error = (fields.getValue("error") as? Json.Text)?.value,
+            )
+        }
+
+    private fun bytes(hex: Json): ByteArray =
+        (hex as Json.Text)
+            .value
+            .chunked(2)
+            .map { it.toInt(16).toByte() }
+            .toByteArray()
 
     /** `run_request` of `run_request-full.json`. */
     fun messageOf(file: File): String = file.name.substringBefore('-')

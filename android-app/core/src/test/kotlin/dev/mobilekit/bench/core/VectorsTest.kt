@@ -142,6 +142,35 @@ class VectorsTest {
     }
 
     @Test
+    fun `a text is cut at its end and says so`() {
+        for (vector in objects("texts.json")) {
+            val (unit, ending) = listOf("unit", "ending").map { (vector.getValue(it) as Json.Text).value }
+            val text = unit.repeat(number(vector, "times").toInt())
+            val kept = text.substring(0, text.offsetByCodePoints(0, number(vector, "kept").toInt()))
+            assertEquals(kept + ending, cutText(text))
+        }
+    }
+
+    @Test
+    fun `what weights apart lack is told`() {
+        for (vector in Vectors.apart()) {
+            val (program, weights) = folder.newFile() to folder.newFile()
+            program.writeBytes(vector.program)
+            weights.writeBytes(vector.weights)
+            if (vector.error != null) {
+                val problem =
+                    assertThrows(vector.name, ProtocolException::class.java) {
+                        findLack(program, vector.methods, weights)
+                    }
+                assertTrue("${vector.name}: $problem", vector.error in problem.message.orEmpty())
+            } else {
+                val lack = findLack(program, vector.methods, weights)
+                assertTrue("${vector.name}: $lack", if (vector.lack == null) lack == null else vector.lack in lack!!)
+            }
+        }
+    }
+
+    @Test
     fun `a condensed program expands as the contract says`() {
         for (vector in Vectors.condensed()) {
             val name = vector.name
