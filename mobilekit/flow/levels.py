@@ -85,7 +85,7 @@ def plan_choice(
     with prepared.steps("export"):
         candidates = export_levels(options, level, reporter)[::-1]
     others = [each.weights for each in candidates[1:]]
-    # The largest level's weights begin with every other's.
+    # The largest level's file has every other's too.
     files = [file for each in candidates for file in each.files if file not in others]
     prepared.deliver(files, reporter)
     choice = MethodChoice(

@@ -28,7 +28,7 @@ from mobilekit.records.network import ModelSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-EXPORT_VERSION = 11
+EXPORT_VERSION = 12
 """Of what this module makes of a network; another number exports anew. History: 1: first; 2: the
 program's operators and their layers are kept, and an artifact tells its calibration and error; 3:
 the network's description is kept; 4: the variant is told with the network; 5: int8 is not

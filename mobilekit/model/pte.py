@@ -122,7 +122,8 @@ def lower_all(
     """As ``lower``, one program of several methods: what is said of it with each of them.
 
     Weights of equal content are in it once, and so are those that begin others of a method before
-    (``shared_weights``). With a level whose weights are apart, each program has its own beside it.
+    (``shared_weights``). With a level whose weights are apart, each program has its own beside it,
+    and the first one those of every other too.
     """
     level = spec.variant.level
     # A part of a level, to be timed by itself, has its weights itself.
@@ -176,12 +177,14 @@ def lower_all(
             model=spec.path,
         )
     plans = {plan.name: plan for plan in executorch.executorch_program.execution_plan}
+    # Whoever is to choose a method has the first one's: in int8 others read constants of their own.
+    read = {method: (method,) for method in graphs} | {next(iter(graphs)): tuple(graphs)}
     return {
         method: _program(
             executorch,
             method,
             plans[method],
-            weights_apart(executorch, method) if apart else None,
+            weights_apart(executorch, read[method]) if apart else None,
         )
         for method in graphs
     }

@@ -12,9 +12,10 @@ each constant there is as much as the level reads of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -98,12 +99,13 @@ def sharing_weights(*, apart: bool) -> Iterator[None]:
         yield
 
 
-def weights_apart(executorch: Any, method: str) -> bytes:
-    """A ``.ptd`` with what a method reads of weights that were lowered apart from its program."""
+def weights_apart(executorch: Any, methods: Iterable[str]) -> bytes:
+    """A ``.ptd`` with what methods read of weights that were lowered apart from their program."""
     kept = executorch._named_data
     entries = kept.external_data[_APART]
     read_bytes: dict[str, int] = {}
-    for node in executorch.exported_program(method).graph_module.graph.nodes:
+    modules = [executorch.exported_program(method).graph_module for method in methods]
+    for node in chain.from_iterable(module.graph.nodes for module in modules):
         if node.target is torch.ops.higher_order.executorch_call_delegate:
             delegate = getattr(node.graph.owning_module, node.args[0].target)
             for name, size in getattr(delegate.named_data_store_output, _READ_BYTES).items():

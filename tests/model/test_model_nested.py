@@ -214,6 +214,25 @@ def test_apart_from_the_program_a_level_has_what_it_reads(
     assert lower(artifacts[0].model, part).weights is None  # to be timed by itself
 
 
+def test_with_the_largest_levels_weights_every_level_runs_in_int8(
+    write_model: WriteModel, tmp_path: Path
+) -> None:
+    """Which has scales and biases of its own at each level: a choice has that file alone."""
+    spec = read_spec(write_model(NETWORK))
+    level = Level(number=3, ladder=LEVELS, apart=True)
+    cache = tmp_path / "cache"
+
+    artifact = export_artifact(
+        with_variant(spec, Variant(precision="int8", level=level)),
+        cache_directory=cache,
+        on_progress=lambda _: None,
+    )
+
+    assert artifact.weights is not None
+    program, weights = (cache / Path(each.path).name for each in (artifact.file, artifact.weights))
+    assert find_lack(program, ["level_3", "level_2", "level_1"], weights) is None
+
+
 @pytest.mark.parametrize("sizes", [(64, 32), (32, 64)])
 def test_of_a_constant_of_several_delegates_there_is_as_much_as_any_reads(
     sizes: tuple[int, int],
@@ -239,7 +258,7 @@ def test_of_a_constant_of_several_delegates_there_is_as_much_as_any_reads(
         _named_data=kept, exported_program=lambda _: SimpleNamespace(graph_module=module)
     )
 
-    data = FlatTensorSerializer().deserialize(Cord(weights_apart(executorch, "level_1")))
+    data = FlatTensorSerializer().deserialize(Cord(weights_apart(executorch, ["level_1"])))
 
     assert [len(each) for each in data.buffers] == [64]
 
