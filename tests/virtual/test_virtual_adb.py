@@ -410,7 +410,7 @@ def test_many_commands_at_once(phone):
     results = {}
 
     def run(index: int) -> None:
-        results[index] = phone.device().shell2(f"sleep 0.2; echo {index}", v2=True).stdout
+        results[index] = phone.device().shell2(f"sleep 1; echo {index}", v2=True).stdout
 
     started = time.monotonic()
     for index in range(12):
@@ -419,7 +419,8 @@ def test_many_commands_at_once(phone):
     for thread in threads:
         thread.join(20)
     assert {index: f"{index}\n" for index in range(12)} == results
-    assert time.monotonic() - started < 2
+    # One after the other they would take twelve.
+    assert time.monotonic() - started < 10
 
 
 def test_two_adb_servers_at_once(phone, tmp_path):
