@@ -108,7 +108,7 @@ def test_cores_that_are_said_to_be_read_are(request):
     said = {
         known.name: parse_chip(known.clusters, load_cores(), dram_gbps=None)
         for known in load_chips()
-        if known.clock_source in {"cpuinfo-phones", "device-trees"}
+        if known.clock_source in {"cpuinfo-phones", "device-trees", "lineageos-wiki", "web-pages"}
     }
 
     assert said.keys() == read.keys()
@@ -118,6 +118,48 @@ def test_cores_that_are_said_to_be_read_are(request):
         assert [each[2] for each in clusters] == pytest.approx(
             [each[2] for each in read[name]], rel=0.03
         ), name
+
+
+def memories_that_were_read(config):
+    """By SoC, what each of its sources tells: kind, width, rate or what these come to."""
+    read = {}
+    for row in rows_of(config, "memories.csv"):
+        soc, source = row.pop("soc"), row.pop("source")
+        told = {name: value for name, value in row.items() if value}
+        assert source, soc
+        assert told, soc
+        read.setdefault(soc, []).append(told)
+    return read
+
+
+def test_memories_that_are_said_to_be_read_are(request):
+    """The kind and the width as read, the rate and what it comes to with that width to 4 %."""
+    chips = {known.name: known for known in load_chips()}
+
+    for name, rows in memories_that_were_read(request.config).items():
+        dram = chips[name].dram
+        for told in rows:
+            assert told.get("kind", dram.kind) == dram.kind, name
+            assert int(told.get("width_bits", dram.bits)) == dram.bits, name
+            assert float(told.get("rate_mts", dram.transfers_per_us)) == pytest.approx(
+                dram.transfers_per_us, rel=0.04
+            ), name
+            assert float(told.get("gbps", dram.gbps)) == pytest.approx(dram.gbps, rel=0.04), name
+
+
+def test_a_memory_says_how_much_of_it_was_read(request):
+    """All of its bandwidth, its rate alone or nothing."""
+    read = memories_that_were_read(request.config)
+
+    for known in load_chips():
+        told = {name for row in read.get(known.name, ()) for name in row}
+        if told >= {"width_bits", "rate_mts"} or "gbps" in told:
+            source = "memories"
+        elif "rate_mts" in told:
+            source = "memory-rates"
+        else:
+            source = "general-knowledge"
+        assert known.dram_source == source, known.name
 
 
 @pytest.mark.parametrize("known", load_chips(), ids=lambda chip: chip.name)
