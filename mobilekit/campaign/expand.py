@@ -25,10 +25,16 @@ def expand(plan: CampaignPlan) -> tuple[PlannedRun, ...]:
 
     What cannot be computed, such as Vulkan with another format than ``.pte``, is no combination. A
     network that a file changes has the file's precision alone. Raises ``UsageError`` for a network
-    of which no run is left.
+    of which no run is left, and for one that cannot be made without examples.
     """
     runs: list[PlannedRun] = []
     for model, path, changed in plan.networks:
+        if changed.whitened_by is not None:
+            raise UsageError(
+                f"The campaign has no runs of {model}: it is whitened by examples, which a "
+                "campaign does not take",
+                fix="Measure it with `mobilekit deploy --compressed FILE --calibration EXAMPLES`.",
+            )
         left, obstacle = [], None
         for run in _runs_of(plan, model, path, changed):
             found = refuse_variant(run.variant, run.format)

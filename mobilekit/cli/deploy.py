@@ -187,7 +187,7 @@ def export(
     with TerminalReporter() as reporter:
         variant = with_backend(network.variant_of(model), backend)
         artifact = export_artifact(
-            with_variant(find_model(model, network.given), variant),
+            with_variant(find_model(model, network.given), variant, network.calibration),
             format,
             calibration=network.calibration,
             cache_directory=directory,

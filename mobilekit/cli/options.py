@@ -108,8 +108,8 @@ CalibrationOption = Annotated[
     Path | None,
     typer.Option(
         "--calibration",
-        help="Example inputs for int8, stacked on axis 0: a .npy file or a directory of them. "
-        "[default: generated inputs]",
+        help="Example inputs for int8, and for ranks that were whitened by them, stacked on axis "
+        "0: a .npy file or a directory of them. [default: of int8, generated inputs]",
         show_default=False,
     ),
 ]

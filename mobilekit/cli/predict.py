@@ -50,6 +50,14 @@ def predict(
         ),
     ] = None,
     compressed: CompressedOption = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            help="The examples that --compressed is whitened by.",
+            show_default=False,
+        ),
+    ] = None,
     level: LevelOption = None,
     layers_csv: Annotated[
         Path | None,
@@ -151,7 +159,8 @@ def predict(
         raise UsageError("--networks is of --calibrate", fix="Give both, or leave it out.")
     if calibrate:
         is_asked = any(each is not None for each in (layers_csv, known, fits, dram_gbps))
-        is_asked = is_asked or compressed is not None or level is not None
+        of_network = (compressed, calibration, level)
+        is_asked = is_asked or any(each is not None for each in of_network)
         if models or score or layers or given != NOTHING or is_asked:
             raise UsageError(
                 "--calibrate measures networks of its own choice, and predicts none",
@@ -173,7 +182,8 @@ def predict(
         return
     if score:
         options_of_predictions = (layers_csv, known, fits, dram_gbps, threads, format, precision)
-        is_asked = any(each is not None for each in (*options_of_predictions, compressed, level))
+        of_network = (compressed, calibration, level)
+        is_asked = any(each is not None for each in (*options_of_predictions, *of_network))
         if models or devices or layers or given != NOTHING or is_asked:
             raise UsageError(
                 "--score is of all predictions that were stored, and predicts none",
@@ -200,6 +210,12 @@ def predict(
     changed = NetworkOptions(compressed=compressed, level=level)
     check_level_choice(changed)
     variant = changed.variant_of("" if models is None else models[0])
+    if calibration is not None and variant.whitened_by is None:
+        raise UsageError(
+            "--calibration is of a --compressed that is whitened: nothing else of what is "
+            "predicted depends on examples",
+            fix="Leave it out.",
+        )
     if compressed is not None and precision not in (None, variant.precision):
         raise UsageError(
             f"--precision {precision} contradicts --compressed, which is for {variant.precision}",
@@ -237,6 +253,7 @@ def predict(
                 options,
                 given=given,
                 variant=variant,
+                calibration=calibration,
                 cache_directory=places.artifacts_directory(),
                 store=store,
                 on_progress=note,

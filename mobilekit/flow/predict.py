@@ -152,16 +152,21 @@ def predict_models(
     *,
     given: Given = NOTHING,
     variant: Variant = Variant(),  # noqa: B008  # it is frozen
+    calibration: Path | None = None,
     cache_directory: Path,
     store: str | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Predictions:
     """Networks by name or file on phones, as ``predict_table`` has it.
 
-    ``on_progress`` hears of what takes seconds: a network that has not been described before is
-    built and traced. Raises what ``predict_table``, ``find_model`` and ``read_description`` do.
+    ``calibration`` are the examples that ``variant`` is whitened by. ``on_progress`` hears of what
+    takes seconds: a network that has not been described before is built and traced. Raises what
+    ``predict_table``, ``find_model`` and ``read_description`` do.
     """
-    specs = [with_variant(find_model(model, given), variant) for model in dict.fromkeys(models)]
+    specs = [
+        with_variant(find_model(model, given), variant, calibration)
+        for model in dict.fromkeys(models)
+    ]
     return predict_specs(
         specs,
         devices,

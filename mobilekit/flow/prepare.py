@@ -70,7 +70,7 @@ class DeployOptions(NamedTuple):
     seek_backend: bool
     """Whether both backends are to be measured, and ``variant`` is to have the faster one."""
     calibration: Path | None
-    """Examples for int8; ``None``: generated ones."""
+    """Examples for int8, else generated ones, and those that ``variant`` is whitened by."""
     apk: Path | None
     """The companion app to install where it is missing; ``None``: whichever is at hand."""
     install: bool
@@ -210,7 +210,8 @@ def find_network(options: DeployOptions) -> ModelSpec:
     """The network, once all that can be known of its export beforehand has been looked at."""
     if options.exported is not None:
         return options.exported.model
-    spec = with_variant(find_model(options.model, options.given), options.variant)
+    network = find_model(options.model, options.given)
+    spec = with_variant(network, options.variant, options.calibration)
     check_request(spec, options.format, options.calibration)
     return spec
 

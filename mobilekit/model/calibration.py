@@ -45,6 +45,28 @@ def calibration_sha256(path: Path) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+def find_calibration(path: Path | None, sha256: str) -> Path:
+    """The examples of that hash (``calibration_sha256``), by which a network was whitened; raises
+    ``UsageError`` where none are given, or others."""
+    if path is None:
+        raise UsageError(
+            "--compressed is whitened by examples, and there is no --calibration",
+            wanted=sha256,
+            fix="Give the --calibration that `mobilekit compress` named when it wrote the file.",
+        )
+    found = calibration_sha256(path)
+    if found != sha256:
+        raise UsageError(
+            "--compressed is whitened by other examples than these",
+            path=path,
+            found=found,
+            wanted=sha256,
+            fix="Give the --calibration that `mobilekit compress` named when it wrote the file, or "
+            "compress anew with these.",
+        )
+    return path
+
+
 def read_examples(path: Path, spec: ModelSpec) -> list[Example]:
     """At least two examples of a network's inputs, stacked on axis 0 of arrays in files.
 

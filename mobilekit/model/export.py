@@ -89,9 +89,9 @@ def check_request(spec: ModelSpec, artifact_format: FormatOrAuto, calibration: P
     obstacle = refuse_variant(spec.variant, artifact_format)
     if obstacle is not None:
         raise obstacle
-    if calibration is not None and precision != "int8":
+    if calibration is not None and not spec.variant.takes_calibration:
         raise UsageError(
-            f"--calibration is for int8, and this is {precision}",
+            f"--calibration is for int8 and whitened ranks, and this is {spec.variant.text}",
             fix="Add --precision int8, or leave --calibration out.",
         )
     if calibration is not None:
@@ -212,8 +212,9 @@ def export_artifact(
     Raises ``ModelFileError``, ``WeightsError``, ``ExportError``, or ``UsageError`` for
     calibration examples that do not fit.
     """
-    target = Target(artifact_format, calibration)
     check_request(spec, artifact_format, calibration)
+    # What the ranks are whitened by is the network's, not its program's.
+    target = Target(artifact_format, calibration if spec.variant.precision == "int8" else None)
     manifest = cache_directory / f"{cache_key(spec, target)}.json"
     try:
         cached = read_cached(manifest, cache_directory)

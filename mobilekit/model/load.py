@@ -21,6 +21,7 @@ from mobilekit.model.local_modules import Place, place_of
 from mobilekit.model.quiet import quiet_python
 from mobilekit.model.variants import apply_variant
 from mobilekit.model.weights import load_weights
+from mobilekit.model.whitening import measure_moments
 from mobilekit.model.zoo import BUILD, needs_arguments
 from mobilekit.records.network import ModelSpec
 
@@ -33,14 +34,22 @@ def load_module(spec: ModelSpec, on_progress: Callable[[str], None] = lambda _: 
     every time; the generator's state is put back afterwards. What it prints is dropped, because
     standard output is for results.
 
-    A network that another tool has written is read as ``foreign`` does.
+    A network that another tool has written is read as ``foreign`` does. One that is whitened runs
+    its examples first.
 
-    Raises ``ModelFileError`` if the file's code fails, ``WeightsError`` if the weights do not fit.
+    Raises ``ModelFileError`` if the file's code fails, ``WeightsError`` if the weights do not fit,
+    ``UsageError`` where the variant does not.
     """
     is_model_file = Path(spec.path).suffix == ".py"
     module = _build(spec) if is_model_file else foreign.load_network(spec)
     # What its state is computed from would need one, too.
-    return apply_variant(module.requires_grad_(False), spec.variant, on_progress)
+    module.requires_grad_(False)
+    moments, compression = None, spec.variant.compression
+    if compression is not None and spec.calibration_path is not None:
+        on_progress("Running the examples that its ranks are whitened by")
+        layers = [cut.layer for cut in compression.ranks]
+        moments = measure_moments(spec, module, layers, Path(spec.calibration_path))
+    return apply_variant(module, spec.variant, on_progress, moments)
 
 
 def _build(spec: ModelSpec) -> nn.Module:

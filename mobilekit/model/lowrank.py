@@ -4,12 +4,13 @@ The best approximation of a matrix by one of lower rank cuts its SVD (C. Eckart,
 approximation of one matrix by another of lower rank", Psychometrika 1 (1936)). A convolution
 becomes a vertical one and a horizontal one after it (M. Jaderberg et al., "Speeding up
 convolutional neural networks with low rank expansions", BMVC 2014). Large matrices are decomposed
-at random (N. Halko et al., "Finding structure with randomness", SIAM Review 53 (2011)).
+at random (N. Halko et al., "Finding structure with randomness", SIAM Review 53 (2011)). What is
+nearest may be weighted by what flows through the layer (``whitening``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from mobilekit.errors import UsageError
 from mobilekit.model.ranks import Layer
+from mobilekit.model.whitening import InputMoments
 from mobilekit.records.network import Compression, LayerRank
 
 RANDOMISED_SIZE = 1024
@@ -74,12 +76,26 @@ def find_layers(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Layer, .
     )
 
 
-def compress(module: nn.Module, compression: Compression) -> nn.Module:
+def compress(
+    module: nn.Module,
+    compression: Compression,
+    moments: Mapping[str, InputMoments] | None = None,
+) -> nn.Module:
     """The module itself, with each layer that ``compression`` names in two.
 
-    Raises ``UsageError`` where a layer is not there, cannot be cut, or has no such rank.
+    ``moments`` are of their inputs where they are whitened, else ``None``. Raises ``UsageError``
+    where a layer is not there, cannot be cut, has no such rank, or is not among ``moments``.
     """
-    return replace_layers(module, compression, lambda layer, cut: factorise(layer, cut.rank))
+    assert (compression.whitened_by is None) == (moments is None)
+
+    def make(layer: nn.Module, cut: LayerRank) -> nn.Module:
+        if moments is None:
+            return factorise(layer, cut.rank)
+        if cut.layer not in moments:
+            raise _unfit(cut.layer, "no example reaches it")
+        return factorise(layer, cut.rank, moments=moments[cut.layer])
+
+    return replace_layers(module, compression, make)
 
 
 def replace_layers(
@@ -113,19 +129,32 @@ class Decomposition(NamedTuple):
     right: Tensor
 
 
-def decompose(layer: nn.Module) -> Decomposition:
-    """Of all ranks at once, for who asks for several."""
-    return _decompose(_matrix(layer.weight, layer))
+def decompose(layer: nn.Module, moments: InputMoments | None = None) -> Decomposition:
+    """Of all ranks at once, for who asks for several; of the weighted matrix with ``moments``."""
+    return _decompose(_weighted(layer, moments))
 
 
 def factorise(
-    layer: nn.Module, rank: int, decomposition: Decomposition | None = None
+    layer: nn.Module,
+    rank: int,
+    decomposition: Decomposition | None = None,
+    moments: InputMoments | None = None,
 ) -> nn.Sequential:
     """Two layers in place of an ``nn.Linear`` or ``nn.Conv2d``, with ``rank`` numbers (of each
-    position) between them; the bias is the second one's. ``decomposition`` is its own, where it is
-    there already."""
-    factors = _factors(_matrix(layer.weight, layer), rank, decomposition)
-    return assemble(layer, *factors, layer.bias)
+    position) between them; the bias is the second one's.
+
+    Their product is the nearest to the layer's matrix; with ``moments``, of its inputs, what
+    changes the outputs for those least. ``decomposition`` is its own (with the same ``moments``),
+    where it is there already.
+    """
+    first, second = _factors(_weighted(layer, moments), rank, decomposition)
+    if moments is not None:
+        if isinstance(layer, nn.Linear):
+            second = moments.unweigh(second)
+        else:
+            first = moments.unweigh(first.T).T
+        first, second = _balanced(first, second)
+    return assemble(layer, first, second, layer.bias)
 
 
 def factors_of(layer: nn.Module, rank: int) -> tuple[Tensor, Tensor]:
@@ -280,6 +309,23 @@ def _factors(
     return left[:, :rank] * scale, scale[:, None] * right[:rank]
 
 
+def _weighted(layer: nn.Module, moments: InputMoments | None) -> Tensor:
+    """Its matrix, times the root of its inputs' second moment on their side."""
+    matrix = _matrix(layer.weight, layer)
+    if moments is None:
+        return matrix
+    return moments.weigh(matrix) if isinstance(layer, nn.Linear) else moments.weigh(matrix.T).T
+
+
+def _balanced(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """The same product, in which each column of ``first`` is as long as its row of ``second``, as
+    half of the singular values make them."""
+    lengths = torch.linalg.vector_norm(first, dim=0)
+    scale = (torch.linalg.vector_norm(second, dim=1) / lengths).sqrt()
+    scale = torch.where(torch.isfinite(scale) & (scale > 0), scale, torch.ones_like(scale))
+    return first * scale, second / scale[:, None]
+
+
 def _decompose(matrix: Tensor) -> Decomposition:
     """By the eigenvectors of the smaller Gram matrix, a fraction of the time of an SVD. Singular
     values below 1e-8 of the largest are lost in it, and theirs are noise."""
@@ -290,7 +336,7 @@ def _decompose(matrix: Tensor) -> Decomposition:
     long = vectors.T @ wide
     values = torch.linalg.vector_norm(long, dim=1)
     unit = long / values.clamp(min=torch.finfo(values.dtype).tiny)[:, None]
-    vectors, values, unit = vectors.float(), values.float(), unit.float()
+    vectors, values, unit = (each.to(matrix.dtype) for each in (vectors, values, unit))
     if rows <= columns:
         return Decomposition(vectors, values, unit)
     return Decomposition(unit.T, values, vectors.T)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from mobilekit.model.dataset import class_indices, open_dataset
 from mobilekit.model.kept_lines import KeptLines
 from mobilekit.model.lowrank import Decomposition, decompose, factorise
 from mobilekit.model.reference import run_eager
-from mobilekit.records.network import Compression, LayerRank, ModelSpec
+from mobilekit.model.whitening import InputMoments, measure_moments
+from mobilekit.records.network import Compression, ModelSpec
 
 LARGEST_SCREENED = 400
 """Examples at most: more would tell little more of which ranks are worth a try."""
@@ -39,7 +40,8 @@ class Screen:
         network raises."""
         self._spec = spec
         self._module = module
-        self._decompositions: dict[str, Decomposition] = {}
+        self._decompositions: dict[tuple[str, str | None], Decomposition] = {}
+        self._moments: dict[str, InputMoments] = {}
         with open_dataset(spec, directory) as dataset:
             drawn = np.random.default_rng(0).permutation(len(dataset.labels))
             chosen = sorted(drawn[:LARGEST_SCREENED].tolist())
@@ -63,6 +65,11 @@ class Screen:
         self._labels = [known[place] for place in order]
         self._whole = sum(map(_is_right, outputs, known))
 
+    def weigh(self, layers: Iterable[str], calibration: Path) -> None:
+        """Have ``loss_points`` judge compressions of these layers that are whitened by those
+        examples, too. Raises what ``measure_moments`` does."""
+        self._moments = measure_moments(self._spec, self._module, layers, calibration)
+
     def loss_points(self, compression: Compression | None, most: float = math.inf) -> float:
         """Of accuracy, beside the whole network; below 0 where it is righter.
 
@@ -83,19 +90,23 @@ class Screen:
         if known is None:
             known = self._kept.get(given_up)
         if known is None:
-            known = self._run(compression.ranks, least_right)
+            known = self._run(compression, least_right)
             self._kept.add(key if known >= least_right else given_up, known)
         return known
 
-    def _run(self, cuts: Sequence[LayerRank], least_right: int) -> int:
-        whole = {cut.layer: self._module.get_submodule(cut.layer) for cut in cuts}
+    def _run(self, compression: Compression, least_right: int) -> int:
+        whitened_by = compression.whitened_by
+        whole = {cut.layer: self._module.get_submodule(cut.layer) for cut in compression.ranks}
         try:
-            for cut in cuts:
+            for cut in compression.ranks:
                 layer = whole[cut.layer]
-                found = self._decompositions.get(cut.layer)
+                moments = None if whitened_by is None else self._moments[cut.layer]
+                found = self._decompositions.get((cut.layer, whitened_by))
                 if found is None:
-                    found = self._decompositions[cut.layer] = decompose(layer)
-                self._put(cut.layer, factorise(layer, cut.rank, found).requires_grad_(False))
+                    found = decompose(layer, moments)
+                    self._decompositions[cut.layer, whitened_by] = found
+                made = factorise(layer, cut.rank, found, moments)
+                self._put(cut.layer, made.requires_grad_(False))
             outputs = (
                 run_eager(self._spec, self._module, (each,))[0].flatten() for each in self._inputs
             )

@@ -5,7 +5,7 @@ Its precision is the program's alone, and is up to each format's own module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from mobilekit.model.lowrank import compress
 from mobilekit.model.nested import nest
 from mobilekit.model.storage import store
+from mobilekit.model.whitening import InputMoments
 from mobilekit.records.network import Activation, Variant
 
 _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -63,11 +64,17 @@ class _Swap(TorchFunctionMode):  # type: ignore[misc]  # torch is untyped here
 
 
 def apply_variant(
-    module: nn.Module, variant: Variant, on_progress: Callable[[str], None] = lambda _: None
+    module: nn.Module,
+    variant: Variant,
+    on_progress: Callable[[str], None] = lambda _: None,
+    moments: Mapping[str, InputMoments] | None = None,
 ) -> nn.Module:
-    """The module itself, changed as ``variant`` says; raises ``UsageError`` where it cannot be."""
+    """The module itself, changed as ``variant`` says; raises ``UsageError`` where it cannot be.
+
+    ``moments`` are those of the layers that a whitened one cuts.
+    """
     if variant.compression is not None:
-        compress(module, variant.compression)
+        compress(module, variant.compression, moments)
     if variant.storage is not None:
         store(module, variant.storage, on_progress)
     if variant.activation is not None:

@@ -50,6 +50,7 @@ from mobilekit.contract.protocol import DType
 from mobilekit.errors import ModelFileError, UnknownModelError, UsageError, WeightsError
 from mobilekit.hashing import file_sha256
 from mobilekit.model import checkpoint, foreign
+from mobilekit.model.calibration import find_calibration
 from mobilekit.model.given import NOTHING, Given, InputKind, read_kinds
 from mobilekit.model.local_modules import content_sha256
 from mobilekit.model.source import (
@@ -345,10 +346,18 @@ def read_front_end(spec: ModelSpec) -> FrontEnd:
     )
 
 
-def with_variant(spec: ModelSpec, variant: Variant) -> ModelSpec:
+def with_variant(spec: ModelSpec, variant: Variant, calibration: Path | None = None) -> ModelSpec:
     """A variant of a network of which nothing is changed yet; its precision, its backend and which
-    of its levels is run are its program's, and the network's content is the same."""
+    of its levels is run are its program's, and the network's content is the same.
+
+    Of ``calibration`` a whitened variant is made; raises ``UsageError`` where it is of none or
+    other ones.
+    """
     assert spec.variant == Variant()
+    whitened_by = variant.whitened_by
+    if whitened_by is not None:
+        examples = find_calibration(calibration, whitened_by)
+        spec = msgspec.structs.replace(spec, calibration_path=str(examples.resolve()))
     content = spec.content_sha256
     if variant.activation is not None:
         content = _hashed(content, "activation", variant.activation)

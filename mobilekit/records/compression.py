@@ -56,6 +56,8 @@ class TriedRank(Record, frozen=True):
     loss_points: float | None
     """Of accuracy, in PyTorch on this computer, where it is more than allowed at least so much;
     ``None``: not evaluated."""
+    whitened_loss_points: float | None = None
+    """As ``loss_points``, whitened; ``None``: not evaluated, as where it is not needed."""
 
 
 class CutLayer(Record, frozen=True):
@@ -66,20 +68,27 @@ class CutLayer(Record, frozen=True):
     """As of ``TriedRank``, at its full rank."""
     tried: tuple[TriedRank, ...]
     least_rank: int
-    """Below it the layer alone loses more accuracy than allowed; 1 where none was evaluated."""
+    """Below it the layer alone loses more accuracy than allowed, whitened or not; 1 where none was
+    evaluated."""
     most_rank: int
     """Above it two layers save nothing of what the budget is of; below ``least_rank``: the layer
     stays whole."""
     why_whole: Literal["loses", "slower"] | None
     """``slower``: no tried rank is faster, the layer is below the floor."""
+    least_plain_rank: int | None = None
+    """As ``least_rank``, not whitened; ``None``: nothing was whitened."""
 
 
 class Screened(Record, frozen=True):
     """A step of the ladder, in PyTorch on this computer."""
 
     compression: Compression | None
+    """Whitened only where that is right for more of the examples than the same ranks without."""
     loss_points: float
     """Where it is far more than allowed, at least so much."""
+    other_loss_points: float | None = None
+    """Of the same ranks made the other way, whitened or not: no less, and where it is more than
+    ``loss_points`` or far more than allowed, at least so much; ``None``: there is none."""
 
 
 class Levels(Record, frozen=True):

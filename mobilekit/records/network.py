@@ -10,6 +10,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from mobilekit.contract.codec import Record, encode
+from mobilekit.contract.protocol import Sha256
 
 Activation = Literal["relu", "tanh", "sigmoid"]
 Precision = Literal["fp32", "fp16", "int8"]
@@ -35,20 +36,28 @@ class LayerRank(Record, frozen=True):
     rank: Annotated[int, Meta(ge=1)]
 
 
-class Compression(Record, frozen=True):
-    """Which layers are two thinner ones, with how many numbers between them."""
+class Compression(Record, frozen=True, omit_defaults=True):
+    """Which layers are two thinner ones, with how many numbers between them.
+
+    What is left out of it where it is usual is in no key: what was cut before keeps its own.
+    """
 
     ranks: Annotated[tuple[LayerRank, ...], Meta(min_length=1)]
     """In the order in which the network calls them."""
+    whitened_by: Sha256 | None = None
+    """The hash of the examples whose activations weigh what is nearest to each layer
+    (``calibration_sha256``), without which the network is not to be had; ``None``: nothing does."""
 
     @property
     def key(self) -> str:
-        return f"lowrank{hashlib.sha256(encode(self)).hexdigest()[:8]}"
+        way = "lowrank" if self.whitened_by is None else "whitened"
+        return f"{way}{hashlib.sha256(encode(self)).hexdigest()[:8]}"
 
     @property
     def text(self) -> str:
         layers = len(self.ranks)
-        return f"low rank in {layers} layer{'s' if layers != 1 else ''}"
+        whitened = "" if self.whitened_by is None else "whitened "
+        return f"{whitened}low rank in {layers} layer{'s' if layers != 1 else ''}"
 
 
 LEAST_LEVELS, MOST_LEVELS = 2, 16
@@ -75,6 +84,9 @@ class Level(Record, frozen=True):
             raise ValueError("ladder: it has fewer than two levels")
         if self.number > self.of:
             raise ValueError(f"number: {self.number} is more than the {self.of} levels")
+        # They are made without examples.
+        if any(each.whitened_by is not None for each in self.ladder):
+            raise ValueError("ladder: its levels are whitened, which levels are not")
         for lower, higher in pairwise(self.ladder):
             pairs = list(zip(lower.ranks, higher.ranks, strict=False))
             if [each.layer for each in lower.ranks] != [each.layer for each in higher.ranks]:
@@ -182,6 +194,16 @@ class Variant(Record, frozen=True):
     """How the weights are stored, and changed for that; ``None``: as they are computed with."""
 
     @property
+    def whitened_by(self) -> str | None:
+        """The hash of the examples that the network cannot be made without; ``None``: of none."""
+        return None if self.compression is None else self.compression.whitened_by
+
+    @property
+    def takes_calibration(self) -> bool:
+        """Whether examples of its inputs change anything of its program."""
+        return self.precision == "int8" or self.whitened_by is not None
+
+    @property
     def has_usual_backend(self) -> bool:
         """Whether all of it is computed with what programs of its format usually are."""
         return self.backend is None and not self.placement
@@ -265,6 +287,8 @@ class ModelSpec(Record, frozen=True):
     """Of the file, the local modules that it imports, what makes the network in it, the weights,
     the inputs that a command gave in place of the file's, and what ``variant`` changes of the
     network itself: all but the precision, the backend and which of its levels is run."""
+    calibration_path: str | None = None
+    """The examples that ``variant`` is whitened by; ``None``: it is by none."""
 
     @property
     def content_key(self) -> str:
