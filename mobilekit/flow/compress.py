@@ -18,6 +18,7 @@ from mobilekit.contract.protocol import RunFailure
 from mobilekit.errors import DeviceError, ExportError, NothingFitsError, RunFailedError, UsageError
 from mobilekit.flow.deploy import deploy
 from mobilekit.flow.evaluate import evaluate
+from mobilekit.flow.ladder import SLACK_POINTS, count_weights, screen_ladder
 from mobilekit.flow.layers_alone import KeptTimes, evaluate_layers, time_layers, untimed
 from mobilekit.flow.prepare import DeployOptions, export_network, find_network, open_device_of
 from mobilekit.flow.reporter import Reporter
@@ -30,7 +31,7 @@ from mobilekit.model.examples import (
     write_agreement,
 )
 from mobilekit.model.kept_lines import KeptLines, stands_still
-from mobilekit.model.ranks import Layer, make_ladder
+from mobilekit.model.ranks import Layer
 from mobilekit.model.storage_ladders import storage_ladders
 from mobilekit.records.compression import (
     Budget,
@@ -42,23 +43,18 @@ from mobilekit.records.compression import (
 )
 from mobilekit.records.device import DeviceState
 from mobilekit.records.measurement import Measurement
-from mobilekit.records.network import Compression, ModelSpec, Precision, StorageWay, Variant
+from mobilekit.records.network import ModelSpec, Precision, StorageWay, Variant
 from mobilekit.results.store import Store
 from mobilekit.runner.host import COMPUTER
 from mobilekit.units import format_bytes, format_duration, format_energy
 
 if TYPE_CHECKING:
-    from mobilekit.model.screening import Screen
+    pass
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-SLACK_POINTS = 2.0
-"""Beyond the loss allowed that a step of the ladder may have in PyTorch and still be tried: another
-precision and another engine move a few examples to either side."""
 FORESEEN_SLACK = 1.25
 """By how much what is foreseen of a network may miss the budget before it is not tried."""
-HOPELESS_STEPS = 2
-"""Steps of the ladder in a row beyond that, after which it is not followed further down."""
 
 
 def compress(
@@ -74,8 +70,8 @@ def compress(
     """The network that keeps the budget, as ``analysis.choice.choose`` says which, of a ladder of
     ever lower ranks in each precision.
 
-    ``data`` as in ``evaluate``; some of it calibrates int8 and is not evaluated, unless
-    ``options`` have other examples for that. Where there is none, what counts is how often a
+    ``data`` as in ``evaluate``; some of it calibrates int8 and whitens ranks, and is not evaluated,
+    unless ``options`` have other examples for that. Where there is none, what counts is how often a
     network agrees with the uncompressed one on generated inputs. ``options`` have a format and an
     uncompressed variant; their ``energy`` is not looked at.
 
@@ -139,9 +135,19 @@ def compress(
         if timed and layers:
             kept = KeptLines(cache, "layers", parts, KeptTimes)
             found = time_layers(options, layers, kept, store, reporter)
+        most_lost, whitened_by = budget.max_loss_points, None
         if judged_by_labels:
-            found = evaluate_layers(layers, found, screen, budget.max_loss_points, reporter)
-        screened = _screen(layers, found, screen, budget.max_loss_points, redundancy, reporter)
+            whitening = _whitening_examples(options, overlap, reporter)
+            if whitening is not None and layers:
+                reporter.note("Running the examples that ranks are whitened by")
+                screen.weigh([each.path for each in layers], whitening)
+                whitened_by = calibration_sha256(whitening)
+            found = evaluate_layers(
+                layers, found, screen, most_lost, reporter, whitened_by=whitened_by
+            )
+        screened = screen_ladder(
+            layers, found, screen, most_lost, redundancy, reporter, whitened_by=whitened_by
+        )
     coming = search.foresee(layers, screened, uncompressed)
     search.recall(ways, uncompressed)
     search.look_through(coming, found, uncompressed)
@@ -197,43 +203,12 @@ def _look_at(options: DeployOptions, reporter: Reporter) -> DeviceState:
     return state
 
 
-def _screen(
-    layers: Sequence[Layer],
-    found: Sequence[CutLayer],
-    screen: Screen,
-    max_loss_points: float,
-    redundancy: Redundancy,
-    reporter: Reporter,
-) -> tuple[Screened, ...]:
-    """The ladder from the whole network down, until it is hopeless. It does not depend on how
-    large, slow or hungry a network may be."""
-    ladder = make_ladder(
-        [
-            layer._replace(least_rank=cut.least_rank, most_rank=cut.most_rank)
-            for layer, cut in zip(layers, found, strict=True)
-        ],
-        redundancy,
-    )
-    steps: list[Screened] = []
-    most = max_loss_points + SLACK_POINTS
-    hopeless = 0
-    for number, compression in enumerate(ladder):
-        if number % 5 == 1:
-            reporter.note(f"Judging step {number} of {len(ladder) - 1} in PyTorch")
-        loss = screen.loss_points(compression, most)
-        steps.append(Screened(compression=compression, loss_points=loss))
-        hopeless = hopeless + 1 if loss > most else 0
-        if hopeless == HOPELESS_STEPS:
-            break
-    return tuple(steps)
-
-
-def _weights(layers: Sequence[Layer], compression: Compression) -> int:
-    ranks = {cut.layer: cut.rank for cut in compression.ranks}
-    return sum(
-        layer.weights_at(ranks[layer.path]) if layer.path in ranks else layer.weights
-        for layer in layers
-    )
+def _whitening_examples(options: DeployOptions, overlap: int, reporter: Reporter) -> Path | None:
+    """Those that ranks may be whitened by: none that judge them."""
+    if options.calibration is not None and overlap:
+        reporter.note("No ranks are whitened: --calibration has examples that are evaluated")
+        return None
+    return options.calibration
 
 
 class _KeptCandidate(Record, frozen=True):
@@ -274,7 +249,7 @@ class _Search(NamedTuple):
             (
                 Variant(precision=precision, compression=step.compression),
                 WEIGHT_BYTES[precision]
-                * (every - all_weights + _weights(layers, step.compression)),
+                * (every - all_weights + count_weights(layers, step.compression)),
             )
             for step in screened
             for precision in PRECISIONS
@@ -511,7 +486,7 @@ def _measured_of(
 
 
 def _as_variant(options: DeployOptions, variant: Variant) -> DeployOptions:
-    calibration = options.calibration if variant.precision == "int8" else None
+    calibration = options.calibration if variant.takes_calibration else None
     return options._replace(variant=variant, calibration=calibration)
 
 

@@ -166,41 +166,66 @@ def evaluate_layers(
     screen: Screen,
     max_loss_points: float,
     reporter: Reporter,
+    *,
+    whitened_by: str | None = None,
 ) -> tuple[CutLayer, ...]:
     """``found`` with how low each layer alone may go: from the highest tried rank down, the last
-    one before the accuracy falls by more than ``max_loss_points``."""
+    one before the accuracy falls by more than ``max_loss_points``. With ``whitened_by``, of which
+    the screen can judge, down to the last at which either way to cut it does not."""
     judged = []
     for number, (layer, cut) in enumerate(zip(layers, found, strict=True)):
         if number % 10 == 0:
             reporter.note(f"Evaluating layer {number + 1} of {len(layers)} alone")
-        judged.append(_evaluated(layer, cut, screen, max_loss_points))
+        judged.append(_evaluated(layer, cut, screen, max_loss_points, whitened_by))
     return tuple(judged)
 
 
-def _evaluated(layer: Layer, cut: CutLayer, screen: Screen, max_loss_points: float) -> CutLayer:
+def _evaluated(
+    layer: Layer,
+    cut: CutLayer,
+    screen: Screen,
+    max_loss_points: float,
+    whitened_by: str | None,
+) -> CutLayer:
     ranks = [rank for rank in ranks_to_try(layer) if rank <= cut.most_rank]
-    losses: dict[int, float] = {}
-    least = cut.most_rank + 1
-    for rank in ranks:
-        only = Compression(ranks=(LayerRank(layer=layer.path, rank=rank),))
-        losses[rank] = screen.loss_points(only, max_loss_points)
-        if losses[rank] > max_loss_points:
-            break
-        least = rank
+
+    def follow(ranks: Sequence[int], whitened_by: str | None) -> dict[int, float]:
+        """What is lost at each, down to the first that loses too much."""
+        losses: dict[int, float] = {}
+        for rank in ranks:
+            cuts = (LayerRank(layer=layer.path, rank=rank),)
+            only = Compression(ranks=cuts, whitened_by=whitened_by)
+            losses[rank] = screen.loss_points(only, max_loss_points)
+            if losses[rank] > max_loss_points:
+                break
+        return losses
+
+    plain = follow(ranks, None)
+    borne = [rank for rank, loss in plain.items() if loss <= max_loss_points]
+    whitened: dict[int, float] = {}
+    if whitened_by is not None:
+        whitened = follow([rank for rank in ranks if rank not in borne], whitened_by)
+    either = borne + [rank for rank, loss in whitened.items() if loss <= max_loss_points]
     timed = {each.rank: each for each in cut.tried}
     tried = tuple(
         TriedRank(
             rank=rank,
             latency_ns=timed[rank].latency_ns if rank in timed else None,
-            loss_points=losses.get(rank),
+            loss_points=plain.get(rank),
+            whitened_loss_points=whitened.get(rank),
         )
-        for rank in dict.fromkeys([*timed, *losses])
+        for rank in dict.fromkeys([*timed, *plain, *whitened])
     )
-    # All that was tried is bearable: what is below is not known to be unbearable.
-    is_open = bool(ranks) and least == ranks[-1]
+
+    def least_of(borne: Sequence[int]) -> int:
+        # All that was tried is bearable: what is below is not known to be unbearable.
+        is_open = bool(ranks) and len(borne) == len(ranks)
+        return 1 if is_open else min(borne, default=cut.most_rank + 1)
+
     return replace(
         cut,
         tried=tried,
-        least_rank=1 if is_open else least,
-        why_whole=cut.why_whole or ("loses" if ranks and least > cut.most_rank else None),
+        least_rank=least_of(either),
+        least_plain_rank=None if whitened_by is None else least_of(borne),
+        why_whole=cut.why_whole or ("loses" if ranks and not either else None),
     )

@@ -167,3 +167,15 @@ def test_layers_are_timed_in_fp32_without_calibration_and_once_a_day(monkeypatch
         kept.add(key, KeptTimes(measured_at_s=at_s, layers=(CUT_LAYER,)))
         with pytest.raises(PreparedError):
             time_layers(options, layers, kept, None, Notes())
+
+
+@pytest.mark.parametrize("overlap", [0, 1])
+def test_examples_that_judge_whiten_nothing(tmp_path, overlap):
+    """What a network is made from tells nothing of how good it is."""
+    options = deploy_options(
+        "m", DeviceOptions(device="pc"), RunOptions(format="pte"), energy=False
+    )._replace(calibration=tmp_path)
+    notes = Notes()
+    found = compress._whitening_examples(options, overlap, notes)
+    assert found == (None if overlap else tmp_path)
+    assert len(notes.texts) == overlap

@@ -1,0 +1,119 @@
+"""Which way to cut the ranks of a step is taken, and how far a ladder is followed."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+from msgspec.structs import replace
+
+from mobilekit.flow.ladder import count_weights, screen_ladder
+from mobilekit.flow.layers_alone import evaluate_layers, ranks_to_try, untimed
+from mobilekit.flow.reporter import Reporter
+from mobilekit.model.ranks import Layer, make_ladder
+from mobilekit.model.screening import Screen
+from mobilekit.records.network import Compression
+
+EXAMPLES = "e" * 64
+LAYERS = tuple(Layer(path, 40, 40, tuple(0.9**index for index in range(40))) for path in ("a", "b"))
+ALLOWED = 5.0
+
+
+class Quiet:
+    def note(self, _text: str) -> None:
+        pass
+
+
+class Judge:
+    """A layer loses nothing down to a rank of its own, for each way to cut it, and all below."""
+
+    def __init__(self, plain: dict[str, int], whitened: dict[str, int]) -> None:
+        self._bears = {None: plain, EXAMPLES: whitened}
+        self.asked: list[tuple[Compression, float]] = []
+
+    def loss_points(self, compression: Compression | None, most: float) -> float:
+        if compression is None:
+            return 0.0
+        self.asked.append((compression, most))
+        bears = self._bears[compression.whitened_by]
+        return 40.0 * sum(cut.rank < bears[cut.layer] for cut in compression.ranks)
+
+
+def searched(judge: Judge, whitened_by: str | None = EXAMPLES):  # type: ignore[no-untyped-def]
+    screen, quiet = cast(Screen, judge), cast(Reporter, Quiet())
+    found = evaluate_layers(
+        LAYERS, untimed(LAYERS), screen, ALLOWED, quiet, whitened_by=whitened_by
+    )
+    steps = screen_ladder(
+        LAYERS, found, screen, ALLOWED, "frobenius", quiet, whitened_by=whitened_by
+    )
+    return found, steps
+
+
+def test_a_step_is_whitened_only_where_that_is_righter() -> None:
+    """Where both lose as much it is plain; every layer's ranks are the same either way."""
+    _, steps = searched(Judge({"a": 12, "b": 12}, {"a": 6, "b": 6}))
+    cut = [each for each in steps if each.compression is not None]
+    for each in cut:
+        assert each.compression is not None
+        lowest = min(rank.rank for rank in each.compression.ranks)
+        is_whitened = each.compression.whitened_by is not None
+        assert is_whitened == (lowest < 12)
+        assert each.loss_points == 0
+        assert each.other_loss_points == (0 if lowest >= 12 else 80)
+    assert {each.other_loss_points for each in cut} == {0.0, 80.0}
+
+
+def test_whitening_that_is_worse_changes_nothing() -> None:
+    plain, whitened = {"a": 6, "b": 6}, {"a": 12, "b": 30}
+    found, steps = searched(Judge(plain, whitened))
+    without, as_before = searched(Judge(plain, whitened), None)
+    assert [each.compression for each in steps] == [each.compression for each in as_before]
+    assert [each.loss_points for each in steps] == [each.loss_points for each in as_before]
+    assert [each.least_rank for each in found] == [each.least_rank for each in without]
+    assert all(each.other_loss_points is None for each in as_before)
+
+
+def test_what_is_worse_than_the_plain_is_not_followed_to_its_end() -> None:
+    judge = Judge({"a": 6, "b": 6}, {"a": 30, "b": 30})
+    searched(judge)
+    bounds = {most for each, most in judge.asked if each.whitened_by is not None}
+    assert 0.0 in bounds
+
+
+def test_a_layer_that_bears_a_rank_whitened_alone_goes_down_to_it() -> None:
+    """And the ladder of those that it bears either way stays: no step is lost."""
+    plain, whitened = {"a": 18, "b": 2}, {"a": 2, "b": 18}
+    found, steps = searched(Judge(plain, whitened))
+    by_layer = {each.layer: each for each in found}
+    ranks = ranks_to_try(LAYERS[0])
+    assert ranks == (14, 10, 5, 2)
+    assert [by_layer[path].least_plain_rank for path in "ab"] == [20, 1]
+    assert [by_layer[path].least_rank for path in "ab"] == [1, 1]
+    assert all(each.why_whole is None for each in found)
+    without, as_before = searched(Judge(plain, whitened), None)
+    assert [each.why_whole for each in without] == ["loses", None]
+    known = {each.compression and replace(each.compression, whitened_by=None) for each in steps}
+    assert {each.compression for each in as_before} <= known
+    assert known - {each.compression for each in as_before}
+    weights = [count_weights(LAYERS, each.compression) for each in steps]
+    assert weights == sorted(weights, reverse=True)
+    assert weights[0] == sum(each.weights for each in LAYERS)
+
+
+@pytest.mark.parametrize("whitened_by", [None, EXAMPLES])
+def test_a_ladder_ends_where_it_is_hopeless(whitened_by: str | None) -> None:
+    """Two steps that lose far more than allowed, one after the other, are the last."""
+    never = dict.fromkeys("ab", 100)
+    judge = Judge(never, never)
+    quiet = cast(Reporter, Quiet())
+    steps = screen_ladder(
+        LAYERS,
+        untimed(LAYERS),
+        cast(Screen, judge),
+        ALLOWED,
+        "frobenius",
+        quiet,
+        whitened_by=whitened_by,
+    )
+    assert [each.compression for each in steps] == list(make_ladder(LAYERS)[:3])
