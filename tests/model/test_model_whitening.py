@@ -14,7 +14,13 @@ from mobilekit.errors import UsageError
 from mobilekit.model.calibration import calibration_sha256
 from mobilekit.model.load import load_module
 from mobilekit.model.lowrank import decompose, factorise
-from mobilekit.model.whitening import InputMoments, _rows, measure_moments, moments_of
+from mobilekit.model.whitening import (
+    LEAST_SHRINKAGE,
+    InputMoments,
+    _rows,
+    measure_moments,
+    moments_of,
+)
 from mobilekit.model.zoo import read_spec, with_variant
 from mobilekit.records.network import Compression, LayerRank, Level, ModelSpec, Variant
 
@@ -71,11 +77,15 @@ def test_inputs_alike_in_every_direction_weigh_nothing() -> None:
     assert torch.allclose(product(whitened), product(plain), atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [SEEN, 200], ids=["fewer than inputs", "more than inputs"])
-def test_a_planted_rank_is_recovered_whatever_weighs_it(count: int) -> None:
+@pytest.mark.parametrize(
+    "inputs",
+    [unlike(SEEN), unlike(200), unlike(1).expand(60, COLUMNS)],
+    ids=["fewer than inputs", "more than inputs", "equal"],
+)
+def test_a_planted_rank_is_recovered_whatever_weighs_it(inputs: torch.Tensor) -> None:
     """In every direction, those that no example takes among them; also from a decomposition."""
     weight = random(ROWS, 7) @ random(7, COLUMNS, seed=2) / 7**0.5
-    layer, moments = linear(weight), moments_of(each_alone(unlike(count)))
+    layer, moments = linear(weight), moments_of(each_alone(inputs))
     cut = factorise(layer, 7, moments=moments)
     again = factorise(layer, 7, decompose(layer, moments), moments)
     for made in (cut, again):
@@ -89,18 +99,21 @@ def test_a_planted_rank_is_recovered_whatever_weighs_it(count: int) -> None:
     [
         unlike(3),
         torch.zeros(4, COLUMNS),
+        torch.zeros(100, COLUMNS),
         unlike(1).expand(6, COLUMNS),
         unlike(1).expand(100, COLUMNS),
         random(60, SEEN, seed=4) @ random(SEEN, COLUMNS, seed=5),
     ],
-    ids=["few", "zeros", "equal", "many equal", "in a subspace"],
+    ids=["few", "zeros", "many zeros", "equal", "many equal", "in a subspace"],
 )
 def test_examples_that_do_not_tell_every_direction_give_finite_weights(
     inputs: torch.Tensor,
 ) -> None:
     """And what was never seen is not left to chance: it is as near as a plain cut's order."""
     layer = linear(random(ROWS, COLUMNS))
-    cut = factorise(layer, 8, moments=moments_of(each_alone(inputs)))
+    moments = moments_of(each_alone(inputs))
+    assert moments.rest >= 0.999 * LEAST_SHRINKAGE**0.5
+    cut = factorise(layer, 8, moments=moments)
     assert all(bool(torch.isfinite(each).all()) for each in cut.parameters())
     error = float((product(cut) - layer.weight).norm() / layer.weight.norm())
     assert error < 1
@@ -216,6 +229,7 @@ def test_a_whitened_network_is_made_from_its_examples_anew(
     assert not torch.allclose(first["first.0.weight"], load_module(plain).first[0].weight)  # type: ignore[index,union-attr]
     assert len({each.label for each in (spec, plain, made)}) == 3
     assert len({each.content_sha256 for each in (spec, plain, made)}) == 3
+    assert made.label.startswith("net-whitened")
     assert made.variant.text == "whitened low rank in 1 layer, fp32"
     # Of a level, which has no examples, there is none.
     compression = variant.compression
