@@ -112,7 +112,7 @@ def table_of(model: str, data: Path | None, others: Path | None) -> str:
         )
     )
     right = f"{sum(whole)} of {len(whole)} held-out examples right uncompressed"
-    return f"### {model}: {right}\n\n{table}{halves}\n"
+    return f"#### {model}: {right}\n\n{table}{halves}\n"
 
 
 def gains_of_halves(plain: Sequence[bool], whitened: Sequence[bool]) -> list[float]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -48,9 +48,6 @@ from mobilekit.results.store import Store
 from mobilekit.runner.host import COMPUTER
 from mobilekit.units import format_bytes, format_duration, format_energy
 
-if TYPE_CHECKING:
-    pass
-
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 FORESEEN_SLACK = 1.25
@@ -73,7 +70,8 @@ def compress(
     ``data`` as in ``evaluate``; some of it calibrates int8 and whitens ranks, and is not evaluated,
     unless ``options`` have other examples for that. Where there is none, what counts is how often a
     network agrees with the uncompressed one on generated inputs. ``options`` have a format and an
-    uncompressed variant; their ``energy`` is not looked at.
+    uncompressed variant; their ``energy`` is not looked at. With labels, ranks are whitened where
+    that is righter (``screen_ladder``).
 
     For each of ``ways`` to store the weights a ladder of its own is followed down, to the network
     that is changed least of those that keep the budget.
@@ -135,7 +133,8 @@ def compress(
         if timed and layers:
             kept = KeptLines(cache, "layers", parts, KeptTimes)
             found = time_layers(options, layers, kept, store, reporter)
-        most_lost, whitened_by = budget.max_loss_points, None
+        most_lost = budget.max_loss_points
+        whitened_by: str | None = None
         if judged_by_labels:
             whitening = _whitening_examples(options, overlap, reporter)
             if whitening is not None and layers:

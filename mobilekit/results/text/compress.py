@@ -103,8 +103,8 @@ def _whitened(choice: Choice) -> list[str]:
     step = next((each for each in choice.screened if each.compression == compression), None)
     gained = ""
     if step is not None and step.other_loss_points is not None:
-        gained = f": right on {step.other_loss_points - step.loss_points:.1f} points more than "
-        gained += "without, in PyTorch"
+        gained = f": loses {step.other_loss_points - step.loss_points:.1f} points less than without"
+        gained += ", in PyTorch"
     return [f"  whitened  by the inputs of {choice.calibration}{gained}"]
 
 
