@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import msgspec
 import pytest
 from examples import MS, artifact, energy_estimate, measurement, run_request, samples
@@ -11,12 +13,14 @@ from mobilekit.contract.protocol import (
     MethodTrial,
     RunSuccess,
 )
-from mobilekit.records.compression import Levels
+from mobilekit.records.compression import Budget, Choice, Levels, Screened
+from mobilekit.records.compression import Candidate as TriedNetwork
 from mobilekit.records.network import Compression, LayerRank, Level, Variant
+from mobilekit.records.statistics import Interval, Proportion
 from mobilekit.results.listing import results_table
 from mobilekit.results.network_documents import TradeoffDocument
 from mobilekit.results.tables.text import render_text
-from mobilekit.results.text.compress import render_levels
+from mobilekit.results.text.compress import render_choice, render_levels
 from mobilekit.results.text.measurement import render_measurement
 from mobilekit.results.text.tradeoff import render_tradeoff
 
@@ -114,3 +118,46 @@ def test_levels_that_were_made_are_told_with_their_layers():
         "  layers    conv1: in this order the ranks are told",
         "  accuracy  not measured: `mobilekit tradeoff` tells each level's",
     ]
+
+
+@pytest.mark.parametrize("whitened_by", [None, "e" * 64])
+def test_whitened_ranks_are_told_with_what_they_need(whitened_by):
+    """In fp32 too, which takes no examples otherwise; the plain ones need none."""
+    accuracy = Proportion(count=9, share=0.9, interval=Interval(low=0.6, high=1))
+    compression = msgspec.structs.replace(LADDER[0], whitened_by=whitened_by)
+    whole, chosen = (
+        TriedNetwork(
+            variant=variant,
+            size_bytes=1000,
+            latency_p50_ns=None,
+            energy_j=None,
+            accuracy=accuracy,
+            loss_points=0,
+        )
+        for variant in (Variant(), Variant(compression=compression))
+    )
+    choice = Choice(
+        budget=Budget(size_bytes=1000, latency_ns=None, energy_j=None, max_loss_points=1),
+        device="pc",
+        virtual=False,
+        energy_origin="measured",
+        judged_by="labels",
+        examples=10,
+        calibration="examples.npy",
+        overlap=0,
+        weights_are_drawn=False,
+        uncompressed=whole,
+        chosen=chosen,
+        tried=(whole, chosen),
+        layers=(),
+        screened=(Screened(compression=compression, loss_points=0.0, other_loss_points=2.5),),
+    )
+
+    lines = render_choice(artifact().model, choice, Path("small.json")).splitlines()
+
+    told = [
+        "  whitened  by the inputs of examples.npy: loses 2.5 points less than without, in PyTorch"
+    ]
+    assert [each for each in lines if "whitened  " in each] == (told if whitened_by else [])
+    more = " --calibration examples.npy" if whitened_by else ""
+    assert lines[-1] == f"`mobilekit deploy nin --compressed small.json{more}` measures it."
