@@ -17,6 +17,7 @@ import torch
 from torch import _ops as operators
 from torch._export import utils as export_utils
 from torch.export import exported_program
+from torch.fx import GraphModule
 from torch.fx.traceback import NodeSource
 
 from mobilekit.records.network import Variant
@@ -42,6 +43,8 @@ def sparing_decompositions() -> Iterator[None]:
             *_where_networks_are("_AUTOGRAD_ALIAS_BACKEND_KEYS_TO_OVERRIDE"),
             *_where_networks_are("_BACKEND_KEYS_TO_OVERRIDE"),
             (operators, "Callable", _Unparametrized),
+            # Every pass has its graph's Python code written and compiled, for none to call it.
+            (GraphModule, "recompile", _recompile_when_read),
         ):
             replaced.enter_context(replacing(*each))
         yield
@@ -106,6 +109,38 @@ class _Unparametrized(metaclass=_Callables):
 
     def __class_getitem__(cls, parameters: Any) -> None:
         return None
+
+
+_recompile: Callable[[Any], Any] = GraphModule.recompile
+
+
+def _recompile_when_read(module: Any) -> None:
+    """``GraphModule.recompile``, which writes the code of the graph when that is first read.
+
+    Each graph module has a class of its own, and torch writes ``forward`` there. It writes
+    ``_code`` to the module, which is looked for in the class where the module does not have it.
+    """
+    written_as = getattr(module.graph._codegen, "pytree_info", None)
+    if written_as is not None:  # Passes read these without the code.
+        module._in_spec, module._out_spec = written_as.in_spec, written_as.out_spec
+    vars(module).pop("_code", None)
+    for name in ("forward", "_code"):
+        setattr(type(module), name, _Unwritten(module, name))
+    for child in module.children():
+        if isinstance(child, GraphModule):
+            child.recompile()
+
+
+class _Unwritten:
+    """An attribute of a graph module until its first reader has the module's code written."""
+
+    def __init__(self, module: Any, name: str) -> None:
+        self.module = module
+        self.name = name
+
+    def __get__(self, module: Any, owner: Any) -> Any:
+        _recompile(self.module)  # also after the export: what it left is then written
+        return getattr(owner if module is None else module, self.name)
 
 
 def _operator_count() -> int:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import operator
 from collections.abc import Callable
 from contextlib import nullcontext
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +18,7 @@ from onnxscript import values
 from ruamel.yaml import YAML
 from torch._export import utils as export_utils
 from torch.export import exported_program
+from torch.fx import Graph, GraphModule, symbolic_trace
 from torch.fx.traceback import NodeSource
 
 from mobilekit.contract.protocol import Format
@@ -141,17 +146,94 @@ def test_an_operator_that_is_registered_later_is_seen() -> None:
         assert collected() == {"mobilekit_test.first.default", "mobilekit_test.second.default"}
 
 
+class Doubled(torch.nn.Module):
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return value + value
+
+
+def compute(module: GraphModule, function: Callable[[Any, Any], Any]) -> None:
+    """Have the network compute another function of its input and itself."""
+    for node in module.graph.nodes:
+        if node.op == "call_function":
+            node.target = function
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
+    """The graphs whose code has been written."""
+    graphs: list[Graph] = []
+    write = Graph.python_code
+
+    def note(graph: Graph, *arguments: Any, **options: Any) -> Any:
+        graphs.append(graph)
+        return write(graph, *arguments, **options)
+
+    monkeypatch.setattr(Graph, "python_code", note)
+    return graphs
+
+
+def test_a_graphs_code_is_written_when_it_is_read(written: list[Graph]) -> None:
+    """Once for all who read it: callers, those who ask for arguments, and those who print it."""
+    with sparing_decompositions():
+        module = symbolic_trace(Doubled())
+        copied = deepcopy(module)
+        module.recompile()
+        assert written == []
+
+        assert module(1) == 2
+        assert list(inspect.signature(module.forward).parameters) == ["value"]
+        assert "value + value" in module.code
+        assert written == [module.graph]
+
+        compute(module, operator.sub)
+        module.recompile()
+        assert type(module).forward(module, 1) == 0
+        assert "value - value" in module.code
+        assert written == [module.graph] * 2
+
+        compute(module, operator.mul)
+        module.recompile()
+        assert "value * value" in str(module)
+        assert copied(1) == 2
+
+
+def test_modules_in_a_module_are_recompiled_with_it() -> None:
+    inner = symbolic_trace(Doubled())
+    graph = Graph()
+    graph.output(graph.call_module("inner", (graph.placeholder("value"),)))
+    outer = GraphModule({"inner": inner}, graph)
+    with sparing_decompositions():
+        compute(inner, operator.mul)
+        outer.recompile()
+        assert outer.inner(3) == outer(3) == 9
+
+
+def test_code_that_nobody_has_read_is_written_after_the_export_too() -> None:
+    """An exported program outlives the context that its graph was changed in."""
+    exported = torch.export.export(Doubled(), (torch.ones(2),))
+    with sparing_decompositions():
+        decomposed = exported.run_decompositions({})
+        module = decomposed.module()
+        again = GraphModule(module, deepcopy(module.graph))
+        assert (again._in_spec, again._out_spec) == (module._in_spec, module._out_spec)
+
+    assert "add.Tensor" in decomposed.graph_module.code
+    assert again(torch.ones(2)).tolist() == [2, 2]
+
+
 def test_what_was_replaced_is_put_back() -> None:
     """Nothing of it stays in the libraries."""
     collect = export_utils._collect_all_valid_cia_ops_for_namespace
     function_ir = values.TracedOnnxFunction.function_ir
     devices = exported_program._BACKEND_KEYS_TO_OVERRIDE
+    recompile = GraphModule.recompile
     with sparing_lowering(Variant(backend="vulkan")), sparing_translation():
         assert hasattr(NodeSource, "__deepcopy__")
         assert torch._ops.Callable is not Callable
         assert [isinstance(each, torch._ops.Callable) for each in (print, 1)] == [True, False]
         assert export_utils._collect_all_valid_cia_ops_for_namespace is not collect
         assert values.TracedOnnxFunction.function_ir is not function_ir
+        assert GraphModule.recompile is not recompile
         of_networks = exported_program._BACKEND_KEYS_TO_OVERRIDE
         assert [key.name for key in of_networks] == ["CPU", "Meta"]
 
@@ -160,3 +242,4 @@ def test_what_was_replaced_is_put_back() -> None:
     assert export_utils._collect_all_valid_cia_ops_for_namespace is collect
     assert values.TracedOnnxFunction.function_ir is function_ir
     assert exported_program._BACKEND_KEYS_TO_OVERRIDE is devices
+    assert GraphModule.recompile is recompile
