@@ -29,9 +29,10 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +45,8 @@ OURS = (PACKAGE, "simulated_lab")
 WORKER = ["-u", "-c", "import sys;exec(eval(sys.stdin.readline()))"]
 """What pytest-xdist starts Python with, for each process that takes a share of the tests. Another
 release may start it otherwise: then its workers import for themselves what they need."""
+VIRTUAL_COMPANION = "mobilekit.virtual.companion"
+REST_S = 0.002
 MANY_FDS = 1000
 """Above all numbers that a program is given descriptors under."""
 MADV_COLLAPSE = 25
@@ -334,6 +337,36 @@ def shorten_fast() -> None:
     PRESETS["fast"] = replace(PRESETS["fast"], min_duration_ns=50 * NS_PER_MS)
 
 
+def rest_between_inferences() -> None:
+    """Runs of seconds are there for what happens meanwhile: they need not fill a processor, nor
+    tell hundreds of thousands of latencies. Those of ``--fast`` are left alone."""
+    from mobilekit.presets import PRESETS
+    from mobilekit.runner import run
+
+    whole = run.iterate
+
+    def iterate(
+        execute: Callable[[], object],
+        clock_ns: Callable[[], int],
+        *,
+        min_duration_ns: int,
+        **bounds: int,
+    ) -> list[int]:
+        def execute_and_rest() -> None:
+            execute()
+            time.sleep(REST_S)
+
+        rests = min_duration_ns > PRESETS["fast"].min_duration_ns
+        return whole(
+            execute_and_rest if rests else execute,
+            clock_ns,
+            min_duration_ns=min_duration_ns,
+            **bounds,
+        )
+
+    run.iterate = iterate
+
+
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # It ends when the tests have ended.
     order = serve(socket.socket(fileno=int(sys.argv[1])))
@@ -345,6 +378,8 @@ def main() -> None:
             exec(order.words[-1], {"__name__": "__main__"})
         else:
             shorten_fast()
+            if order.words[1] == VIRTUAL_COMPANION:
+                rest_between_inferences()
             runpy.run_module(order.words[1], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
