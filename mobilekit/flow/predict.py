@@ -163,10 +163,8 @@ def predict_models(
     takes seconds: a network that has not been described before is built and traced. Raises what
     ``predict_table``, ``find_model`` and ``read_description`` do.
     """
-    specs = [
-        with_variant(find_model(model, given), variant, calibration)
-        for model in dict.fromkeys(models)
-    ]
+    found = (find_model(model, given) for model in dict.fromkeys(models))
+    specs = [with_variant(each, variant, calibration) for each in found]
     return predict_specs(
         specs,
         devices,
