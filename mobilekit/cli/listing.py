@@ -64,6 +64,9 @@ def models(
         ]
     predicted = None
     if device is not None:
+        from mobilekit.cli.quick_numpy import import_numpy_without_threads
+
+        import_numpy_without_threads()
         from mobilekit.flow.predict import PhoneOptions, predict_specs
 
         predicted = predict_specs(specs, [device], PhoneOptions(), cache_directory=directory)

@@ -147,6 +147,9 @@ def predict(
     as_json: JsonFlag = False,
 ) -> None:
     """Predict what networks need on phones that are not here: latency, memory, energy, charge."""
+    from mobilekit.cli.quick_numpy import import_numpy_without_threads
+
+    import_numpy_without_threads()
     from mobilekit import places
     from mobilekit.cli.terminal import say, terminal_width
     from mobilekit.contract.codec import encode_pretty

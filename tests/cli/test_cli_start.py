@@ -1,5 +1,6 @@
 """What the program says of itself: version, help, and what a shell completes."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -125,3 +126,36 @@ def test_completion_is_installed_for_the_shell_that_asks(cli, tmp_path):
 
     assert shown.strip() in (tmp_path / ".bash_completions/mobilekit.sh").read_text()
     assert told == "--fast\n"
+
+
+# --- numpy -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [None, "2"])
+def test_numpy_starts_no_threads_for_a_prediction(given):
+    """Unless somebody has said how many; and what is started later is left as it was."""
+    name = "OPENBLAS_NUM_THREADS"
+    # Which the tests set, and OpenBLAS heeds too.
+    others = {name, "OMP_NUM_THREADS"}
+    environment = {key: value for key, value in os.environ.items() if key not in others}
+    code = (
+        "import os, sys\n"
+        "from mobilekit.cli.quick_numpy import import_numpy_without_threads\n"
+        "import_numpy_without_threads()\n"
+        f"print('numpy' in sys.modules, os.environ.get('{name}'))\n"
+        "import numpy\n"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | ({name: given} if given else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    told, threads = ended.stdout.splitlines()
+    assert told == ("True None" if given is None else f"False {given}")
+    if given is None:
+        assert threads == "1"
