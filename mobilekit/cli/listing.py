@@ -29,6 +29,9 @@ def models(
     as_json: JsonFlag = False,
 ) -> None:
     """List the networks that can be deployed by name, or show the card of one."""
+    from mobilekit.cli.quick_numpy import import_numpy_without_threads
+
+    import_numpy_without_threads()
     from mobilekit import places
     from mobilekit.cli.noting import noting
     from mobilekit.contract.codec import encode_pretty
@@ -64,9 +67,6 @@ def models(
         ]
     predicted = None
     if device is not None:
-        from mobilekit.cli.quick_numpy import import_numpy_without_threads
-
-        import_numpy_without_threads()
         from mobilekit.flow.predict import PhoneOptions, predict_specs
 
         predicted = predict_specs(specs, [device], PhoneOptions(), cache_directory=directory)
