@@ -40,6 +40,8 @@ _MARKS: dict[Format, bytes] = {"pte": b"ET", "tflite": b"TF"}
 
 class _Executorch(msgspec.Struct, frozen=True):
     delegates: frozenset[str]
+    vulkan: frozenset[str]
+    """Of the operators that the exporter gives to Vulkan, those that Vulkan there has."""
     kernels: frozenset[str]
 
 

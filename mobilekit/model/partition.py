@@ -59,22 +59,31 @@ def make_partitioners(spec: ModelSpec, exported: Any) -> list[Any]:
 
 
 def _refuse_miscomputed(spec: ModelSpec, nodes: Iterable[Node]) -> None:
-    convolutions = ((node, read_convolution(node)) for node in nodes)
     wrong = [
-        (layer_name(node) or node.name, why)
-        for node, convolution in convolutions
-        if convolution is not None and (why := why_miscomputed(convolution)) is not None
+        (layer_name(node) or node.name, what)
+        for node in nodes
+        if (what := _what_is_miscomputed(node)) is not None
     ]
     if wrong:
-        name, why = wrong[0]
+        name, what = wrong[0]
         raise ExportError(
-            f"{spec.name} has a convolution {why} ({name}), which ExecuTorch's Vulkan in the "
+            f"{spec.name} has {what} ({name}), which ExecuTorch's Vulkan in the "
             "companion app computes wrongly or does not load",
             fix="Use --backend xnnpack, or another layer in its place: which ones are right is "
             "listed in `mobilekit docs models`.",
-            convolutions=len(wrong),
+            layers=len(wrong),
             model=spec.path,
         )
+
+
+def _what_is_miscomputed(node: Node) -> str | None:
+    from mobilekit.model.vulkan_operators import is_uneven_upsampling
+
+    if is_uneven_upsampling(node):
+        return "nearest upsampling by no whole number"
+    convolution = read_convolution(node)
+    why = None if convolution is None else why_miscomputed(convolution)
+    return None if why is None else f"a convolution {why}"
 
 
 def _make_partitioner(variant: Variant) -> Any:

@@ -145,6 +145,10 @@ def lower_all(
 
             if len(graphs) > 1:
                 shared.enter_context(sharing_weights(apart=apart))
+            if spec.variant.needs_vulkan:
+                from mobilekit.model.vulkan_operators import keeping_to_packed
+
+                shared.enter_context(keeping_to_packed())
             edge = to_edge_transform_and_lower(
                 graphs,
                 partitioner={

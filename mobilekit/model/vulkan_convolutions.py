@@ -76,7 +76,7 @@ def why_miscomputed(convolution: Convolution) -> str | None:
     if len(convolution.kernel) == 1:
         return _why_of_signals(convolution)
     if len(convolution.kernel) != 2:
-        return None
+        return "over volumes, which portable kernels have not either"
     if len(convolution.padding) != 2:
         return "whose padding is the word 'valid' in place of 0"
     if convolution.transposed:

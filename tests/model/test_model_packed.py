@@ -16,6 +16,7 @@ from mobilekit.errors import ExportError
 from mobilekit.hashing import file_sha256
 from mobilekit.model.packed import find_lacking, read_packed
 from mobilekit.model.zoo import read_spec
+from mobilekit.virtual.gpus import find_gpus
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "android-app"
@@ -149,16 +150,35 @@ def test_the_list_is_the_packed_library_s():
         assert all(f"{name}\0".encode() in content for name in packed.delegates), library
 
 
-@needs_native
-def test_the_file_is_what_the_libraries_say():
-    """Each was asked: when another is packed, ``scripts/list_packed.py`` writes the file anew."""
+@pytest.fixture(scope="module")
+def script():
     spec = importlib.util.spec_from_file_location("list_packed", ROOT / "scripts/list_packed.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@needs_native
+@pytest.mark.parametrize(
+    "names", [["aten.gt.Scalar", "aten.relu.default"], pytest.param(None, marks=pytest.mark.soak)]
+)
+def test_the_operators_of_vulkan_are_those_that_the_library_has(script, names):
+    """It was asked of each; of all anew before a release."""
+    if not find_gpus():
+        pytest.skip("this computer has no Vulkan")
+    asked = names or script.operators_for_vulkan()
+
+    assert {*script.ask_vulkan(asked)} == read_packed().pte.vulkan & {*asked}
+
+
+@needs_native
+def test_the_file_is_what_the_libraries_say(script):
+    """Each was asked: when another is packed, ``scripts/list_packed.py`` writes the file anew."""
+    vulkan = [each for each in script.operators_for_vulkan() if each in read_packed().pte.vulkan]
 
     listed = script.ask_libraries()
 
-    assert script.PACKED.read_text(encoding="utf-8") == script.render(listed)
+    assert script.PACKED.read_text(encoding="utf-8") == script.render(listed, vulkan)
     # What is asked is this computer's; the other processors' are of the same release.
     others = sorted(APP.glob("litert/target/runtime/jni/*/libtensorflowlite_jni.so"))
     assert len(others) > 1

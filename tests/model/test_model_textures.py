@@ -81,7 +81,7 @@ def test_a_convolution_that_vulkan_gets_wrong(write_model, tmp_path):
             export_artifact(spec, cache_directory=tmp_path, on_progress=lambda _: None)
 
 
-IMAGE, SIGNAL = "1, 24, 14, 14", "1, 24, 40"
+IMAGE, SIGNAL, VOLUME = "1, 24, 14, 14", "1, 24, 40", "1, 3, 6, 8, 8"
 
 
 def convolution_of(layer, shape):
@@ -106,6 +106,8 @@ WRONG = [
     ("ConvTranspose2d(24, 48, 3, groups=2)", IMAGE, "transposed and in groups"),
     ("ConvTranspose2d(24, 8, 3, dilation=2)", IMAGE, "transposed and dilated"),
     ("Conv2d(24, 8, 3, padding='valid')", IMAGE, "the word 'valid'"),
+    ("Conv3d(3, 8, 3, padding=1)", VOLUME, "over volumes"),
+    ("ConvTranspose3d(3, 8, 2, stride=2)", VOLUME, "over volumes"),
     ("Conv1d(24, 24, 1, groups=24)", SIGNAL, "in groups with a kernel of 1"),
     ("Conv1d(24, 8, 1, stride=2)", SIGNAL, "with strides or padding"),
     ("Conv1d(24, 8, 1, padding=1)", SIGNAL, "with strides or padding"),
