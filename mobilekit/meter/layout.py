@@ -106,8 +106,9 @@ def find_layout(head: bytes, *, path: object, delimiter: str | None, decimal: st
     candidates = [
         (rows, one, point)
         for one in ((delimiter,) if delimiter else DELIMITERS)
+        for table in (_split_lines(lines, one),)
         for point in ((decimal,) if decimal else (".", ","))
-        if one != point and (rows := _find_rows(lines, one, point)) is not None
+        if one != point and (rows := _find_rows(table, point)) is not None
     ]
     if not candidates:
         raise MeterFileError(
@@ -141,22 +142,32 @@ class _Rows(NamedTuple):
     """How many lines are numbers throughout."""
 
 
-def _find_rows(lines: list[str], delimiter: str, decimal: str) -> _Rows | None:
+def _split_lines(lines: list[str], delimiter: str) -> dict[int, list[str]]:
+    """The fields of the lines that are not blank, by the lines' indices."""
+    return {
+        number: split_line(line, delimiter) for number, line in enumerate(lines) if line.strip()
+    }
+
+
+def _find_rows(table: dict[int, list[str]], decimal: str) -> _Rows | None:
     """Where rows of numbers begin: at the first that is followed by mostly rows of the usual width.
 
     Where fewer than half of the lines are numbers throughout, a row may have other fields too.
     """
-    table = {
-        number: split_line(line, delimiter) for number, line in enumerate(lines) if line.strip()
-    }
     full, part = {}, {}
+    fits = _number(decimal).fullmatch
     for number, fields in table.items():
+        numbers = [fits(field) is not None for field in fields]
+        if not any(numbers):
+            continue
         width = len(fields) - (len(fields) > 1 and not fields[-1])
-        values = sum(_is_cell(field, decimal) for field in fields[:width])
-        has_number = any(is_number(field, decimal) for field in fields)
-        if has_number and values == width:
+        values = sum(
+            known or _is_cell(field, decimal)
+            for field, known in zip(fields[:width], numbers, strict=False)
+        )
+        if values == width:
             full[number] = width
-        if has_number and 2 * values >= width:
+        if 2 * values >= width:
             part[number] = width
     rows = full if 2 * len(full) >= len(table) else part
     if not rows:
