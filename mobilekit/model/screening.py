@@ -42,6 +42,7 @@ class Screen:
         self._module = module
         self._decompositions: dict[tuple[str, str | None], Decomposition] = {}
         self._moments: dict[str, InputMoments] = {}
+        self._right: dict[str, tuple[bool, ...]] = {}
         with open_dataset(spec, directory) as dataset:
             drawn = np.random.default_rng(0).permutation(len(dataset.labels))
             chosen = sorted(drawn[:LARGEST_SCREENED].tolist())
@@ -82,6 +83,12 @@ class Screen:
         least_right = math.ceil(max(0.0, self._whole - most * examples / 100))
         return 100 * (self._whole - self._count_right(compression, least_right)) / examples
 
+    def is_right(self, compression: Compression) -> tuple[bool, ...]:
+        """Of each example, in one order for all compressions: what pairs of them tell is more than
+        what two counts do."""
+        known = self._right.get(compression.key)
+        return known or self._run(compression, 0)
+
     def _count_right(self, compression: Compression, least_right: int) -> int:
         """Below ``least_right`` it is as many as there may be at most."""
         key = compression.key
@@ -90,11 +97,13 @@ class Screen:
         if known is None:
             known = self._kept.get(given_up)
         if known is None:
-            known = self._run(compression, least_right)
+            right = self._run(compression, least_right)
+            known = len(self._labels) - right.count(False)
             self._kept.add(key if known >= least_right else given_up, known)
         return known
 
-    def _run(self, compression: Compression, least_right: int) -> int:
+    def _run(self, compression: Compression, least_right: int) -> tuple[bool, ...]:
+        """Of each example, until fewer than ``least_right`` may be."""
         whitened_by = compression.whitened_by
         whole = {cut.layer: self._module.get_submodule(cut.layer) for cut in compression.ranks}
         try:
@@ -110,12 +119,13 @@ class Screen:
             outputs = (
                 run_eager(self._spec, self._module, (each,))[0].flatten() for each in self._inputs
             )
-            possible = len(self._labels)
+            right: list[bool] = []
             for output, label in zip(outputs, self._labels, strict=True):
-                possible -= not _is_right(output, label)
-                if possible < least_right:
-                    break
-            return possible
+                right.append(_is_right(output, label))
+                if len(self._labels) - right.count(False) < least_right:
+                    return tuple(right)
+            self._right[compression.key] = tuple(right)
+            return tuple(right)
         finally:
             for path, layer in whole.items():
                 self._put(path, layer)

@@ -83,12 +83,13 @@ class Screened(Record, frozen=True):
     """A step of the ladder, in PyTorch on this computer."""
 
     compression: Compression | None
-    """Whitened only where that is right for more of the examples than the same ranks without."""
+    """Whitened only where that is surely right for more of the examples than the same ranks
+    without."""
     loss_points: float
     """Where it is far more than allowed, at least so much."""
     other_loss_points: float | None = None
-    """Of the same ranks made the other way, whitened or not: no less, and where it is more than
-    ``loss_points`` or far more than allowed, at least so much; ``None``: there is none."""
+    """Of the same ranks made the other way, whitened or not; where it is more than ``loss_points``
+    or far more than allowed, at least so much. ``None``: there is none."""
 
 
 class Levels(Record, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -93,6 +94,10 @@ def test_what_whitening_makes_righter_is_chosen_and_made_again(cli, data, tmp_pa
     exported = cli("export", model, *again, "--json", MOBILEKIT_HOME=str(tmp_path / "home"))
     made = decode(exported.stdout, ArtifactDocument, source="stdout").artifact
     assert made.file == deployed.file
+    # It is checked with a generated input, as all in fp32 are: its examples are of its ranks alone.
+    assert chosen.variant.precision == "fp32"
+    first = hashlib.sha256(np.load(calibration)[:1].tobytes()).hexdigest()
+    assert made.inputs[0].sha256 != first
 
     others = tmp_path / "others.npy"
     np.save(others, np.load(calibration)[::-1])

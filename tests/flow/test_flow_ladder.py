@@ -27,7 +27,8 @@ class Quiet:
 class Judge:
     """A layer loses nothing down to a rank of its own, for each way to cut it, and all below."""
 
-    def __init__(self, plain: dict[str, int], whitened: dict[str, int]) -> None:
+    def __init__(self, plain: dict[str, int], whitened: dict[str, int], lost: float = 40.0) -> None:
+        self._lost = lost
         self._bears = {None: plain, EXAMPLES: whitened}
         self.asked: list[tuple[Compression, float]] = []
 
@@ -36,7 +37,12 @@ class Judge:
             return 0.0
         self.asked.append((compression, most))
         bears = self._bears[compression.whitened_by]
-        return 40.0 * sum(cut.rank < bears[cut.layer] for cut in compression.ranks)
+        return self._lost * sum(cut.rank < bears[cut.layer] for cut in compression.ranks)
+
+    def is_right(self, compression: Compression) -> tuple[bool, ...]:
+        """Of a hundred examples."""
+        lost = int(self.loss_points(compression, 100))
+        return (True,) * (100 - lost) + (False,) * lost
 
 
 def searched(judge: Judge, whitened_by: str | None = EXAMPLES):  # type: ignore[no-untyped-def]
@@ -62,6 +68,21 @@ def test_a_step_is_whitened_only_where_that_is_righter() -> None:
         assert each.loss_points == 0
         assert each.other_loss_points == (0 if lowest >= 12 else 80)
     assert {each.other_loss_points for each in cut} == {0.0, 80.0}
+
+
+@pytest.mark.parametrize(("lost", "taken"), [(1, False), (2, False), (4, True)])
+def test_what_is_righter_by_chance_is_not_whitened(lost: float, taken: bool) -> None:
+    """Both layers lose one or two examples of a hundred, or four, and nothing whitened."""
+    _, steps = searched(Judge({"a": 12, "b": 12}, {"a": 1, "b": 1}, lost))
+    whitened = [
+        each for each in steps if each.compression and each.compression.whitened_by is not None
+    ]
+    assert bool(whitened) == taken
+    for each in whitened:
+        assert each.compression is not None
+        assert all(rank.rank < 12 for rank in each.compression.ranks)
+    unsure = [each for each in steps if each not in whitened and each.other_loss_points == 0]
+    assert any(each.loss_points > 0 for each in unsure) or taken
 
 
 def test_whitening_that_is_worse_changes_nothing() -> None:
