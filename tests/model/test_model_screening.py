@@ -94,3 +94,15 @@ def test_examples_that_calibrate_as_well_are_counted(judged, tmp_path):
     calibration = tmp_path / "calibration.npy"
     np.save(calibration, np.concatenate([np.eye(12)[4:6], np.ones((3, 12))]).astype(np.float32))
     assert count_overlap(spec, data, calibration) == 2
+
+
+def test_which_examples_are_right_is_told_in_one_order_for_all(judged, tmp_path):
+    """Of what was given up before, too, and not as far as it was followed then."""
+    spec, data = judged
+    screen = Screen(spec, load_module(spec), data, cache_directory=tmp_path / "cache")
+    assert screen.loss_points(cut(3), 0) == pytest.approx(100 / 12)
+    right = {rank: screen.is_right(cut(rank)) for rank in (3, 12)}
+    assert [sum(each) for each in right.values()] == [3, 12]
+    assert all(len(each) == 12 for each in right.values())
+    assert screen.loss_points(cut(3)) == pytest.approx(75)
+    assert screen.is_right(cut(3)) == right[3]
