@@ -43,6 +43,8 @@ settings.load_profile("unhurried")
 def pytest_configure(config: pytest.Config) -> None:
     # Processes that share the processors would wait for each other's threads by spinning.
     os.environ["OMP_NUM_THREADS"] = "1"
+    # Companions in a JVM end within seconds, before its second compiler would pay.
+    os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
     if not hasattr(config, "workerinput"):  # There are no others, or they are started by this one.
         session = ExitStack()
         config.add_cleanup(session.close)
