@@ -57,6 +57,11 @@ def runs_in_packed(node: Node) -> bool:
     target = node.target
     if not isinstance(target, EdgeOpOverload) or target not in vulkan_supported_ops:
         return True
+    value = node.meta.get("val")
+    if isinstance(value, Tensor) and value.dtype == torch.int64:
+        return False  # Vulkan has 32 bits, and a kernel that reads indices has 64.
+    if target == _ATEN.copy.default:
+        return False  # Without it, as the exporter writes it, the library takes the wrong input.
     if target in RemoveRedundantOpsTransform.redundant_ops:  # None is left for the library.
         return True
     return target.__name__ in read_packed().pte.vulkan and not _is_form_that_fails(node)

@@ -35,7 +35,8 @@ LEFT = [
     ("nn.Conv2d(8, 8, 3), nn.Hardshrink()", IMAGE, "aten::le"),
     ("nn.Conv2d(8, 8, 3, padding=1, padding_mode='replicate')", IMAGE, "aten::index"),
     ("nn.Conv2d(8, 8, 3, padding=1, padding_mode='reflect')", IMAGE, "aten::index"),
-    ("nn.Conv1d(8, 8, 3, padding=1, padding_mode='reflect')", SIGNAL, "aten::index"),
+    ("nn.Conv1d(8, 8, 3, padding=1, padding_mode='reflect')", SIGNAL, "aten::arange"),
+    ("nn.Conv1d(8, 8, 3, padding=1, padding_mode='circular')", SIGNAL, "aten::copy"),
     ("nn.ReLU(), nn.BatchNorm1d(8)", SIGNAL, "aten::_native_batch_norm_legit_no_training"),
     ("nn.Conv2d(8, 8, 3), nn.LPPool2d(2, 2)", IMAGE, "aten::avg_pool2d"),
 ]
