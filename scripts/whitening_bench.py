@@ -96,7 +96,7 @@ def table_of(model: str, data: Path | None, others: Path | None) -> str:
         for whitened in found:
             points, interval = paired_difference(whitened, plain)
             row += [
-                f"{sum(whitened)}{' (taken)' if interval.low > 0 else ''}",
+                f"{sum(whitened)}{' (righter)' if interval.low > 0 else ''}",
                 f"{100 * points:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]",
             ]
         gains += gains_of_halves(plain, found[0])
@@ -107,7 +107,7 @@ def table_of(model: str, data: Path | None, others: Path | None) -> str:
         ""
         if not gains
         else (
-            f"\n\nTaken by one half of the examples and judged by the other, {len(gains)} of "
+            f"\n\nRighter by one half of the examples and judged by the other, {len(gains)} of "
             f"{2 * len(rows)} times: {sum(gains) / len(gains):+.1f} points there on average."
         )
     )

@@ -37,8 +37,8 @@ def screen_ladder(
     large, slow or hungry a network may be.
 
     With ``whitened_by``, of which the screen can judge, each step is whitened where that is surely
-    right for more of the examples. Where a layer bears lower ranks then, a second ladder goes down
-    to those, and the first one stays, so that no step is lost.
+    better (``_judged``). Where a layer bears lower ranks then, a second ladder goes down to those,
+    and the first one stays, so that no step is lost.
     """
     ladders = {_ladder(layers, [each.least_rank for each in found], found, redundancy): None}
     if whitened_by is not None:
@@ -88,18 +88,26 @@ def _ladder(
 def _judged(
     compression: Compression | None, screen: Screen, most: float, whitened_by: str | None
 ) -> Screened:
-    """Of both ways to cut the same ranks the whitened one where it is right for more of the same
-    examples than chance tells, in pairs: the 95 % interval of the difference is above 0. Else the
-    plain one, which needs no examples to be made anew, and of which there are not two to choose the
-    luckier from."""
+    """Of both ways to cut the same ranks the whitened one where the same examples, in pairs, tell
+    surely that it is right for more of them, and that it loses no more than ``most`` beside the
+    whole network: the 95 % intervals of both differences say so.
+
+    Else the plain one, which needs no examples to be made anew. Of two the luckier is chosen, by
+    the examples that it is judged by; so what the whitened one is observed to lose is no claim.
+    """
     loss = screen.loss_points(compression, most)
     if compression is None or whitened_by is None:
         return Screened(compression=compression, loss_points=loss)
     whitened = replace(compression, whitened_by=whitened_by)
     # What loses more than the plain one need not be followed to its end.
     its_loss = screen.loss_points(whitened, min(most, loss))
-    if its_loss < loss and its_loss <= most:
-        _, gained = paired_difference(screen.is_right(whitened), screen.is_right(compression))
-        if gained.low > 0:
-            return Screened(compression=whitened, loss_points=its_loss, other_loss_points=loss)
+    if its_loss < loss and its_loss <= most and _is_sure(compression, whitened, screen, most):
+        return Screened(compression=whitened, loss_points=its_loss, other_loss_points=loss)
     return Screened(compression=compression, loss_points=loss, other_loss_points=its_loss)
+
+
+def _is_sure(plain: Compression, whitened: Compression, screen: Screen, most: float) -> bool:
+    right = screen.is_right(whitened)
+    _, gained = paired_difference(right, screen.is_right(plain))
+    _, lost = paired_difference(screen.is_right(None), right)
+    return gained.low > 0 and 100 * lost.high <= most

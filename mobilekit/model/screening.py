@@ -64,7 +64,8 @@ class Screen:
         order = sorted(range(len(known)), key=margins.__getitem__)
         self._inputs = [inputs[place] for place in order]
         self._labels = [known[place] for place in order]
-        self._whole = sum(map(_is_right, outputs, known))
+        self._whole_right = tuple(_is_right(outputs[place], known[place]) for place in order)
+        self._whole = self._whole_right.count(True)
 
     def weigh(self, layers: Iterable[str], calibration: Path) -> None:
         """Have ``loss_points`` judge compressions of these layers that are whitened by those
@@ -83,9 +84,11 @@ class Screen:
         least_right = math.ceil(max(0.0, self._whole - most * examples / 100))
         return 100 * (self._whole - self._count_right(compression, least_right)) / examples
 
-    def is_right(self, compression: Compression) -> tuple[bool, ...]:
-        """Of each example, in one order for all compressions: what pairs of them tell is more than
-        what two counts do."""
+    def is_right(self, compression: Compression | None) -> tuple[bool, ...]:
+        """Of each example, in one order for all compressions and the whole network: what pairs of
+        them tell is more than what two counts do."""
+        if compression is None:
+            return self._whole_right
         known = self._right.get(compression.key)
         return known or self._run(compression, 0)
 

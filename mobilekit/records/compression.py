@@ -84,7 +84,7 @@ class Screened(Record, frozen=True):
 
     compression: Compression | None
     """Whitened only where that is surely right for more of the examples than the same ranks
-    without."""
+    without, and surely loses little beside the whole network."""
     loss_points: float
     """Where it is far more than allowed, at least so much."""
     other_loss_points: float | None = None

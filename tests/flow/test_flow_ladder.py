@@ -27,8 +27,14 @@ class Quiet:
 class Judge:
     """A layer loses nothing down to a rank of its own, for each way to cut it, and all below."""
 
-    def __init__(self, plain: dict[str, int], whitened: dict[str, int], lost: float = 40.0) -> None:
-        self._lost = lost
+    def __init__(
+        self,
+        plain: dict[str, int],
+        whitened: dict[str, int],
+        lost: float = 40.0,
+        whitened_lost: float | None = None,
+    ) -> None:
+        self._lost = {None: lost, EXAMPLES: lost if whitened_lost is None else whitened_lost}
         self._bears = {None: plain, EXAMPLES: whitened}
         self.asked: list[tuple[Compression, float]] = []
 
@@ -37,9 +43,10 @@ class Judge:
             return 0.0
         self.asked.append((compression, most))
         bears = self._bears[compression.whitened_by]
-        return self._lost * sum(cut.rank < bears[cut.layer] for cut in compression.ranks)
+        lost = self._lost[compression.whitened_by]
+        return lost * sum(cut.rank < bears[cut.layer] for cut in compression.ranks)
 
-    def is_right(self, compression: Compression) -> tuple[bool, ...]:
+    def is_right(self, compression: Compression | None) -> tuple[bool, ...]:
         """Of a hundred examples."""
         lost = int(self.loss_points(compression, 100))
         return (True,) * (100 - lost) + (False,) * lost
@@ -83,6 +90,14 @@ def test_what_is_righter_by_chance_is_not_whitened(lost: float, taken: bool) -> 
         assert all(rank.rank < 12 for rank in each.compression.ranks)
     unsure = [each for each in steps if each not in whitened and each.other_loss_points == 0]
     assert any(each.loss_points > 0 for each in unsure) or taken
+
+
+@pytest.mark.parametrize(("lost", "taken"), [(0, True), (2, False)])
+def test_what_may_lose_too_much_is_not_whitened(lost: float, taken: bool) -> None:
+    """Both layers lose none of a hundred examples whitened, or two, and forty plainly. Four are
+    less than the seven that a step may lose, and not surely."""
+    _, steps = searched(Judge({"a": 12, "b": 12}, {"a": 12, "b": 12}, 40, lost))
+    assert taken == any(each.compression and each.compression.whitened_by for each in steps)
 
 
 def test_whitening_that_is_worse_changes_nothing() -> None:

@@ -106,3 +106,10 @@ def test_which_examples_are_right_is_told_in_one_order_for_all(judged, tmp_path)
     assert all(len(each) == 12 for each in right.values())
     assert screen.loss_points(cut(3)) == pytest.approx(75)
     assert screen.is_right(cut(3)) == right[3]
+
+
+def test_the_whole_network_is_right_in_that_order_too(judged, tmp_path):
+    spec, data = judged
+    np.save(data / "labels.npy", [0, 2, *range(2, 12)])
+    screen = Screen(spec, load_module(spec), data, cache_directory=tmp_path / "cache")
+    assert screen.is_right(None) == screen.is_right(cut(12)) == (False, *(True,) * 11)
