@@ -148,7 +148,7 @@ def compress(
             layers, found, screen, most_lost, redundancy, reporter, whitened_by=whitened_by
         )
     coming = search.foresee(layers, screened, uncompressed)
-    search.recall(ways, uncompressed)
+    search.recall(ways, screened, uncompressed)
     search.look_through(coming, found, uncompressed)
     most = budget.max_loss_points + SLACK_POINTS
     ranks = [step.compression for step in screened if step.loss_points <= most]
@@ -310,9 +310,15 @@ class _Search(NamedTuple):
             )
         )
 
-    def recall(self, ways: Sequence[StorageWay], uncompressed: Candidate) -> None:
+    def recall(
+        self, ways: Sequence[StorageWay], screened: Sequence[Screened], uncompressed: Candidate
+    ) -> None:
         """Consider what searches have measured before for whatever budget: what this one would not
-        come to, or leave out by what is foreseen, may be its answer."""
+        come to, or leave out by what is foreseen, may be its answer.
+
+        Of whitened ranks only what this one has ``screened``: another one, which allows more loss,
+        whitens what surely keeps to that, and not surely to this."""
+        allowed = {step.compression for step in screened}
         for kept in self.kept.records():
             found, storage = kept.candidate, kept.candidate.variant.storage
             if (
@@ -320,6 +326,7 @@ class _Search(NamedTuple):
                 and found.accuracy is not None
                 and not _lacks_run(found, self.budget)
                 and (storage is None or storage.__struct_config__.tag in ways)
+                and (found.variant.whitened_by is None or found.variant.compression in allowed)
             ):
                 self.consider(found.variant, uncompressed)
 

@@ -103,7 +103,7 @@ class Device:
         ):
             uncompressed, _ = search.evaluate(Variant(), None)
             coming = search.foresee([LAYER], STEPS, uncompressed)
-            search.recall((), uncompressed)
+            search.recall((), STEPS, uncompressed)
             search.look_through(coming, [self._cut], uncompressed)
         return choose(tuple(search.tried.values()), budget)
 

@@ -11,11 +11,12 @@ from mobilekit.flow import compress, layers_alone
 from mobilekit.flow.layers_alone import KeptTimes, time_layers
 from mobilekit.model.kept_lines import KeptLines
 from mobilekit.model.ranks import Layer
-from mobilekit.records.compression import Budget, Candidate, CutLayer, TriedRank
+from mobilekit.records.compression import Budget, Candidate, CutLayer, Screened, TriedRank
 from mobilekit.records.network import Compression, LayerRank, SharedValues, Variant
 from mobilekit.records.statistics import Interval, Proportion
 
 STORED = [Variant(storage=SharedValues(values=count)) for count in (16, 8)]
+EXAMPLES = "e" * 64
 BUDGET = Budget(size_bytes=1000, latency_ns=None, energy_j=None, max_loss_points=5)
 
 
@@ -77,16 +78,19 @@ def test_a_precision_that_cannot_be_exported_is_left_out(monkeypatch):
     assert not search.is_hopeless(Variant(), 1)
 
 
-def test_only_what_was_measured_today_is_recalled(monkeypatch, tmp_path):
-    """The device may have changed since; and what another budget left unfinished tells nothing."""
+def cut_to(rank, whitened_by=None):
+    return Compression(ranks=(LayerRank(layer="0", rank=rank),), whitened_by=whitened_by)
+
+
+def recalled(monkeypatch, tmp_path, measured, screened):
+    """Of what was ``measured``, (compression, hours ago, accuracy), what a search considers."""
     considered = []
     monkeypatch.setattr(
         compress._Search, "consider", lambda self, variant, whole: considered.append(variant)
     )
-    accuracy = Proportion(count=9, share=0.9, interval=Interval(low=0.6, high=1))
     kept = KeptLines(tmp_path, "candidates", [], compress._KeptCandidate)
-    for rank, hours_ago, found in ((10, 1, accuracy), (20, 25, accuracy), (30, 1, None)):
-        variant = Variant(compression=Compression(ranks=(LayerRank(layer="0", rank=rank),)))
+    for compression, hours_ago, found in measured:
+        variant = Variant(compression=compression)
         kept.add(
             variant.key,
             compress._KeptCandidate(
@@ -97,10 +101,28 @@ def test_only_what_was_measured_today_is_recalled(monkeypatch, tmp_path):
             ),
         )
     search = compress._Search(None, BUDGET, None, None, Notes(), kept, {}, set())
+    steps = [Screened(compression=each, loss_points=0) for each in screened]
+    search.recall((), steps, candidate(Variant()))
+    return [variant.compression for variant in considered]
 
-    search.recall((), candidate(Variant()))
 
-    assert [variant.compression.ranks[0].rank for variant in considered] == [10]
+ACCURACY = Proportion(count=9, share=0.9, interval=Interval(low=0.6, high=1))
+
+
+def test_only_what_was_measured_today_is_recalled(monkeypatch, tmp_path):
+    """The device may have changed since; and what another budget left unfinished tells nothing."""
+    measured = [(cut_to(10), 1, ACCURACY), (cut_to(20), 25, ACCURACY), (cut_to(30), 1, None)]
+
+    assert recalled(monkeypatch, tmp_path, measured, []) == [cut_to(10)]
+
+
+def test_ranks_that_only_another_search_whitens_are_not_recalled(monkeypatch, tmp_path):
+    """It allowed more loss, and this one has found the same ranks right enough unwhitened alone."""
+    here, there, plain = cut_to(20, EXAMPLES), cut_to(10, EXAMPLES), cut_to(5)
+    measured = [(each, 1, ACCURACY) for each in (here, there, plain)]
+    screened = [None, here, cut_to(10)]
+
+    assert recalled(monkeypatch, tmp_path, measured, screened) == [here, plain]
 
 
 CUT_LAYER = CutLayer(
