@@ -175,7 +175,7 @@ def _rows(layer: nn.Module, inputs: Tensor) -> Tensor:
     """What the first of the two layers reads, (positions, n): a linear layer's own inputs, of a
     convolution the patches of one column, in the order of the matrix's rows."""
     if not isinstance(layer, nn.Conv2d):
-        return inputs.detach().flatten(0, -2)
+        return inputs.detach().reshape(-1, inputs.shape[-1])
     inputs = inputs.detach()
     images = inputs if inputs.dim() == 4 else inputs[None]
     height, dilation = layer.kernel_size[0], layer.dilation[0]

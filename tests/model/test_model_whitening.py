@@ -182,6 +182,15 @@ def test_a_convolution_loses_less_of_what_flows_through_it(kernel: int) -> None:
     assert errors[0] < 0.1 * errors[1]
 
 
+@pytest.mark.parametrize("shape", [(12,), (1, 12), (2, 3, 12)])
+def test_a_linear_layers_inputs_are_each_a_row(shape: tuple[int, ...]) -> None:
+    """A single one without a dimension of its own, too."""
+    inputs = random(*shape)
+    rows = _rows(nn.Linear(12, 4), inputs)
+    assert rows.shape == (inputs.numel() // 12, 12)
+    assert torch.equal(rows.flatten(), inputs.flatten())
+
+
 MODEL = """
 import torch
 from torch import nn
