@@ -282,6 +282,15 @@ class NetworkOptions(GivenOptions):
             )
         return variant if self.level is None else self._at_level(variant)
 
+    def calibration_of(self, model: str, among: Sequence[str] = ()) -> Path | None:
+        """For the network of that name or file. Of several, which ``among`` are, what takes none
+        has none where another takes it; where none does, each has it, to be refused. Raises what
+        ``variant_of`` does."""
+        if self.calibration is None or self.variant_of(model, among).takes_calibration:
+            return self.calibration
+        is_for_another = any(self.variant_of(each, among).takes_calibration for each in among)
+        return None if is_for_another else self.calibration
+
     def _is_for_another(self, file: Path, model: str, among: Sequence[str]) -> bool:
         """Whether the file is of one of ``among``, and not of this one."""
         from mobilekit.model.zoo import network_name
@@ -427,7 +436,7 @@ def deploy_options(
             run.variant_of(model, among), "xnnpack" if backend == "auto" else backend
         ),
         seek_backend=backend == "auto",
-        calibration=run.calibration,
+        calibration=run.calibration_of(model, among),
         apk=on.apk,
         install=on.install,
         budget_ns=None if budget_ms is None else int(budget_ms * NS_PER_MS),

@@ -5,7 +5,7 @@ from command_tree import COMMANDS, GROUPS
 from typer.testing import CliRunner
 
 from mobilekit.cli.main import app
-from mobilekit.cli.options import DeviceOptions, PresetOptions
+from mobilekit.cli.options import DeviceOptions, PresetOptions, RunOptions, deploy_options
 from mobilekit.errors import UsageError
 
 
@@ -75,3 +75,48 @@ def test_a_record_of_options_refuses_what_excludes_each_other(tmp_path):
         PresetOptions(fast=True, rigorous=True)
     with pytest.raises(UsageError, match="--apk and --no-install"):
         DeviceOptions(apk=tmp_path, install=False)
+
+
+CUT = '"ranks": [{"layer": "a", "rank": 3}]'
+WHITENED, INT8, PLAIN = (
+    f'{{"schema": "mobilekit.compressed/1", "model": "nin", "precision": "{precision}", '
+    f'"compression": {compression}}}'
+    for precision, compression in (
+        ("fp32", f'{{{CUT}, "whitened_by": "{"e" * 64}"}}'),
+        ("int8", "null"),
+        ("fp32", f"{{{CUT}}}"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("compressed", "precision", "calibrated"),
+    [
+        pytest.param(WHITENED, "fp32", ["nin"], id="whitened"),
+        pytest.param(INT8, "fp32", ["nin"], id="int8 by its file"),
+        pytest.param(None, "int8", ["nin", "digits"], id="all int8"),
+        # To be refused, as of a single network.
+        pytest.param(PLAIN, "fp32", ["nin", "digits"], id="plain"),
+        pytest.param(None, "fp32", ["nin", "digits"], id="none changed"),
+    ],
+)
+def test_of_several_networks_those_are_calibrated_that_take_it(
+    tmp_path, compressed, precision, calibrated
+):
+    """Where the file of one of them alone takes examples, the others go without."""
+    file, calibration = tmp_path / "small.json", tmp_path / "examples.npy"
+    if compressed is not None:
+        file.write_text(compressed)
+    run = RunOptions(
+        precision=precision,
+        calibration=calibration,
+        compressed=None if compressed is None else file,
+    )
+    models = ("nin", "digits")
+
+    options = [
+        deploy_options(each, DeviceOptions(device="pc"), run, among=models) for each in models
+    ]
+
+    assert [each.model for each in options if each.calibration == calibration] == calibrated
+    assert all(each.calibration in (None, calibration) for each in options)
