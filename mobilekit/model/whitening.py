@@ -24,6 +24,7 @@ Imports torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -146,21 +147,24 @@ class _Collected:
             self._products += small if positions >= size else rows.T @ rows
 
     def moments(self) -> InputMoments:
-        """Of what was added, at least one example."""
+        """Of what was added, at least one example. Nothing is weighted where only zeros flow
+        through the layer, or what is no number or too large to be summed."""
+        size = self._rows[0].shape[1] if self._products is None else len(self._products)
+        unweighted = InputMoments(torch.zeros(size, 0).double(), torch.zeros(0).double(), 1.0)
+        if not math.isfinite(self._squares):
+            return unweighted
         if self._products is None:
             rows = torch.cat(self._rows)
-            size = rows.shape[1]
             values, vectors = torch.linalg.eigh(rows @ rows.T / self.examples)
             is_one = values > NO_DIRECTION * values.max()
             values, directions = values[is_one], rows.T @ vectors[:, is_one]
             directions = directions / torch.linalg.vector_norm(directions, dim=0)
         else:
-            size = len(self._products)
             values, directions = torch.linalg.eigh(self._products / self.examples)
             values = values.clamp(min=0)
         mean = float(values.sum()) / size
-        if mean == 0:  # Nothing but zeros flows through it.
-            return InputMoments(directions[:, :0], values[:0], 1.0)
+        if mean == 0:
+            return unweighted
         squares = float(values.square().sum())
         # Of the moment itself about the multiple of the identity, and of its examples about it.
         spread = squares - size * mean**2

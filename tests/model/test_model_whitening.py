@@ -182,6 +182,18 @@ def test_a_convolution_loses_less_of_what_flows_through_it(kernel: int) -> None:
     assert errors[0] < 0.1 * errors[1]
 
 
+@pytest.mark.parametrize("count", [SEEN, 200], ids=["fewer than inputs", "more than inputs"])
+@pytest.mark.parametrize("value", [0.0, float("nan"), float("inf"), -float("inf")])
+def test_what_has_no_sum_weighs_nothing(count: int, value: float) -> None:
+    """One number among many is enough; zeros are all of them."""
+    inputs = unlike(count) if value else torch.zeros(count, COLUMNS)
+    inputs[-1, 3] = value
+    moments = moments_of(each_alone(inputs))
+    weight = random(ROWS, COLUMNS).double()
+    assert torch.equal(moments.weigh(weight), weight)
+    assert torch.equal(moments.unweigh(weight), weight)
+
+
 @pytest.mark.parametrize("shape", [(12,), (1, 12), (2, 3, 12)])
 def test_a_linear_layers_inputs_are_each_a_row(shape: tuple[int, ...]) -> None:
     """A single one without a dimension of its own, too."""
