@@ -92,11 +92,14 @@ def _judged(
     surely that it is right for more of them, and that it loses no more than ``most`` beside the
     whole network: the 95 % intervals of both differences say so.
 
-    Else the plain one, which needs no examples to be made anew. Of two the luckier is chosen, by
+    Else the plain one, which needs no examples to be made anew; and where they do not reach all of
+    its layers. Of two the luckier is chosen, by
     the examples that it is judged by; so what the whitened one is observed to lose is no claim.
     """
     loss = screen.loss_points(compression, most)
     if compression is None or whitened_by is None:
+        return Screened(compression=compression, loss_points=loss)
+    if not screen.can_whiten(cut.layer for cut in compression.ranks):
         return Screened(compression=compression, loss_points=loss)
     whitened = replace(compression, whitened_by=whitened_by)
     # What loses more than the plain one need not be followed to its end.

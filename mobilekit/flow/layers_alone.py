@@ -171,12 +171,14 @@ def evaluate_layers(
 ) -> tuple[CutLayer, ...]:
     """``found`` with how low each layer alone may go: from the highest tried rank down, the last
     one before the accuracy falls by more than ``max_loss_points``. With ``whitened_by``, of which
-    the screen can judge, down to the last at which either way to cut it does not."""
+    the screen can judge, down to the last at which either way to cut it does not. A layer that
+    those examples do not reach is not whitened."""
     judged = []
     for number, (layer, cut) in enumerate(zip(layers, found, strict=True)):
         if number % 10 == 0:
             reporter.note(f"Evaluating layer {number + 1} of {len(layers)} alone")
-        judged.append(_evaluated(layer, cut, screen, max_loss_points, whitened_by))
+        by = whitened_by if screen.can_whiten([layer.path]) else None
+        judged.append(_evaluated(layer, cut, screen, max_loss_points, by))
     return tuple(judged)
 
 

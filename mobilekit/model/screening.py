@@ -72,6 +72,11 @@ class Screen:
         examples, too. Raises what ``measure_moments`` does."""
         self._moments = measure_moments(self._spec, self._module, layers, calibration)
 
+    def can_whiten(self, layers: Iterable[str]) -> bool:
+        """Whether any of the examples that were weighed by reaches each of these layers: of
+        compressions of others nothing is told, and ``lowrank.compress`` refuses them."""
+        return all(layer in self._moments for layer in layers)
+
     def loss_points(self, compression: Compression | None, most: float = math.inf) -> float:
         """Of accuracy, beside the whole network; below 0 where it is righter.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 import pytest
@@ -37,6 +38,9 @@ class Judge:
         self._lost = {None: lost, EXAMPLES: lost if whitened_lost is None else whitened_lost}
         self._bears = {None: plain, EXAMPLES: whitened}
         self.asked: list[tuple[Compression, float]] = []
+
+    def can_whiten(self, layers: Iterable[str]) -> bool:
+        return all(layer in self._bears[EXAMPLES] for layer in layers)
 
     def loss_points(self, compression: Compression | None, most: float) -> float:
         if compression is None:
@@ -108,6 +112,23 @@ def test_whitening_that_is_worse_changes_nothing() -> None:
     assert [each.loss_points for each in steps] == [each.loss_points for each in as_before]
     assert [each.least_rank for each in found] == [each.least_rank for each in without]
     assert all(each.other_loss_points is None for each in as_before)
+
+
+def test_what_no_example_reaches_is_cut_plainly() -> None:
+    """Alone and together with a layer that they reach: the other one alone may be whitened."""
+    judge = Judge({"a": 12, "b": 12}, {"a": 6})
+    found, steps = searched(judge)
+    by_layer = {each.layer: each for each in found}
+    assert by_layer["a"].least_plain_rank is not None
+    assert by_layer["b"].least_plain_rank is None
+    assert all(each.whitened_loss_points is None for each in by_layer["b"].tried)
+    for each in steps:
+        cut = () if each.compression is None else each.compression.ranks
+        is_whitened = each.compression is not None and each.compression.whitened_by is not None
+        assert not (is_whitened and "b" in {rank.layer for rank in cut})
+    assert {rank.layer for each, _ in judge.asked if each.whitened_by for rank in each.ranks} == {
+        "a"
+    }
 
 
 def test_what_is_worse_than_the_plain_is_not_followed_to_its_end() -> None:

@@ -108,6 +108,36 @@ def test_which_examples_are_right_is_told_in_one_order_for_all(judged, tmp_path)
     assert screen.is_right(cut(3)) == right[3]
 
 
+BRANCHING = MODEL.replace(
+    "def build():",
+    """class Either(nn.Module):
+    def __init__(self, seldom, first, last):
+        super().__init__()
+        self.seldom, self.first, self.last = seldom, first, last
+
+    def forward(self, inputs):
+        return self.last(self.seldom(inputs) if inputs[0, 0] > 0.5 else self.first(inputs))
+
+
+def build():""",
+).replace("nn.Sequential(first, last)", "Either(nn.Linear(12, 12), first, last)")
+
+
+def test_a_layer_that_no_calibration_example_reaches_is_known(judged, tmp_path):
+    """One of the judged examples does; those that are weighed by do not."""
+    _, data = judged
+    path, calibration = tmp_path / "branching.py", tmp_path / "calibration.npy"
+    path.write_text(BRANCHING)
+    np.save(calibration, np.eye(12, dtype=np.float32)[1:])
+    spec = read_spec(path)
+    screen = Screen(spec, load_module(spec), data, cache_directory=tmp_path / "cache")
+    screen.weigh(["seldom", "first", "last"], calibration)
+    assert screen.can_whiten(["first", "last"])
+    assert not screen.can_whiten(["first", "seldom"])
+    ranks = (LayerRank(layer="first", rank=12),)
+    assert screen.loss_points(Compression(ranks=ranks, whitened_by="e" * 64)) == 0
+
+
 def test_the_whole_network_is_right_in_that_order_too(judged, tmp_path):
     spec, data = judged
     np.save(data / "labels.npy", [0, 2, *range(2, 12)])
