@@ -296,6 +296,7 @@ def _factors(
     """(rows, rank) and (rank, columns), whose product is the matrix nearly; each has half of the
     singular values, so that the numbers of both are of one size, as int8 likes them."""
     least = min(matrix.shape)
+    matrix = matrix.to(_computed_in(matrix))
     if decomposition is None and least >= RANDOMISED_SIZE and rank <= least // 4:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # the same network each time
@@ -326,6 +327,11 @@ def _balanced(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return first * scale, second / scale[:, None]
 
 
+def _computed_in(matrix: Tensor) -> torch.dtype:
+    """What its parts are scaled in before they are rounded to its own type: once, at the end."""
+    return torch.promote_types(matrix.dtype, torch.float32)
+
+
 def _decompose(matrix: Tensor) -> Decomposition:
     """By the eigenvectors of the smaller Gram matrix, a fraction of the time of an SVD. Singular
     values below 1e-8 of the largest are lost in it, and theirs are noise."""
@@ -336,7 +342,7 @@ def _decompose(matrix: Tensor) -> Decomposition:
     long = vectors.T @ wide
     values = torch.linalg.vector_norm(long, dim=1)
     unit = long / values.clamp(min=torch.finfo(values.dtype).tiny)[:, None]
-    vectors, values, unit = (each.to(matrix.dtype) for each in (vectors, values, unit))
+    vectors, values, unit = (each.to(_computed_in(matrix)) for each in (vectors, values, unit))
     if rows <= columns:
         return Decomposition(vectors, values, unit)
     return Decomposition(unit.T, values, vectors.T)

@@ -30,6 +30,18 @@ def linear(rows: int, columns: int, rank: int) -> nn.Linear:
     return layer
 
 
+@pytest.mark.parametrize("size", [40, 1030], ids=["exact", "randomised"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_factors_of_a_narrow_type_are_rounded_once(dtype: torch.dtype, size: int) -> None:
+    """They are those of the same numbers in fp32, rounded."""
+    narrow = linear(size, size, 12).to(dtype)
+    wide = linear(size, size, 12)
+    wide.load_state_dict(narrow.state_dict())
+    for found, wanted in zip(factorise(narrow, 8), factorise(wide, 8), strict=True):
+        assert found.weight.dtype == dtype
+        assert torch.equal(found.weight, wanted.weight.to(dtype))
+
+
 def largest_error(layer: nn.Module, cut: nn.Module, inputs: torch.Tensor) -> float:
     with torch.no_grad():
         return float((layer(inputs) - cut(inputs)).abs().max())
