@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,8 @@ def _judged(
     # What loses more than the plain one need not be followed to its end.
     its_loss = screen.loss_points(whitened, min(most, loss))
     if its_loss < loss and its_loss <= most and _is_sure(compression, whitened, screen, most):
+        # The plain one, which may have been given up before, was followed to its end since.
+        loss = screen.loss_points(compression, math.inf)
         return Screened(compression=whitened, loss_points=its_loss, other_loss_points=loss)
     return Screened(compression=compression, loss_points=loss, other_loss_points=its_loss)
 

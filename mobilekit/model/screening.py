@@ -102,6 +102,9 @@ class Screen:
         key = compression.key
         given_up = f"{key}-below-{least_right}"
         known: int | None = self._kept.get(key)
+        if known is None and key in self._right:
+            known = self._right[key].count(True)
+            self._kept.add(key, known)
         if known is None:
             known = self._kept.get(given_up)
         if known is None:

@@ -88,8 +88,8 @@ class Screened(Record, frozen=True):
     loss_points: float
     """Where it is far more than allowed, at least so much."""
     other_loss_points: float | None = None
-    """Of the same ranks made the other way, whitened or not; where it is more than ``loss_points``
-    or far more than allowed, at least so much. ``None``: there is none."""
+    """Of the same ranks made the other way, whitened or not; of the whitened, where it is more than
+    ``loss_points`` or far more than allowed, at least so much. ``None``: there is none."""
 
 
 class Levels(Record, frozen=True):

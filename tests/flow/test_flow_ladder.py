@@ -81,6 +81,20 @@ def test_a_step_is_whitened_only_where_that_is_righter() -> None:
     assert {each.other_loss_points for each in cut} == {0.0, 80.0}
 
 
+class GivesUp(Judge):
+    """What loses more than is asked about is told to lose a point more than that."""
+
+    def loss_points(self, compression: Compression | None, most: float) -> float:
+        return min(super().loss_points(compression, most), most + 1)
+
+
+def test_what_whitening_gains_is_told_of_all_examples() -> None:
+    """And not of those after which the plain ranks were given up."""
+    _, steps = searched(GivesUp({"a": 12, "b": 12}, {"a": 6, "b": 6}))
+    whitened = [each for each in steps if each.compression and each.compression.whitened_by]
+    assert {each.other_loss_points for each in whitened} == {80.0}
+
+
 @pytest.mark.parametrize(("lost", "taken"), [(1, False), (2, False), (4, True)])
 def test_what_is_righter_by_chance_is_not_whitened(lost: float, taken: bool) -> None:
     """Both layers lose one or two examples of a hundred, or four, and nothing whitened."""

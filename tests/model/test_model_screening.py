@@ -108,6 +108,19 @@ def test_which_examples_are_right_is_told_in_one_order_for_all(judged, tmp_path)
     assert screen.is_right(cut(3)) == right[3]
 
 
+def test_what_was_followed_to_its_end_is_counted_without_another_run(judged, tmp_path, monkeypatch):
+    """However it came to that, and by the next search too."""
+    spec, data = judged
+    module = load_module(spec)
+    screen = Screen(spec, module, data, cache_directory=tmp_path / "cache")
+    assert screen.loss_points(cut(3), 0) == pytest.approx(100 / 12)
+    screen.is_right(cut(3))
+    monkeypatch.setattr(Screen, "_run", lambda *_: pytest.fail("It was judged before"))
+    assert screen.loss_points(cut(3)) == pytest.approx(75)
+    again = Screen(spec, module, data, cache_directory=tmp_path / "cache")
+    assert again.loss_points(cut(3)) == pytest.approx(75)
+
+
 BRANCHING = MODEL.replace(
     "def build():",
     """class Either(nn.Module):
