@@ -94,8 +94,8 @@ def _judged(
     whole network: the 95 % intervals of both differences say so.
 
     Else the plain one, which needs no examples to be made anew; and where they do not reach all of
-    its layers. Of two the luckier is chosen, by
-    the examples that it is judged by; so what the whitened one is observed to lose is no claim.
+    its layers. Of two the luckier is chosen, by the examples that it is judged by; so what the
+    whitened one is observed to lose is no claim.
     """
     loss = screen.loss_points(compression, most)
     if compression is None or whitened_by is None:
