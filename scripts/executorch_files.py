@@ -57,6 +57,26 @@ def make_program(
     return with_head(bytes(builder.Output()), b"eh00", [*segments, *constants])
 
 
+def make_again(plans: int, delegates: int, constants: int) -> bytes:
+    """A ``.pte`` with vectors of these lengths, each of which names its only table every time:
+    the plan ``level_1``, its delegate, which has its data inline, and there the constant ``a``."""
+    builder = flatbuffers.Builder()
+    held = builder.CreateByteVector(make_xnnpack_data([("a", 8)], constants))
+    data = table(builder, {0: ("offset", held)})
+    place = table(builder, {0: ("int8", 0), 1: ("uint32", 0)})
+    backend = builder.CreateString("XnnpackBackend")
+    delegate = table(builder, {0: ("offset", backend), 1: ("offset", place)})
+    named = builder.CreateString("level_1")
+    made = tables(builder, [delegate] * delegates)
+    plan = table(builder, {0: ("offset", named), 7: ("offset", made)})
+    fields = {
+        1: ("offset", tables(builder, [plan] * plans)),
+        3: ("offset", tables(builder, [data])),
+    }
+    builder.Finish(table(builder, fields), file_identifier=b"ET12")
+    return with_head(bytes(builder.Output()), b"eh00", [])
+
+
 def make_weights(sizes: Mapping[str, int]) -> bytes:
     """A ``.ptd`` with constants of these sizes."""
     builder = flatbuffers.Builder()
@@ -69,13 +89,14 @@ def make_weights(sizes: Mapping[str, int]) -> bytes:
     return with_head(bytes(builder.Output()), b"FH01", constants)
 
 
-def make_xnnpack_data(reads: Sequence[tuple[str, int]]) -> bytes:
+def make_xnnpack_data(reads: Sequence[tuple[str, int]], times: int = 1) -> bytes:
+    """Its vector of constants names their tables that often, one after another."""
     builder = flatbuffers.Builder()
     constants = []
     for key, size in reads:
         named = builder.CreateString(key)
         constants.append(table(builder, {1: ("uint64", size), 2: ("offset", named)}))
-    graph = table(builder, {8: ("offset", tables(builder, constants))})
+    graph = table(builder, {8: ("offset", tables(builder, constants * times))})
     builder.Finish(graph, file_identifier=b"XN01")
     flat = bytes(builder.Output())
     end = XNNPACK_HEAD.size + len(flat)

@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 import msgspec
 import numpy as np
-from executorch_files import Delegate, make_program, make_weights
+from executorch_files import Delegate, make_again, make_program, make_weights
 
 from mobilekit.contract import protocol as p
 from mobilekit.contract.codec import encode, encode_pretty
@@ -1272,6 +1272,7 @@ def apart() -> Iterable[dict[str, Any]]:
             make_weights({"a": 8, "b": 4}),
             "constant c",
         ),
+        ("shared-data", make_again(1, 60, 60), ["level_1"], enough, None),
         ("its-own", make_program(two, {"c": 2}), ["level_1"], make_weights({"a": 8, "b": 4}), None),
         (
             "its-own-is-short",
@@ -1300,6 +1301,8 @@ def broken_apart(program: bytes, weights: bytes) -> Iterable[tuple[str, bytes, b
     yield "segments-elsewhere", program[:24] + bytes(8) + program[32:], weights, no_program
     yield "cut-off", program[: len(program) // 2], weights, no_program
     yield "weights-cut-off", program, weights[:60], no_weights
+    yield "plans-again-and-again", make_again(60, 60, 60), weights, "hold more than it does"
+    yield "delegates-again-and-again", make_again(9, 60, 1), weights, "hold more than it does"
     root = int.from_bytes(weights[:4], "little")
     before = weights[:root] + (2**31 - 1).to_bytes(4, "little") + weights[root + 4 :]
     yield "fields-before-the-data", program, before, no_weights

@@ -21,6 +21,10 @@ table                 fields
 ``DataSegment``       0 offset, 1 size in bytes
 ``XNNGraph``          8 constants, each: 1 size in bytes, 2 key
 ====================  ==========================================================================
+
+A file may come from anywhere, and its offsets may lead to one place again and again. What reading
+it takes grows with its size only: a text, and what a method reads of one place, are read once, and
+the vectors that are read may not hold more than the whole file does.
 """
 
 from __future__ import annotations
@@ -41,7 +45,6 @@ _SEGMENTS_AT = 24
 _GRAPH_AT = 10
 """Where the head of XNNPACK's data says where its flatbuffer begins."""
 
-Data = bytes | mmap.mmap
 Found = TypeVar("Found")
 
 
@@ -73,79 +76,121 @@ class Need(NamedTuple):
     size_bytes: int
 
 
+class _Data:
+    """A file's bytes, and how many of them its vectors may still hold. Its methods raise
+    ``struct.error`` for what leads out of them."""
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self.mapped = mapped
+        self._left_bytes = len(mapped)
+        self._texts: dict[int, str] = {}
+
+    def number(self, at: int, kind: struct.Struct) -> int:
+        if at < 0:  # Which Python would count from the end.
+            raise struct.error("an offset leads out of the data")
+        (number,) = kind.unpack_from(self.mapped, at)
+        return int(number)
+
+    def follow(self, at: int) -> int:
+        return at + self.number(at, _U32)
+
+    def text(self, start: int, size_bytes: int) -> str:
+        """That of a vector, which several tables may share."""
+        text = self._texts.get(start)
+        if text is None:
+            self.take(size_bytes)
+            text = self.mapped[start : start + size_bytes].decode(errors="replace")
+            self._texts[start] = text
+        return text
+
+    def take(self, size_bytes: int) -> None:
+        """A vector of that size is read: no two of them have bytes in common in an honest file."""
+        self._left_bytes -= size_bytes
+        if self._left_bytes < 0:
+            raise struct.error("its vectors hold more than it does")
+
+
 class _Table(NamedTuple):
     """A table of a flatbuffer, at that offset. Its methods raise ``struct.error`` for an offset
     that leads out of the data."""
 
-    data: Data
+    data: _Data
     at: int
 
     def number(self, field: int, kind: struct.Struct) -> int:
         at = self._field(field)
-        return 0 if at is None else _number(self.data, at, kind)
+        return 0 if at is None else self.data.number(at, kind)
 
     def text(self, field: int) -> str:
-        start, size = self.vector(field, 1)
-        return self.data[start : start + size].decode(errors="replace")
+        return self.data.text(*self.vector(field, 1))
 
     def table(self, field: int) -> _Table | None:
         at = self._field(field)
-        return None if at is None else _Table(self.data, _follow(self.data, at))
+        return None if at is None else _Table(self.data, self.data.follow(at))
 
     def tables(self, field: int) -> list[_Table]:
         start, count = self.vector(field, _U32.size)
+        self.data.take(count * _U32.size)
         places = range(start, start + count * _U32.size, _U32.size)
-        return [_Table(self.data, _follow(self.data, at)) for at in places]
+        return [_Table(self.data, self.data.follow(at)) for at in places]
 
     def vector(self, field: int, item_bytes: int) -> tuple[int, int]:
         """Where it begins, and how many items it has; none where there is no such field."""
         at = self._field(field)
         if at is None:
             return 0, 0
-        length_at = _follow(self.data, at)
-        start, count = length_at + _U32.size, _number(self.data, length_at, _U32)
-        if start + count * item_bytes > len(self.data):
+        length_at = self.data.follow(at)
+        start, count = length_at + _U32.size, self.data.number(length_at, _U32)
+        if start + count * item_bytes > len(self.data.mapped):
             raise struct.error("a vector is longer than the data")
         return start, count
 
     def _field(self, field: int) -> int | None:
-        fields_at = self.at - _number(self.data, self.at, _I32)
+        fields_at = self.at - self.data.number(self.at, _I32)
         place = 2 * _U16.size + field * _U16.size
-        if place >= _number(self.data, fields_at, _U16):
+        if place >= self.data.number(fields_at, _U16):
             return None
-        offset = _number(self.data, fields_at + place, _U16)
+        offset = self.data.number(fields_at + place, _U16)
         return self.at + offset if offset else None
 
 
-def _read(path: Path, kind: str, read: Callable[[Data], Found]) -> Found:
+def _read(path: Path, kind: str, read: Callable[[_Data], Found]) -> Found:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return read(data)
+            return read(_Data(data))
     except (struct.error, IndexError, ValueError) as error:
         raise ProtocolError(
             f"{path.name} is no {kind} of ExecuTorch: {error}", fix="Export the network again."
         ) from None
 
 
-def _read_program(data: Data, methods: Sequence[str]) -> tuple[list[Need], dict[str, int]]:
+def _read_program(data: _Data, methods: Sequence[str]) -> tuple[list[Need], dict[str, int]]:
     """What the methods need, and the sizes of the constants that the program has itself."""
     root = _root(data, 0, b"ET12")
-    segments_start = _number(data, _SEGMENTS_AT, _U64)
-    segments = root.tables(4)
-    needs = [
-        Need(name, key, size_bytes)
+    segments, inline = root.tables(4), root.tables(3)
+    segments_start = data.number(_SEGMENTS_AT, _U64)
+    # Of what is read: by whom, and where it is. Several delegates may share their data.
+    starts = {
+        (name, start): None
         for plan in root.tables(1)
         if (name := plan.text(0)) in methods
         for delegate in plan.tables(7)
         if delegate.text(0) == _XNNPACK
-        for start in _data_starts(root, delegate, segments, segments_start)
-        for key, size_bytes in _read_constants(data, start)
+        for start in _data_starts(delegate, inline, segments, segments_start)
+    }
+    constants = {
+        start: _read_constants(data, start) for start in dict.fromkeys(at for _, at in starts)
+    }
+    needs = [
+        Need(name, key, size_bytes)
+        for name, start in starts
+        for key, size_bytes in constants[start]
     ]
     return needs, _sizes(root.tables(7), segments)
 
 
 def _data_starts(
-    root: _Table, delegate: _Table, segments: Sequence[_Table], segments_start: int
+    delegate: _Table, inline: Sequence[_Table], segments: Sequence[_Table], segments_start: int
 ) -> Iterator[int]:
     """Where a delegate's data is, if it has any."""
     place = delegate.table(1)
@@ -155,21 +200,19 @@ def _data_starts(
     if place.number(0, _U8) == _IN_SEGMENT:
         yield segments_start + segments[number].number(0, _U64)
     else:
-        yield root.tables(3)[number].vector(0, 1)[0]
+        yield inline[number].vector(0, 1)[0]
 
 
-def _read_constants(data: Data, start: int) -> Iterator[tuple[str, int]]:
+def _read_constants(data: _Data, start: int) -> list[tuple[str, int]]:
     """The keys and sizes of those that XNNPACK's data names."""
-    if data[start + 4 : start + 8] != b"XH00":
+    if data.mapped[start + 4 : start + 8] != b"XH00":
         raise struct.error("no data of XNNPACK")
-    graph = _root(data, start + _number(data, start + _GRAPH_AT, _U32), b"XN01")
-    for constant in graph.tables(8):
-        key = constant.text(2)
-        if key:
-            yield key, constant.number(1, _U64)
+    graph = _root(data, start + data.number(start + _GRAPH_AT, _U32), b"XN01")
+    constants = [(each.text(2), each.number(1, _U64)) for each in graph.tables(8)]
+    return [(key, size_bytes) for key, size_bytes in constants if key]
 
 
-def _read_weights(data: Data) -> dict[str, int]:
+def _read_weights(data: _Data) -> dict[str, int]:
     root = _root(data, 0, b"FT01")
     return _sizes(root.tables(2), root.tables(1))
 
@@ -178,19 +221,8 @@ def _sizes(named: Sequence[_Table], segments: Sequence[_Table]) -> dict[str, int
     return {each.text(0): segments[each.number(1, _U32)].number(1, _U64) for each in named}
 
 
-def _root(data: Data, start: int, kind: bytes) -> _Table:
-    found = data[start + 4 : start + 8]
+def _root(data: _Data, start: int, kind: bytes) -> _Table:
+    found = data.mapped[start + 4 : start + 8]
     if found != kind:
         raise struct.error(f"it is marked {found!r}, not {kind!r}")
-    return _Table(data, _follow(data, start))
-
-
-def _follow(data: Data, at: int) -> int:
-    return at + _number(data, at, _U32)
-
-
-def _number(data: Data, at: int, kind: struct.Struct) -> int:
-    if at < 0:  # Which Python would count from the end.
-        raise struct.error("an offset leads out of the data")
-    (number,) = kind.unpack_from(data, at)
-    return int(number)
+    return _Table(data, data.follow(start))

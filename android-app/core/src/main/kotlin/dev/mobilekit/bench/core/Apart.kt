@@ -2,6 +2,7 @@ package dev.mobilekit.bench.core
 
 import java.io.File
 import java.io.RandomAccessFile
+import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.channels.FileChannel
@@ -59,13 +60,21 @@ private fun readProgram(
 ): Pair<List<Need>, Map<String, ULong>> {
     val root = data.root(0, "ET12")
     val segments = root.tables(4)
-    val plans = root.tables(1).map { it.text(0) to it }.filter { (name, _) -> name in methods }
+    val inline = root.tables(3)
+    // Of what is read: by whom, and where it is. Several delegates may share their data.
+    val starts = LinkedHashSet<Pair<String, Long>>()
+    for (plan in root.tables(1)) {
+        val name = plan.text(0)
+        if (name !in methods) continue
+        for (delegate in plan.tables(7)) {
+            if (delegate.text(0) != XNNPACK) continue
+            dataStart(data, delegate, inline, segments)?.let { starts += name to it }
+        }
+    }
+    val constants = starts.map { it.second }.distinct().associateWith { readConstants(data, it) }
     val needs =
-        plans.flatMap { (name, plan) ->
-            plan.tables(7).filter { it.text(0) == XNNPACK }.flatMap { delegate ->
-                val start = dataStart(data, root, delegate, segments)
-                if (start == null) emptyList() else readConstants(data, start).map { Need(name, it.first, it.second) }
-            }
+        starts.flatMap { (name, start) ->
+            constants.getValue(start).map { (key, sizeBytes) -> Need(name, key, sizeBytes) }
         }
     return needs to sizes(root.tables(7), segments)
 }
@@ -73,13 +82,13 @@ private fun readProgram(
 /** Where a delegate's data is; null where it has none. */
 private fun dataStart(
     data: Bytes,
-    root: Table,
     delegate: Table,
+    inline: List<Table>,
     segments: List<Table>,
 ): Long? {
     val place = delegate.table(1) ?: return null
     val number = place.index(1)
-    if (place.byte(0) != IN_SEGMENT) return root.tables(3)[number].vector(0, 1).first
+    if (place.byte(0) != IN_SEGMENT) return inline[number].vector(0, 1).first
     return data.within(data.long(SEGMENTS_AT)) + data.within(segments[number].long(0))
 }
 
@@ -88,7 +97,7 @@ private fun readConstants(
     data: Bytes,
     start: Long,
 ): List<Pair<String, ULong>> {
-    require(data.text(start + 4, 4) == "XH00") { "no data of XNNPACK" }
+    require(data.mark(start + 4) == "XH00") { "no data of XNNPACK" }
     return data
         .root(start + data.int(start + GRAPH_AT), "XN01")
         .tables(8)
@@ -106,11 +115,16 @@ private fun sizes(
     segments: List<Table>,
 ): Map<String, ULong> = named.associate { it.text(0) to segments[it.index(1)].long(1).toULong() }
 
-/** Numbers at offsets, which may be any: one that leads out is an [IndexOutOfBoundsException]. */
+/**
+ * Numbers at offsets, which may be any: one that leads out is an [IndexOutOfBoundsException], and so is a vector
+ * where those that were read hold more than all the data.
+ */
 private class Bytes(
     private val data: ByteBuffer,
 ) {
     val size = data.limit().toLong()
+    private var leftBytes = size
+    private val texts = HashMap<Long, String>()
 
     fun byte(at: Long): Int = data.get(place(at)).toInt() and 0xff
 
@@ -122,22 +136,49 @@ private class Bytes(
 
     fun long(at: Long): Long = data.getLong(place(at))
 
+    fun mark(at: Long): String = slice(at, 4)
+
+    /** That of a vector, which several tables may share. */
     fun text(
-        at: Long,
-        length: Int,
-    ): String = String(ByteArray(length) { data.get(place(at + it)) })
+        start: Long,
+        sizeBytes: Int,
+    ): String =
+        texts.getOrPut(start) {
+            take(sizeBytes.toLong())
+            slice(start, sizeBytes)
+        }
+
+    /** A vector of that size is read: no two of them have bytes in common in an honest file. */
+    fun take(sizeBytes: Long) {
+        leftBytes -= sizeBytes
+        if (leftBytes < 0) throw IndexOutOfBoundsException("its vectors hold more than it does")
+    }
 
     fun root(
         start: Long,
         kind: String,
     ): Table {
-        val found = text(start + 4, 4)
+        val found = mark(start + 4)
         require(found == kind) { "it is marked '$found', not '$kind'" }
         return Table(this, start + int(start))
     }
 
     fun within(at: Long): Long =
         if (at in 0 until size) at else throw IndexOutOfBoundsException("an offset leads out of the data")
+
+    private fun slice(
+        at: Long,
+        sizeBytes: Int,
+    ): String {
+        if (sizeBytes == 0) return ""
+        within(at + sizeBytes - 1)
+        val bytes = ByteArray(sizeBytes)
+        val from = data.duplicate()
+        // As a Buffer: older Android has no position() of ByteBuffer itself.
+        (from as Buffer).position(place(at))
+        from.get(bytes)
+        return String(bytes)
+    }
 
     private fun place(at: Long): Int = within(at).toInt()
 }
@@ -159,6 +200,7 @@ private class Table(
 
     fun tables(field: Int): List<Table> {
         val (start, count) = vector(field, Int.SIZE_BYTES)
+        data.take(count.toLong() * Int.SIZE_BYTES)
         return List(count) { (start + it * Int.SIZE_BYTES).let { place -> Table(data, place + data.int(place)) } }
     }
 
