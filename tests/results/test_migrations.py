@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from mobilekit.analysis.answer import derive_answer
 from mobilekit.cli.main import app
+from mobilekit.contract import protocol
 from mobilekit.errors import StoreError
 from mobilekit.records.energy import GaugeRefusal, GaugeVerdict
 from mobilekit.results.migrations import to_3
@@ -390,6 +391,27 @@ def test_a_stop_from_the_keyboard_becomes_a_code():
 
     assert code("interrupted from the keyboard, before it began") == "stopped"
     assert code("its process died") == "interrupted"
+
+
+@pytest.mark.parametrize("name", ["message", "profile_refusal", "energy_refusal"])
+def test_a_text_that_is_longer_than_a_record_takes_is_cut(name):
+    """What it is cut to says so, and a record takes it; a shorter one stays."""
+
+    def carried(text):
+        samples = {"profile_refusal": None, "energy_refusal": None}
+        failure = {"type": "failure", "protocol_version": 1, "code": "internal", "message": "x"}
+        where = failure if name == "message" else samples
+        where[name] = text
+        result = to_3.with_purpose(document(result={**failure, "samples": samples}))["result"]
+        return (result if name == "message" else result["samples"])[name]
+
+    longest = "é" * protocol.MAX_TEXT_CHARACTERS
+    cut = carried(longest + "é")
+
+    assert carried(longest) == longest
+    assert msgspec.convert(cut, protocol.Text) == cut
+    assert cut.startswith("é" * 4000)
+    assert cut.endswith("é ... (the beginning of 4097 characters)")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """From schema version 2 to 3: what a run is for is in its record, that a person stopped it is a
 code, what changes a network before its export is one record, a virtual phone's gauge a field, a
 charge counter is kept as it was told too, a network tells what makes it in its file, and which
-inputs it was given, a layer how it looks at its input, and a run what had been predicted of it.
+inputs it was given, a layer how it looks at its input, a run what had been predicted of it, and
+texts for people have a longest.
 
 The companion's protocol went from 1 to 3 at the same time, by the code ``stopped`` and the choice
 of a method, which no run of before had.
@@ -25,6 +26,9 @@ PLANS = {
     "pilot": {"blocks": 2, "sample_period_ns": 193_000_000},
     "calibrate": {"blocks": 3, "sample_period_ns": 47_000_000},
 }
+LONGEST_TEXT = 4096
+"""Of what is for people, in characters: as much as a record of version 3 takes."""
+REFUSALS = ("profile_refusal", "energy_refusal")
 UNPLANNED = {"CHARGING", "NO-PROFILE", "GAUGE-REFUSED"}
 """Findings where energy was asked for and the run had no plan of it."""
 
@@ -96,8 +100,25 @@ def with_origin(artifact: Json) -> Json:
 def _result_of(result: Json) -> Json:
     stopped = result["type"] == "failure" and result["message"].startswith(STOPPED)
     code = {"code": "stopped"} if stopped else {}
-    samples = {**result["samples"], "trials": []}
-    return {**result, **code, "protocol_version": PROTOCOL_VERSION, "samples": samples}
+    message = {"message": cut(result["message"])} if result["type"] == "failure" else {}
+    told = result["samples"]
+    refusals = {name: cut(told[name]) for name in REFUSALS if told.get(name) is not None}
+    samples = {**told, **refusals, "trials": []}
+    return {
+        **result,
+        **code,
+        **message,
+        "protocol_version": PROTOCOL_VERSION,
+        "samples": samples,
+    }
+
+
+def cut(text: str) -> str:
+    """A text may have been of any length: its beginning, and how long it was."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    ending = f" ... (the beginning of {len(text)} characters)"
+    return text[: LONGEST_TEXT - len(ending)] + ending
 
 
 def with_told_counter(battery: Json | None) -> Json | None:
