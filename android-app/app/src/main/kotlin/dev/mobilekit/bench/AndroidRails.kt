@@ -7,9 +7,9 @@ import android.os.PowerMonitorReadings
 import android.os.SystemClock
 import android.os.health.SystemHealthManager
 import dev.mobilekit.bench.core.Clock
-import dev.mobilekit.bench.core.MAX_NAME_CHARACTERS
 import dev.mobilekit.bench.core.RailReader
 import dev.mobilekit.bench.core.RailSample
+import dev.mobilekit.bench.core.cutName
 import org.codehaus.mojo.animal_sniffer.IgnoreJRERequirement
 import java.util.concurrent.CompletableFuture
 import java.util.concurrent.Executor
@@ -33,10 +33,11 @@ internal class AndroidRails(
     /** Taken once, so that a reading that is given twice has the same time twice. */
     private val bootNs = clock.nowNs() - SystemClock.elapsedRealtimeNanos()
 
+    /** Those whose names are no other's once they are cut: a rail is told by its name alone. */
     private val monitors: List<PowerMonitor> by lazy {
         answer<List<PowerMonitor>> { future ->
             health?.getSupportedPowerMonitors(direct) { future.complete(it) } ?: future.complete(emptyList())
-        }.orEmpty()
+        }.orEmpty().distinctBy { cutName(it.name) }
     }
 
     override fun read(): List<RailSample> {
@@ -48,7 +49,7 @@ internal class AndroidRails(
         return monitors.mapNotNull { monitor ->
             val energyUj = readings.getConsumedEnergy(monitor)
             val atNs = bootNs + TimeUnit.MILLISECONDS.toNanos(readings.getTimestampMillis(monitor))
-            RailSample(atNs, monitor.name.take(MAX_NAME_CHARACTERS), energyUj).takeIf { energyUj != UNAVAILABLE }
+            RailSample(atNs, cutName(monitor.name), energyUj).takeIf { energyUj != UNAVAILABLE }
         }
     }
 

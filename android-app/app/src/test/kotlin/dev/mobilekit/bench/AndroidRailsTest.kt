@@ -105,6 +105,21 @@ class AndroidRailsTest {
     }
 
     @Test
+    fun `a long name is cut and of two that are one then the first is kept`() {
+        val names = listOf("x" + "🔋".repeat(255) + "a", "x" + "🔋".repeat(255) + "b", "MODEM")
+        supported = names.mapIndexed { index, name -> PowerMonitor(index, cpu.type, name) }
+        readings = { monitors, answer ->
+            val energyUws = LongArray(monitors.size) { 10L + monitors[it].name.length }
+            answer { it.onResult(PowerMonitorReadings(monitors.toTypedArray(), energyUws, LongArray(monitors.size))) }
+        }
+
+        assertEquals(
+            listOf(names.first().dropLast(1) to 522L, "MODEM" to 15L),
+            AndroidRails(context, clock).read().map { it.name to it.energyUj },
+        )
+    }
+
+    @Test
     fun `a phone without monitors is not asked for readings`() {
         supported = emptyList()
         readings = { _, _ -> error("asked") }

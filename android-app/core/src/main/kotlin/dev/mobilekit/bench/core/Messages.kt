@@ -436,6 +436,14 @@ fun cutText(text: String): String {
     return text.substring(0, text.offsetByCodePoints(0, MAX_TEXT_CHARACTERS - ending.length)) + ending
 }
 
+/** As much of the beginning of [text] as a name takes. */
+fun cutName(text: String): String =
+    if (text.codePointCount(0, text.length) <= MAX_NAME_CHARACTERS) {
+        text
+    } else {
+        text.substring(0, text.offsetByCodePoints(0, MAX_NAME_CHARACTERS))
+    }
+
 /** Folds progress events; any prefix of a run's events is taken. */
 fun collectSamples(events: List<ProgressEvent>): Samples =
     Samples(

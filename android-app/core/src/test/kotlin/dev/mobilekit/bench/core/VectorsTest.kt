@@ -152,6 +152,17 @@ class VectorsTest {
     }
 
     @Test
+    fun `a name is cut between characters`() {
+        for (unit in listOf("x", "é", "🔋", "x🔋")) {
+            val longest = unit.repeat(256 / unit.codePointCount(0, unit.length))
+            assertEquals(longest, cutName(longest))
+            assertEquals(longest, cutName(longest + unit))
+        }
+        val odd = "x" + "🔋".repeat(255)
+        assertEquals(odd, cutName("$odd🔋"))
+    }
+
+    @Test
     fun `what weights apart lack is told`() {
         for (vector in Vectors.apart()) {
             val (program, weights) = folder.newFile() to folder.newFile()
