@@ -111,13 +111,13 @@ def calibrate(
 
 
 def _usable_networks(predictor: Predictor, directory: Path) -> dict[NetworkWork, int]:
-    """Those with a name that can be predicted, each with its number of parameters."""
+    """Those with a name that are within what was fitted, each with its number of parameters."""
     found = {}
     for spec in list_models():
         description = find_description(spec, cache_directory=directory)
         if description is not None:
             work = work_of(spec.name, description)
-            if predictor.can_tell(work):
+            if predictor.is_within_fitted(work):
                 found[work] = description.cost.parameters
     return found
 
@@ -136,7 +136,9 @@ def _pick(
     runs: OwnRunsOf,
     directory: Path,
 ) -> list[str]:
-    own = [each for each in own_latencies(runs, directory) if predictor.can_tell(each.network)]
+    own = [
+        each for each in own_latencies(runs, directory) if predictor.is_within_fitted(each.network)
+    ]
     here = [each for each in own if (each.phone, each.setting) == (wanted.phone, wanted.setting)]
     works = list(usable)
     known = {each.network.layers for each in here}

@@ -145,22 +145,27 @@ def predict_from_own(
 
     Raises ``UsageError`` for threads that do not fit the chip.
     """
+    every = own_latencies(runs, cache_directory)
     # One outside of what was fitted tells nothing of others.
-    own = tuple(
-        each for each in own_latencies(runs, cache_directory) if predictor.can_tell(each.network)
-    )
+    own = tuple(each for each in every if predictor.is_within_fitted(each.network))
+    of_themselves = tuple(each for each in every if predictor.can_extrapolate(each.network))
     here = [each for each in own if (each.phone, each.setting) == (wanted.phone, wanted.setting)]
     if without_themselves:
         layers = {network.layers for network in networks}
         left_out = [each for each in here if each.network.layers in layers]
         own = tuple(each for each in own if each not in left_out)
+        of_themselves = tuple(
+            each
+            for each in of_themselves
+            if (each.phone, each.setting) != (wanted.phone, wanted.setting)
+        )
         here = [each for each in here if each not in left_out]
     past = scored(runs.latencies)
     predictions = predict_with_own(
         predictor,
         networks,
         wanted,
-        own,
+        (*own, *of_themselves),
         widening=lambda known: widening_for(known, past),
     )
     virtual = any(each.device.virtual for each in runs.latencies)

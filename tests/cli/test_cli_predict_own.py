@@ -188,7 +188,7 @@ def test_another_memory_is_told_of_the_same_phone(keep, url, usual_ms):
 def test_a_network_outside_of_the_fit_tells_nothing(keep, url, usual_ms):
     """With nothing else measured a phone that has a profile is told from its chip."""
     nexus = replace(PIXEL, name="nexus7", soc="APQ8064")
-    keep("svhn", 500, nexus)
+    keep("nin", 500, nexus)
     from_chip = document(url, "alexnet", "-d", "nexus7")
     keep("squeezenet", usual_ms["squeezenet"], nexus)
 
@@ -352,7 +352,7 @@ def keep_all_but_squeezenet(keep, exports, device):
     predictor = load_predictor()
     for spec in list_models():
         work = work_of(spec.name, find_description(spec, cache_directory=exports))
-        if spec.name != "squeezenet" and predictor.can_tell(work):
+        if spec.name != "squeezenet" and predictor.is_within_fitted(work):
             keep(spec.name, predictor.reference_ms(work), device)
 
 

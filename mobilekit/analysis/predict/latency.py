@@ -7,7 +7,7 @@ nothing is fitted here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -156,9 +156,22 @@ class Predictor:
     def log_reference_ms(self, costs: Array) -> Array:
         return np.asarray(np.log((costs * self._unit_ms).sum(axis=-1)))
 
-    def can_tell(self, network: NetworkWork) -> bool:
-        """Whether it is within what was fitted, on whatever phone."""
-        return not reasons_against(network, self._unit_ms, self.model.range)
+    def is_within_fitted(self, network: NetworkWork) -> bool:
+        """Whether it is within what was fitted, on whatever phone. Only then does what was measured
+        of it tell of other networks."""
+        return not self.reasons_against(network) and not self._is_extrapolated(network)
+
+    def can_extrapolate(self, network: NetworkWork) -> bool:
+        """Whether it is beyond what was fitted, and told all the same. What was measured of it
+        tells of itself alone: how far it lies off what others let expect was not measured."""
+        return not self.reasons_against(network) and self._is_extrapolated(network)
+
+    def _is_extrapolated(self, network: NetworkWork) -> bool:
+        return self.extrapolation_of(costs_of(network.layers)) is not None
+
+    def reasons_against(self, network: NetworkWork) -> tuple[str, ...]:
+        """Why its latency cannot be told, on whatever phone; empty where it can."""
+        return reasons_against(network, self._unit_ms, self.model.range)
 
     def reason_against(self, chip: Chip, threads: int) -> str | None:
         """Why nothing is told from this chip alone, neither a time nor a power; ``None``: it can
@@ -183,27 +196,29 @@ class Predictor:
         """Each network's latency on a phone of that chip, in their order.
 
         ``known`` are latencies of some of these networks on that very phone with that many threads;
-        each is told once. Raises ``UsageError`` for a known one that is not among ``networks``, a
-        latency that is not positive, and threads that do not fit the chip.
+        each is told once, and one of an extrapolated network tells of that alone. Raises
+        ``UsageError`` for a known one that is not among ``networks``, a latency that is not
+        positive, and threads that do not fit the chip.
         """
         names = [network.name for network in networks]
         index = _index_known(known, names)
-        reasons = [
-            reasons_against(network, self._unit_ms, self.model.range) for network in networks
-        ]
+        reasons = [self.reasons_against(network) for network in networks]
         features = features_of(chip, threads)
         usable = [each for each in range(len(networks)) if not reasons[each]]
         place = {each: row for row, each in enumerate(usable)}
-        told = [
-            (place[each], item) for each, item in zip(index, known, strict=True) if each in place
-        ]
+        told, alone = [], {}
+        for each, item in zip(index, known, strict=True):
+            if each in place and self.is_within_fitted(networks[each]):
+                told.append((place[each], item))
+            elif each in place:
+                alone[place[each]] = item
         costs = np.array([costs_of(networks[each].layers) for each in usable]).reshape(
             -1, self._costs.shape[1]
         )
         predicted: dict[int, LatencyPrediction] = {}
         if usable:
             results = self._predict_usable(
-                [names[each] for each in usable], costs, chip, features, told
+                [names[each] for each in usable], costs, chip, features, told, alone
             )
             predicted = dict(zip(usable, results, strict=True))
         return tuple(
@@ -218,6 +233,7 @@ class Predictor:
         chip: Chip,
         features: Array,
         told: Sequence[tuple[int, KnownLatency]],
+        alone: Mapping[int, KnownLatency],
     ) -> list[LatencyPrediction]:
         unlike = None if told else self._reason_against(features)
         if unlike is not None:
@@ -235,17 +251,28 @@ class Predictor:
             return [_refused(name, len(told), (contradiction,)) for name in names]
         posterior = posterior.given(rows, values, noise)
         seen = self.are_fitted(costs)
-        return [
-            self.tell(
-                name,
-                prior_mean[row] + posterior.mean[row],
-                posterior.covariance[row, row],
-                costs[row],
-                known=len(told),
-                seen=bool(seen[row]) or row in rows,
+        predictions = []
+        for row, name in enumerate(names):
+            known, expected = len(told), posterior
+            if row in alone:
+                index = np.array([row])
+                value = np.log([alone[row].latency_ms]) - prior_mean[index]
+                contradiction = contradiction_of([name], value, posterior, index, noise)
+                if contradiction is not None:
+                    predictions.append(_refused(name, known, (contradiction,)))
+                    continue
+                known, expected = known + 1, posterior.given(index, value, noise)
+            predictions.append(
+                self.tell(
+                    name,
+                    prior_mean[row] + expected.mean[row],
+                    expected.covariance[row, row],
+                    costs[row],
+                    known=known,
+                    seen=bool(seen[row]) or row in rows or row in alone,
+                )
             )
-            for row, name in enumerate(names)
-        ]
+        return predictions
 
     def tell(
         self,

@@ -20,7 +20,6 @@ from mobilekit.analysis.predict.chips import FEATURES, features_of
 from mobilekit.analysis.predict.costs import costs_of
 from mobilekit.analysis.predict.latency import Predictor, refuse_all
 from mobilekit.analysis.predict.posterior import Posterior
-from mobilekit.analysis.predict.refusal import reasons_against
 from mobilekit.records.chip import Chip
 from mobilekit.records.prediction import LatencyPrediction, NetworkWork, Setting
 
@@ -75,14 +74,31 @@ def predict_with_own(
     *,
     widening: Callable[[int], float] = lambda known: 1.0,
 ) -> tuple[LatencyPrediction, ...]:
-    """Each network's latency, in their order, conditioned on all of ``own``.
+    """Each network's latency, in their order, conditioned on all of ``own`` that is within what was
+    fitted, and an extrapolated network's also on what was measured of itself.
 
     ``widening`` is a factor on the shipped width of intervals, by how many networks are known on
     the phone in this setting. A setting that none of ``own`` is of cannot be told: all networks are
     refused. Raises ``UsageError`` for threads that do not fit the chip.
     """
-    unit_ms, fitted = np.array(predictor.model.unit_ms), predictor.model.range
-    usable_own = [each for each in own if not reasons_against(each.network, unit_ms, fitted)]
+    usable_own = [each for each in own if predictor.is_within_fitted(each.network)]
+    told = list(_predict_with_all(predictor, networks, wanted, usable_own, widening))
+    for index, network in enumerate(networks):
+        of_itself = [each for each in own if each.network.layers == network.layers]
+        if of_itself and predictor.can_extrapolate(network):
+            told[index : index + 1] = _predict_with_all(
+                predictor, [network], wanted, [*usable_own, *of_itself], widening
+            )
+    return tuple(told)
+
+
+def _predict_with_all(
+    predictor: Predictor,
+    networks: Sequence[NetworkWork],
+    wanted: Wanted,
+    usable_own: Sequence[OwnLatency],
+    widening: Callable[[int], float],
+) -> tuple[LatencyPrediction, ...]:
     here = [
         each for each in usable_own if (each.phone, each.setting) == (wanted.phone, wanted.setting)
     ]
@@ -91,7 +107,7 @@ def predict_with_own(
     refused = {
         index: reasons
         for index, network in enumerate(networks)
-        if (reasons := reasons_against(network, unit_ms, fitted))
+        if (reasons := predictor.reasons_against(network))
     }
     asked = [each for index, each in enumerate(networks) if index not in refused]
     told: list[LatencyPrediction] = []
@@ -106,7 +122,8 @@ def predict_with_own(
                 expected.covariance[row, row],
                 costs[row],
                 known=len(here),
-                seen=bool(seen[row]) or any(network == each.network for each in usable_own),
+                seen=bool(seen[row])
+                or any(network.layers == each.network.layers for each in usable_own),
                 widening=widening(len(here)),
             )
             for row, network in enumerate(asked)
@@ -133,7 +150,7 @@ def expect_with_own(
     wanted: Wanted,
     own: Sequence[OwnLatency],
 ) -> Posterior:
-    """Of the networks' log ms, once ``own`` were measured, all within what was fitted."""
+    """Of the networks' log ms, once ``own`` were measured, none of which is refused."""
     count = len(networks)
     phones = list(dict.fromkeys((wanted.phone, *(each.phone for each in own))))
     phone = np.array(

@@ -340,7 +340,7 @@ def _told_from(each: NetworkPrediction, device: PredictedDevice) -> str:
     else:
         told = "the chip alone" if device.own is None else "your runs elsewhere"
     if each.extrapolation is not None:
-        return f"{told}; never measured before, extrapolated"
+        return f"{told}; extrapolated"
     return f"{told}; {'measured' if each.seen else 'never measured'} before"
 
 

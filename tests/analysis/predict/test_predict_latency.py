@@ -400,6 +400,28 @@ def test_a_network_that_is_known_on_the_phone_is_not_extrapolated(predictor, net
     assert told.latency_ms == pytest.approx(usual.latency_ms)
 
 
+@pytest.mark.parametrize("factor", [1 / 1.45, 100])
+def test_an_extrapolated_network_tells_nothing_of_others(predictor, networks, factor):
+    """Beside known ones that do; an absurd latency of it refuses it alone."""
+    chip = parse_chip(SNAPDRAGON_855, CORES)
+    beyond = with_share(predictor, networks, "conv", 0.65)
+    asked = [beyond, *networks]
+    told = [each for each in predictor.predict(asked, chip, 4) if each.latency_ms is not None]
+    assert [predictor.is_within_fitted(each) for each in asked[:2]] == [False, True]
+    assert [predictor.can_extrapolate(each) for each in asked[:2]] == [True, False]
+    known = [KnownLatency(network=networks[0].name, latency_ms=told[1].latency_ms * 1.2)]
+    of_beyond = KnownLatency(network=beyond.name, latency_ms=told[0].latency_ms * factor)
+
+    itself, *others = predictor.predict(asked, chip, 4, [of_beyond, *known])
+
+    assert others == list(predictor.predict(asked, chip, 4, known))[1:]
+    if factor < 1:
+        assert (itself.known, itself.extrapolation) == (2, None)
+        assert itself.latency_ms == pytest.approx(of_beyond.latency_ms, rel=0.1)
+    else:
+        assert "check the chip" in itself.reasons[0]
+
+
 def test_what_was_held_back_from_the_fit_is_within_the_goals(predictor):
     """The errors that are shipped with the model, and told to whoever asks it."""
     goals = {

@@ -81,10 +81,17 @@ def test_what_goes_beyond_the_fitted_networks_does_so_from_own_runs_too(predicto
 
     (unknown,) = predict_with_own(predictor, [mine], Wanted(PHONE, FLOAT), own)
     measured = OwnLatency(OTHER, FLOAT, mine, 2 * unknown.latency_ms)
-    (seen,) = predict_with_own(predictor, [mine], Wanted(PHONE, FLOAT), [*own, measured])
+    every = [*own, measured]
+    seen, *others = predict_with_own(predictor, [mine, *ASKED], Wanted(PHONE, FLOAT), every)
 
     assert unknown.extrapolation.widening > 1.1
     assert seen.extrapolation is None
+    assert seen.latency_ms > 1.2 * unknown.latency_ms
+    without = predict_with_own(predictor, ASKED, Wanted(PHONE, FLOAT), own)
+    assert [each.known for each in others] == [each.known for each in without]
+    for name in ("latency_ms", "low_ms", "high_ms"):
+        expected = pytest.approx([getattr(each, name) for each in without])
+        assert [getattr(each, name) for each in others] == expected
 
 
 def test_a_precision_that_was_not_measured_anywhere_is_refused(predictor, usual_ms):
