@@ -159,3 +159,44 @@ def test_numpy_starts_no_threads_for_a_prediction(given):
     assert told == ("True None" if given is None else f"False {given}")
     if given is None:
         assert threads == "1"
+
+
+NOTING = """
+import os, runpy, sys
+
+
+class Noting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "numpy":
+            print("numpy is looked for with", os.environ.get("OPENBLAS_NUM_THREADS"))
+
+
+sys.meta_path.insert(0, Noting())
+sys.argv[0] = "mobilekit"
+runpy.run_module("mobilekit", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("predict", "alexnet", "-d", "nexus7"), ("models", "-d", "nexus7")],
+    ids=lambda words: words[0],
+)
+@pytest.mark.parametrize("given", [None, "2"])
+def test_commands_that_predict_start_no_threads_of_numpys(cli, words, given):
+    """It is first imported where they say so, and not by a module that they import before."""
+    name = "OPENBLAS_NUM_THREADS"
+    environment = {key: value for key, value in cli.environment.items() if key != name}
+
+    ended = subprocess.run(
+        [sys.executable, "-c", NOTING, *words],
+        cwd=cli.directory,
+        env=environment | ({name: given} if given else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert ended.stdout.splitlines()[0] == f"numpy is looked for with {given or '1'}"
+    assert "alexnet" in ended.stdout
