@@ -112,20 +112,25 @@ class _Unparametrized(metaclass=_Callables):
 
 
 _recompile: Callable[[Any], Any] = GraphModule.recompile
+_OF_MODULES = ("_code", "_lineno_map", "_prologue_start")
+"""What torch's function writes to a module, and not to its class."""
 
 
 def _recompile_when_read(module: Any) -> None:
     """``GraphModule.recompile``, which writes the code of the graph when that is first read.
 
-    Each graph module has a class of its own, and torch writes ``forward`` there. It writes
-    ``_code`` to the module, which is looked for in the class where the module does not have it.
+    Each graph module has a class of its own, and torch writes ``forward`` there. The rest it writes
+    to the module, which is looked for in the class where the module does not have it.
     """
     written_as = getattr(module.graph._codegen, "pytree_info", None)
     if written_as is not None:  # Passes read these without the code.
         module._in_spec, module._out_spec = written_as.in_spec, written_as.out_spec
-    vars(module).pop("_code", None)
-    for name in ("forward", "_code"):
+    for name in _OF_MODULES:
+        vars(module).pop(name, None)
+    for name in ("forward", *_OF_MODULES):
         setattr(type(module), name, _Unwritten(module, name))
+    for name in ("__reduce__", "__reduce_package__"):
+        setattr(type(module), name, _written_before(name))
     for child in module.children():
         if isinstance(child, GraphModule):
             child.recompile()
@@ -139,8 +144,27 @@ class _Unwritten:
         self.name = name
 
     def __get__(self, module: Any, owner: Any) -> Any:
-        _recompile(self.module)  # also after the export: what it left is then written
-        return getattr(owner if module is None else module, self.name)
+        if module is None and self.name in _OF_MODULES:
+            raise AttributeError(self.name)  # as of a class that it was never written to
+        # Also after the export: what it left is then written.
+        _recompile(self.module if module is None else module)
+        if self.name not in _OF_MODULES:
+            return getattr(owner if module is None else module, self.name)
+        if self.name not in vars(module):
+            raise AttributeError(self.name)  # another version's torch writes it no longer
+        return vars(module)[self.name]
+
+
+def _written_before(name: str) -> Callable[..., Any]:
+    """The method of torch's that pickles: it copies what a module has, and then asks
+    ``recompile`` what it has written."""
+
+    def pickled(module: Any, *arguments: Any) -> Any:
+        with replacing(GraphModule, "recompile", _recompile):
+            module.recompile()
+            return getattr(super(type(module), module), name)(*arguments)
+
+    return pickled
 
 
 def _operator_count() -> int:

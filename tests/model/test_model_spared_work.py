@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import pickle
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
@@ -195,6 +196,35 @@ def test_a_graphs_code_is_written_when_it_is_read(written: list[Graph]) -> None:
         module.recompile()
         assert "value * value" in str(module)
         assert copied(1) == 2
+
+
+def test_an_unwritten_module_has_what_a_written_one_has(written: list[Graph]) -> None:
+    """And its class does not have what torch writes to modules."""
+    whole = symbolic_trace(Doubled())
+    with sparing_decompositions():
+        for name in ("_code", "_lineno_map", "_prologue_start"):
+            module = symbolic_trace(Doubled())
+            assert not hasattr(type(module), name)
+            assert module.graph not in written
+            assert getattr(module, name) == getattr(whole, name)
+            assert module.graph in written
+
+        members = dict(inspect.getmembers(type(symbolic_trace(Doubled()))))
+        assert list(inspect.signature(members["forward"]).parameters) == ["self", "value"]
+
+
+@pytest.mark.parametrize("is_exporting", [True, False])
+def test_an_unwritten_module_is_pickled(is_exporting: bool) -> None:
+    """With the modules in it, while networks are exported and after that."""
+    with sparing_decompositions():
+        graph = Graph()
+        value = graph.call_module("inner", (graph.placeholder("value"),))
+        graph.output(graph.call_function(operator.add, (value, value)))
+        module = GraphModule({"inner": symbolic_trace(torch.nn.Identity())}, graph)
+        pickled = pickle.dumps(module) if is_exporting else b""
+    pickled = pickled or pickle.dumps(module)
+
+    assert pickle.loads(pickled)(1) == module(1) == 2
 
 
 def test_modules_in_a_module_are_recompiled_with_it() -> None:
