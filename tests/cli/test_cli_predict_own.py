@@ -199,6 +199,20 @@ def test_a_network_outside_of_the_fit_tells_nothing(keep, url, usual_ms):
     assert told["own"]["networks_here"] == 1
 
 
+def test_an_extrapolated_network_that_was_measured_tells_of_itself_alone(keep, url, usual_ms):
+    keep("squeezenet", usual_ms["squeezenet"])
+    before, other = document(url, "nin", "googlenet", "-d", "PIX1")["predictions"]
+    keep("nin", before["latency_ms"] / 1.45)
+
+    after, unmoved = document(url, "nin", "googlenet", "-d", "PIX1")["predictions"]
+
+    assert before["extrapolation"] is not None
+    assert (after["known"], after["extrapolation"]) == (2, None)
+    assert after["latency_ms"] == pytest.approx(before["latency_ms"] / 1.45, rel=0.1)
+    assert unmoved["known"] == other["known"] == 1
+    assert unmoved["latency_ms"] == pytest.approx(other["latency_ms"])
+
+
 def test_a_computer_without_runs_is_refused(url):
     """As a virtual phone is: nothing else tells of either."""
     Store(url)
