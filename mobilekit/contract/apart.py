@@ -3,8 +3,8 @@
 A method of an ExecuTorch program (``.pte``) may have XNNPACK compute with constants that lie in
 another file (``.ptd``): it names each by a key, and says how many bytes it reads. The runtime looks
 for the key alone. A lower level's file has less of the same constants under the same keys
-(``docs/compressing.md``), so that a higher level would read on into whatever lies behind. A device
-therefore holds program and weights against each other before it loads anything.
+(``mobilekit.model.shared_weights``), so that a higher level would read on into whatever lies
+behind. A device therefore holds program and weights against each other before it loads anything.
 
 Both files are flatbuffers, little-endian, in which a table's fields are told by their number in
 its schema. What is read here are these, of ExecuTorch 1.5:
