@@ -43,6 +43,8 @@ SWEEP_S = 3600.0
 FIRST_BUSY_S, LONGEST_BUSY_S = 0.1, 2.0
 AWAY_S = 1.0
 """Between two tries to reach a store that is away."""
+LOOKING_ENDS_S = 5.0
+"""In which its threads are to end, which may be asking phones, before it leaves without them."""
 
 
 class Order(NamedTuple):
@@ -170,8 +172,9 @@ class Host:
             yield
         finally:
             over.set()
+            deadline_s = time.monotonic() + LOOKING_ENDS_S
             for thread in threads:
-                thread.join(5)
+                thread.join(max(0.0, deadline_s - time.monotonic()))
             with suppress(StoreError):
                 self._campaigns.leave(self._name, self._token)
 
