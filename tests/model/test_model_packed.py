@@ -160,7 +160,12 @@ def script():
 
 @needs_native
 @pytest.mark.parametrize(
-    "names", [["aten.gt.Scalar", "aten.relu.default"], pytest.param(None, marks=pytest.mark.soak)]
+    "names",
+    [
+        ["aten.gt.Scalar", "aten.relu.default"],
+        # A process for each of two hundred operators.
+        pytest.param(None, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
+    ],
 )
 def test_the_operators_of_vulkan_are_those_that_the_library_has(script, names):
     """It was asked of each; of all anew before a release."""
