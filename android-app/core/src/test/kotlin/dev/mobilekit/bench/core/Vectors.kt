@@ -9,6 +9,10 @@ object Vectors {
     fun files(kind: String): List<File> =
         checkNotNull(File(folder, kind).listFiles()) { "no vectors in $folder" }.sortedBy { it.name }
 
+    /** Those of a file that is one array of objects. */
+    fun objects(name: String): List<Map<String, Json>> =
+        (parseJson(File(folder, name).readBytes()) as Json.Array).items.map { (it as Json.Object).fields }
+
     /** A condensed program, and what is wrong with it; null where nothing is. */
     class Condensed(
         val name: String,
@@ -17,8 +21,7 @@ object Vectors {
     )
 
     fun condensed(): List<Condensed> =
-        (parseJson(File(folder, "condensed.json").readBytes()) as Json.Array).items.map { item ->
-            val fields = (item as Json.Object).fields
+        objects("condensed.json").map { fields ->
             Condensed(
                 name = (fields.getValue("name") as Json.Text).value,
                 bytes = bytes(fields.getValue("condensed")),
@@ -37,8 +40,7 @@ object Vectors {
     )
 
     fun apart(): List<Apart> =
-        (parseJson(File(folder, "apart.json").readBytes()) as Json.Array).items.map { item ->
-            val fields = (item as Json.Object).fields
+        objects("apart.json").map { fields ->
             Apart(
                 name = (fields.getValue("name") as Json.Text).value,
                 program = bytes(fields.getValue("program")),

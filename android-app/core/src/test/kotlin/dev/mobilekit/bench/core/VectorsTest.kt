@@ -6,7 +6,6 @@ import org.junit.Assert.assertTrue
 import org.junit.Rule
 import org.junit.Test
 import org.junit.rules.TemporaryFolder
-import java.io.File
 import java.nio.ByteBuffer
 
 class VectorsTest {
@@ -107,7 +106,7 @@ class VectorsTest {
 
     @Test
     fun `warm-up ends where the rule says`() {
-        for (vector in objects("warmup.json")) {
+        for (vector in Vectors.objects("warmup.json")) {
             val name = (vector.getValue("name") as Json.Text).value
             val detector = WarmupDetector(vector.getValue("rule").decode("$") { readWarmupRule() })
             val latencies =
@@ -124,7 +123,7 @@ class VectorsTest {
 
     @Test
     fun `outputs are compared as the contract says`() {
-        for (vector in objects("output_check.json")) {
+        for (vector in Vectors.objects("output_check.json")) {
             val expected =
                 OutputCheck(
                     (vector.getValue("matches") as Json.Bool).value,
@@ -143,7 +142,7 @@ class VectorsTest {
 
     @Test
     fun `a text is cut at its end and says so`() {
-        for (vector in objects("texts.json")) {
+        for (vector in Vectors.objects("texts.json")) {
             val (unit, ending) = listOf("unit", "ending").map { (vector.getValue(it) as Json.Text).value }
             val text = unit.repeat(number(vector, "times").toInt())
             val kept = text.substring(0, text.offsetByCodePoints(0, number(vector, "kept").toInt()))
@@ -243,9 +242,6 @@ class VectorsTest {
             is Json.Number -> json.literal.toBigDecimal().stripTrailingZeros()
             else -> json
         }
-
-    private fun objects(name: String): List<Map<String, Json>> =
-        (parseJson(File(Vectors.folder, name).readBytes()) as Json.Array).items.map { (it as Json.Object).fields }
 
     private fun number(
         vector: Map<String, Json>,
