@@ -145,33 +145,29 @@ def predict_from_own(
 
     Raises ``UsageError`` for threads that do not fit the chip.
     """
-    every = own_latencies(runs, cache_directory)
-    # One outside of what was fitted tells nothing of others.
-    own = tuple(each for each in every if predictor.is_within_fitted(each.network))
-    of_themselves = tuple(each for each in every if predictor.can_extrapolate(each.network))
-    here = [each for each in own if (each.phone, each.setting) == (wanted.phone, wanted.setting)]
+
+    def is_here(each: OwnLatency) -> bool:
+        return (each.phone, each.setting) == (wanted.phone, wanted.setting)
+
+    own = own_latencies(runs, cache_directory)
     if without_themselves:
         layers = {network.layers for network in networks}
-        left_out = [each for each in here if each.network.layers in layers]
-        own = tuple(each for each in own if each not in left_out)
-        of_themselves = tuple(
-            each
-            for each in of_themselves
-            if (each.phone, each.setting) != (wanted.phone, wanted.setting)
-        )
-        here = [each for each in here if each not in left_out]
+        own = tuple(each for each in own if not (is_here(each) and each.network.layers in layers))
+    # One outside of what was fitted tells nothing of others.
+    telling = [each for each in own if predictor.is_within_fitted(each.network)]
+    here = sum(map(is_here, telling))
     past = scored(runs.latencies)
     predictions = predict_with_own(
         predictor,
         networks,
         wanted,
-        (*own, *of_themselves),
+        own,
         widening=lambda known: widening_for(known, past),
     )
     virtual = any(each.device.virtual for each in runs.latencies)
     return predictions, OwnRuns(
         setting=wanted.setting,
-        networks_here=len(here),
-        runs_elsewhere=len(own) - len(here),
+        networks_here=here,
+        runs_elsewhere=len(telling) - here,
         origin="simulated" if virtual else "measured",
     )

@@ -208,10 +208,12 @@ class Predictor:
         place = {each: row for row, each in enumerate(usable)}
         told, alone = [], {}
         for each, item in zip(index, known, strict=True):
-            if each in place and self.is_within_fitted(networks[each]):
-                told.append((place[each], item))
-            elif each in place:
+            if each not in place:
+                continue
+            if self._is_extrapolated(networks[each]):
                 alone[place[each]] = item
+            else:
+                told.append((place[each], item))
         costs = np.array([costs_of(networks[each].layers) for each in usable]).reshape(
             -1, self._costs.shape[1]
         )
