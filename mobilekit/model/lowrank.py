@@ -268,8 +268,9 @@ def _computes_as_its_base(layer: nn.Module) -> bool:
 
 
 def _matrix(weight: Tensor, layer: nn.Module) -> Tensor:
-    """A linear layer's (outputs, inputs); a convolution's (inputs x height, outputs x width)."""
-    weight = weight.detach()
+    """A linear layer's (outputs, inputs); a convolution's (inputs x height, outputs x width). In
+    fp32 at least: its parts are rounded to the layer's own type once, at the end."""
+    weight = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
     if isinstance(layer, nn.Linear):
         return weight
     outputs, inputs, height, width = weight.shape
@@ -296,7 +297,6 @@ def _factors(
     """(rows, rank) and (rank, columns), whose product is the matrix nearly; each has half of the
     singular values, so that the numbers of both are of one size, as int8 likes them."""
     least = min(matrix.shape)
-    matrix = matrix.to(_computed_in(matrix))
     if decomposition is None and least >= RANDOMISED_SIZE and rank <= least // 4:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # the same network each time
@@ -327,11 +327,6 @@ def _balanced(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return first * scale, second / scale[:, None]
 
 
-def _computed_in(matrix: Tensor) -> torch.dtype:
-    """What its parts are scaled in before they are rounded to its own type: once, at the end."""
-    return torch.promote_types(matrix.dtype, torch.float32)
-
-
 def _decompose(matrix: Tensor) -> Decomposition:
     """By the eigenvectors of the smaller Gram matrix, a fraction of the time of an SVD. Singular
     values below 1e-8 of the largest are lost in it, and theirs are noise."""
@@ -342,7 +337,7 @@ def _decompose(matrix: Tensor) -> Decomposition:
     long = vectors.T @ wide
     values = torch.linalg.vector_norm(long, dim=1)
     unit = long / values.clamp(min=torch.finfo(values.dtype).tiny)[:, None]
-    vectors, values, unit = (each.to(_computed_in(matrix)) for each in (vectors, values, unit))
+    vectors, values, unit = (each.to(matrix.dtype) for each in (vectors, values, unit))
     if rows <= columns:
         return Decomposition(vectors, values, unit)
     return Decomposition(unit.T, values, vectors.T)

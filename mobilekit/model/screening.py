@@ -102,19 +102,18 @@ class Screen:
         key = compression.key
         given_up = f"{key}-below-{least_right}"
         known: int | None = self._kept.get(key)
-        if known is None and key in self._right:
-            known = self._right[key].count(True)
-            self._kept.add(key, known)
         if known is None:
             known = self._kept.get(given_up)
         if known is None:
             right = self._run(compression, least_right)
             known = len(self._labels) - right.count(False)
-            self._kept.add(key if known >= least_right else given_up, known)
+            if known < least_right:
+                self._kept.add(given_up, known)
         return known
 
     def _run(self, compression: Compression, least_right: int) -> tuple[bool, ...]:
-        """Of each example, until fewer than ``least_right`` may be."""
+        """Of each example, until fewer than ``least_right`` may be. Where it is of all of them, it
+        is kept how many there are."""
         whitened_by = compression.whitened_by
         whole = {cut.layer: self._module.get_submodule(cut.layer) for cut in compression.ranks}
         try:
@@ -136,6 +135,7 @@ class Screen:
                 if len(self._labels) - right.count(False) < least_right:
                     return tuple(right)
             self._right[compression.key] = tuple(right)
+            self._kept.add(compression.key, right.count(True))
             return tuple(right)
         finally:
             for path, layer in whole.items():
