@@ -98,9 +98,11 @@ def _judged(
     whitened one is observed to lose is no claim.
     """
     loss = screen.loss_points(compression, most)
-    if compression is None or whitened_by is None:
-        return Screened(compression=compression, loss_points=loss)
-    if not screen.can_whiten(cut.layer for cut in compression.ranks):
+    if (
+        compression is None
+        or whitened_by is None
+        or not screen.can_whiten(cut.layer for cut in compression.ranks)
+    ):
         return Screened(compression=compression, loss_points=loss)
     whitened = replace(compression, whitened_by=whitened_by)
     # What loses more than the plain one need not be followed to its end.

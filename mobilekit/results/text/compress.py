@@ -97,10 +97,10 @@ def _energy(choice: Choice) -> list[str]:
 
 def _whitened(choice: Choice) -> list[str]:
     """What it is worth that ranks were made for the inputs that flow through the layers."""
-    compression = choice.chosen.variant.compression
-    if compression is None or compression.whitened_by is None:
+    variant = choice.chosen.variant
+    if variant.whitened_by is None:
         return []
-    step = next((each for each in choice.screened if each.compression == compression), None)
+    step = next((each for each in choice.screened if each.compression == variant.compression), None)
     gained = ""
     if step is not None and step.other_loss_points is not None:
         gained = f": loses {step.other_loss_points - step.loss_points:.1f} points less than without"
