@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -149,6 +150,34 @@ def test_a_lent_device_that_vanishes_silences_no_host(place, monkeypatch):
             (agent,) = campaigns.list_agents()
 
     assert agent.info.offers == ()
+
+
+def test_a_host_waits_once_for_all_its_threads(place, monkeypatch):
+    """Both hang, and it leaves all the same."""
+    waited_s, now_s = [], [0.0]
+
+    class Hanging:
+        def __init__(self, **_):
+            pass
+
+        def start(self):
+            pass
+
+        def join(self, timeout_s):
+            waited_s.append(timeout_s)
+            now_s[0] += timeout_s
+
+    with opened(place) as campaigns:
+        served = host.Host("desk1", campaigns, None, None, print, tuple)
+        monkeypatch.setattr(
+            host, "threading", SimpleNamespace(Event=threading.Event, Thread=Hanging)
+        )
+        monkeypatch.setattr(host, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+        with served.joined():
+            pass
+        assert campaigns.list_agents() == []
+
+    assert waited_s == [host.LOOKING_ENDS_S, 0.0]
 
 
 def test_what_no_disk_takes_goes_to_the_store_at_once(place, monkeypatch):

@@ -61,6 +61,16 @@ def test_a_network_is_not_predicted_from_itself():
     assert foretell(PHONE, exported("googlenet"), 4, itself) is None
 
 
+def test_a_network_is_predicted_from_itself_on_another_phone():
+    other = replace(PHONE, serial="PIX2", hardware_serial="PIX2", name="pixel-3-too")
+    others = [stored("squeezenet", 50), stored("mobilenet_v1", 70)]
+    elsewhere = [stored("squeezenet", 50, other), stored("googlenet", 300, other)]
+
+    beside = foretell(PHONE, exported("googlenet"), 4, [*others, *elsewhere])
+    without = foretell(PHONE, exported("googlenet"), 4, [*others, elsewhere[0]])
+    assert beside.latency_ns > 1.02 * without.latency_ns
+
+
 @pytest.mark.parametrize(
     ("name", "precision", "threads", "device"),
     [

@@ -89,6 +89,20 @@ def test_other_examples_are_judged_anew(judged, tmp_path):
     assert fewer.loss_points(cut(3)) == 0
 
 
+def test_what_was_given_up_is_not_looked_at_again(judged, tmp_path, monkeypatch):
+    """For the same bound; not before what may be lost is lost."""
+    spec, data = judged
+    lost = [
+        Screen(spec, load_module(spec), data, cache_directory=tmp_path / "cache").loss_points(
+            cut(3), 0
+        )
+    ]
+    monkeypatch.setattr(Screen, "_run", lambda *_: pytest.fail("It was judged before"))
+    again = Screen(spec, load_module(spec), data, cache_directory=tmp_path / "cache")
+    lost.append(again.loss_points(cut(3), 0))
+    assert lost == pytest.approx([100 / 12] * 2)
+
+
 def test_examples_that_calibrate_as_well_are_counted(judged, tmp_path):
     spec, data = judged
     calibration = tmp_path / "calibration.npy"
